@@ -1,0 +1,70 @@
+"""Randomness as data: numbers that depend on (seed, stream, step, place in the global batch) and on nothing else.
+
+A clip's crop, rotation and hidden set are therefore the same however the batch is cut into micro-batches or spread
+over processes, on every device, in the resident and in the streaming loader, and after a resume. There is no generator
+whose state could be lost: a draw is a hash of its coordinates.
+
+The hash is the finaliser of SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014), evaluated in int64 arithmetic that wraps, which PyTorch has on every device.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def _signed(value: int) -> int:
+    """Return a 64-bit pattern as the Python integer that torch.int64 holds for it."""
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift_right(z: Int64[Tensor, "..."], bits: int) -> Int64[Tensor, "..."]:
+    """Shift logically (torch shifts int64 arithmetically)."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(z: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
+    z = (z ^ _shift_right(z, 30)) * _MIX_1
+    z = (z ^ _shift_right(z, 27)) * _MIX_2
+    return z ^ _shift_right(z, 31)
+
+
+@dataclass
+class Draws:
+    """The random numbers of some clips of one step.
+
+    Args:
+        seed: of the run.
+        step: the optimizer step, counted from 0 over the whole run.
+        index: each clip's place in the global batch, on the device where the numbers are wanted.
+    """
+
+    seed: int
+    step: int
+    index: Int64[Tensor, " batch"]
+
+    def uniform(self, stream: str, *shape: int) -> Float[Tensor, "batch ..."]:
+        """Draw numbers uniform on [0, 1), with 24 random bits each (exact in float32).
+
+        Args:
+            stream: what they are for ("crop", "rotation", "hidden", ...). Different names are independent.
+            shape: what each clip gets.
+        """
+        count = math.prod(shape)
+        # One key per stream and step, in Python integers; then one per clip, then one per number.
+        key = _signed(zlib.crc32(stream.encode()) * 0x9E3779B97F4A7C15 ^ self.seed * 0xD1342543DE82EF95)
+        key = _signed(key + self.step * 0xDA942042E4DD58B5)
+        per_clip = _mix(_mix(self.index * _GOLDEN + key))
+        counter = torch.arange(1, count + 1, device=self.index.device) * _GOLDEN
+        bits = _mix(per_clip[:, None] + counter[None, :])
+        return (_shift_right(bits, 40).to(torch.float32) * 2.0**-24).reshape(len(self.index), *shape)

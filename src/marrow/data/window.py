@@ -1,0 +1,33 @@
+"""What an encoder is given of a sequence: the settings that decide it. Kept inside every exported encoder."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from marrow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """From a stored sequence to a window.
+
+    Args:
+        window_frames: frames after resizing.
+        stream: joint positions, bones (joint minus parent), motion (next frame minus this one), or motion of the bones.
+        alignment: what is undone before the encoder sees a clip, once per clip, from its own frames:
+            none: nothing, the coordinates as stored.
+            yaw: one turn about the vertical that fixes the clip's mean hip and shoulder axis, and a shift that puts its
+            mean hip centre at the origin.
+            body: as yaw, and scaled by the clip's mean trunk length, so that the unit is the trunk.
+        test_crop: centred share of the frames that is used where nothing is random (evaluation).
+    """
+
+    window_frames: int = 120
+    stream: Literal["joint", "bone", "motion", "bone_motion"] = "joint"
+    alignment: Literal["none", "yaw", "body"] = "none"
+    test_crop: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.window_frames < 2:
+            raise ConfigError(f"input.window_frames must be at least 2, got {self.window_frames}")
+        if not 0.0 < self.test_crop <= 1.0:
+            raise ConfigError(f"input.test_crop must lie in (0, 1], got {self.test_crop}")

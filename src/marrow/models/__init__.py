@@ -1,0 +1,1 @@
+"""Networks, and the interface of what can be trained."""

@@ -1,0 +1,1 @@
+"""Pretext objectives, one file per method."""

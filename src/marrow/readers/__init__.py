@@ -1,0 +1,1 @@
+"""Raw files to skeleton sequences, one file per source. NumPy only."""

@@ -1,0 +1,64 @@
+"""What a reader of a raw format is: one file per source, no state, plain functions of a path.
+
+A reader lists the recordings under a folder, reads one, and names the protocols of its data set as predicates. Adding
+one: `docs/add-a-reader.md`; the checks that it must pass: `marrow.testing.check_reader`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from marrow.errors import DataError
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.sequence import Record, SkeletonSequence
+
+
+@dataclass(frozen=True)
+class Split:
+    """A protocol: which records train and which test. A record may belong to neither, never to both."""
+
+    train: Callable[[Record], bool]
+    test: Callable[[Record], bool]
+
+
+class SkipRecording(DataError):
+    """Raised by `Reader.read` for a well-formed file that holds nothing to learn from; the message is the reason.
+
+    Preparation drops the recording and lists it with its reason. A malformed file is a `ParseError` instead.
+    """
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A source of skeleton sequences.
+
+    Attributes:
+        name: how the command line and stores refer to the source.
+        skeleton: the layout of what `read` returns.
+        classes: class names in the order of the labels; empty where the source has none.
+        splits: protocols of the data set by name, for example "xsub".
+    """
+
+    name: str
+    skeleton: Skeleton
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+
+    def records(self, root: Path) -> Iterator[Record]:
+        """List the recordings below a folder, sorted, without opening them.
+
+        Raises:
+            DataError: the folder is missing or holds no recording of this format.
+            ParseError: a file has a name that the format does not know.
+        """
+        ...
+
+    def read(self, root: Path, record: Record) -> SkeletonSequence:
+        """Read one recording.
+
+        Raises:
+            ParseError: the file does not follow the format (with path and line).
+            SkipRecording: the file is well-formed but nobody can be seen in it.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The papers' settings, one YAML each."""

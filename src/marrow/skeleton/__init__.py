@@ -1,0 +1,1 @@
+"""What a body is, and one recording of it. NumPy only."""

@@ -1,0 +1,157 @@
+"""What a body is: joint names, parents, the left-right mirror, and the joints that alignment leans on.
+
+All layouts name joints in the order in which their source writes them. Joint indices are 0-based everywhere in marrow;
+the tables in the literature are mostly 1-based.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from marrow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A layout of landmarks on one body.
+
+    Args:
+        name: how stores and encoders refer to the layout.
+        joints: joint names, in the order of the joint axis.
+        parents: parent of each joint; the root is its own parent, so that its bone is zero.
+        mirror: index of each joint's left-right partner; a joint on the midline is its own.
+        anchors: joints by role, for alignment: `centre`, `chest` (top of the trunk), `left_hip`, `right_hip`,
+            `left_shoulder`, `right_shoulder`.
+        up: the axis that points up in this layout's sources: "x", "y" or "z".
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    mirror: tuple[int, ...]
+    anchors: dict[str, int] = field(hash=False)
+    up: str = "y"
+
+    def __post_init__(self) -> None:
+        joint_count = len(self.joints)
+        if len(set(self.joints)) != joint_count:
+            raise ConfigError(f"skeleton {self.name!r}: joint names must be unique, got {self.joints}")
+        for what, indices in (("parents", self.parents), ("mirror", self.mirror)):
+            if len(indices) != joint_count or not all(0 <= index < joint_count for index in indices):
+                raise ConfigError(f"skeleton {self.name!r}: {what} must be {joint_count} indices, got {indices}")
+        if any(self.mirror[self.mirror[joint]] != joint for joint in range(joint_count)):
+            raise ConfigError(f"skeleton {self.name!r}: mirror must be its own inverse")
+
+    @cached_property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """Pairs (joint, parent) without the root."""
+        return tuple((joint, parent) for joint, parent in enumerate(self.parents) if joint != parent)
+
+    def index(self, joint: str) -> int:
+        """Return the index of a joint by its name."""
+        if joint not in self.joints:
+            raise ConfigError(f"skeleton {self.name!r} has no joint {joint!r}. Its joints: {', '.join(self.joints)}")
+        return self.joints.index(joint)
+
+
+def _layout(
+    name: str, table: str, swaps: tuple[tuple[str, str], ...], anchors: dict[str, str], up: str = "y"
+) -> Skeleton:
+    """Build a layout from lines `joint parent` in joint order."""
+    rows = [line.split() for line in table.strip().splitlines()]
+    joints = tuple(row[0] for row in rows)
+    mirror = list(range(len(joints)))
+    for left, right in swaps:
+        a, b = joints.index(left), joints.index(right)
+        mirror[a], mirror[b] = b, a
+    return Skeleton(
+        name=name,
+        joints=joints,
+        parents=tuple(joints.index(row[1]) for row in rows),
+        mirror=tuple(mirror),
+        anchors={role: joints.index(joint) for role, joint in anchors.items()},
+        up=up,
+    )
+
+
+def _sides(*stems: str) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{stem}Left", f"{stem}Right") for stem in stems)
+
+
+_ANCHORS = {
+    "left_hip": "HipLeft",
+    "right_hip": "HipRight",
+    "left_shoulder": "ShoulderLeft",
+    "right_shoulder": "ShoulderRight",
+}
+
+# Microsoft Kinect v2, the 25 joints of NTU RGB+D and PKU-MMD, in NTU's order.
+KINECT_V2_25 = _layout(
+    "kinect_v2_25",
+    """
+    SpineBase      SpineMid
+    SpineMid       SpineShoulder
+    Neck           SpineShoulder
+    Head           Neck
+    ShoulderLeft   SpineShoulder
+    ElbowLeft      ShoulderLeft
+    WristLeft      ElbowLeft
+    HandLeft       WristLeft
+    ShoulderRight  SpineShoulder
+    ElbowRight     ShoulderRight
+    WristRight     ElbowRight
+    HandRight      WristRight
+    HipLeft        SpineBase
+    KneeLeft       HipLeft
+    AnkleLeft      KneeLeft
+    FootLeft       AnkleLeft
+    HipRight       SpineBase
+    KneeRight      HipRight
+    AnkleRight     KneeRight
+    FootRight      AnkleRight
+    SpineShoulder  SpineShoulder
+    HandTipLeft    HandLeft
+    ThumbLeft      HandLeft
+    HandTipRight   HandRight
+    ThumbRight     HandRight
+    """,
+    _sides("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot", "HandTip", "Thumb"),
+    {"centre": "SpineBase", "chest": "SpineShoulder", **_ANCHORS},
+)
+
+# Microsoft Kinect v1 (SDK 1), the 20 joints of NW-UCLA and UTKinect.
+KINECT_V1_20 = _layout(
+    "kinect_v1_20",
+    """
+    HipCenter       Spine
+    Spine           ShoulderCenter
+    ShoulderCenter  ShoulderCenter
+    Head            ShoulderCenter
+    ShoulderLeft    ShoulderCenter
+    ElbowLeft       ShoulderLeft
+    WristLeft       ElbowLeft
+    HandLeft        WristLeft
+    ShoulderRight   ShoulderCenter
+    ElbowRight      ShoulderRight
+    WristRight      ElbowRight
+    HandRight       WristRight
+    HipLeft         HipCenter
+    KneeLeft        HipLeft
+    AnkleLeft       KneeLeft
+    FootLeft        AnkleLeft
+    HipRight        HipCenter
+    KneeRight       HipRight
+    AnkleRight      KneeRight
+    FootRight       AnkleRight
+    """,
+    _sides("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot"),
+    {"centre": "HipCenter", "chest": "ShoulderCenter", **_ANCHORS},
+)
+
+SKELETONS: dict[str, Skeleton] = {layout.name: layout for layout in (KINECT_V2_25, KINECT_V1_20)}
+
+
+def get_skeleton(name: str) -> Skeleton:
+    """Return a layout by name, or say which there are."""
+    if name not in SKELETONS:
+        raise ConfigError(f"unknown skeleton {name!r}. Known skeletons: {', '.join(sorted(SKELETONS))}")
+    return SKELETONS[name]

@@ -1,0 +1,105 @@
+"""One recording in memory: where every joint of every body is in every frame, and what is known about it.
+
+Absence is a flag, not a number: `present` says which joints were seen. Where it is False the coordinates are zero by
+convention, and nothing may depend on them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+
+from marrow.errors import DataError
+from marrow.skeleton.layout import Skeleton
+
+
+@dataclass(frozen=True)
+class Record:
+    """Metadata of one sequence.
+
+    Args:
+        id: unique within its source, for example "S001C001P001R001A011".
+        path: the raw file, relative to the source's root folder ("" for data made in memory).
+        label: 0-based class, or -1 where no label is known.
+        attributes: what splits and subsets are made of: subject, camera, view, setup, replication, ... (int or str).
+    """
+
+    id: str
+    path: str = ""
+    label: int = -1
+    attributes: Mapping[str, int | str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A labelled interval of an untrimmed sequence: frames `[start_frame, end_frame)`, 0-based."""
+
+    start_frame: int
+    end_frame: int
+    label: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The way back from stored to source coordinates: `source = scale * (rotation @ stored) + translation` (metres)."""
+
+    rotation: Float64[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3), hash=False)
+    translation: Float64[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3), hash=False)
+    scale: float = 1.0
+
+    def to_source(self, points: Float32[np.ndarray, "... 3"]) -> Float32[np.ndarray, "... 3"]:
+        """Return stored positions in the coordinates of their source."""
+        return (self.scale * points @ self.rotation.T + self.translation).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class SkeletonSequence:
+    """One recording of one or more bodies.
+
+    Args:
+        joints: positions in metres; zero where absent.
+        present: which joints were seen. A body that is absent in a frame has no joint present.
+        fps: nominal frames per second.
+        skeleton: the layout of the joint axis.
+        record: metadata.
+        segments: labelled intervals, for untrimmed recordings.
+        placement: how to undo what the reader did to the coordinates.
+
+    Raises:
+        DataError: the arrays do not fit the layout, each other, or hold a non-finite position that is marked present.
+    """
+
+    joints: Float32[np.ndarray, "body frame joint 3"]
+    present: Bool[np.ndarray, "body frame joint"]
+    fps: float
+    skeleton: Skeleton
+    record: Record
+    segments: tuple[Segment, ...] = ()
+    placement: Placement = field(default_factory=Placement)
+
+    def __post_init__(self) -> None:
+        expected = f"[body, frame, {len(self.skeleton.joints)}, 3]"
+        joints: Any = self.joints
+        if joints.ndim != 4 or joints.shape[2:] != (len(self.skeleton.joints), 3) or joints.dtype != np.float32:
+            raise DataError(
+                f"{self.record.id}: joints must be float32 {expected}, got {joints.dtype} {list(joints.shape)}"
+            )
+        if self.present.shape != joints.shape[:3] or self.present.dtype != np.bool_:
+            raise DataError(
+                f"{self.record.id}: present must be bool {list(joints.shape[:3])}, "
+                f"got {self.present.dtype} {list(self.present.shape)}"
+            )
+        if not np.isfinite(joints[self.present]).all():
+            raise DataError(f"{self.record.id}: a joint that is marked present has a position that is not finite")
+
+    @property
+    def body_count(self) -> int:
+        """Number of bodies."""
+        return self.joints.shape[0]
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames."""
+        return self.joints.shape[1]

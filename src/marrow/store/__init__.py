@@ -1,0 +1,1 @@
+"""The on-disk form: ragged flat arrays and a Parquet index."""

@@ -1,0 +1,1 @@
+"""Downstream tasks; they see an Encoder, never an objective."""

@@ -1,0 +1,1 @@
+"""Conformance checks that every reader, encoder, objective and task must pass."""

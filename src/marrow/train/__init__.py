@@ -1,0 +1,1 @@
+"""The engine: trains any Trainable; knows no objective and no task."""
