@@ -1,0 +1,157 @@
+"""What all commands share in parsing: jsonargparse, used directly, and messages that name the nearest valid option.
+
+Parsers raise `argparse.ArgumentError` instead of exiting; `marrow.cli.main` turns that into one message and status 2.
+No option, and no field of a dataclass that becomes options, may be called `config`: jsonargparse would take
+`--config.lr 5` for a file to load and drop the value without a word.
+"""
+
+import difflib
+import re
+from argparse import ArgumentError
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from marrow.errors import ConfigError
+
+
+def make_parser(prog: str, description: str) -> ArgumentParser:
+    """Return an empty parser for one command.
+
+    Args:
+        prog: how the command is called, for example "marrow prepare".
+        description: what it does, in a sentence or two.
+    """
+    return ArgumentParser(
+        prog=prog,
+        description=description,
+        exit_on_error=False,
+        allow_abbrev=False,
+        print_config="--print_config",
+        default_env=False,
+    )
+
+
+def add_recipe_option(parser: ArgumentParser, option: str = "--recipe") -> None:
+    """Add an option that takes a recipe's name or a YAML file, and with it `--print_config`.
+
+    Settings on the command line after it win over those in it.
+    """
+    parser.add_argument(
+        option,
+        action=_RecipeAction,
+        help=f"settings to start from: a YAML file, or one of {', '.join(recipe_names())}",
+    )
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that marrow ships."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _recipes() if entry.name.endswith(".yaml"))
+
+
+def recipe_path(name_or_file: str) -> Path:
+    """Return the file of a shipped recipe, or the given file itself.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    path = Path(name_or_file)
+    if path.is_file():
+        return path
+    for entry in _recipes():
+        if entry.name == f"{name_or_file.removesuffix('.yaml')}.yaml":
+            return Path(str(entry))
+    near = difflib.get_close_matches(name_or_file, recipe_names(), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"no recipe and no file is called {name_or_file!r}.{hint} Recipes: {', '.join(recipe_names())}")
+
+
+def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Parse a command line.
+
+    Args:
+        parser: of one command.
+        argv: what follows the command's name. Hyphens in option names count as underscores.
+
+    Raises:
+        ArgumentError: with the nearest valid name where an option or a setting is unknown.
+    """
+    try:
+        return parser.parse_args(_underscored(argv, parser))
+    except ArgumentError as error:
+        hint = f"\nmarrow: `{parser.prog} --help` lists the options"
+        raise ArgumentError(None, _plainly(str(error), parser) + hint) from error
+
+
+class _RecipeAction(ActionConfigFile):
+    """A configuration file that may be given by a recipe's name."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        path = recipe_path(str(values))
+        try:
+            super().__call__(parser, cfg, str(path), option_string)
+        except (ArgumentError, TypeError) as error:
+            raise ArgumentError(None, f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _recipes() -> list[Any]:
+    return list(files("marrow.recipes").iterdir())
+
+
+def _options(parser: ArgumentParser) -> list[str]:
+    return [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+
+
+def _underscored(argv: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """Spell option names as the parser has them; values stay as they are."""
+    known = {option[2:].replace("-", "_"): option for option in _options(parser)}
+    result: list[str] = []
+    for place, argument in enumerate(argv):
+        if argument == "--":
+            return result + list(argv[place:])
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            name = name.replace("-", "_")
+            argument = known.get(name, f"--{name}") + equals + value
+        result.append(argument)
+    return result
+
+
+# The complaints of jsonargparse that hold a name which the parser does not know.
+_UNKNOWN_NAMES = re.compile(
+    r"unrecognized arguments: (?P<option>--[\w.\-]+)"
+    r"|Group '(?P<group>[\w.]+)' does not accept option '(?P<field>[\w.\-]+)'"
+    r"|Option '(?P<key>[\w.\-]+)' is not accepted"
+)
+# And that hold a value of the wrong kind.
+_WRONG_VALUE = re.compile(
+    r"Parser key \"(?P<key>[\w.]+)\":\s+Expected an? (?P<kind>.+?)\. Got value: (?P<value>.*)", re.S
+)
+
+
+def _plainly(message: str, parser: ArgumentParser) -> str:
+    """Say a complaint of jsonargparse in the words of the command line, with the nearest valid name."""
+    wrong = _WRONG_VALUE.fullmatch(message)
+    if wrong:
+        kind = re.sub(r"<class '([\w.]+)'>|typing\.", r"\1", wrong["kind"])
+        return f"--{wrong['key']}: expected {kind}, got {wrong['value']!r}"
+    unknown = _UNKNOWN_NAMES.search(message)
+    if unknown:
+        name = unknown["option"] or "--" + ".".join(filter(None, (unknown["group"], unknown["field"], unknown["key"])))
+        near = _nearest(name, _options(parser))
+        if near:
+            message += f"\nmarrow: did you mean {near}?"
+    return message
+
+
+def _nearest(name: str, options: Sequence[str]) -> str | None:
+    """Return the option that is spelt most like a name, or whose last part is ("--lr" for "--optim.lr")."""
+    near = difflib.get_close_matches(name, options, n=1, cutoff=0.7)
+    if near:
+        return near[0]
+    last_parts = {option.removeprefix("--").rpartition(".")[2]: option for option in reversed(options)}
+    near = difflib.get_close_matches(name.removeprefix("--"), last_parts, n=1, cutoff=0.7)
+    return last_parts[near[0]] if near else None

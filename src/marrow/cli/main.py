@@ -1,0 +1,118 @@
+"""The command `marrow`: one mapping from a command's name to the module that runs it.
+
+Each module offers `build_parser() -> ArgumentParser` and `run(arguments) -> int`, and is imported only when its command
+is asked for: `marrow --help` needs neither torch nor a parser.
+"""
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+
+import marrow
+from marrow.errors import ConfigError, MarrowError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "prepare": ("marrow.cli.prepare", "turn raw recordings into a store"),
+    "inspect": ("marrow.cli.inspect", "show what a store holds and what looks wrong in it"),
+    "pretrain": ("marrow.cli.pretrain", "learn an encoder from a store, without labels"),
+    "evaluate": ("marrow.cli.evaluate", "score an encoder beside its baselines"),
+    "report": ("marrow.cli.report", "turn reports into tables and one HTML page"),
+    "parity": ("marrow.cli.parity", "compare with numbers recorded from a reference implementation"),
+    "demo": ("marrow.cli.demo", "do all of it on built-in synthetic motion, in minutes"),
+}
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def help_text() -> str:
+    """Return what `marrow --help` shows."""
+    lines = [
+        "usage: marrow COMMAND [options]",
+        "",
+        "Learn representations of human motion from unlabelled 3D skeleton sequences.",
+        "",
+        "commands:",
+        *(f"  {name:<10} {line}" for name, (_, line) in COMMANDS.items()),
+        "",
+        "options:",
+        "  -h, --help    show this and stop; `marrow COMMAND --help` explains one command",
+        "  --version     show the version and stop",
+        "",
+        "Set MARROW_DEBUG=1 to see the full traceback of an error.",
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0, 1 (failed), 2 (wrong usage), 130 (interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader of our output has gone (`marrow inspect ... | head`). Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("marrow: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if os.environ.get("MARROW_DEBUG") == "1":
+            raise
+        message, status = _explain(error)
+        print(f"marrow: error: {message}", file=sys.stderr)
+        return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if arguments[0] == "--version":
+        print(f"marrow {marrow.__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise ConfigError(_unknown_command(name))
+    _configure_logging()
+    from marrow.cli.arguments import parse  # jsonargparse takes a third of a second: not for `--help`
+
+    command = importlib.import_module(COMMANDS[name][0])
+    return command.run(parse(command.build_parser(), rest))
+
+
+def _unknown_command(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown command {name!r}.{hint} Commands: {', '.join(COMMANDS)}"
+
+
+def _configure_logging() -> None:
+    """Show the library's messages on standard error; standard output is for results."""
+    level = logging.DEBUG if os.environ.get("MARROW_DEBUG") == "1" else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("marrow").setLevel(level)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return a message for a person, and the exit status."""
+    if isinstance(error, ArgumentError | ConfigError):
+        return str(error), EXIT_USAGE
+    if isinstance(error, MarrowError):
+        return str(error), EXIT_FAILED
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{where}", EXIT_FAILED
+    return (
+        f"unexpected {type(error).__name__}: {error}\n"
+        "marrow: this is a fault of marrow; MARROW_DEBUG=1 shows where it happened",
+        EXIT_FAILED,
+    )
