@@ -1,0 +1,165 @@
+"""Measure and move joint positions: alignment, resampling, bone lengths, speeds, angles.
+
+Functions take positions `[body frame joint 3]` in metres and the flags of what was seen; where nothing was seen the
+result is zero and its flag False.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from marrow.errors import ConfigError, DataError
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.sequence import Placement
+
+ALIGNMENTS = ("none", "yaw", "body")
+
+
+def centre(
+    joints: Float32[np.ndarray, "body frame joint 3"],
+    present: Bool[np.ndarray, "body frame joint"],
+    skeleton: Skeleton,
+) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
+    """Subtract the centre of each body in each frame; a body whose centre was not seen becomes absent in that frame."""
+    anchor = skeleton.anchors["centre"]
+    seen = present & present[..., anchor, None]
+    return (joints - joints[..., anchor, None, :]) * seen[..., None], seen
+
+
+def turn_to_face(direction: Float[np.ndarray, "3"], up: str) -> Float[np.ndarray, "3 3"]:
+    """Return the turn about the vertical that brings a left-to-right direction onto +x (onto +y where x points up).
+
+    A direction without a horizontal part leaves everything as it is.
+    """
+    vertical = np.eye(3)["xyz".index(up)]
+    target = np.eye(3)[1 if up == "x" else 0]
+    level = direction - (direction @ vertical) * vertical
+    length = np.linalg.norm(level)
+    if length < 1e-6:
+        return np.eye(3)
+    level = level / length
+    return (
+        np.outer(target, level)
+        + np.outer(vertical, vertical)
+        + np.outer(np.cross(target, vertical), np.cross(level, vertical))
+    )
+
+
+def alignment_of(
+    joints: Float32[np.ndarray, "body frame joint 3"],
+    present: Bool[np.ndarray, "body frame joint"],
+    skeleton: Skeleton,
+    kind: str,
+) -> tuple[Float32[np.ndarray, "3 3"], Float32[np.ndarray, "3"]]:
+    """Return what one clip is aligned by: `aligned = (positions - origin) @ matrix.T`, the same for all its bodies.
+
+    Args:
+        joints: the clip.
+        present: which joints were seen.
+        skeleton: the layout of the joint axis.
+        kind: what is undone, from the first body alone:
+            none: nothing.
+            yaw: the clip's mean of hip axis plus shoulder axis (left to right, frames in which all four joints were
+            seen) is turned about the vertical onto +x, and its mean centre put at the origin.
+            body: as yaw, and divided by the mean distance from centre to chest.
+
+    Returns:
+        The matrix and the origin. Whatever was never seen leaves its part of the alignment out.
+    """
+    if kind not in ALIGNMENTS:
+        raise ConfigError(f"unknown alignment {kind!r}. Alignments: {', '.join(ALIGNMENTS)}")
+    matrix, origin = np.eye(3), np.zeros(3)
+    if kind == "none":
+        return matrix.astype(np.float32), origin.astype(np.float32)
+
+    body, seen, at = joints[0].astype(np.float64), present[0], skeleton.anchors
+    whole = seen[:, [at["left_hip"], at["right_hip"], at["left_shoulder"], at["right_shoulder"]]].all(1)
+    if whole.any():
+        axes = body[:, at["right_hip"]] - body[:, at["left_hip"]]
+        axes += body[:, at["right_shoulder"]] - body[:, at["left_shoulder"]]
+        matrix = turn_to_face(axes[whole].mean(0), skeleton.up)
+    centred = seen[:, at["centre"]]
+    if centred.any():
+        origin = body[centred, at["centre"]].mean(0)
+    trunk = centred & seen[:, at["chest"]]
+    if kind == "body" and trunk.any():
+        length = np.linalg.norm(body[trunk, at["chest"]] - body[trunk, at["centre"]], axis=-1).mean()
+        matrix = matrix / length if length > 1e-6 else matrix
+    return matrix.astype(np.float32), origin.astype(np.float32)
+
+
+def align(
+    joints: Float32[np.ndarray, "body frame joint 3"],
+    present: Bool[np.ndarray, "body frame joint"],
+    skeleton: Skeleton,
+    kind: str,
+) -> tuple[Float32[np.ndarray, "body frame joint 3"], Placement]:
+    """Align a clip (see `alignment_of`) and keep the way back."""
+    matrix, origin = alignment_of(joints, present, skeleton, kind)
+    aligned = (joints - origin) @ matrix.T * present[..., None]
+    # The matrix is a rotation divided by the trunk length, so its determinant is that length to the power of -3.
+    scale = float(np.linalg.det(matrix.astype(np.float64)) ** (-1 / 3))
+    return aligned, Placement(matrix.T.astype(np.float64) * scale, origin.astype(np.float64), scale)
+
+
+def mirrored(
+    joints: Float32[np.ndarray, "body frame joint 3"],
+    present: Bool[np.ndarray, "body frame joint"],
+    skeleton: Skeleton,
+) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
+    """Swap left and right: reflect across the plane x = 0 (y = 0 where x points up) and exchange the partners."""
+    flip = np.ones(3, np.float32)
+    flip[1 if skeleton.up == "x" else 0] = -1
+    partner = list(skeleton.mirror)
+    return joints[..., partner, :] * flip, present[..., partner]
+
+
+def resample(
+    joints: Float32[np.ndarray, "body frame joint 3"],
+    present: Bool[np.ndarray, "body frame joint"],
+    frame_count: int,
+) -> tuple[Float32[np.ndarray, "body new_frame joint 3"], Bool[np.ndarray, "body new_frame joint"]]:
+    """Change the number of frames by linear interpolation between frames in which a joint was seen.
+
+    Frames are intervals (`align_corners=False` in torch's words): new frame i lies at `(i + 1/2) old / new - 1/2`, held
+    at the first and last frame.
+    """
+    old = joints.shape[1]
+    if old == 0 or frame_count < 1:
+        raise DataError(f"resample needs at least one frame on both sides, got {old} and {frame_count}")
+    position = np.clip((np.arange(frame_count) + 0.5) * (old / frame_count) - 0.5, 0, old - 1)
+    before = position.astype(np.int64)
+    after = np.minimum(before + 1, old - 1)
+    weight = (position - before)[:, None, None].astype(np.float32)
+    # A neighbour of weight zero need not have been seen.
+    seen = present[:, before] & (present[:, after] | (weight[:, :, 0] == 0))
+    values = joints[:, before] * (1 - weight) + joints[:, after] * weight
+    return values * seen[..., None], seen
+
+
+def bone_lengths(
+    joints: Float32[np.ndarray, "body frame joint 3"],
+    present: Bool[np.ndarray, "body frame joint"],
+    skeleton: Skeleton,
+) -> tuple[Float32[np.ndarray, "body frame bone"], Bool[np.ndarray, "body frame bone"]]:
+    """Return the length of each of `skeleton.bones` in metres, and where both its ends were seen."""
+    child, parent = (list(ends) for ends in zip(*skeleton.bones, strict=True))
+    seen = present[..., child] & present[..., parent]
+    return np.linalg.norm(joints[..., child, :] - joints[..., parent, :], axis=-1) * seen, seen
+
+
+def speeds(
+    joints: Float32[np.ndarray, "body frame joint 3"], present: Bool[np.ndarray, "body frame joint"], fps: float
+) -> tuple[Float32[np.ndarray, "body step joint"], Bool[np.ndarray, "body step joint"]]:
+    """Return speeds between successive frames in metres per second, and where both frames were seen."""
+    seen = present[:, 1:] & present[:, :-1]
+    return np.linalg.norm(np.diff(joints, axis=1), axis=-1) * np.float32(fps) * seen, seen
+
+
+def angle_at(
+    joints: Float32[np.ndarray, "body frame joint 3"], first: int, corner: int, last: int
+) -> Float32[np.ndarray, "body frame"]:
+    """Return the angle at one joint between the directions to two others, in radians (pi where all are in line)."""
+    a = joints[:, :, first] - joints[:, :, corner]
+    b = joints[:, :, last] - joints[:, :, corner]
+    # The arc tangent keeps its precision near 0 and pi, where the arc cosine loses it.
+    return np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1))
