@@ -1,16 +1,51 @@
-"""What a downstream task is, and the report that it returns."""
+"""What a downstream task is given, and the report that it returns."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
+from marrow.errors import DataError
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
+from marrow.tasks import metrics
+from marrow.tasks.features import FeatureCache, FeatureTable
+from marrow.train.precision import Precision
+
+
+@dataclass(frozen=True)
+class TestClips:
+    """What predictions are scored against.
+
+    Args:
+        row: the clips' rows in the store.
+        label: their classes.
+        copied: which of them are bit-identical to a clip that was trained on. A score that counts them is "official"
+            where the protocol does; a score without them is "clean".
+        classes: class names.
+    """
+
+    __test__ = False  # the name begins with "Test", but this is nothing for pytest to collect
+
+    row: Int64[np.ndarray, " clip"]
+    label: Int64[np.ndarray, " clip"]
+    copied: Bool[np.ndarray, " clip"]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["TestClips"]) -> "TestClips":
+        """Put the test clips of several folds behind each other."""
+        return cls(
+            np.concatenate([part.row for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.copied for part in parts]),
+            parts[0].classes,
+        )
 
 
 @dataclass(frozen=True)
@@ -20,7 +55,7 @@ class TaskData:
     Args:
         store: the data.
         train_rows: rows whose labels may be used.
-        test_rows: rows that are scored; their labels are read for scoring only.
+        test_rows: rows that are scored; their labels are read for scoring only, after all predictions are made.
         protocol: name of the split, for the report.
     """
 
@@ -28,6 +63,37 @@ class TaskData:
     train_rows: Int64[np.ndarray, " train"]
     test_rows: Int64[np.ndarray, " test"]
     protocol: str
+
+    def __post_init__(self) -> None:
+        for half, rows in (("train", self.train_rows), ("test", self.test_rows)):
+            if len(rows) == 0:
+                raise DataError(f"protocol {self.protocol!r} has no {half} clips in this store")
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+        return tuple(self.store.classes)
+
+    def train_labels(self) -> Int64[np.ndarray, " train"]:
+        """Return the labels that may be learned from."""
+        return self._labels(self.train_rows)
+
+    def test_clips(self) -> TestClips:
+        """Read the test labels. Called once the predictions are there."""
+        copies = self.store.duplicates(self.train_rows, self.test_rows)
+        return TestClips(
+            self.test_rows, self._labels(self.test_rows), np.isin(self.test_rows, np.asarray(copies)), self.classes
+        )
+
+    def _labels(self, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " row"]:
+        label = np.asarray(self.store.label)[rows].astype(np.int64)
+        if label.min() < 0 or label.max() >= len(self.classes):
+            raise DataError(
+                f"protocol {self.protocol!r}: labels must lie in 0..{len(self.classes) - 1} "
+                f"(the store names {len(self.classes)} classes), found {label.min()}..{label.max()}. "
+                "Clips without a label cannot take part in a scored task."
+            )
+        return label
 
 
 @dataclass(frozen=True)
@@ -38,11 +104,25 @@ class TaskContext:
         device: "auto", "cpu", "cuda", ...
         precision: "auto", "fp32" or "bf16".
         seed: of everything random in the task.
+        batch_clips: clips per forward pass when features are extracted.
+        max_steps: at most so many optimizer steps per trained head; None for as many as the protocol has.
+        max_minutes: stop a trained head after so many minutes; None for no limit.
+        features: the features extracted so far; sharing one between tasks saves running the encoder again.
     """
 
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision = "auto"
     seed: int = 0
+    batch_clips: int = 64
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    features: FeatureCache = field(default_factory=FeatureCache)
+
+    def table(self, encoder: Encoder, store: Store, rows: Int64[np.ndarray, " row"]) -> FeatureTable:
+        """Return the features of some rows, extracting those that are not cached."""
+        return self.features.table(
+            encoder, store, rows, batch_clips=self.batch_clips, device=self.device, precision=self.precision
+        )
 
 
 @dataclass
@@ -50,14 +130,17 @@ class Report:
     """The outcome of one task on one encoder.
 
     Args:
-        task: name of the task.
-        metrics: scores by name; the unit is in the name (`top1_percent`).
+        task: name of the task and, after a slash, of its variant.
+        metrics: scores by name; the unit is in the name (`top1_percent`; without copies `top1_clean_percent`).
         intervals: 95 % interval per score, by bootstrap over the test clips.
-        predictions: predicted class per test row, for paired comparisons and the confusion matrix.
+        per_class: recall in percent by class name, of the first prediction.
+        predictions: predicted class per test row by score name (`top1`), for paired comparisons and confusion matrices.
         settings: everything that decided the scores.
         fingerprints: of the data and the encoder.
         seed: of the task.
         num_labels_used: labelled clips that the task learned from.
+        source: what was scored: "trained", "random" (the same encoder at random initialisation) or "raw" (aligned
+            coordinates, no encoder).
     """
 
     task: str
@@ -69,6 +152,52 @@ class Report:
     fingerprints: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     num_labels_used: int = 0
+    source: str = "trained"
+
+    @classmethod
+    def scored(
+        cls,
+        task: str,
+        predictions: Mapping[str, Int64[np.ndarray, " clip"]],
+        test: TestClips,
+        *,
+        settings: Mapping[str, Any],
+        seed: int,
+        num_labels_used: int,
+        source: str = "trained",
+    ) -> "Report":
+        """Score predictions: every score is a pair, on all test clips and without the copies of training clips.
+
+        Args:
+            task: name of the task.
+            predictions: predicted classes by the name of the score, for example "top1_last".
+            test: the test clips.
+            settings: everything that decided the scores.
+            seed: of the task.
+            num_labels_used: labelled clips that were learned from.
+            source: what was scored.
+        """
+        scores: dict[str, float] = {}
+        intervals: dict[str, tuple[float, float]] = {}
+        for name, predicted in predictions.items():
+            halves = {f"{name}_percent": np.ones(len(test.row), bool)}
+            if test.copied.any() and not test.copied.all():
+                halves[f"{name}_clean_percent"] = ~test.copied
+            for metric, kept in halves.items():
+                scores[metric] = metrics.top1_percent(predicted[kept], test.label[kept])
+                intervals[metric] = metrics.top1_interval_percent(predicted[kept], test.label[kept])
+        first = next(iter(predictions.values()))
+        return cls(
+            task=task,
+            metrics=scores,
+            intervals=intervals,
+            per_class=metrics.per_class_recall_percent(first, test.label, test.classes),
+            predictions={name: predicted.tolist() for name, predicted in predictions.items()},
+            settings=dict(settings),
+            seed=seed,
+            num_labels_used=num_labels_used,
+            source=source,
+        )
 
     def save(self, path: Path) -> None:
         """Write the report as JSON."""
@@ -78,15 +207,23 @@ class Report:
     @classmethod
     def load(cls, path: Path) -> "Report":
         """Read a report."""
-        values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**values)
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Report":
+        """Rebuild a report from what JSON made of it (pairs come back as lists)."""
+        intervals = {name: (float(low), float(high)) for name, (low, high) in values["intervals"].items()}
+        return cls(**{**values, "intervals": intervals})
 
 
 class Task(Protocol):
     """A downstream evaluation of a frozen or tuned encoder."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How the command line and reports refer to the task."""
+        ...
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> Sequence[Report]:
-        """Evaluate an encoder."""
+        """Evaluate an encoder: one report per variant (kind of pooling, kind of head)."""
         ...
