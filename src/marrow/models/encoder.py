@@ -1,15 +1,23 @@
 """The encoder contract: all that a downstream task ever sees of a method."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 
-from jaxtyping import Bool, Float
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
+from marrow.data.loader import batch_from_sequences
 from marrow.data.window import InputConfig
+from marrow.errors import DataError
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.sequence import SkeletonSequence
 
 
 @dataclass
@@ -52,8 +60,10 @@ class Encoder(nn.Module, ABC):
             on another input by mistake.
         dim: length of a feature vector.
         frames_per_token: input frames per step of the encoder's time axis.
+        config: its size; a frozen dataclass of its own kind.
     """
 
+    config: Any
     skeleton: Skeleton
     input: InputConfig
     dim: int
@@ -67,4 +77,45 @@ class Encoder(nn.Module, ABC):
     def fresh(self, seed: int) -> "Encoder":
         """Return the same architecture at random initialisation: the baseline beside every score."""
 
+    @staticmethod
+    def load(folder: Path | str) -> "Encoder":
+        """Read an exported encoder, or the one of a finished run.
 
+        Raises:
+            CheckpointError: nothing is there, or it is damaged or of another version.
+        """
+        from marrow.models.export import load_encoder  # the list of encoders imports this module
+
+        return load_encoder(folder)
+
+    @torch.inference_mode()
+    def embed(
+        self, sequences: Sequence[SkeletonSequence], *, batch_clips: int = 64
+    ) -> Float32[np.ndarray, "sequence dim"]:
+        """Return one mean-pooled feature vector per sequence, from its centre crop.
+
+        Args:
+            sequences: in metres, in the encoder's own skeleton, any length.
+            batch_clips: sequences that are computed at a time.
+
+        Raises:
+            DataError: a sequence has another skeleton than the encoder.
+        """
+        for sequence in sequences:
+            if sequence.skeleton.joints != self.skeleton.joints:
+                raise DataError(
+                    f"{sequence.record.id}: the encoder expects skeleton {self.skeleton.name!r} "
+                    f"({len(self.skeleton.joints)} joints), got {sequence.skeleton.name!r} "
+                    f"({len(sequence.skeleton.joints)} joints)"
+                )
+        device, training = next(self.parameters()).device, self.training
+        self.eval()
+        pooled = [
+            self(batch_from_sequences(sequences[first : first + batch_clips], self.input, device))
+            .pooled()
+            .cpu()
+            .numpy()
+            for first in range(0, len(sequences), batch_clips)
+        ]
+        self.train(training)
+        return np.concatenate(pooled) if pooled else np.zeros((0, self.dim), np.float32)

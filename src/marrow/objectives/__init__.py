@@ -1,1 +1,1 @@
-"""Pretext objectives, one file per method."""
+"""Pretext objectives, one file per method, independent of each other."""

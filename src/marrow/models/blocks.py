@@ -1,0 +1,119 @@
+"""The transformer block that the vision-transformer family shares: pre-norm attention and MLP (Dosovitskiy 2021).
+
+Everything is plain except the choice of the attention kernel, where the obvious answer is wrong on CPUs.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+# Keys up to which softmax of the whole product beats the fused kernel on CPU in bf16 (docs/performance.md).
+_SHORT_KEYS = 256
+
+
+def attend(
+    query: Float[Tensor, "body head query dim"],
+    key: Float[Tensor, "body head key dim"],
+    value: Float[Tensor, "body head key dim"],
+    may_attend: Bool[Tensor, "body key"] | None = None,
+) -> Float[Tensor, "body head query dim"]:
+    """Attend, with the kernel that is fastest for this size, precision and device.
+
+    Args:
+        query: what asks.
+        key: what is asked.
+        value: what is answered.
+        may_attend: which keys exist; None when all do.
+    """
+    allowed = None if may_attend is None else may_attend[:, None, None, :]
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.shape[2] <= _SHORT_KEYS:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed, -torch.inf)
+        return scores.softmax(dim=-1) @ value
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention.
+
+    Args:
+        width: length of a token.
+        heads: number of heads; must divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "body token dim"],
+        *,
+        queries_from: int = 0,
+        may_attend: Bool[Tensor, "body token"] | None = None,
+    ) -> Float[Tensor, "body query dim"]:
+        """Let the tokens from `queries_from` on attend to all tokens that may be attended to."""
+        width = tokens.shape[-1]
+        if queries_from == 0:
+            query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        else:
+            # Only some tokens ask: the query third of the product is computed for those alone.
+            weight, bias = self.qkv.weight, self.qkv.bias
+            query = F.linear(tokens[:, queries_from:], weight[:width], bias[:width])
+            query = query.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            pair = F.linear(tokens, weight[width:], bias[width:])
+            key, value = pair.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(attend(query, key, value, may_attend).transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, width: int, ratio: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, int(width * ratio))
+        self.fc2 = nn.Linear(int(width * ratio), width)
+
+    def forward(self, tokens: Float[Tensor, "body token dim"]) -> Float[Tensor, "body token dim"]:
+        """Transform every token by itself."""
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: x += attention(norm(x)); x += mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, mlp_ratio)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "body token dim"],
+        *,
+        queries_from: int = 0,
+        may_attend: Bool[Tensor, "body token"] | None = None,
+    ) -> Float[Tensor, "body query dim"]:
+        """Return the tokens from `queries_from` on, after they have attended to all."""
+        attended = self.attn(self.norm1(tokens), queries_from=queries_from, may_attend=may_attend)
+        tokens = tokens[:, queries_from:] + attended
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+def initialise_linear(module: nn.Module) -> None:
+    """Initialise every Linear below a module as the MAE family does: Xavier-uniform weights, zero biases."""
+    for child in module.modules():
+        if isinstance(child, nn.Linear):
+            nn.init.xavier_uniform_(child.weight)
+            nn.init.zeros_(child.bias)
+
+
+def position_parameter(*shape: int) -> nn.Parameter:
+    """Return a learned embedding, truncated normal with standard deviation 0.02."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))

@@ -1,0 +1,87 @@
+"""Encoders as files: safetensors beside a JSON with everything that is needed to use them.
+
+A folder holds `encoder.safetensors` and `encoder.json`: kind and size of the network, its input (window, stream, alignment),
+the skeleton with its joint names, units, and where it came from. Nothing in it is executable.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from marrow.data.window import InputConfig
+from marrow.errors import CheckpointError, MarrowError
+from marrow.models.encoder import Encoder
+from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.skeleton.layout import Skeleton
+
+ENCODER_VERSION = 1
+WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+
+# Every kind of encoder: its config and its class.
+ENCODERS: dict[str, tuple[type, type]] = {
+    "patch_transformer": (PatchTransformerConfig, PatchTransformer),
+}
+
+
+def save_encoder(encoder: Encoder, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write an encoder.
+
+    Args:
+        encoder: what to write.
+        folder: where; made if missing, files in it are replaced.
+        provenance: plain values that tell where the encoder came from (recipe, steps, fingerprint of the store).
+    """
+    kind = next((name for name, (_, cls) in ENCODERS.items() if isinstance(encoder, cls)), None)
+    if kind is None:
+        raise CheckpointError(f"cannot export a {type(encoder).__name__}; known encoders: {', '.join(ENCODERS)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}, folder / WEIGHTS)
+    skeleton = {field.name: getattr(encoder.skeleton, field.name) for field in fields(Skeleton)}
+    description = {
+        "version": ENCODER_VERSION,
+        "kind": kind,
+        "config": asdict(encoder.config),  # pyright: ignore[reportArgumentType]
+        "input": asdict(encoder.input),
+        "skeleton": skeleton,
+        "unit": "metre",
+        "provenance": dict(provenance),
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def load_encoder(folder: Path | str) -> Encoder:
+    """Read an encoder from its folder, or from a run directory that holds one.
+
+    Raises:
+        CheckpointError: nothing is there, or it is damaged or of another version.
+    """
+    folder = Path(folder)
+    if (folder / "encoder" / DESCRIPTION).is_file():
+        folder = folder / "encoder"
+    if not (folder / DESCRIPTION).is_file():
+        raise CheckpointError(
+            f"{folder} holds no encoder (expected {DESCRIPTION} and {WEIGHTS}, or a run directory with a finished run)"
+        )
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["version"] != ENCODER_VERSION:
+            raise CheckpointError(
+                f"{folder}: encoder format version {description['version']}, this marrow reads {ENCODER_VERSION}"
+            )
+        config_type, encoder_type = ENCODERS[description["kind"]]
+        layout = dict(description["skeleton"])
+        for name in ("joints", "parents", "mirror"):
+            layout[name] = tuple(layout[name])
+        encoder: Encoder = encoder_type(
+            config_type(**description["config"]), InputConfig(**description["input"]), Skeleton(**layout)
+        )
+        encoder.load_state_dict(load_file(folder / WEIGHTS))
+    except MarrowError:
+        raise
+    except Exception as error:  # whatever a damaged file brings, the person needs the file's name
+        raise CheckpointError(f"{folder}: cannot be read as an encoder: {type(error).__name__}: {error}") from error
+    return encoder.eval()

@@ -1,0 +1,73 @@
+"""How patches tile a window of frames and joints: from (frame, joint) to tokens and back.
+
+A grid is a value, not a property of a model: an objective may predict on other patches than the encoder reads.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from marrow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Patches of `patch_frames` × `patch_joints`, numbered time-major: token = time * joint_patches + joint.
+
+    Args:
+        frames: frames of the window.
+        joints: joints of the skeleton.
+        patch_frames: frames per patch; must divide `frames`.
+        patch_joints: neighbouring joints (in layout order) per patch; must divide `joints`.
+    """
+
+    frames: int
+    joints: int
+    patch_frames: int
+    patch_joints: int = 1
+
+    def __post_init__(self) -> None:
+        for what, total, size in (
+            ("frames", self.frames, self.patch_frames),
+            ("joints", self.joints, self.patch_joints),
+        ):
+            if size < 1 or total % size:
+                divisors = [n for n in range(1, total + 1) if total % n == 0]
+                raise ConfigError(f"patches of {size} {what} do not tile {total} {what}; choose one of {divisors}")
+
+    @property
+    def times(self) -> int:
+        """Patches along time."""
+        return self.frames // self.patch_frames
+
+    @property
+    def joint_patches(self) -> int:
+        """Patches along the joints."""
+        return self.joints // self.patch_joints
+
+    @property
+    def tokens(self) -> int:
+        """Patches in all."""
+        return self.times * self.joint_patches
+
+    @property
+    def patch_values(self) -> int:
+        """Numbers in a patch (3 coordinates each)."""
+        return self.patch_frames * self.patch_joints * 3
+
+    def patchify(self, window: Float[Tensor, "body frame joint 3"]) -> Float[Tensor, "body token value"]:
+        """Cut a window into patches; within a patch the frame is outermost, then the joint, then the coordinate."""
+        cut = window.unflatten(2, (self.joint_patches, self.patch_joints))
+        cut = cut.unflatten(1, (self.times, self.patch_frames))
+        return cut.transpose(2, 3).reshape(len(window), self.tokens, self.patch_values)
+
+    def unpatchify(self, patches: Float[Tensor, "body token value"]) -> Float[Tensor, "body frame joint 3"]:
+        """Undo `patchify`."""
+        shape = (len(patches), self.times, self.joint_patches, self.patch_frames, self.patch_joints, 3)
+        return patches.reshape(shape).transpose(2, 3).reshape(len(patches), self.frames, self.joints, 3)
+
+    def all_of_patch(self, flag: Bool[Tensor, "body frame joint"]) -> Bool[Tensor, "body token"]:
+        """Tell which tokens have the flag in every frame and joint of their patch."""
+        cut = flag.unflatten(2, (self.joint_patches, self.patch_joints))
+        return cut.unflatten(1, (self.times, self.patch_frames)).all(4).all(2).flatten(1)

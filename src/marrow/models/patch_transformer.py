@@ -1,0 +1,101 @@
+"""The encoder of MAMP and AMR: a plain vision transformer over patches of joint trajectories.
+
+A token is one joint over a few frames; it attends to all others in space and time (no factorisation). Joint and time
+embeddings are learned, separate, and added. Source: Mao et al., "Masked Motion Predictors are Strong 3D Action
+Representation Learners", ICCV 2023 (arXiv 2308.07092), section 3.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from marrow.data.batch import Batch
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.models.blocks import Block, initialise_linear, position_parameter
+from marrow.models.encoder import Encoder, Features
+from marrow.models.grid import PatchGrid
+from marrow.models.packing import existing, pack, unpack
+from marrow.skeleton.layout import Skeleton
+
+
+@dataclass(frozen=True)
+class PatchTransformerConfig:
+    """Size of a patch transformer; the defaults are the paper's.
+
+    Args:
+        width: length of a token.
+        depth: transformer blocks.
+        heads: attention heads; must divide the width.
+        mlp_ratio: width of the hidden layer of the MLP, in widths.
+        patch_frames: frames per token; must divide the window.
+    """
+
+    width: int = 256
+    depth: int = 8
+    heads: int = 8
+    mlp_ratio: float = 4.0
+    patch_frames: int = 4
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"encoder.heads must divide encoder.width, got {self.heads} heads for {self.width}")
+
+
+class PatchTransformer(Encoder):
+    """A vision transformer over (frames × joint) patches.
+
+    Args:
+        config: its size.
+        input: the window it reads.
+        skeleton: the layout of the joints.
+    """
+
+    def __init__(self, config: PatchTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.config, self.input, self.skeleton = config, input, skeleton
+        self.dim, self.frames_per_token = config.width, config.patch_frames
+        self.grid = PatchGrid(input.window_frames, len(skeleton.joints), config.patch_frames)
+        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+        initialise_linear(self.blocks)
+        # The embedding keeps PyTorch's default initialisation, as the convolution does that the authors use.
+        self.embedding = nn.Linear(self.grid.patch_values, config.width)
+        self.joint_position = position_parameter(1, self.grid.joint_patches, config.width)
+        self.time_position = position_parameter(self.grid.times, 1, config.width)
+
+    def position(self) -> Float[Tensor, "token dim"]:
+        """Return the embedding of every place of the grid."""
+        return (self.time_position + self.joint_position).flatten(0, 1)
+
+    def encode(
+        self, tokens: Float[Tensor, "body token dim"], may_attend: Bool[Tensor, "body token"] | None = None
+    ) -> Float[Tensor, "body token dim"]:
+        """Run embedded tokens, any number in any order, through the blocks."""
+        for block in self.blocks:
+            tokens = block(tokens, may_attend=may_attend)
+        return self.norm(tokens)
+
+    def forward(self, batch: Batch) -> Features:
+        """Encode every present body on all its usable tokens."""
+        clips, bodies = batch.joints.shape[:2]
+        usable = self.grid.all_of_patch(batch.present.flatten(0, 1))
+        body = existing(usable.unflatten(0, (clips, bodies)))
+        usable = usable[body]
+        tokens = self.embedding(self.grid.patchify(pack(batch.joints, body))) + self.position()
+        encoded = self.encode(tokens, None if bool(usable.all()) else usable)
+        encoded = torch.where(usable[..., None], encoded.float(), 0.0)
+        axes = (self.grid.times, self.grid.joint_patches)
+        return Features(
+            tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),
+            present=unpack(usable, body, clips, bodies).unflatten(2, axes),
+        )
+
+    def fresh(self, seed: int) -> "PatchTransformer":
+        """Return the same architecture at random initialisation, on the same device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = PatchTransformer(self.config, self.input, self.skeleton)
+        return encoder.to(self.joint_position.device)

@@ -1,0 +1,102 @@
+"""Which tokens a masked method hides: uniformly at random, or more of those that move.
+
+Hiding is a Gumbel top-k draw: tokens are ordered by log-probability plus Gumbel noise, the smallest stay visible. That
+is the same as drawing the hidden ones from the probabilities one by one without replacement (Plackett-Luce).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from marrow.errors import ConfigError
+from marrow.models.grid import PatchGrid
+
+_FLOOR = 1e-10  # keeps the logarithms and the division finite; the value is the authors'
+
+
+@dataclass
+class Hiding:
+    """Which tokens of each body are visible and which are hidden, as places on the grid.
+
+    Rows are padded where bodies have different numbers of usable tokens; the flags tell what is padding, and are None
+    where nothing is.
+    """
+
+    visible: Int64[Tensor, "body visible"]
+    hidden: Int64[Tensor, "body hidden"]
+    visible_exists: Bool[Tensor, "body visible"] | None
+    hidden_exists: Bool[Tensor, "body hidden"] | None
+
+
+def visible_count(tokens: int, mask_ratio: float) -> int:
+    """Return how many of a number of tokens stay visible, at least one.
+
+    The integer part, as in the released code: 750 * (1 - 0.9) is 74.99999999999999 in floating point, so 74 stay.
+    """
+    return max(1, int(tokens * (1 - mask_ratio)))
+
+
+def motion_intensity(
+    patches: Float[Tensor, "body token value"], usable: Bool[Tensor, "body token"], grid: PatchGrid
+) -> Float[Tensor, "body token"]:
+    """Measure how far each patch is from the one before it in time (mean absolute difference, in input units).
+
+    The first patch in time has the intensity of the second; a difference with an unusable patch counts as none.
+    """
+    if grid.times == 1:
+        return patches.new_zeros(patches.shape[:2])
+    patches = patches.unflatten(1, (grid.times, grid.joint_patches))
+    usable = usable.unflatten(1, (grid.times, grid.joint_patches))
+    steps = (patches[:, 1:] - patches[:, :-1]).abs().mean(-1)
+    steps = torch.where(usable[:, 1:] & usable[:, :-1], steps, 0.0)
+    return torch.cat((steps[:, :1], steps), dim=1).flatten(1)
+
+
+def motion_guided_order(
+    intensity: Float[Tensor, "body token"], noise: Float[Tensor, "body token"], tau: float
+) -> Float[Tensor, "body token"]:
+    """Score tokens so that the smallest stay visible; the still ones mostly do.
+
+    The log-probability is intensity / (tau * its maximum), up to a constant per body, which cannot change an order.
+
+    Args:
+        intensity: how much each token moves; zero where unusable.
+        noise: uniform on [0, 1).
+        tau: temperature; the smaller, the stronger motion decides.
+    """
+    if tau <= 0:
+        raise ConfigError(f"tau must be positive, got {tau}; for uniform hiding set masking to 'uniform'")
+    logits = intensity / (tau * intensity.amax(dim=1, keepdim=True) + _FLOOR)
+    gumbel = -torch.log(-torch.log(noise + _FLOOR) + _FLOOR)
+    return logits + gumbel
+
+
+def hide(score: Float[Tensor, "body token"], usable: Bool[Tensor, "body token"], mask_ratio: float) -> Hiding:
+    """Hide all but the tokens with the smallest scores.
+
+    Args:
+        score: what decides; the smallest stay visible.
+        usable: tokens that may be either; the others are neither visible nor hidden.
+        mask_ratio: share of the usable tokens that is hidden.
+    """
+    order = torch.where(usable, score, torch.inf).argsort(dim=1)
+    tokens = usable.shape[1]
+    if bool(usable.all()):
+        count = visible_count(tokens, mask_ratio)
+        return Hiding(order[:, :count], order[:, count:], None, None)
+    usable_count = usable.sum(1)
+    count = torch.tensor([visible_count(n, mask_ratio) for n in usable_count.tolist()], device=score.device)
+    place = torch.arange(tokens, device=score.device)
+    widest = int(count.max())
+    # The hidden ones of a body start behind its own visible ones; shift each row to the left by that many.
+    shifted = (place + count[:, None]).clamp(max=tokens - 1)
+    hidden_count = usable_count - count
+    most = max(1, int(hidden_count.max()))
+    return Hiding(
+        visible=order[:, :widest],
+        hidden=order.gather(1, shifted)[:, :most],
+        visible_exists=(place < count[:, None])[:, :widest],
+        hidden_exists=(place < hidden_count[:, None])[:, :most],
+    )
