@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
@@ -110,12 +109,9 @@ class Encoder(nn.Module, ABC):
                 )
         device, training = next(self.parameters()).device, self.training
         self.eval()
-        pooled = [
-            self(batch_from_sequences(sequences[first : first + batch_clips], self.input, device))
-            .pooled()
-            .cpu()
-            .numpy()
-            for first in range(0, len(sequences), batch_clips)
-        ]
+        pooled = np.zeros((len(sequences), self.dim), np.float32)
+        for first in range(0, len(sequences), batch_clips):
+            batch = batch_from_sequences(sequences[first : first + batch_clips], self.input, device)
+            pooled[first : first + batch_clips] = self(batch).pooled().cpu().numpy()
         self.train(training)
-        return np.concatenate(pooled) if pooled else np.zeros((0, self.dim), np.float32)
+        return pooled

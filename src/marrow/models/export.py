@@ -1,7 +1,7 @@
 """Encoders as files: safetensors beside a JSON with everything that is needed to use them.
 
-A folder holds `encoder.safetensors` and `encoder.json`: kind and size of the network, its input (window, stream, alignment),
-the skeleton with its joint names, units, and where it came from. Nothing in it is executable.
+A folder holds `encoder.safetensors` and `encoder.json`: kind and size of the network, its input (window, stream,
+alignment), the skeleton with its joint names, units, and where it came from. Nothing in it is executable.
 """
 
 import json

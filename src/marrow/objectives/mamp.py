@@ -13,12 +13,12 @@ The same function as the released code, computed with less work:
 
 Deviations, each with no effect on a clip whose joints are all present:
 
-4. A token is usable when its joint is present in all its frames. Unusable tokens are neither visible nor hidden, and the
-   number of visible ones is taken from the usable ones (all 750 usable: exactly 74).
+4. A token is usable when its joint is present in all its frames. Unusable tokens are neither visible nor hidden, and
+   the number of visible ones is taken from the usable ones (all 750 usable: exactly 74).
 5. A hidden token whose motion leads into an absent frame is predicted but not counted.
 
-With `target="joint"` and `masking="uniform"` this is the masked autoencoder that the paper compares with. Bone and motion
-streams are chosen by the encoder's input (`input.stream`); everything below then happens on that stream.
+With `target="joint"` and `masking="uniform"` this is the masked autoencoder that the paper compares with. Bone and
+motion streams are chosen by the encoder's input (`input.stream`); everything below then happens on that stream.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class MAMPConfig:
     Args:
         mask_ratio: share of the usable tokens that is hidden.
         masking: motion: hide what moves; uniform: hide at random.
-        tau: temperature of motion-guided hiding; smaller means stronger (0.80 for NTU-60 and PKU-MMD, 0.75 for NTU-120).
+        tau: temperature of motion-guided hiding; smaller is stronger (0.80 for NTU-60 and PKU-MMD, 0.75 for NTU-120).
         target: motion (differences of frames) or joint (positions, the masked autoencoder).
         stride: frames from a frame to the one its motion leads to.
         normalise_target: standardise every target patch by its own mean and variance.
@@ -55,8 +55,8 @@ class MAMPConfig:
         decoder_width: width of the decoder.
         decoder_heads: attention heads of the decoder.
         decoder_mlp_ratio: width of the hidden layer of its MLPs, in widths.
-        parity: do as the released code with whatever is absent: bodies and joints that are not there become zeros that are
-            embedded, hidden, predicted and averaged like any other.
+        parity: do as the released code with whatever is absent: bodies and joints that are not there become zeros that
+            are embedded, hidden, predicted and averaged like any other.
     """
 
     mask_ratio: float = 0.9

@@ -1,8 +1,8 @@
 """Comparison of MAMP with numbers recorded from the authors' code: `marrow parity mamp FILE.npz`.
 
-The file holds the weights of a model of any size under the released key names, an input, the one random draw, and what the
-released code made of them (loss, hidden tokens, prediction, gradient norm, pooled feature). Only names and numbers are
-read; see `docs/parity.md` for what each quantity is.
+The file holds the weights of a model of any size under the released key names, an input, the one random draw, and what
+the released code made of them (loss, hidden tokens, prediction, gradient norm, pooled feature). Only names and numbers
+are read; see `docs/parity.md` for what each quantity is.
 """
 
 import ast
