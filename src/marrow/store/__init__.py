@@ -1,1 +1,8 @@
-"""The on-disk form: ragged flat arrays and a Parquet index."""
+"""Our on-disk form of skeleton sequences: `Store` to read one, `prepare` and `write_store` to make one."""
+
+from marrow.store.convert import PrepareSummary, prepare
+from marrow.store.format import Store, write_store
+from marrow.store.index import STORE_VERSION
+from marrow.store.writer import Dropped
+
+__all__ = ["STORE_VERSION", "Dropped", "PrepareSummary", "Store", "prepare", "write_store"]

@@ -1,0 +1,358 @@
+"""From raw recordings to a store: in parallel, and to go on with after an interruption of any kind.
+
+A plan is written first: what is read, with which options, and which recordings make up which shard. Shards are then
+made in any order by any number of processes; each is whole or absent. The header comes last. So the result depends on
+the plan alone, and running the same command again makes only what is missing.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
+from marrow.readers.base import Reader, SkipRecording
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store.format import PLAN_FILE, Store
+from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION, finish_store
+from marrow.store.writer import (
+    SHARDS_FOLDER,
+    UNFINISHED,
+    Dropped,
+    clear_disk_errors,
+    read_part,
+    replace_durably,
+    shard_folder,
+    write_shard,
+)
+
+# Shards are the unit of work and of what a kill can cost: enough of them to share out, none too small or too large.
+_SHARDS_AIMED_AT = 64
+_SHARD_CLIPS_MIN = 16
+_SHARD_CLIPS_MAX = 512
+
+OnError = Literal["stop", "drop"]
+
+
+@dataclass(frozen=True)
+class PrepareSummary:
+    """What a preparation did.
+
+    Args:
+        store: the store's folder.
+        clips: clips in the store.
+        dropped: recordings that are not in it, with the reason.
+        shards: shards in the store.
+        kept_shards: those that an earlier run had finished.
+        seconds: wall time of this run.
+        stored_bytes: size of the store.
+        padded_bytes: size of the same clips as float32 arrays of 300 frames and 2 bodies.
+        fingerprint: hash of all that the store holds.
+    """
+
+    store: Path
+    clips: int
+    dropped: tuple[Dropped, ...]
+    shards: int
+    kept_shards: int
+    seconds: float
+    stored_bytes: int
+    padded_bytes: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What decides a store's content, and how it is cut."""
+
+    version: int
+    source: str
+    options: dict[str, Any]
+    recordings: int
+    recordings_hash: str
+    shard_clips: int
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def shard_count(self) -> int:
+        return -(-self.recordings // self.shard_clips)
+
+    def slice_of(self, shard: int) -> slice:
+        return slice(shard * self.shard_clips, (shard + 1) * self.shard_clips)
+
+
+def prepare(
+    reader: Reader,
+    root: str | Path,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    shard_clips: int | None = None,
+    on_error: OnError = "stop",
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> PrepareSummary:
+    """Read all recordings below a folder and write them as a store.
+
+    The result is the same to the last bit for any number of jobs and after any interruption. Where `out` holds an
+    unfinished store of the same plan, its finished shards are kept.
+
+    Args:
+        reader: of the source.
+        root: folder of the raw recordings.
+        out: folder of the store.
+        jobs: number of processes.
+        shard_clips: recordings per shard; chosen from their number if None.
+        on_error: what to do with a malformed file: stop there, or leave it out and list it with its error.
+        overwrite: remove a store that is already there.
+        progress: is called with the number of recordings that are done and of all, whenever a shard is finished.
+
+    Raises:
+        ParseError: a file is malformed, and `on_error` is "stop".
+        StoreError: `out` holds something else, or cannot be written.
+        DataError: there is nothing to store.
+    """
+    started = time.perf_counter()
+    root, out = Path(root), Path(out)
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, got {jobs}")
+    if shard_clips is not None and shard_clips < 1:
+        raise ConfigError(f"shard_clips must be at least 1, got {shard_clips}")
+    records = list(reader.records(root))
+    plan = _make_plan(reader, records, root, shard_clips)
+    with clear_disk_errors(out):
+        if overwrite:
+            _remove(out)
+        _begin(out, plan)
+        missing = [shard for shard in range(plan.shard_count) if read_part(shard_folder(out, shard), plan.hash) is None]
+        if missing:
+            # A store with a hole is no store, even if it was one before.
+            (out / HEADER_FILE).unlink(missing_ok=True)
+            _make_shards(reader, root, out, records, plan, missing, jobs, on_error, progress)
+        store = None if missing else _opened(out)
+        if store is None:
+            parts = [read_part(shard_folder(out, shard), plan.hash) for shard in range(plan.shard_count)]
+            if None in parts:
+                raise StoreError(
+                    f"{out}: shard {parts.index(None)} vanished while preparing. Run the same command again"
+                )
+            finish_store(
+                out,
+                [part for part in parts if part is not None],
+                reader.skeleton,
+                source=reader.name,
+                options=plan.options,
+                classes=reader.classes,
+                splits=reader.splits,
+            )
+            store = Store.open(out)
+    return PrepareSummary(
+        store=out,
+        clips=len(store),
+        dropped=store.dropped,
+        shards=plan.shard_count,
+        kept_shards=plan.shard_count - len(missing),
+        seconds=time.perf_counter() - started,
+        stored_bytes=store.byte_count,
+        padded_bytes=len(store) * 300 * 2 * len(store.skeleton.joints) * 3 * 4,
+        fingerprint=store.fingerprint,
+    )
+
+
+def reader_options(reader: Reader) -> dict[str, Any]:
+    """Return a reader's settings as JSON values: the fields that its constructor takes."""
+    if not is_dataclass(reader):
+        return {}
+    values = {field.name: getattr(reader, field.name) for field in fields(reader) if field.init}
+    return json.loads(json.dumps(values, default=str))
+
+
+def _make_plan(reader: Reader, records: Sequence[Record], root: Path, shard_clips: int | None) -> _Plan:
+    if not records:
+        raise DataError(f"{root}: the reader {reader.name!r} found no recording there")
+    path_of: dict[str, str] = {}
+    digest = hashlib.sha256()
+    for record in records:
+        if record.id in path_of:
+            raise DataError(f"two recordings have the id {record.id!r}: {path_of[record.id]} and {record.path}")
+        path_of[record.id] = record.path
+        line = [record.id, record.path, record.label, dict(record.attributes)]
+        digest.update(json.dumps(line, sort_keys=True, default=str).encode())
+    if shard_clips is None:
+        shard_clips = min(max(-(-len(records) // _SHARDS_AIMED_AT), _SHARD_CLIPS_MIN), _SHARD_CLIPS_MAX)
+    return _Plan(STORE_VERSION, reader.name, reader_options(reader), len(records), digest.hexdigest(), shard_clips)
+
+
+def _begin(out: Path, plan: _Plan) -> None:
+    """Write the plan, or find that the folder already follows it."""
+    file = out / PLAN_FILE
+    if file.exists():
+        _check_plan(out, file, plan)
+        for unfinished in (out / SHARDS_FOLDER).glob(f"{UNFINISHED}*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return
+    if (out / HEADER_FILE).exists():
+        raise StoreError(
+            f"{out} already holds a store that was not made by this command. Choose another --out, or --overwrite"
+        )
+    if out.exists() and (not out.is_dir() or any(not path.name.startswith(UNFINISHED) for path in out.iterdir())):
+        raise StoreError(f"{out} already holds something that is not a store. Choose another --out")
+    (out / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
+    replace_durably(file, json.dumps(asdict(plan), indent=1).encode())
+
+
+def _check_plan(out: Path, file: Path, plan: _Plan) -> None:
+    try:
+        found = json.loads(file.read_bytes())
+        differences = [name for name, value in asdict(plan).items() if found[name] != value]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{file} is damaged ({type(error).__name__}: {error}). Use --overwrite to begin anew"
+        ) from error
+    if not differences:
+        return
+    said = []
+    for name in differences:
+        old, new = found[name], asdict(plan)[name]
+        if name == "options":
+            said += [
+                f"--options.{key} {old.get(key)} → {new.get(key)}"
+                for key in {**old, **new}
+                if old.get(key) != new.get(key)
+            ]
+        elif name != "recordings_hash":
+            said.append(f"{name} {old} → {new}")
+        elif "recordings" not in differences:
+            said.append("other recordings")
+    raise StoreError(
+        f"{out} was begun with other settings or files ({', '.join(said)}). "
+        f"Choose another --out, or --overwrite to begin anew"
+    )
+
+
+def _remove(out: Path) -> None:
+    """Remove a store, and nothing else; the plan last, so that what is left after a kill is still known as a store."""
+    if not (out / PLAN_FILE).exists() and not (out / HEADER_FILE).exists():
+        return
+    (out / HEADER_FILE).unlink(missing_ok=True)
+    shutil.rmtree(out / SHARDS_FOLDER, ignore_errors=True)
+    for name in (INDEX_FILE, DROPPED_FILE, PLAN_FILE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _opened(out: Path) -> Store | None:
+    try:
+        return Store.open(out)
+    except StoreError:
+        return None
+
+
+def _make_shards(
+    reader: Reader,
+    root: Path,
+    out: Path,
+    records: Sequence[Record],
+    plan: _Plan,
+    shards: Sequence[int],
+    jobs: int,
+    on_error: OnError,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Make shards; on the first failure, finish those that are in work and raise it."""
+    failure: MarrowError | OSError | None = None
+    done = len(records) - sum(len(records[plan.slice_of(shard)]) for shard in shards)
+
+    def tasks() -> Iterator[tuple[Any, ...]]:
+        for shard in shards:
+            if failure is not None:
+                return
+            yield reader, root, out, shard, records[plan.slice_of(shard)], plan.hash, on_error
+
+    if progress is not None:
+        progress(done, len(records))
+    for shard, outcome in zip(shards, _run(tasks(), min(jobs, len(shards))), strict=False):
+        if isinstance(outcome, Exception):
+            failure = failure or outcome
+            continue
+        done += len(records[plan.slice_of(shard)])
+        if progress is not None:
+            progress(done, len(records))
+    if failure is not None:
+        raise failure
+
+
+def _run(tasks: Iterator[tuple[Any, ...]], jobs: int) -> Iterator[MarrowError | OSError | None]:
+    """Make a shard of each task, in this process or in others; yield the outcomes in order."""
+    if jobs == 1:
+        for task in tasks:
+            yield _make_shard(*task)
+        return
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")
+    with _interrupts_for_this_process_only():
+        outcomes = cast(Generator[MarrowError | OSError | None], parallel(delayed(_make_shard)(*t) for t in tasks))
+    try:
+        yield from outcomes
+    finally:
+        outcomes.close()
+
+
+@contextmanager
+def _interrupts_for_this_process_only() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C, which a terminal sends to all: this process ends them itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _make_shard(
+    reader: Reader,
+    root: Path,
+    out: Path,
+    shard: int,
+    records: Sequence[Record],
+    plan: str,
+    on_error: OnError,
+) -> MarrowError | OSError | None:
+    """Make one shard; return what a user can mend, raise anything else."""
+    try:
+        write_shard(out, shard, _read(reader, root, records, on_error), reader.skeleton, plan)
+    except (MarrowError, OSError) as error:
+        return error
+    return None
+
+
+def _read(
+    reader: Reader, root: Path, records: Sequence[Record], on_error: OnError
+) -> Iterator[SkeletonSequence | Dropped]:
+    for record in records:
+        try:
+            yield reader.read(root, record)
+        except SkipRecording as skipped:
+            yield Dropped(record.id, record.path, str(skipped))
+        except ParseError as error:
+            if on_error == "stop":
+                raise
+            yield Dropped(record.id, record.path, str(error))
+
+
+def default_jobs() -> int:
+    """Return how many processes this one may keep busy."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

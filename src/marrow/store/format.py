@@ -1,0 +1,420 @@
+"""A store: many sequences of one skeleton, on disk as flat arrays that are memory-mapped.
+
+Frames of all bodies of all clips lie one behind the other, so that nothing is padded and any window is one slice. What
+is known of the clips is a Parquet file that pandas, Polars and DuckDB read too. The format: `docs/store-format.md`.
+"""
+
+import json
+import logging
+import shutil
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from marrow.errors import ConfigError, DataError, StoreError
+from marrow.readers.base import Split
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
+from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION, finish_store
+from marrow.store.writer import (
+    JOINTS_FILE,
+    PRESENT_FILE,
+    UNFINISHED,
+    Dropped,
+    clear_disk_errors,
+    read_part,
+    shard_folder,
+    unpack,
+    write_shard,
+)
+
+PLAN_FILE = "plan.json"
+
+_log = logging.getLogger(__name__)
+_AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
+# Clips per shard of a store that is written in one go.
+_SHARD_CLIPS = 512
+
+
+class Store:
+    """Sequences on disk, opened to read.
+
+    Attributes:
+        path: the folder.
+        version: of the format.
+        source: name of the reader that it was made with.
+        options: settings of that reader.
+        skeleton: layout of the joint axis.
+        classes: class names in the order of the labels; empty where the source has none.
+        splits: names of the protocols.
+        fingerprint: hash of all that the store holds; the same however it was made.
+        label: 0-based class of each clip, -1 where unknown.
+        frame_count: frames of each clip.
+        body_count: bodies of each clip, at least one.
+        fps: frames per second of each clip.
+        records: metadata of each clip, made when asked for.
+    """
+
+    label: Int64[np.ndarray, " clip"]
+    frame_count: Int64[np.ndarray, " clip"]
+    body_count: Int64[np.ndarray, " clip"]
+    fps: Float64[np.ndarray, " clip"]
+
+    def __init__(self, path: Path, header: Mapping[str, Any], index: Any) -> None:
+        """Use `Store.open`."""
+        self.path = path
+        self.version: int = header["version"]
+        self.source: str = header["source"]
+        self.options: dict[str, Any] = header["options"]
+        self.skeleton = _skeleton(header["skeleton"])
+        self.classes: tuple[str, ...] = tuple(header["classes"])
+        self.splits: tuple[str, ...] = tuple(header["splits"])
+        self.fingerprint: str = header["fingerprint"]
+        self._shards: list[dict[str, Any]] = header["shards"]
+        self._index = index
+        self.label = self._integers("label")
+        self.frame_count = self._integers("frame_count")
+        self.body_count = self._integers("body_count")
+        self.fps = index.column("fps").to_numpy()
+        self.records: Sequence[Record] = _Records(self)
+        self._shard_of = self._integers("shard")
+        self._first_row = self._integers("first_row")
+        self._arrays: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Store":
+        """Open a store.
+
+        Raises:
+            StoreError: it is missing, unfinished, cut short, or of another version.
+        """
+        path = Path(path)
+        header = _read_header(path)
+        try:
+            for number, shard in enumerate(header["shards"]):
+                for name, file in shard["files"].items():
+                    _check_size(path, shard_folder(path, number) / name, file["bytes"])
+            _check_size(path, path / INDEX_FILE, header["index"]["bytes"])
+            store = cls(path, header, _read_parquet(path, path / INDEX_FILE))
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise StoreError(f"{path / HEADER_FILE} is damaged ({type(error).__name__}: {error}). {_AGAIN}") from error
+        if len(store) != header.get("clip_count"):
+            raise StoreError(
+                f"{path}: expected {header.get('clip_count')} clips in {INDEX_FILE}, got {len(store)}. {_AGAIN}"
+            )
+        return store
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}: {len(self)} clips, {self.skeleton.name}, from {self.source})"
+
+    def frames(
+        self, row: int
+    ) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
+        """Return a clip's positions (a view of the file, not writable) and flags."""
+        joints, packed = self._shard(int(self._shard_of[row]))
+        bodies, frames = int(self.body_count[row]), int(self.frame_count[row])
+        rows = slice(int(self._first_row[row]), int(self._first_row[row]) + bodies * frames)
+        joint_count = len(self.skeleton.joints)
+        return (
+            joints[rows].reshape(bodies, frames, joint_count, 3),
+            unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
+        )
+
+    def sequence(self, row: int) -> SkeletonSequence:
+        """Return a clip with all that is known of it."""
+        joints, present = self.frames(row)
+        placement = np.asarray(self._index.column("placement")[row].as_py(), np.float64)
+        return SkeletonSequence(
+            joints=joints,
+            present=present,
+            fps=float(self.fps[row]),
+            skeleton=self.skeleton,
+            record=self.records[row],
+            segments=tuple(Segment(**segment) for segment in self._index.column("segments")[row].as_py()),
+            placement=Placement(placement[:9].reshape(3, 3), placement[9:12], float(placement[12])),
+        )
+
+    def split_rows(self, split: str) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
+        """Return the rows that a protocol trains on and tests on.
+
+        Raises:
+            ConfigError: the store has no such protocol.
+        """
+        if split not in self.splits:
+            raise ConfigError(f"{self.path} has no split {split!r}. {_choices('Splits', split, self.splits)}")
+        members = np.asarray(self._texts(f"split.{split}"))
+        return np.flatnonzero(members == "train"), np.flatnonzero(members == "test")
+
+    def flat(
+        self,
+    ) -> tuple[Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"], Int64[np.ndarray, " clip"]]:
+        """Read all frames into memory.
+
+        Returns:
+            positions, flags, and each clip's first row: body m of clip i with T frames lies in rows first[i] + m * T
+            up to, not including, first[i] + (m + 1) * T.
+        """
+        joint_count = len(self.skeleton.joints)
+        row_counts = np.array([shard["row_count"] for shard in self._shards], np.int64)
+        starts = np.cumsum(row_counts) - row_counts
+        joints = np.empty((row_counts.sum(), joint_count, 3), np.float32)
+        present = np.empty((row_counts.sum(), joint_count), np.bool_)
+        for number, (start, count) in enumerate(zip(starts, row_counts, strict=True)):
+            shard_joints, packed = self._shard(number)
+            joints[start : start + count] = shard_joints
+            present[start : start + count] = unpack(packed, joint_count)
+        return joints, present, starts[self._shard_of] + self._first_row
+
+    def attribute(self, name: str) -> np.ndarray:
+        """Return an attribute of every clip, for example "subject".
+
+        Returns:
+            integers or strings; where some clips do not have the attribute, objects with None for those.
+
+        Raises:
+            ConfigError: no clip has such an attribute.
+        """
+        if name not in self.attributes:
+            raise ConfigError(f"{self.path} has no attribute {name!r}. {_choices('Attributes', name, self.attributes)}")
+        column = self._index.column(f"attribute.{name}")
+        values = column.to_pylist()
+        return np.asarray(values, dtype=object if column.null_count else None)
+
+    @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes that clips have."""
+        return tuple(
+            name.removeprefix("attribute.") for name in self._index.column_names if name.startswith("attribute.")
+        )
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Each clip's id, unique within the store."""
+        return self._texts("id")
+
+    @cached_property
+    def content(self) -> tuple[str, ...]:
+        """Each clip's hash: equal where positions and flags are equal to the last bit."""
+        return self._texts("content")
+
+    def duplicates(
+        self, rows_a: Int64[np.ndarray, " a"], rows_b: Int64[np.ndarray, " b"]
+    ) -> Int64[np.ndarray, " duplicate"]:
+        """Return the rows of b whose content is bit-identical to that of one of a."""
+        known = {self.content[row] for row in rows_a}
+        return np.array([row for row in rows_b if self.content[row] in known], np.int64)
+
+    @cached_property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """Recordings that were left out when the store was made, with the reason."""
+        return tuple(Dropped(**row) for row in _read_parquet(self.path, self.path / DROPPED_FILE).to_pylist())
+
+    @property
+    def shard_count(self) -> int:
+        """Number of shards."""
+        return len(self._shards)
+
+    def rows_of_shard(self, number: int) -> Int64[np.ndarray, " clip"]:
+        """Return the clips of a shard, in the order of its frames."""
+        return np.flatnonzero(self._shard_of == number)
+
+    @cached_property
+    def byte_count(self) -> int:
+        """Bytes of positions, flags and index on disk."""
+        shards = sum(file["bytes"] for shard in self._shards for file in shard["files"].values())
+        return shards + (self.path / INDEX_FILE).stat().st_size
+
+    def verify(self) -> None:
+        """Read every byte of positions and flags, and compare with the check sums of when they were written.
+
+        Raises:
+            StoreError: a shard has changed since.
+        """
+        for number, shard in enumerate(self._shards):
+            for name, file in shard["files"].items():
+                path = shard_folder(self.path, number) / name
+                if zlib.crc32(path.read_bytes()) != file["crc32"]:
+                    raise StoreError(f"{path} has changed since it was written. Remove it. {_AGAIN}")
+
+    def _integers(self, column: str) -> Int64[np.ndarray, " clip"]:
+        return self._index.column(column).to_numpy()
+
+    def _texts(self, column: str) -> tuple[str, ...]:
+        return tuple(self._index.column(column).to_pylist())
+
+    def _shard(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Map a shard's positions and bits."""
+        if number not in self._arrays:
+            folder = shard_folder(self.path, number)
+            try:
+                arrays = [np.load(folder / name, mmap_mode="r") for name in (JOINTS_FILE, PRESENT_FILE)]
+            except (OSError, ValueError) as error:
+                raise StoreError(f"{folder} cannot be read ({error}). {_AGAIN}") from error
+            # Plain arrays: slicing np.memmap costs several times more.
+            self._arrays[number] = (np.asarray(arrays[0]), np.asarray(arrays[1]))
+        return self._arrays[number]
+
+
+class _Records(Sequence[Record]):
+    """Records made from the index, one at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[one] for one in range(*row.indices(len(self)))]
+        store = self._store
+        row = range(len(self))[row]
+        attributes = {name: store._index.column(f"attribute.{name}")[row].as_py() for name in store.attributes}
+        return Record(
+            id=store._index.column("id")[row].as_py(),
+            path=store._index.column("path")[row].as_py(),
+            label=int(store.label[row]),
+            attributes={name: value for name, value in attributes.items() if value is not None},
+        )
+
+
+def write_store(
+    path: str | Path,
+    sequences: Iterable[SkeletonSequence],
+    *,
+    source: str,
+    classes: Sequence[str] = (),
+    splits: Mapping[str, Split] | None = None,
+) -> Store:
+    """Write sequences that are made or read in this process.
+
+    Args:
+        path: the new store's folder; it must not exist, or be empty.
+        sequences: of one skeleton, with unique ids. One without any joint present is dropped, and listed as such.
+        source: what to call where they come from.
+        classes: class names in the order of the labels.
+        splits: protocols by name.
+
+    Raises:
+        StoreError: the folder is in use, or the disk is full.
+        DataError: the sequences contradict each other.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StoreError(f"{path} is already there. Choose another folder, or remove it first")
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+    with clear_disk_errors(path):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir(parents=True)
+            parts, skeleton = _write_shards(unfinished, sequences)
+            finish_store(unfinished, parts, skeleton, source=source, options={}, classes=classes, splits=splits or {})
+            if path.exists():
+                path.rmdir()
+            unfinished.rename(path)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    store = Store.open(path)
+    for one in store.dropped:
+        _log.warning("%s is not in %s: %s", one.id, path, one.reason)
+    return store
+
+
+def _write_shards(folder: Path, sequences: Iterable[SkeletonSequence]) -> tuple[list[dict[str, Any]], Skeleton]:
+    parts: list[dict[str, Any]] = []
+    batch: list[SkeletonSequence] = []
+    skeleton: Skeleton | None = None
+
+    def flush() -> None:
+        assert skeleton is not None
+        write_shard(folder, len(parts), batch, skeleton, plan="")
+        part = read_part(shard_folder(folder, len(parts)), plan="")
+        assert part is not None
+        parts.append(part)
+        batch.clear()
+
+    for sequence in sequences:
+        skeleton = skeleton or sequence.skeleton
+        batch.append(sequence)
+        if len(batch) == _SHARD_CLIPS:
+            flush()
+    if batch:
+        flush()
+    if skeleton is None:
+        raise DataError("there is no sequence to store")
+    return parts, skeleton
+
+
+def _skeleton(header: Mapping[str, Any]) -> Skeleton:
+    return Skeleton(
+        name=header["name"],
+        joints=tuple(header["joints"]),
+        parents=tuple(header["parents"]),
+        mirror=tuple(header["mirror"]),
+        anchors=dict(header["anchors"]),
+        up=header["up"],
+    )
+
+
+def _choices(what: str, asked: str, known: Sequence[str]) -> str:
+    nearest = get_close_matches(asked, known, n=1, cutoff=0.4)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{what}: {', '.join(known) or 'none'}.{hint}"
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise StoreError(
+            f"{path}: there is no such folder. Make a store with `marrow prepare READER ROOT --out {path}`"
+        )
+    file = path / HEADER_FILE
+    if not file.exists():
+        if (path / PLAN_FILE).exists():
+            raise StoreError(
+                f"{path} is not finished. Run the `marrow prepare` that began it again: it goes on from there"
+            )
+        raise StoreError(
+            f"{path} is not a store: it has no {HEADER_FILE}. `marrow prepare` makes a store of raw recordings"
+        )
+    try:
+        header = json.loads(file.read_bytes())
+        version = header["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{file} is damaged ({type(error).__name__}: {error}). {_AGAIN}") from error
+    if version != STORE_VERSION:
+        raise StoreError(
+            f"{path} is of store version {version}; this marrow reads version {STORE_VERSION}. "
+            f"Prepare it again, or use the marrow that made it"
+        )
+    return header
+
+
+def _check_size(store: Path, file: Path, expected_bytes: int) -> None:
+    if not file.exists():
+        raise StoreError(f"{store}: {file.relative_to(store)} is missing. {_AGAIN}")
+    if file.stat().st_size != expected_bytes:
+        raise StoreError(
+            f"{store}: {file.relative_to(store)} is cut or changed: expected {expected_bytes} bytes, "
+            f"got {file.stat().st_size}. {_AGAIN}"
+        )
+
+
+def _read_parquet(store: Path, file: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise StoreError(f"{store}: {file.name} cannot be read ({reason}). {_AGAIN}") from error
