@@ -1,0 +1,138 @@
+"""Augmentation of whole batches, on the device of the frames.
+
+Everything linear (rotation, turn about the vertical, reflection, scale) becomes one matrix per clip that `gather`
+applies together with the alignment; what is left (swapping left and right, jitter) is done on the finished batch.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float32
+from torch import Tensor
+
+from marrow.data.draws import Draws
+from marrow.errors import ConfigError
+from marrow.skeleton.layout import Skeleton
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What is varied in training; the defaults are those of the released MAMP code.
+
+    Args:
+        crop_low: smallest share of a clip's frames that a window takes.
+        crop_high: largest share.
+        min_crop_frames: no window is shorter, unless the clip is.
+        rotation_radians: three angles per clip, each uniform in [-r, r), as R = Rz * Ry * Rx.
+        yaw_radians: a further turn about the vertical, uniform in [-r, r); pi turns a clip anywhere.
+        mirror_probability: how often left and right are exchanged, in names and in space.
+        scale_share: size is multiplied by a factor uniform in [1 - s, 1 + s).
+        jitter_metres: standard deviation of Gaussian noise on every present coordinate (in trunk lengths after the
+            alignment `body`).
+    """
+
+    crop_low: float = 0.5
+    crop_high: float = 1.0
+    min_crop_frames: int = 64
+    rotation_radians: float = 0.3
+    yaw_radians: float = 0.0
+    mirror_probability: float = 0.0
+    scale_share: float = 0.0
+    jitter_metres: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.crop_low <= self.crop_high <= 1.0:
+            raise ConfigError(
+                "augment: expected 0 < crop_low <= crop_high <= 1, "
+                f"got crop_low={self.crop_low}, crop_high={self.crop_high}"
+            )
+        if self.min_crop_frames < 1:
+            raise ConfigError(f"augment.min_crop_frames must be at least 1, got {self.min_crop_frames}")
+        if not 0.0 <= self.mirror_probability <= 1.0:
+            raise ConfigError(f"augment.mirror_probability must lie in [0, 1], got {self.mirror_probability}")
+        if not 0.0 <= self.scale_share < 1.0:
+            raise ConfigError(f"augment.scale_share must lie in [0, 1), got {self.scale_share}")
+        for name in ("rotation_radians", "yaw_radians", "jitter_metres"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"augment.{name} must be a finite number of at least 0, got {getattr(self, name)}")
+
+
+@dataclass
+class Augmentation:
+    """What was drawn for a batch, crops apart.
+
+    Args:
+        matrix: the linear part; None for the identity.
+        mirrored: whose left and right joints change places; None for nobody's.
+    """
+
+    matrix: Float32[Tensor, "batch 3 3"] | None
+    mirrored: Bool[Tensor, " batch"] | None
+
+
+def draw_augmentation(draws: Draws, augment: AugmentConfig, skeleton: Skeleton) -> Augmentation:
+    """Draw the linear part (rotation * turn * scale * reflection) and who is mirrored."""
+    matrix, mirrored = None, None
+    up = "xyz".index(skeleton.up)
+    if augment.mirror_probability > 0:
+        mirrored = draws.uniform("mirror") < augment.mirror_probability
+        sideways = 0 if up != 0 else 1
+        sign = torch.ones((len(mirrored), 3), device=mirrored.device)
+        sign[:, sideways] = torch.where(mirrored, -1.0, 1.0)
+        matrix = torch.diag_embed(sign)
+    if augment.scale_share > 0:
+        factor = 1.0 + augment.scale_share * (2.0 * draws.uniform("scale") - 1.0)
+        matrix = matrix_product(torch.diag_embed(factor[:, None].expand(-1, 3)), matrix)
+    if augment.yaw_radians > 0:
+        angle = augment.yaw_radians * (2.0 * draws.uniform("yaw") - 1.0)
+        matrix = matrix_product(axis_rotation(angle, up), matrix)
+    if augment.rotation_radians > 0:
+        angles = augment.rotation_radians * (2.0 * draws.uniform("rotation", 3) - 1.0)
+        for axis in range(3):
+            matrix = matrix_product(axis_rotation(angles[:, axis], axis), matrix)
+    return Augmentation(matrix, mirrored)
+
+
+def finish(
+    joints: Float32[Tensor, "batch body time joint 3"],
+    present: Bool[Tensor, "batch body time joint"],
+    augmentation: Augmentation,
+    draws: Draws,
+    augment: AugmentConfig,
+    skeleton: Skeleton,
+) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Do to gathered windows what no matrix can: exchange left and right joints, and add jitter."""
+    if augmentation.mirrored is not None:
+        partner = torch.tensor(skeleton.mirror, device=joints.device)
+        chosen = augmentation.mirrored[:, None, None, None]
+        joints = torch.where(chosen[..., None], joints.index_select(3, partner), joints)
+        present = torch.where(chosen, present.index_select(3, partner), present)
+    if augment.jitter_metres > 0:
+        radius, angle = draws.uniform("jitter", 2, *joints.shape[1:]).unbind(1)
+        # Box and Muller: 1 - u lies in (0, 1], so the logarithm is finite.
+        noise = torch.sqrt(-2.0 * torch.log(1.0 - radius)) * torch.cos(2.0 * math.pi * angle)
+        joints = torch.where(present[..., None], joints + augment.jitter_metres * noise, joints)
+    return joints, present
+
+
+def axis_rotation(angle: Float32[Tensor, " batch"], axis: int) -> Float32[Tensor, "batch 3 3"]:
+    """Return right-handed rotations about x (0), y (1) or z (2)."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    matrix = torch.zeros((len(angle), 3, 3), device=angle.device)
+    after, last = (axis + 1) % 3, (axis + 2) % 3
+    matrix[:, axis, axis] = 1.0
+    matrix[:, after, after] = cos
+    matrix[:, last, last] = cos
+    matrix[:, last, after] = sin
+    matrix[:, after, last] = -sin
+    return matrix
+
+
+def matrix_product(
+    left: Float32[Tensor, "batch 3 3"], right: Float32[Tensor, "batch 3 3"] | None
+) -> Float32[Tensor, "batch 3 3"]:
+    """Return left @ right (None is the identity), without the matrix unit: global settings decide its precision."""
+    if right is None:
+        return left
+    return (left[:, :, :, None] * right[:, None, :, :]).sum(2)

@@ -1,0 +1,96 @@
+"""Crop, resize, align, turn and gather in one pass over the frames, compiled for the CPU.
+
+The same numbers as `sampling.gather_tensor` up to rounding. Each output frame is touched once, bodies that are not
+there cost nothing but their zeros, and every clip's numbers are independent of the batch that it is in.
+"""
+
+import inspect
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
+
+from marrow.data.frames import FlatFrames
+
+
+def gather_fused(
+    frames: FlatFrames,
+    clips: Int64[Tensor, " batch"],
+    start: Int64[Tensor, " batch"],
+    length: Int64[Tensor, " batch"],
+    window_frames: int,
+    aligning: Float32[Tensor, "batch 3 3"],
+) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Cut `[start, start + length)` of clips out of frames on the CPU, resize to `window_frames`, apply `aligning`."""
+    shape = (len(clips), frames.max_bodies, window_frames, frames.joints.shape[1])
+    joints, present = torch.empty((*shape, 3), dtype=torch.float32), torch.empty(shape, dtype=torch.bool)
+    _compiled()(
+        frames.joints.numpy(),
+        frames.present.numpy(),
+        frames.first.numpy(),
+        frames.frame_count.numpy(),
+        frames.body_count.numpy(),
+        frames.origin.numpy(),
+        clips.numpy(),
+        start.numpy(),
+        length.numpy(),
+        aligning.contiguous().numpy(),
+        joints.numpy(),
+        present.numpy(),
+    )
+    return joints, present
+
+
+@cache
+def _compiled() -> Any:
+    """Compile the kernel, or load it from numba's cache on disk."""
+    # The shape checks that tests switch on wrap every function; numba must see the bare one.
+    bare = inspect.unwrap(_gather_kernel)
+    try:
+        return numba.njit(cache=True)(bare)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written to
+        return numba.njit(bare)
+
+
+def _gather_kernel(
+    joints, present, first, frame_count, body_count, origin, clips, start, length, aligning, out_joints, out_present
+):
+    batch, max_bodies, window_frames, joint_count = out_present.shape
+    double = 2 * window_frames
+    for b in range(batch):
+        clip = clips[b]
+        m = aligning[b]
+        o = origin[clip]
+        last = double * (length[b] - 1)
+        for body in range(max_bodies):
+            if body >= body_count[clip]:
+                out_joints[b, body] = np.float32(0.0)
+                out_present[b, body] = False
+                continue
+            base = first[clip] + body * frame_count[clip] + start[b]
+            for i in range(window_frames):
+                # ((2i + 1) L - N) / 2N in integers, as in `sampling._source_frames`.
+                numerator = min(max((2 * i + 1) * length[b] - window_frames, 0), last)
+                lower = numerator // double
+                rest = numerator - lower * double
+                low = base + lower
+                high = low + (1 if rest > 0 else 0)
+                weight = np.float32(rest) / np.float32(double)
+                for v in range(joint_count):
+                    if present[low, v] and present[high, v]:
+                        x = joints[low, v, 0] + weight * (joints[high, v, 0] - joints[low, v, 0]) - o[0]
+                        y = joints[low, v, 1] + weight * (joints[high, v, 1] - joints[low, v, 1]) - o[1]
+                        z = joints[low, v, 2] + weight * (joints[high, v, 2] - joints[low, v, 2]) - o[2]
+                        out_joints[b, body, i, v, 0] = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z
+                        out_joints[b, body, i, v, 1] = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z
+                        out_joints[b, body, i, v, 2] = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
+                        out_present[b, body, i, v] = True
+                    else:
+                        out_joints[b, body, i, v, 0] = np.float32(0.0)
+                        out_joints[b, body, i, v, 1] = np.float32(0.0)
+                        out_joints[b, body, i, v, 2] = np.float32(0.0)
+                        out_present[b, body, i, v] = False

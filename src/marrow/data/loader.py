@@ -1,0 +1,341 @@
+"""From rows of a store to the batches of every optimizer step, and of an evaluation.
+
+Two loaders with one interface: `ResidentLoader` keeps all frames on the device, `StreamingLoader` lets workers read the
+raw frames of each step from the store's memory map. What happens to those frames is the same code on the same device,
+so both yield the same batches, bit for bit. A position in the training is one integer: order, crops and augmentations
+follow from (seed, step, place in the global batch).
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from marrow.data.augment import AugmentConfig, draw_augmentation, finish
+from marrow.data.batch import Batch
+from marrow.data.draws import Draws
+from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
+from marrow.data.sampling import centre_windows, gather, random_windows
+from marrow.data.window import InputConfig
+from marrow.errors import CheckpointError, ConfigError
+from marrow.skeleton.sequence import SkeletonSequence
+from marrow.skeleton.streams import stream
+from marrow.store.format import Store
+
+MicroBatches = list[tuple[Batch, Draws]]
+
+
+def training_batch(
+    frames: FlatFrames, clips: Int64[Tensor, " batch"], draws: Draws, input: InputConfig, augment: AugmentConfig
+) -> Batch:
+    """Cut, resize, align and augment one batch of random windows."""
+    windows = random_windows(frames.frame_count[clips], draws, augment)
+    augmentation = draw_augmentation(draws, augment, frames.skeleton)
+    joints, present = gather(frames, clips, windows, input.window_frames, augmentation.matrix)
+    joints, present = finish(joints, present, augmentation, draws, augment, frames.skeleton)
+    if input.stream != "joint":
+        joints, present = stream(joints, present, frames.skeleton, input.stream)
+    return Batch(joints, present, frames.label[clips], frames.row[clips])
+
+
+def evaluation_batch(frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig) -> Batch:
+    """Cut, resize and align the centred windows of some clips; nothing is random."""
+    windows = centre_windows(frames.frame_count[clips], input.test_crop)
+    joints, present = gather(frames, clips, windows, input.window_frames)
+    if input.stream != "joint":
+        joints, present = stream(joints, present, frames.skeleton, input.stream)
+    return Batch(joints, present, frames.label[clips], frames.row[clips])
+
+
+def batch_from_sequences(
+    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str
+) -> Batch:
+    """Make one evaluation batch of sequences in memory."""
+    frames = flat_from_sequences(sequences, input, device)
+    return evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input)
+
+
+def evaluation_batches(
+    source: Store | FlatFrames,
+    rows: Int64[np.ndarray, " clip"],
+    input: InputConfig,
+    batch_clips: int,
+    device: torch.device | str,
+) -> Iterator[Batch]:
+    """Yield centred windows of some rows, in their order; the last batch may be smaller.
+
+    Args:
+        source: a store, of which one batch at a time is read, or frames that are already on a device.
+        rows: rows of the store, all of which must be in `source`.
+        input: window, stream, alignment and test crop. Frames on a device were aligned when they were put there.
+        batch_clips: clips per batch.
+        device: where the batches are wanted.
+    """
+    if batch_clips < 1:
+        raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
+    if isinstance(source, FlatFrames):
+        clip_of_row = {row: clip for clip, row in enumerate(source.row.tolist())}
+        unknown = [row for row in rows.tolist() if row not in clip_of_row]
+        if unknown:
+            raise ConfigError(f"these rows are not among the {len(source)} clips on the device: {unknown[:10]}")
+        clips = torch.tensor([clip_of_row[row] for row in rows.tolist()], dtype=torch.int64, device=source.device)
+        for chosen in clips.split(batch_clips):
+            yield evaluation_batch(source, chosen, input).to(device)
+        return
+    max_bodies = int(np.asarray(source.body_count)[rows].max(initial=1))
+    for begin in range(0, len(rows), batch_clips):
+        frames = flat_frames(source, rows[begin : begin + batch_clips], input, device, max_bodies)
+        yield evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which clips make up each micro-batch of each step: a pure function of the step.
+
+    Args:
+        clip_count: clips of the training set.
+        batch_clips: clips of the global batch: all micro-batches of all processes of one optimizer step.
+        seed: of the run.
+        rank: of this process.
+        world_size: number of processes.
+        micro_batches: pieces into which a process cuts its share of a step.
+    """
+
+    clip_count: int
+    batch_clips: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    micro_batches: int = 1
+
+    def __post_init__(self) -> None:
+        pieces = self.world_size * self.micro_batches
+        if self.micro_batches < 1 or not 0 <= self.rank < self.world_size:
+            raise ConfigError(
+                "expected micro_batches >= 1 and 0 <= rank < world_size, got "
+                f"micro_batches={self.micro_batches}, rank={self.rank}, world_size={self.world_size}"
+            )
+        if self.batch_clips < 1 or self.batch_clips % pieces:
+            raise ConfigError(
+                f"batch_clips={self.batch_clips} must be a positive multiple of {pieces} "
+                f"({self.world_size} processes x {self.micro_batches} micro-batches)"
+            )
+        if self.batch_clips > self.clip_count:
+            raise ConfigError(
+                f"batch_clips={self.batch_clips} is more than the {self.clip_count} clips of the training set; "
+                f"the largest possible is {self.clip_count // pieces * pieces}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full global batches in one pass; what is left over is dropped (other clips each time)."""
+        return self.clip_count // self.batch_clips
+
+    def order(self, epoch: int) -> Int64[np.ndarray, " clip"]:
+        """Return the order in which an epoch visits the clips."""
+        return np.random.default_rng([self.seed, zlib.crc32(b"order"), epoch]).permutation(self.clip_count)
+
+    def places(self) -> list[tuple[int, int]]:
+        """Return [begin, end) in the global batch for each micro-batch of this process."""
+        size = self.batch_clips // (self.world_size * self.micro_batches)
+        begins = [(micro * self.world_size + self.rank) * size for micro in range(self.micro_batches)]
+        return [(begin, begin + size) for begin in begins]
+
+    def state(self, position: int) -> dict[str, int]:
+        """Return what a resumed run must agree on, and where it goes on."""
+        return {
+            "position": position,
+            "seed": self.seed,
+            "batch_clips": self.batch_clips,
+            "clip_count": self.clip_count,
+        }
+
+    def position_in(self, state: dict[str, int]) -> int:
+        """Return the position of a saved state, once it is certain that it is of this schedule.
+
+        The number of processes and micro-batches may differ: the global batches are the same.
+        """
+        for name, value in self.state(0).items():
+            if name not in state:
+                raise CheckpointError(f"the loader's saved state lacks {name!r}; it holds {sorted(state)}")
+            if name != "position" and state[name] != value:
+                raise CheckpointError(
+                    f"the loader's saved state was made with {name}={state[name]}, this run has {name}={value}; "
+                    "resume with the settings and the data that the run was started with"
+                )
+        return state["position"]
+
+
+class ResidentLoader:
+    """Training batches from frames that stay on the device."""
+
+    def __init__(
+        self,
+        store: Store,
+        rows: Int64[np.ndarray, " clip"],
+        input: InputConfig,
+        augment: AugmentConfig,
+        *,
+        batch_clips: int,
+        seed: int,
+        device: torch.device | str,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_batches: int = 1,
+    ) -> None:
+        self._schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
+        self._input, self._augment = input, augment
+        self.frames = flat_frames(store, rows, input, device)
+        self.position = 0
+        self._order: tuple[int, Tensor] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the rows."""
+        return self._schedule.steps_per_epoch
+
+    @property
+    def epoch(self) -> float:
+        """Passes done."""
+        return self.position / self.steps_per_epoch
+
+    def next_step(self) -> MicroBatches:
+        """Return this process's micro-batches of the next optimizer step."""
+        epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, torch.from_numpy(self._schedule.order(epoch)).to(self.frames.device))
+        offset = step_in_epoch * self._schedule.batch_clips
+        step: MicroBatches = []
+        for begin, end in self._schedule.places():
+            draws = Draws(self._schedule.seed, self.position, torch.arange(begin, end, device=self.frames.device))
+            clips = self._order[1][offset + begin : offset + end]
+            step.append((training_batch(self.frames, clips, draws, self._input, self._augment), draws))
+        self.position += 1
+        return step
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position, and what it is a position in."""
+        return self._schedule.state(self.position)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where a state was saved."""
+        self.position = self._schedule.position_in(state)
+
+
+class StreamingLoader:
+    """Training batches from frames that workers read from the store step by step."""
+
+    def __init__(
+        self,
+        store: Store,
+        rows: Int64[np.ndarray, " clip"],
+        input: InputConfig,
+        augment: AugmentConfig,
+        *,
+        batch_clips: int,
+        seed: int,
+        device: torch.device | str,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_batches: int = 1,
+        workers: int = 2,
+    ) -> None:
+        self._schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
+        self._input, self._augment, self._device, self._workers = input, augment, torch.device(device), workers
+        max_bodies = int(np.asarray(store.body_count)[rows].max())
+        self._blocks = _StepBlocks(store, rows, input, self._schedule, max_bodies)
+        self.position = 0
+        self._stream: Iterator[list[FlatFrames]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the rows."""
+        return self._schedule.steps_per_epoch
+
+    @property
+    def epoch(self) -> float:
+        """Passes done."""
+        return self.position / self.steps_per_epoch
+
+    def next_step(self) -> MicroBatches:
+        """Return this process's micro-batches of the next optimizer step."""
+        if self._stream is None:
+            loader = DataLoader(
+                self._blocks,
+                batch_size=None,
+                sampler=_StepsFrom(self.position),
+                num_workers=self._workers,
+                pin_memory=False,
+            )
+            self._stream = iter(loader)
+        step: MicroBatches = []
+        for (begin, end), block in zip(self._schedule.places(), next(self._stream), strict=True):
+            draws = Draws(self._schedule.seed, self.position, torch.arange(begin, end, device=self._device))
+            clips = torch.arange(end - begin, device=self._device)
+            batch = training_batch(block.to(self._device), clips, draws, self._input, self._augment)
+            step.append((batch, draws))
+        self.position += 1
+        return step
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position, and what it is a position in."""
+        return self._schedule.state(self.position)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where a state was saved; what workers have read ahead is dropped."""
+        self.position = self._schedule.position_in(state)
+        self._stream = None
+
+
+class _StepBlocks(Dataset[list[FlatFrames]]):
+    """Raw frames of the micro-batches of a step, by the number of the step. Runs in the workers."""
+
+    def __init__(
+        self,
+        store: Store,
+        rows: Int64[np.ndarray, " clip"],
+        input: InputConfig,
+        schedule: Schedule,
+        max_bodies: int,
+    ) -> None:
+        # A worker opens the store itself: what is sent to it must not contain what is mapped here.
+        self._path = store.path
+        self._store: Store | None = None
+        self._rows, self._input = rows, input
+        self._schedule, self._max_bodies = schedule, max_bodies
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def __getitem__(self, step: int) -> list[FlatFrames]:
+        store = self._store = self._store or Store.open(self._path)
+        epoch, step_in_epoch = divmod(step, self._schedule.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, self._schedule.order(epoch))
+        offset = step_in_epoch * self._schedule.batch_clips
+        return [
+            flat_frames(
+                store,
+                self._rows[self._order[1][offset + begin : offset + end]],
+                self._input,
+                "cpu",
+                self._max_bodies,
+            )
+            for begin, end in self._schedule.places()
+        ]
+
+
+class _StepsFrom(Sampler[int]):
+    """All steps from one on, without end."""
+
+    def __init__(self, first_step: int) -> None:
+        self._first_step = first_step
+
+    def __iter__(self) -> Iterator[int]:
+        step = self._first_step
+        while True:
+            yield step
+            step += 1

@@ -1,0 +1,135 @@
+"""Windows of clips: which frames, and how they become exactly N frames of a batch.
+
+Crop, resize, align, rotate and gather are one step over the flat frames, for the whole batch, on the device that holds
+them, without a host synchronisation. On the CPU one fused pass does the same (`marrow.data.fused`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
+
+from marrow.data.augment import AugmentConfig, matrix_product
+from marrow.data.draws import Draws
+from marrow.data.frames import FlatFrames
+
+
+@dataclass
+class Windows:
+    """One run of frames per clip of a batch.
+
+    Args:
+        start: first frame, counted from the clip's first.
+        length: frames.
+    """
+
+    start: Int64[Tensor, " batch"]
+    length: Int64[Tensor, " batch"]
+
+
+def random_windows(frame_count: Int64[Tensor, " batch"], draws: Draws, augment: AugmentConfig) -> Windows:
+    """Draw a window per clip: a random share of its frames at a random place.
+
+    With p uniform on [crop_low, crop_high) and L frames, the length is floor(p * L), but not below `min_crop_frames`
+    and never above L.
+    """
+    share, place = draws.uniform("crop", 2).unbind(1)
+    share = augment.crop_low + (augment.crop_high - augment.crop_low) * share
+    length = torch.floor(share * frame_count).to(torch.int64).clamp(min=augment.min_crop_frames)
+    length = torch.minimum(length, frame_count)
+    slack = frame_count - length
+    # place < 1, but the float32 product may round up to slack + 1.
+    start = torch.minimum(torch.floor(place * (slack + 1)).to(torch.int64), slack)
+    return Windows(start, length)
+
+
+def centre_windows(frame_count: Int64[Tensor, " batch"], share: float) -> Windows:
+    """Take the centred share of every clip: int((1 - share) * L / 2) frames are dropped at each end.
+
+    The product is taken in float64, in the order in which the released feeder takes it, so that the same frames are
+    dropped. It is taken on the host: not every device has float64, and this is evaluation.
+    """
+    frame_count_host = frame_count.cpu()
+    dropped = ((1 - share) * frame_count_host.to(torch.float64) / 2).to(torch.int64)
+    return Windows(dropped.to(frame_count.device), (frame_count_host - 2 * dropped).to(frame_count.device))
+
+
+def gather(
+    frames: FlatFrames,
+    clips: Int64[Tensor, " batch"],
+    windows: Windows,
+    window_frames: int,
+    matrix: Float32[Tensor, "batch 3 3"] | None = None,
+) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Cut windows, resize them to equal length, and align and turn them.
+
+    Resizing is linear interpolation along time with `align_corners=False` and without anti-aliasing: output frame i
+    lies at (i + 0.5) * length / window_frames - 0.5 of the window, held inside it. An output joint is present when
+    every source frame that has a weight in it is; where it is not, it is zero.
+
+    Args:
+        frames: where to cut.
+        clips: which clips, as indices into `frames`.
+        windows: which of their frames.
+        window_frames: frames after resizing.
+        matrix: applied after the alignment (augmentation); None for the identity.
+    """
+    aligning = frames.matrix[clips]
+    if matrix is not None:
+        aligning = matrix_product(matrix, aligning)
+    if frames.device.type == "cpu":
+        from marrow.data.fused import gather_fused  # numba is loaded only where it is used
+
+        return gather_fused(frames, clips, windows.start, windows.length, window_frames, aligning)
+    return gather_tensor(frames, clips, windows, window_frames, aligning)
+
+
+def gather_tensor(
+    frames: FlatFrames,
+    clips: Int64[Tensor, " batch"],
+    windows: Windows,
+    window_frames: int,
+    aligning: Float32[Tensor, "batch 3 3"],
+) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Do what `gather` does, on any device; `aligning` is the whole linear part, applied to `x - origin`."""
+    batch, joint_count = len(clips), frames.joints.shape[1]
+    lower, weight = _source_frames(windows, window_frames)
+
+    body = torch.arange(frames.max_bodies, device=frames.device)
+    has_body = body[None, :] < frames.body_count[clips][:, None]
+    # A body that is not there reads the first one, and is blanked below.
+    body_first = frames.first[clips][:, None] + body[None, :] * has_body * frames.frame_count[clips][:, None]
+    lower_row = (body_first[:, :, None] + lower[:, None, :]).flatten()
+    # The upper frame is the next one only where it has a weight, so no row beyond the window is ever read.
+    upper_row = lower_row + (weight > 0)[:, None, :].expand(-1, frames.max_bodies, -1).flatten()
+
+    present = frames.present.index_select(0, lower_row) & frames.present.index_select(0, upper_row)
+    present = present.view(batch, frames.max_bodies, window_frames, joint_count) & has_body[:, :, None, None]
+
+    flat = frames.joints.flatten(1)
+    low, high = (flat.index_select(0, row).view(batch, -1, joint_count * 3) for row in (lower_row, upper_row))
+    weight = weight[:, None, :].expand(-1, frames.max_bodies, -1).reshape(batch, -1, 1)
+    points = torch.lerp(low, high, weight).view(batch, -1, 3) - frames.origin[clips][:, None, :]
+    # Written out, because a matrix product would follow the global TF32 and autocast settings.
+    x, y, z = points.unbind(-1)
+    column = aligning[..., None]
+    turned = [column[:, k, 0] * x + column[:, k, 1] * y + column[:, k, 2] * z for k in range(3)]
+    joints = torch.stack(turned, dim=-1).view(*present.shape, 3)
+    return torch.where(present[..., None], joints, joints.new_zeros(())), present
+
+
+def _source_frames(
+    windows: Windows, window_frames: int
+) -> tuple[Int64[Tensor, "batch time"], Float32[Tensor, "batch time"]]:
+    """Return the lower source frame of each output frame, and the weight of the next one.
+
+    With L = length and N = window_frames, (i + 0.5) * L / N - 0.5 = ((2i + 1) L - N) / 2N: integers, so that a weight
+    is zero exactly where it should be.
+    """
+    index = torch.arange(window_frames, device=windows.start.device)
+    numerator = (2 * index + 1)[None, :] * windows.length[:, None] - window_frames
+    numerator = torch.minimum(numerator.clamp(min=0), 2 * window_frames * (windows.length[:, None] - 1))
+    lower = torch.div(numerator, 2 * window_frames, rounding_mode="floor")
+    weight = (numerator - lower * 2 * window_frames).to(torch.float32) / (2 * window_frames)
+    return windows.start[:, None] + lower, weight
