@@ -1,0 +1,55 @@
+"""The public interface: one list, sorted, importable, documented, and light to import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import marrow
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_list_is_sorted_and_complete() -> None:
+    assert marrow.__all__ == sorted(marrow.__all__)
+    assert set(marrow.__all__) == set(marrow._HOME_OF)
+
+
+@pytest.mark.parametrize("name", marrow.__all__)
+def test_each_name_can_be_imported(name: str) -> None:
+    assert getattr(marrow, name).__name__ == name
+
+
+def test_the_readme_documents_exactly_these() -> None:
+    section = README.read_text(encoding="utf-8").split("## Public names")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    documented = [name.strip("` ") for row in rows for name in row.split("|")[1].split(",")]
+    assert sorted(documented) == marrow.__all__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = marrow.nothing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import marrow", {"numpy", "torch", "jsonargparse"}),
+        ("from marrow import Store, get_reader, prepare", {"torch", "sklearn", "lightning_fabric"}),
+    ],
+)
+def test_imports_are_light(code: str, absent: set[str]) -> None:
+    check = f"{code}; import sys; sys.exit(', '.join(sorted({absent!r} & set(sys.modules))) or 0)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_functions_are_not_hidden_by_modules_of_the_same_name() -> None:
+    # `from marrow.pretrain import ...` makes Python set the attribute `marrow.pretrain`.
+    code = "import importlib, marrow; [importlib.import_module(home) for home in marrow._HOMES]; " + "; ".join(
+        f"assert callable(marrow.{name})" for name in ("prepare", "pretrain", "evaluate")
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
