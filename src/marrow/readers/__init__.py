@@ -1,1 +1,56 @@
-"""Raw files to skeleton sequences, one file per source. NumPy only."""
+"""Raw files to skeleton sequences, one file per source. NumPy only.
+
+`READERS` names every reader of this package. A package of yours adds its own by an entry point in the group
+`marrow.readers`: `mine = "my_package.my_module:MyReader"`.
+"""
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from marrow.errors import ConfigError
+from marrow.readers.base import Reader, SkipRecording, Split
+
+__all__ = ["READERS", "Reader", "SkipRecording", "Split", "get_reader", "get_reader_class", "reader_names"]
+
+# Where each class is; it is imported when it is asked for, so that the command line starts fast.
+READERS: dict[str, str] = {
+    "ntu": "marrow.readers.ntu:NTU",
+    "nw_ucla": "marrow.readers.nw_ucla:NWUCLA",
+    "synthetic": "marrow.readers.synthetic:Synthetic",
+}
+
+
+def reader_names() -> list[str]:
+    """Return the names of all readers, those of other installed packages included."""
+    return sorted({*READERS, *entry_points(group="marrow.readers").names})
+
+
+def get_reader_class(name: str) -> type[Any]:
+    """Return a reader's class: a frozen dataclass whose fields are its options.
+
+    Raises:
+        ConfigError: there is no reader of that name, or it cannot be imported.
+    """
+    if name in READERS:
+        module, _, attribute = READERS[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    for entry_point in entry_points(group="marrow.readers", name=name):
+        try:
+            return entry_point.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"reader {name!r} ({entry_point.value}) cannot be imported: {error}") from error
+    known = reader_names()
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ConfigError(f"unknown reader {name!r}.{hint} Known readers: {', '.join(known)}")
+
+
+def get_reader(name: str) -> Reader:
+    """Return a reader with its default options.
+
+    Raises:
+        ConfigError: there is no reader of that name, or it cannot be imported.
+    """
+    return get_reader_class(name)()
