@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -216,6 +216,7 @@ class Report:
         return cls(**{**values, "intervals": intervals})
 
 
+@runtime_checkable
 class Task(Protocol):
     """A downstream evaluation of a frozen or tuned encoder."""
 

@@ -1,1 +1,10 @@
 """Conformance checks that every reader, encoder, objective and task must pass."""
+
+from marrow.testing.tasks import check_task
+
+__all__ = ["check_task"]
+
+
+from marrow.testing.readers import check_reader
+
+__all__ = ["check_reader"]

@@ -1,0 +1,325 @@
+"""The whole evaluation of runs: every task, beside its baselines, over seeds and folds, as one report.
+
+Runs that differ only in their seed are evaluated together; each gets its own report in `RUN/reports/`, and what is
+printed is the summary over them (`marrow.tasks.summary`).
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marrow.data.augment import AugmentConfig
+from marrow.data.subsets import leave_one_out, protocol_rows
+from marrow.errors import CheckpointError, ConfigError, DataError
+from marrow.models.encoder import Encoder
+from marrow.models.export import DESCRIPTION, WEIGHTS, load_encoder
+from marrow.store.format import Store
+from marrow.tasks import get_task
+from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
+from marrow.tasks.baselines import BASELINES, RawBaseline
+from marrow.tasks.linear_probe import LinearProbe
+
+log = logging.getLogger(__name__)
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One evaluated encoder.
+
+    Args:
+        name: of the run's folder.
+        seed: of its pre-training.
+        description: what the exported encoder says of itself: kind, size, input, skeleton, provenance.
+        fingerprint: SHA-256 of its weights, shortened.
+    """
+
+    name: str
+    seed: int
+    description: dict[str, Any]
+    fingerprint: str
+
+
+@dataclass
+class EvaluationReport:
+    """All scores of some runs on one protocol.
+
+    Args:
+        protocol: name of the protocol.
+        store: fingerprint of the data.
+        classes: class names.
+        train_count: labelled clips that a probe learned from (the largest fold's).
+        test_rows: the scored clips' rows in the store.
+        test_labels: their classes.
+        test_copied: which of them are bit-identical to a training clip.
+        runs: the evaluated encoders.
+        reports: one per source (trained, random, raw), task, variant and seed; a trained one carries its run's name in
+            its fingerprints.
+        notes: what a reader has to know about the scores.
+        settings: of the evaluation.
+        version: of this format.
+    """
+
+    protocol: str
+    store: str
+    classes: list[str]
+    train_count: int
+    test_rows: list[int]
+    test_labels: list[int]
+    test_copied: list[bool]
+    runs: list[RunFacts]
+    reports: list[Report]
+    notes: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    version: int = REPORT_VERSION
+
+    @property
+    def clean_count(self) -> int:
+        """Test clips that are not copies of training clips."""
+        return len(self.test_copied) - sum(self.test_copied)
+
+    def of_run(self, name: str) -> "EvaluationReport":
+        """Return the part about one run, with the random baseline of its seed and the raw one."""
+        [facts] = [run for run in self.runs if run.name == name]
+        reports = [
+            report
+            for report in self.reports
+            if report.source == "raw"
+            or (report.source == "random" and report.seed == facts.seed)
+            or report.fingerprints.get("run") == name
+        ]
+        return EvaluationReport(**{**self.__dict__, "runs": [facts], "reports": reports})
+
+    @classmethod
+    def joined(cls, parts: Sequence["EvaluationReport"]) -> "EvaluationReport":
+        """Put the reports of several runs on the same clips together; a baseline that occurs twice counts once."""
+        first = parts[0]
+        for part in parts[1:]:
+            if (part.protocol, part.store, part.test_rows) != (first.protocol, first.store, first.test_rows):
+                raise DataError(
+                    f"reports of different test clips cannot be joined: {part.protocol!r} on store {part.store[:12]} "
+                    f"and {first.protocol!r} on store {first.store[:12]}. Evaluate the runs again on the same store."
+                )
+        reports = {
+            (report.source, report.task, report.seed, report.fingerprints.get("run", "")): report
+            for part in parts
+            for report in part.reports
+        }
+        runs = {run.name: run for part in parts for run in part.runs}
+        notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+        values = {**first.__dict__, "runs": list(runs.values()), "reports": list(reports.values()), "notes": notes}
+        return cls(**values)
+
+    def save(self, path: Path) -> None:
+        """Write the report as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "EvaluationReport":
+        """Read a report.
+
+        Raises:
+            DataError: the file is damaged or of another version.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["version"] != REPORT_VERSION:
+                raise DataError(f"{path}: report version {values['version']}, this marrow reads {REPORT_VERSION}")
+            values["runs"] = [RunFacts(**run) for run in values["runs"]]
+            values["reports"] = [Report.from_dict(report) for report in values["reports"]]
+            return cls(**values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}: cannot be read as an evaluation report: {type(error).__name__}: {error}"
+            ) from error
+
+
+def evaluate(
+    runs: Sequence[Path | str] | Path | str,
+    store: Store | Path | str,
+    protocol: str,
+    *,
+    tasks: Sequence[str] = ("linear_probe", "knn"),
+    baselines: Sequence[str] = BASELINES,
+    augmented: AugmentConfig | None = None,
+    context: TaskContext | None = None,
+    save: bool = True,
+) -> EvaluationReport:
+    """Score encoders on a protocol, beside their baselines.
+
+    Args:
+        runs: run directories or exported encoders: one, or one per seed.
+        store: the data.
+        protocol: a split of the store ("xview"), "leave-one-out:ATTRIBUTE=VALUE", or "leave-one-out:ATTRIBUTE" for all
+            folds, whose predictions are pooled to one score over all clips.
+        tasks: names of tasks.
+        baselines: "random": the same encoder at random initialisation, with each run's seed; "raw": coordinates.
+        augmented: besides, train the linear probe as the paper does, with the clips augmented by these settings anew in
+            every epoch (the trained encoders only: it costs 100 passes over the training clips).
+        context: device, precision, seed of the probes, limits.
+        save: write `RUN/reports/PROTOCOL.json` in each run directory.
+    """
+    folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
+    store = store if isinstance(store, Store) else Store.open(store)
+    context = context or TaskContext()
+    unknown = [name for name in baselines if name not in BASELINES]
+    if unknown or not folders:
+        raise ConfigError(
+            f"expected runs and baselines out of {', '.join(BASELINES)}; got {folders}, {list(baselines)}"
+        )
+    chosen = [get_task(name) for name in tasks]
+    folds = _folds(store, protocol)
+    facts = [_facts(folder, index) for index, folder in enumerate(folders)]
+    if len({run.name for run in facts}) < len(facts):
+        raise ConfigError(f"each run must have a name of its own, got {[str(folder) for folder in folders]}")
+
+    reports: list[Report] = []
+    random_done: set[int] = set()
+    for folder, run in zip(folders, facts, strict=True):
+        log.info("evaluating %s on %s", run.name, protocol)
+        encoder = load_encoder(folder)
+        _check_skeleton(encoder, store, folder)
+        extra: list[Task] = [] if augmented is None else [LinearProbe(logistic=None, augmented=augmented)]
+        marks = {"run": run.name, "encoder": run.fingerprint, "store": store.fingerprint}
+        reports += _over_folds([*chosen, *extra], encoder, folds, context, "trained", run.seed, marks)
+        if "random" in baselines and run.seed not in random_done:
+            random_done.add(run.seed)
+            fresh = encoder.fresh(run.seed)
+            reports += _over_folds(chosen, fresh, folds, context, "random", run.seed, {"store": store.fingerprint})
+    if "raw" in baselines:
+        raw = RawBaseline()
+        reports += _pooled([raw.run(fold, context) for fold in folds], folds, "raw", 0, {"store": store.fingerprint})
+
+    test = _all_test_clips(folds)
+    whole = EvaluationReport(
+        protocol=protocol,
+        store=store.fingerprint,
+        classes=list(test.classes),
+        train_count=max(len(fold.train_rows) for fold in folds),
+        test_rows=test.row.tolist(),
+        test_labels=test.label.tolist(),
+        test_copied=test.copied.tolist(),
+        runs=facts,
+        reports=reports,
+        notes=_notes(protocol, folds, test, facts, store),
+        settings={"folds": len(folds), "probe_seed": context.seed, "precision": context.precision},
+    )
+    if save:
+        for folder, run in zip(folders, facts, strict=True):
+            path = folder / "reports" / f"{_file_name(protocol)}.json"
+            whole.of_run(run.name).save(path)
+            log.info("wrote %s", path)
+    return whole
+
+
+def _folds(store: Store, protocol: str) -> list[TaskData]:
+    """Return the train and test halves of a protocol: one, or one per held-out value."""
+    kind, _, attribute = protocol.partition(":")
+    names = leave_one_out(store, attribute) if kind == "leave-one-out" and "=" not in attribute else [protocol]
+    return [TaskData(store, *protocol_rows(store, name), protocol=name) for name in names]
+
+
+def _over_folds(
+    tasks: Sequence[Task],
+    encoder: Encoder,
+    folds: Sequence[TaskData],
+    context: TaskContext,
+    source: str,
+    seed: int,
+    fingerprints: Mapping[str, str],
+) -> list[Report]:
+    """Run tasks on every fold; the shared context encodes each clip once."""
+    reports: list[Report] = []
+    for task in tasks:
+        reports += _pooled([task.run(encoder, fold, context) for fold in folds], folds, source, seed, fingerprints)
+    return reports
+
+
+def _pooled(
+    by_fold: Sequence[Sequence[Report]],
+    folds: Sequence[TaskData],
+    source: str,
+    seed: int,
+    fingerprints: Mapping[str, str],
+) -> list[Report]:
+    """Score the predictions of all folds as one set of clips, and mark whose they are."""
+    clips = _all_test_clips(folds)
+    pooled = []
+    for parts in zip(*by_fold, strict=True):
+        predictions = {
+            name: np.concatenate([np.asarray(part.predictions[name], np.int64) for part in parts])
+            for name in parts[0].predictions
+        }
+        report = Report.scored(
+            parts[0].task,
+            predictions,
+            clips,
+            settings=parts[0].settings if len(parts) == 1 else {**parts[0].settings, "folds": len(parts)},
+            seed=seed,
+            num_labels_used=max(part.num_labels_used for part in parts),
+            source=source,
+        )
+        report.fingerprints = dict(fingerprints)
+        pooled.append(report)
+    return pooled
+
+
+def _all_test_clips(folds: Sequence[TaskData]) -> TestClips:
+    return TestClips.joined([fold.test_clips() for fold in folds])
+
+
+def _facts(folder: Path, index: int) -> RunFacts:
+    inner = folder / "encoder" if (folder / "encoder" / DESCRIPTION).is_file() else folder
+    try:
+        description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))
+        digest = hashlib.sha256((inner / WEIGHTS).read_bytes()).hexdigest()[:16]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder} holds no finished encoder ({error}); expected a run directory of `marrow pretrain`, "
+            f"or a folder with {DESCRIPTION} and {WEIGHTS}"
+        ) from error
+    seed = description.get("provenance", {}).get("seed")
+    return RunFacts(folder.resolve().name, index if seed is None else int(seed), description, digest)
+
+
+def _check_skeleton(encoder: Encoder, store: Store, folder: Path) -> None:
+    if encoder.skeleton.joints != store.skeleton.joints:
+        raise ConfigError(
+            f"{folder} was trained on the skeleton {encoder.skeleton.name!r} ({len(encoder.skeleton.joints)} joints), "
+            f"the store holds {store.skeleton.name!r} ({len(store.skeleton.joints)} joints)"
+        )
+
+
+def _notes(
+    protocol: str, folds: Sequence[TaskData], test: TestClips, runs: Sequence[RunFacts], store: Store
+) -> list[str]:
+    """Say what a reader of the scores has to know."""
+    notes = []
+    if test.copied.any():
+        kept = len(test.copied) - int(test.copied.sum())
+        notes.append(
+            f"{int(test.copied.sum())} of the {len(test.copied)} test clips are bit-identical to a training clip. "
+            f"Official scores count them; clean scores are over the other {kept}."
+        )
+    if len(folds) > 1:
+        notes.append(f"{len(folds)} folds; every clip is predicted once, by heads that saw none of its fold's labels.")
+    same_store = [run for run in runs if store.fingerprint in json.dumps(run.description.get("provenance", {}))]
+    if same_store:
+        seen = {json.dumps(run.description["provenance"].get("rows", "clips")) for run in same_store}
+        notes.append(
+            f"The encoder was pre-trained without labels on clips of this very store ({', '.join(sorted(seen))}). "
+            "Where clips of the test half were among them the score is transductive: no label was seen, the motion was."
+        )
+    return notes
+
+
+def _file_name(protocol: str) -> str:
+    return "".join(character if character.isalnum() or character in "-=." else "_" for character in protocol)

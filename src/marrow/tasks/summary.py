@@ -1,0 +1,167 @@
+"""From the reports of single runs to what is printed: scores over seeds, and differences to the baselines."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from marrow.tasks.base import Report
+from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.metrics import bootstrap_interval, mean_and_std, paired_difference_percent
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of one source, over seeds.
+
+    Args:
+        source: "trained", "random" or "raw".
+        task: name of the task and variant.
+        name: which prediction: "top1", "top1_last" or "top1_best".
+        clips: "official" (all test clips) or "clean" (without copies of training clips).
+        mean_percent: over seeds.
+        std_percent: sample standard deviation over seeds; 0 for a single one.
+        low_percent: lower end of the 95 % interval over test clips.
+        high_percent: upper end.
+        by_seed: each seed's score, in percent.
+    """
+
+    source: str
+    task: str
+    name: str
+    clips: str
+    mean_percent: float
+    std_percent: float
+    low_percent: float
+    high_percent: float
+    by_seed: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Trained encoders against a baseline on the same clips.
+
+    Args:
+        task: the encoders' task.
+        name: which of its predictions.
+        clips: "official" or "clean".
+        against: "random" or "raw".
+        against_task: the baseline's task.
+        difference_percent: trained minus baseline, in percentage points, means over seeds.
+        low_percent: lower end of its 95 % interval, by paired bootstrap over clips.
+        high_percent: upper end.
+    """
+
+    task: str
+    name: str
+    clips: str
+    against: str
+    against_task: str
+    difference_percent: float
+    low_percent: float
+    high_percent: float
+
+    @property
+    def verdict(self) -> str:
+        """Say what the interval allows to say."""
+        if self.low_percent > 0:
+            return "better"
+        return "worse" if self.high_percent < 0 else "no difference shown"
+
+
+def scores(evaluation: EvaluationReport) -> list[Score]:
+    """Return every score: official and, where there are copies, clean."""
+    return [
+        _score(evaluation, of_seeds, name, clips)
+        for of_seeds in _by_variant(evaluation).values()
+        for name in of_seeds[0].predictions
+        for clips in _halves(evaluation)
+    ]
+
+
+def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
+    """Compare every task of the trained encoders with the same task at random initialisation, and with coordinates.
+
+    Nearest neighbours are compared with nearest neighbours, linear heads with ridge regression. The best epoch is not
+    compared: it was chosen on the clips that it is scored on.
+    """
+    variants = _by_variant(evaluation)
+    result = []
+    for (source, task), ours in variants.items():
+        if source != "trained":
+            continue
+        raw_task = "knn/raw" if task.startswith("knn") else "ridge/raw"
+        for against, their_task in (("random", task), ("raw", raw_task)):
+            theirs = variants.get((against, their_task))
+            if theirs is None:
+                continue
+            for name in (name for name in ours[0].predictions if name != "top1_best"):
+                their_name = name if name in theirs[0].predictions else "top1"
+                for clips in _halves(evaluation):
+                    difference, (low, high) = paired_difference_percent(
+                        _correct(evaluation, ours, name, clips), _correct(evaluation, theirs, their_name, clips)
+                    )
+                    result.append(Comparison(task, name, clips, against, their_task, difference, low, high))
+    return result
+
+
+def numbers(evaluation: EvaluationReport) -> dict[str, Any]:
+    """Return the numbers of a report alone, as plain values: what `marrow evaluate --json` prints."""
+    return {
+        "protocol": evaluation.protocol,
+        "train_clips": evaluation.train_count,
+        "test_clips": len(evaluation.test_rows),
+        "clean_test_clips": evaluation.clean_count,
+        "seeds": [run.seed for run in evaluation.runs],
+        "scores": [asdict(score) for score in scores(evaluation)],
+        "comparisons": [{**asdict(each), "verdict": each.verdict} for each in comparisons(evaluation)],
+        "notes": evaluation.notes,
+    }
+
+
+def raw_sentences(evaluation: EvaluationReport) -> list[str]:
+    """Say plainly, per task, whether the encoders pass the raw coordinates, on the strictest clips there are."""
+    strictest = _halves(evaluation)[-1]
+    phrases = {
+        "better": "passes the raw-coordinate baseline",
+        "worse": "does not pass the raw-coordinate baseline: it is worse than using no encoder",
+        "no difference shown": "does not pass the raw-coordinate baseline beyond the uncertainty of the test clips",
+    }
+    return [
+        f"{each.task}: the encoder {phrases[each.verdict]} ({each.difference_percent:+.1f} points, "
+        f"95 % interval {each.low_percent:+.1f} to {each.high_percent:+.1f}, {strictest} test clips)."
+        for each in comparisons(evaluation)
+        if each.against == "raw" and each.clips == strictest
+    ]
+
+
+def _by_variant(evaluation: EvaluationReport) -> dict[tuple[str, str], list[Report]]:
+    """Group reports that differ only in their seed."""
+    groups: dict[tuple[str, str], list[Report]] = {}
+    for report in evaluation.reports:
+        groups.setdefault((report.source, report.task), []).append(report)
+    return groups
+
+
+def _halves(evaluation: EvaluationReport) -> tuple[str, ...]:
+    return ("official", "clean") if 0 < evaluation.clean_count < len(evaluation.test_rows) else ("official",)
+
+
+def _score(evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, clips: str) -> Score:
+    by_seed = [100.0 * float(_correct(evaluation, [report], name, clips).mean()) for report in of_seeds]
+    mean, std = mean_and_std(by_seed)
+    low, high = bootstrap_interval(_correct(evaluation, of_seeds, name, clips))
+    first = of_seeds[0]
+    return Score(first.source, first.task, name, clips, mean, std, 100 * low, 100 * high, tuple(by_seed))
+
+
+def _correct(
+    evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, clips: str
+) -> Float64[np.ndarray, " clip"]:
+    """Return, per test clip, the share of seeds that were right."""
+    label = np.asarray(evaluation.test_labels)
+    kept = ~np.asarray(evaluation.test_copied) if clips == "clean" else np.ones(len(label), bool)
+    right = [np.asarray(report.predictions[name]) == label for report in of_seeds]
+    return np.mean(right, axis=0)[kept]

@@ -1,0 +1,87 @@
+"""Every task passes the checks that are shipped, and the checks can fail."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from marrow.tasks import TASKS
+from marrow.tasks.base import Report
+from marrow.tasks.knn import Knn
+from marrow.testing.tasks import check_task
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_task_passes(name):
+    check_task(TASKS[name])
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """Answers with the test labels."""
+
+    name: str = "cheat"
+
+    def run(self, encoder, data, context):
+        clips = data.test_clips()
+        return [
+            Report.scored(
+                "cheat", {"top1": clips.label}, clips, settings={}, seed=0, num_labels_used=len(data.train_rows)
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Answers always the same."""
+
+    name: str = "guess"
+
+    def run(self, encoder, data, context):
+        clips = data.test_clips()
+        zeros = 0 * clips.label
+        return [
+            Report.scored("guess", {"top1": zeros}, clips, settings={}, seed=0, num_labels_used=len(data.train_rows))
+        ]
+
+
+@dataclass(frozen=True)
+class Vandal:
+    """Trains the encoder that it was to leave alone."""
+
+    name: str = "vandal"
+
+    def run(self, encoder, data, context):
+        reports = Knn().run(encoder, data, context)
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.mul_(2.0)
+        return reports
+
+
+@dataclass(frozen=True)
+class Peeper:
+    """Answers with the test labels where the features say nothing."""
+
+    name: str = "peeper"
+
+    def run(self, encoder, data, context):
+        reports = Knn().run(encoder, data, context)
+        report = reports[0]
+        if report.metrics["top1_percent"] < 100.0:
+            report.predictions["top1"][:40] = data.test_clips().label[:40].tolist()
+        return reports
+
+
+@pytest.mark.parametrize(
+    ("task", "complaint"),
+    [
+        (Cheat(), "random features must score"),
+        (Guess(), "must score 100 percent"),
+        (Vandal(), "changed the frozen encoder"),
+        (Peeper(), "changed with the test labels"),
+    ],
+)
+def test_check_complains(task, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        check_task(task)
