@@ -288,6 +288,9 @@ def _make_shards(
         done += len(records[plan.slice_of(shard)])
         if progress is not None:
             progress(done, len(records))
+    if isinstance(failure, ParseError):
+        mend = "Mend the file, or leave it out with --on-error drop, and run again: finished shards are kept"
+        raise ParseError(failure.path, failure.line, f"{failure.problem}. {mend}")
     if failure is not None:
         raise failure
 

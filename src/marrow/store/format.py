@@ -223,9 +223,12 @@ class Store:
         """Number of shards."""
         return len(self._shards)
 
-    def rows_of_shard(self, number: int) -> Int64[np.ndarray, " clip"]:
-        """Return the clips of a shard, in the order of its frames."""
-        return np.flatnonzero(self._shard_of == number)
+    def shard(
+        self, number: int
+    ) -> tuple[Int64[np.ndarray, " clip"], Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
+        """Return a shard's clips, in the order of its frames, and its frames: for a pass over all, one at a time."""
+        joints, packed = self._shard(number)
+        return np.flatnonzero(self._shard_of == number), joints, unpack(packed, len(self.skeleton.joints))
 
     @cached_property
     def byte_count(self) -> int:

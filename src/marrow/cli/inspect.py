@@ -1,0 +1,152 @@
+"""`marrow inspect`: what a store holds, what looks wrong in it, and a picture of a dozen clips."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+
+from marrow.cli.arguments import make_parser
+from marrow.errors import StoreError
+from marrow.store.format import Store
+from marrow.store.summary import Summary, summarise
+
+_PICTURE_CLIPS = 12
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of `marrow inspect`."""
+    parser = make_parser(
+        "marrow inspect", "Show what a store holds, what looks wrong in it, and a picture of its clips."
+    )
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder that `marrow prepare` made")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        default=None,
+        help="where to write the picture (SVG); STORE.svg beside the store if not given",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, and write a picture only where --picture says")
+    return parser
+
+
+def run(arguments: Namespace) -> int:
+    """Print a store's summary and write its picture."""
+    store = Store.open(arguments.store)
+    store.verify()
+    summary = summarise(store)
+    picture = arguments.picture
+    if picture is None and not arguments.json:
+        folder = arguments.store.resolve()
+        picture = folder.with_name(f"{folder.name}.svg")
+    if picture is not None:
+        _draw(store, picture)
+    if arguments.json:
+        described = {"store": str(store.path), "source": store.source, "skeleton": store.skeleton.name}
+        described |= {"fingerprint": store.fingerprint, **asdict(summary)}
+        print(json.dumps(described | ({"picture": str(picture)} if picture else {}), indent=1))
+    else:
+        _print(store, summary, picture)
+    return 0
+
+
+def picture_rows(store: Store) -> list[int]:
+    """Choose clips to look at: of as many classes as there is room for, of middling length."""
+    middle = np.abs(store.frame_count - np.median(store.frame_count))
+    by_class = [np.flatnonzero(store.label == label) for label in np.unique(store.label)]
+    queues = [rows[np.argsort(middle[rows], kind="stable")] for rows in by_class]
+    spread = np.unique(np.linspace(0, len(queues) - 1, min(len(queues), _PICTURE_CLIPS)).round().astype(int))
+    queues = [queues[place] for place in spread]
+    turns = [int(queue[turn]) for turn in range(_PICTURE_CLIPS) for queue in queues if turn < len(queue)]
+    return sorted(turns[:_PICTURE_CLIPS], key=lambda row: (store.label[row], row))
+
+
+def _draw(store: Store, picture: Path) -> None:
+    from marrow.viewer.figure import contact_sheet
+
+    rows = picture_rows(store)
+    sheet = contact_sheet([store.sequence(row) for row in rows], [_title(store, row) for row in rows])
+    try:
+        picture.write_text(sheet, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the picture to {picture} ({error.strerror}). Say where with --picture FILE.svg"
+        ) from error
+
+
+def _title(store: Store, row: int) -> str:
+    label = int(store.label[row])
+    name = store.classes[label] if 0 <= label < len(store.classes) else f"class {label}" if label >= 0 else "no label"
+    return f"{name} · {store.ids[row]}"
+
+
+def _print(store: Store, summary: Summary, picture: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in _lines(store, summary):
+        # Text, so that a bracket in a name is not taken for markup.
+        table.add_row(name, Text(text))
+    console.print(table)
+    console.print()
+    for warning in summary.warnings:
+        console.print(Text(f"! {warning}", "yellow"))
+    if not summary.warnings:
+        console.print("nothing looks wrong", style="green")
+    if picture is not None:
+        console.print(Text(f"picture: {picture}"), soft_wrap=True)
+
+
+def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
+    shortest, low, quarter, middle, three_quarters, high, longest = summary.length_frames
+    padded = summary.clips * 300 * 2 * len(store.skeleton.joints) * 12
+    labels = list(summary.labels.items())
+    bodies = ", ".join(
+        f"{count:,} with {bodies} bod{'y' if bodies == 1 else 'ies'}" for bodies, count in summary.bodies.items()
+    )
+    shown = ", ".join(f"{name} {count}" for name, count in labels[:20])
+    most_missing = sorted(summary.missing.items(), key=lambda item: -item[1])[:5]
+    loosest = sorted(summary.bone_variation.items(), key=lambda item: -item[1])[:5]
+    lines = [
+        ("store", f"{store.path} (version {store.version}, fingerprint {store.fingerprint[:16]})"),
+        ("source", f"{store.source} {_options(store)}".rstrip()),
+        ("skeleton", f"{store.skeleton.name}, {len(store.skeleton.joints)} joints, {store.skeleton.up} up"),
+        ("clips", f"{summary.clips:,} ({bodies})"),
+        ("frames", f"{summary.frames:,}"),
+        (
+            "length in frames",
+            f"{shortest} / {low} / {quarter} / {middle} / {three_quarters} / {high} / {longest} "
+            "(shortest, 5 %, 25 %, median, 75 %, 95 %, longest)",
+        ),
+        (
+            "frames per second",
+            ", ".join(f"{rate:g} ({count:,} clips)" for rate, count in list(summary.fps.items())[:5]),
+        ),
+        (
+            "size",
+            f"{summary.stored_bytes / 1e6:,.1f} MB, {padded / summary.stored_bytes:.1f} times smaller than padded",
+        ),
+        ("classes", f"{len(store.classes) or len(labels)}: {shown}{', …' if len(labels) > 20 else ''}"),
+    ]
+    for name, split in summary.splits.items():
+        copies = f", of which {split.shared} are copies of training clips" if split.shared else ""
+        lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test{copies}"))
+    lines += [
+        ("joints absent", ", ".join(f"{name} {share:.2%}" for name, share in most_missing if share) or "none"),
+        ("bones", ", ".join(f"{name} {metres:.2f}" for name, metres in summary.bone_metres.items()) + " m"),
+        ("bones that vary most", ", ".join(f"{name} {share:.0%}" for name, share in loosest) + " within a clip"),
+        ("upright", f"{summary.upright:.1%} of the bodies (chest above hips along {store.skeleton.up})"),
+    ]
+    for reason, count in list(summary.dropped.items())[:8]:
+        lines.append(("dropped", f"{count:,}: {reason}"))
+    return lines
+
+
+def _options(store: Store) -> str:
+    return f"({', '.join(f'{name}={value}' for name, value in store.options.items())})" if store.options else ""

@@ -1,0 +1,167 @@
+"""`marrow prepare`: raw recordings into a store, in parallel; the same command goes on after an interruption."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentParser, Namespace
+
+from marrow.cli.arguments import make_parser
+from marrow.errors import ConfigError
+from marrow.readers import get_reader_class, reader_names
+from marrow.store.convert import PrepareSummary, default_jobs, prepare
+from marrow.store.summary import reason_without_file
+
+# Sources that are made, not read.
+_ROOTLESS = ("synthetic",)
+_EXIT_INTERRUPTED = 130
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of `marrow prepare`."""
+    parser = make_parser("marrow prepare", "Turn a folder of raw recordings into a store.")
+    parser.add_argument(
+        "reader", type=str, metavar="READER", help=f"format of the recordings: {', '.join(reader_names())}"
+    )
+    parser.add_argument(
+        "root", type=Path, nargs="?", metavar="ROOT", help="folder of the recordings; not needed for `synthetic`"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the store")
+    parser.add_argument("--jobs", type=int, default=default_jobs(), help="number of processes")
+    parser.add_argument(
+        "--on_error",
+        type=Literal["stop", "drop"],
+        default="stop",
+        help="at a malformed file, stop; or leave it out and list it with its error",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="remove a store that is already there, and begin anew")
+    for option, (kind, text) in _reader_options().items():
+        parser.add_argument(f"--options.{option}", type=kind, default=None, help=text)
+    return parser
+
+
+def run(arguments: Namespace) -> int:
+    """Prepare a store and say what came of it."""
+    reader = _make_reader(arguments.reader, vars(arguments.get("options") or Namespace()))
+    if arguments.root is None and arguments.reader not in _ROOTLESS:
+        raise ConfigError(
+            f"the reader {arguments.reader!r} needs the folder of the recordings: "
+            f"marrow prepare {arguments.reader} ROOT --out {arguments.out}"
+        )
+    root = arguments.root or Path()
+    try:
+        with _progress_bar(arguments.reader) as progress:
+            summary = prepare(
+                reader,
+                root,
+                arguments.out,
+                jobs=arguments.jobs,
+                on_error=arguments.on_error,
+                overwrite=arguments.overwrite,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        print(
+            f"marrow: interrupted; finished shards are kept in {arguments.out}: run the same command to go on"
+            + (" (without --overwrite)" if arguments.overwrite else ""),
+            file=sys.stderr,
+        )
+        return _EXIT_INTERRUPTED
+    _report(summary)
+    return 0
+
+
+def _reader_options() -> dict[str, tuple[Any, str]]:
+    """Return type and help of the options of all readers, by name; readers may share a name."""
+    options: dict[str, tuple[Any, str]] = {}
+    for name in reader_names():
+        try:
+            reader = get_reader_class(name)
+        except ConfigError:
+            continue  # Another package's reader that cannot be imported is no hindrance to the use of ours.
+        described = {one.arg_name: one.description or "" for one in parse_docstring(reader.__doc__ or "").params}
+        for field in fields(reader):
+            if not field.init:
+                continue
+            default = getattr(reader, field.name, None)
+            text = f"{name}: {' '.join(described.get(field.name, '').split())} (default: {default})"
+            kind, texts = options.get(field.name, (field.type, ""))
+            options[field.name] = (kind | field.type if texts else kind, f"{texts}; {text}" if texts else text)
+    return options
+
+
+def _make_reader(name: str, options: dict[str, Any]) -> Any:
+    """Make a reader with the options that were given."""
+    reader = get_reader_class(name)
+    known = [field.name for field in fields(reader) if field.init]
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        if option not in known:
+            has = f"It has {', '.join(f'--options.{one}' for one in known)}" if known else "It has none"
+            raise ConfigError(f"the reader {name!r} has no option --options.{option}. {has}")
+    return reader(**given)
+
+
+@contextmanager
+def _progress_bar(source: str) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=False),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"preparing {source}", total=None, rate="")
+
+        def progress(done: int, total: int) -> None:
+            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
+            if bar.tasks[task].total is None:
+                # What an earlier run had finished says nothing about the speed of this one.
+                bar.update(task, total=total, completed=done)
+                bar.reset(task, total=total, completed=done)
+            else:
+                bar.update(task, completed=done, rate=f"{speed:.0f}/s" if speed else "")
+
+        yield progress
+
+
+def _report(summary: PrepareSummary) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    made = f"{summary.shards - summary.kept_shards} shards made in {summary.seconds:.1f} s"
+    kept = f", {summary.kept_shards} kept from an earlier run" if summary.kept_shards else ""
+    console.print(f"{summary.store}: {summary.clips} clips ({made}{kept})", markup=False)
+    console.print(
+        f"{_megabytes(summary.stored_bytes)} on disk, {summary.padded_bytes / summary.stored_bytes:.1f} times smaller "
+        f"than padded to 300 frames and 2 bodies ({_megabytes(summary.padded_bytes)})"
+    )
+    if summary.dropped:
+        console.print(
+            f"{len(summary.dropped)} recordings dropped (listed in {summary.store / 'dropped.parquet'}):", markup=False
+        )
+        for reason, count in Counter(map(reason_without_file, summary.dropped)).most_common(8):
+            console.print(f"  {count:6d}  {reason}", markup=False)
+    console.print(f"next: marrow inspect {shlex.quote(str(summary.store))}", markup=False)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

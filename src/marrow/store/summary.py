@@ -1,0 +1,264 @@
+"""What a store holds, and what looks wrong in it: units, axes, absent joints, bones that change length, copies.
+
+Every figure is exact except the median bone lengths of large stores, which are taken over evenly spaced frames.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from marrow.store.format import Store
+from marrow.store.writer import Dropped
+
+# A bone of a person is between a finger's and a thigh's length.
+_BONE_METRES = (0.02, 0.8)
+_MEDIAN_BONE_METRES = (0.05, 0.8)
+_BONE_VARIATION_MAX = 0.35
+_MISSING_MAX = 0.5
+# Frames over which the median length of a bone is taken.
+_MEDIAN_FRAMES = 200_000
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """One protocol.
+
+    Args:
+        train: clips to train on.
+        test: clips to test on.
+        shared: test clips that are bit-identical to a training clip.
+    """
+
+    train: int
+    test: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a store holds.
+
+    Args:
+        clips: number of clips.
+        frames: sum of the clips' frames; a frame with two bodies counts once.
+        bodies: clips by number of bodies.
+        dropped: recordings left out, by reason.
+        labels: clips by class; unlabelled ones under "-".
+        splits: protocols by name.
+        copies: clips that are bit-identical to an earlier one.
+        length_frames: shortest, 5 %, 25 %, median, 75 %, 95 % and longest clip.
+        fps: clips by frames per second.
+        missing: share of a body's frames in which a joint is absent, by joint.
+        at_origin: frames of bodies with a joint that is marked present at exactly (0, 0, 0).
+        bone_metres: median length by bone, which is named by its outer joint.
+        bone_variation: how much a bone's length changes within a clip: the standard deviation over the mean, median
+            over clips and bodies, by bone.
+        upright: share of bodies whose chest is above the hips along the skeleton's upward axis.
+        upright_axis: the axis and sense in which chests are above hips, for example "-z".
+        stored_bytes: size on disk.
+        warnings: what looks wrong, a sentence each.
+    """
+
+    clips: int
+    frames: int
+    bodies: dict[int, int]
+    dropped: dict[str, int]
+    labels: dict[str, int]
+    splits: dict[str, SplitSummary]
+    copies: int
+    length_frames: tuple[int, ...]
+    fps: dict[float, int]
+    missing: dict[str, float]
+    at_origin: int
+    bone_metres: dict[str, float]
+    bone_variation: dict[str, float]
+    upright: float
+    upright_axis: str
+    stored_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """What is measured on the frames."""
+
+    missing: Float64[np.ndarray, " joint"]
+    at_origin: int
+    bone_metres: Float64[np.ndarray, " bone"]
+    bone_variation: Float64[np.ndarray, " bone"]
+    chest_above_hips: Float64[np.ndarray, "body 3"]
+
+
+def summarise(store: Store) -> Summary:
+    """Read a whole store and say what it holds."""
+    motion = _measure(store)
+    skeleton = store.skeleton
+    bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
+    up = "xyz".index(skeleton.up)
+    middle = np.median(motion.chest_above_hips, axis=0) if len(motion.chest_above_hips) else np.zeros(3)
+    axis = int(np.abs(middle).argmax())
+    names = dict(enumerate(store.classes)) | {-1: "-"}
+    labels = Counter(store.label.tolist())
+    everything = {
+        "clips": len(store),
+        "frames": int(store.frame_count.sum()),
+        "bodies": dict(sorted(Counter(store.body_count.tolist()).items())),
+        "dropped": dict(Counter(map(reason_without_file, store.dropped)).most_common()),
+        "labels": {names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
+        "splits": {name: _split(store, name) for name in store.splits},
+        "copies": len(store) - len(set(store.content)),
+        "length_frames": tuple(
+            int(frames)
+            for frames in np.quantile(store.frame_count, (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1), method="nearest")
+        ),
+        "fps": dict(Counter(store.fps.tolist()).most_common()),
+        "missing": dict(zip(skeleton.joints, motion.missing.tolist(), strict=True)),
+        "at_origin": motion.at_origin,
+        "bone_metres": dict(zip(bones, motion.bone_metres.tolist(), strict=True)),
+        "bone_variation": dict(zip(bones, motion.bone_variation.tolist(), strict=True)),
+        "upright": float((motion.chest_above_hips[:, up] > 0).mean()) if len(motion.chest_above_hips) else 0.0,
+        "upright_axis": ("-" if middle[axis] < 0 else "") + "xyz"[axis],
+        "stored_bytes": store.byte_count,
+    }
+    summary = Summary(**everything, warnings=())
+    return Summary(**everything, warnings=tuple(_warnings(store, summary)))
+
+
+def reason_without_file(dropped: Dropped) -> str:
+    """Return why a recording was left out, in words that are the same for every file."""
+    return re.sub(rf"\S*{re.escape(dropped.path)}(:\d+)?", "FILE", dropped.reason) if dropped.path else dropped.reason
+
+
+def _split(store: Store, name: str) -> SplitSummary:
+    train, test = store.split_rows(name)
+    return SplitSummary(len(train), len(test), len(store.duplicates(train, test)))
+
+
+def _measure(store: Store) -> _Motion:
+    """Go through the shards once."""
+    skeleton = store.skeleton
+    outer, inner = np.array(skeleton.bones).reshape(-1, 2).T
+    anchors = [skeleton.anchors[role] for role in ("chest", "left_hip", "right_hip") if role in skeleton.anchors]
+    stored_rows = int((store.frame_count * store.body_count).sum())
+    stride = -(-stored_rows // _MEDIAN_FRAMES)
+    absent = np.zeros(len(skeleton.joints), np.int64)
+    at_origin = 0
+    lengths, variations, chests = [], [], []
+    for number in range(store.shard_count):
+        clips, joints, present = store.shard(number)
+        if not len(clips):
+            continue
+        frame_counts = np.repeat(store.frame_count[clips], store.body_count[clips])
+        first = np.cumsum(frame_counts) - frame_counts
+        absent += (~present).sum(axis=0)
+        at_origin += int((present & ~joints.any(axis=-1)).any(axis=-1).sum())
+
+        length = np.linalg.norm(joints[:, outer] - joints[:, inner], axis=-1)
+        whole = present[:, outer] & present[:, inner]
+        lengths.append(np.where(whole, length, np.nan)[::stride])
+        variations.append(_variation(length, whole, first))
+        if len(anchors) == 3:
+            seen = present[:, anchors].all(axis=-1, keepdims=True)
+            chest, left, right = (joints[:, anchor] for anchor in anchors)
+            means = _mean(chest - (left + right) / 2, np.repeat(seen, 3, axis=-1), first)
+            chests.append(means[np.isfinite(means).all(axis=-1)])
+    return _Motion(
+        missing=absent / stored_rows,
+        at_origin=at_origin,
+        bone_metres=_median(np.concatenate(lengths)),
+        bone_variation=_median(np.concatenate(variations)),
+        chest_above_hips=np.concatenate([np.empty((0, 3)), *chests]),
+    )
+
+
+def _mean(
+    values: Float32[np.ndarray, "row value"] | Float64[np.ndarray, "row value"],
+    counted: Bool[np.ndarray, "row value"],
+    first: Int64[np.ndarray, " body"],
+) -> Float64[np.ndarray, "body value"]:
+    """Average over the counted frames of each body of each clip; NaN where none is."""
+    totals = np.add.reduceat(np.where(counted, values, 0).astype(np.float64), first, axis=0)
+    counts = np.add.reduceat(counted, first, axis=0, dtype=np.int64)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+def _variation(
+    length: Float32[np.ndarray, "row bone"], whole: Bool[np.ndarray, "row bone"], first: Int64[np.ndarray, " body"]
+) -> Float64[np.ndarray, "body bone"]:
+    """Return the standard deviation over the mean of each bone in each body of each clip; NaN where undefined."""
+    mean = _mean(length, whole, first)
+    repeats = np.diff(first, append=len(length))
+    deviation = length - np.repeat(np.nan_to_num(mean), repeats, axis=0)
+    variance = _mean(deviation**2, whole, first)
+    return np.where(mean > 0, np.sqrt(variance) / np.where(mean > 0, mean, 1), np.nan)
+
+
+def _median(values: Float32[np.ndarray, "row bone"] | Float64[np.ndarray, "row bone"]) -> Float64[np.ndarray, " bone"]:
+    """Return the median of what is not NaN in each column; 0 where nothing is."""
+    medians = [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0 for column in values.T]
+    return np.array(medians, np.float64)
+
+
+def _warnings(store: Store, summary: Summary) -> list[str]:
+    found = []
+    for name, split in summary.splits.items():
+        if split.shared:
+            found.append(
+                f"{split.shared} of the {split.test} test clips of {name} are bit-identical to a training clip: "
+                f"scores on them are inflated"
+            )
+        if not split.train or not split.test:
+            found.append(f"the split {name} has {split.train} training and {split.test} test clips")
+    if summary.copies:
+        found.append(f"{summary.copies} clips are bit-identical to another one")
+    bones = [metres for metres in summary.bone_metres.values() if metres > 0]
+    median = float(np.median(bones)) if bones else 0.0
+    low, high = _MEDIAN_BONE_METRES
+    if bones and not low <= median <= high:
+        unit = next(
+            (name for name, scale in (("millimetres", 1e-3), ("centimetres", 1e-2)) if low <= median * scale <= high),
+            None,
+        )
+        looks = f"looks like {unit}" if unit else "not a person's size in any usual unit (pixels? normalised?)"
+        found.append(f"bones have a median length of {median:.3g}: {looks}; positions are expected in metres")
+    elif bones:
+        odd = [
+            f"{name} {metres:.2f} m"
+            for name, metres in summary.bone_metres.items()
+            if metres > _BONE_METRES[1] or 0 < metres < _BONE_METRES[0] / 4
+        ]
+        if odd:
+            found.append(f"bones of unlikely length (wrong joint order?): {', '.join(odd[:6])}")
+    loose = [name for name, variation in summary.bone_variation.items() if variation > _BONE_VARIATION_MAX]
+    if loose:
+        found.append(
+            f"bones change their length by more than {_BONE_VARIATION_MAX:.0%} within a clip "
+            f"(noise, or a wrong joint order): {', '.join(loose[:6])}"
+        )
+    if summary.upright < 0.5 and len(store.skeleton.anchors) > 2:
+        found.append(
+            f"in {1 - summary.upright:.0%} of the bodies the chest is not above the hips along {store.skeleton.up}, "
+            f"the upward axis of {store.skeleton.name}; up looks like {summary.upright_axis}"
+        )
+    missing = [f"{name} {share:.0%}" for name, share in summary.missing.items() if share > _MISSING_MAX]
+    if missing:
+        found.append(f"joints absent in more than half of the frames: {', '.join(missing[:6])}")
+    if summary.at_origin:
+        found.append(
+            f"{summary.at_origin} frames have a joint at exactly (0, 0, 0) that is marked present (absent joints "
+            f"written as zeros?)"
+        )
+    short = int((store.frame_count < 2).sum())
+    if short:
+        found.append(f"{short} clips have a single frame")
+    unused = [name for name, count in summary.labels.items() if not count]
+    if unused:
+        found.append(f"classes without a clip: {', '.join(unused[:6])}")
+    if len(summary.fps) > 1:
+        found.append(
+            f"clips differ in frame rate: {', '.join(f'{rate:g}' for rate in list(summary.fps)[:6])} per second"
+        )
+    return found
