@@ -1,0 +1,132 @@
+"""What every reader must do, whatever it reads."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from marrow.errors import ParseError
+from marrow.readers.base import Reader, SkipRecording
+from marrow.skeleton.sequence import Record, SkeletonSequence
+
+PLAUSIBLE_BONE_M = (0.05, 0.8)
+# Thumbs and finger tips are shorter than other bones, so a quarter of the bones may lie outside.
+_PLAUSIBLE_SHARE = 0.75
+
+
+def check_reader(
+    reader: Reader,
+    root: Path,
+    *,
+    broken: Mapping[str, bytes] | None = None,
+    splits_cover: bool = True,
+    recordings_read: int = 20,
+) -> None:
+    """Check a reader on recordings that it can read, and on files that it must refuse.
+
+    - Ids are unique, labels fit the classes, listing and reading twice gives the same.
+    - What is read belongs to its record, holds somebody, is finite where present and zero where absent, and has bones
+      of 0.05 to 0.8 m: in metres, not in millimetres.
+    - No record is in both halves of a split, and none in neither unless `splits_cover` is False.
+    - A malformed file is refused with a `ParseError` that names it, and the line unless its name is what is wrong.
+
+    Args:
+        reader: to be checked.
+        root: a folder with some recordings of its format.
+        broken: malformed files, content by file name (relative to a root folder).
+        splits_cover: whether every record is in one half of each split.
+        recordings_read: how many of the recordings to read, evenly spread.
+
+    Raises:
+        AssertionError: says which of these does not hold.
+    """
+    assert isinstance(reader, Reader), f"{type(reader).__name__} lacks an attribute or method of marrow.readers.Reader"
+    records = list(reader.records(root))
+    assert records, f"{reader.name}: no recordings below {root}"
+    assert records == list(reader.records(root)), f"{reader.name}: listing twice gives different records"
+    _check_records(reader, records, splits_cover)
+
+    bone_lengths = []
+    for index in np.unique(np.linspace(0, len(records) - 1, min(recordings_read, len(records)), dtype=int)):
+        try:
+            sequence = reader.read(root, records[index])
+        except SkipRecording as reason:
+            assert str(reason), f"{reader.name}: {records[index].id} is skipped without a reason"
+            continue
+        _check_sequence(reader, records[index], sequence, again=reader.read(root, records[index]))
+        bone_lengths.append(_median_bone_lengths(sequence))
+    assert bone_lengths, f"{reader.name}: every recording that was read is skipped, so nothing was checked"
+    _check_unit(reader, np.array(bone_lengths))
+
+    for name, content in (broken or {}).items():
+        _check_refusal(reader, name, content)
+
+
+def _check_records(reader: Reader, records: Iterable[Record], splits_cover: bool) -> None:
+    seen: set[str] = set()
+    for record in records:
+        assert record.id not in seen, f"{reader.name}: two records are called {record.id}"
+        seen.add(record.id)
+        labels = len(reader.classes)
+        assert -1 <= record.label < labels or not labels, (
+            f"{reader.name}: {record.id} has label {record.label}, but there are {labels} classes"
+        )
+        for name, split in reader.splits.items():
+            halves = int(split.train(record)) + int(split.test(record))
+            assert halves < 2, f"{reader.name}: {record.id} is in both halves of {name}"
+            assert halves or not splits_cover, f"{reader.name}: {record.id} is in neither half of {name}"
+
+
+def _check_sequence(reader: Reader, record: Record, sequence: SkeletonSequence, again: SkeletonSequence) -> None:
+    where = f"{reader.name}: {record.id}"
+    assert sequence.record == record, f"{where}: what is read carries another record ({sequence.record.id})"
+    assert sequence.skeleton == reader.skeleton, f"{where}: what is read has another layout ({sequence.skeleton.name})"
+    assert sequence.fps > 0, f"{where}: frames per second must be positive, got {sequence.fps}"
+    assert sequence.present.any(), f"{where}: nobody is present; read must raise SkipRecording"
+    assert np.isfinite(sequence.joints[sequence.present]).all(), f"{where}: a present joint is not finite"
+    assert (sequence.joints[~sequence.present] == 0).all(), f"{where}: an absent joint is not at zero"
+    assert np.array_equal(sequence.joints, again.joints), f"{where}: reading twice gives different positions"
+    assert np.array_equal(sequence.present, again.present), f"{where}: reading twice gives different presence"
+
+
+def _median_bone_lengths(sequence: SkeletonSequence) -> np.ndarray:
+    """Return the median length of each bone in metres; NaN for a bone of which no frame shows both ends."""
+    lengths = []
+    for joint, parent in sequence.skeleton.bones:
+        both = sequence.present[:, :, joint] & sequence.present[:, :, parent]
+        bones = (sequence.joints[:, :, joint] - sequence.joints[:, :, parent])[both]
+        lengths.append(np.median(np.linalg.norm(bones, axis=-1)) if len(bones) else np.nan)
+    return np.array(lengths)
+
+
+def _check_unit(reader: Reader, lengths: np.ndarray) -> None:
+    """Check the bones' lengths (metres, [recording, bone])."""
+    medians = np.array([np.median(column[np.isfinite(column)]) for column in lengths.T if np.isfinite(column).any()])
+    shortest, longest = PLAUSIBLE_BONE_M
+    share = np.mean((medians >= shortest) & (medians <= longest)) if len(medians) else 0.0
+    assert share >= _PLAUSIBLE_SHARE, (
+        f"{reader.name}: only {share:.0%} of the bones are {shortest} to {longest} m long (medians from "
+        f"{medians.min(initial=np.inf):.3g} to {medians.max(initial=0):.3g}); are the positions in metres?"
+    )
+
+
+def _check_refusal(reader: Reader, name: str, content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        is_listed = False
+        try:
+            records = list(reader.records(Path(folder)))
+            is_listed = True
+            for record in records:
+                reader.read(Path(folder), record)
+        except ParseError as error:
+            assert error.path == file, f"{reader.name}: the ParseError for {name} names {error.path}"
+            assert error.line >= 1 or not is_listed, f"{reader.name}: the ParseError for {name} has no line: {error}"
+        except Exception as error:
+            kind = type(error).__name__
+            raise AssertionError(f"{reader.name}: {name} must raise a ParseError, got {kind}: {error}") from error
+        else:
+            raise AssertionError(f"{reader.name}: {name} must raise a ParseError, but it was read")
