@@ -1,0 +1,57 @@
+"""The documentation is true: its Python runs, its commands parse, its links lead somewhere."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from marrow.cli.arguments import parse
+from marrow.cli.main import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """Return the fenced blocks of a language, each with the line it begins on."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+    return [(text.count("\n", 0, match.start(1)) + 1, match[1]) for match in found]
+
+
+def _commands(page: Path) -> list[str]:
+    lines = "\n".join(block for _, block in _blocks(page, "bash")).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("marrow ")]
+
+
+def _ids(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "python")], ids=_ids)
+def test_python_blocks_run_one_after_the_other(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "documentation"}
+    for line, block in _blocks(page, "python"):
+        # Blank lines in front, so that a traceback shows the line of the page.
+        exec(compile("\n" * (line - 1) + block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _commands(page)], ids=_ids)
+def test_commands_parse(page: Path) -> None:
+    for command in _commands(page):
+        _, name, *arguments = shlex.split(command, comments=True)
+        assert name in COMMANDS or name.startswith("-"), command
+        if name in COMMANDS and "--help" not in arguments:
+            parse(importlib.import_module(COMMANDS[name][0]).build_parser(), arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
