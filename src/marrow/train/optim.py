@@ -1,0 +1,64 @@
+"""AdamW with the papers' settings: which parameters decay, and what the learning rate refers to."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from marrow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW.
+
+    Args:
+        learning_rate: highest learning rate of the schedule.
+        scaling: what the learning rates (base and minimum) refer to. absolute: to a step, as they are. per_256_clips:
+            to a batch of 256 clips; a batch of B clips uses B / 256 of them.
+        betas: decay of the running means of the gradient and of its square.
+        weight_decay: decoupled; for all parameters but one-dimensional ones (biases, gains).
+        clip_norm: largest gradient norm, beyond which the gradient is scaled down; None: never.
+    """
+
+    learning_rate: float = 1e-3
+    scaling: Literal["absolute", "per_256_clips"] = "absolute"
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.05
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ConfigError(f"optimizer.learning_rate must be positive, got {self.learning_rate}")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ConfigError(f"optimizer.clip_norm must be positive or null, got {self.clip_norm}")
+
+    def scale(self, batch_clips: int) -> float:
+        """Return the factor from the configured learning rates to those of a step of so many clips."""
+        return 1.0 if self.scaling == "absolute" else batch_clips / 256
+
+
+def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """Make AdamW over the trained parameters of a module, already on its device.
+
+    Tensors with one axis or none, and biases, do not decay; everything else does, embeddings and tokens included.
+    """
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (exempt if parameter.ndim <= 1 or name.endswith("bias") else decayed).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": exempt, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+        betas=config.betas,
+        # One kernel over all tensors: unfused, the update costs as much as a small batch.
+        fused=all(parameter.device.type in ("cpu", "cuda") for parameter in decayed + exempt),
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Give every group its learning rate: the common one times the group's own `lr_scale`, where it has one."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("lr_scale", 1.0)

@@ -1,0 +1,85 @@
+"""How far a run is, and the learning rate that belongs there. Pure functions of numbers.
+
+A run ends at whichever of its limits it meets first: epochs, steps, wall-clock minutes or processor seconds. Its
+progress is the largest share of any of them that is spent, a number from 0 to 1, and the learning rate is a function of
+the progress alone. So a run of 900 processor seconds warms up and ends at its smallest learning rate just as one of 400
+epochs does.
+"""
+
+import math
+from dataclasses import dataclass
+
+from marrow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over a run: a linear rise, then half a cosine.
+
+    Args:
+        warmup_epochs: length of the rise from 0, in epochs; where another limit than `epochs` ends the run, the same
+            share of the run (20 of 400 epochs are 5 % of it).
+        min_learning_rate: where the cosine ends, under the same rule of scaling as the base learning rate.
+    """
+
+    warmup_epochs: float = 20.0
+    min_learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if self.warmup_epochs < 0:
+            raise ConfigError(f"schedule.warmup_epochs must not be negative, got {self.warmup_epochs}")
+        if self.min_learning_rate < 0:
+            raise ConfigError(f"schedule.min_learning_rate must not be negative, got {self.min_learning_rate}")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend; it ends at whichever limit comes first.
+
+    Args:
+        steps: optimizer steps.
+        wall_minutes: minutes on the clock, counted over all the pieces of an interrupted run; None: no limit.
+        cpu_seconds: processor seconds of one process, all its threads, counted likewise; None: no limit.
+    """
+
+    steps: int
+    wall_minutes: float | None = None
+    cpu_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"a run needs at least one optimizer step, got {self.steps}")
+        for name, limit in (("minutes", self.wall_minutes), ("processor seconds", self.cpu_seconds)):
+            if limit is not None and limit <= 0:
+                raise ConfigError(f"the limit of {name} must be positive, got {limit}")
+
+    @property
+    def limits_time(self) -> bool:
+        """Whether progress depends on a clock (and differs, therefore, from one run to the next)."""
+        return self.wall_minutes is not None or self.cpu_seconds is not None
+
+    def progress(self, step: int, wall_seconds: float, cpu_seconds: float) -> float:
+        """Return the largest share spent of any limit, at most 1."""
+        shares = [step / self.steps]
+        if self.wall_minutes is not None:
+            shares.append(wall_seconds / (60.0 * self.wall_minutes))
+        if self.cpu_seconds is not None:
+            shares.append(cpu_seconds / self.cpu_seconds)
+        return min(1.0, max(shares))
+
+
+def warmup_cosine(progress: float, base: float, minimum: float, warmup_share: float) -> float:
+    """Return the learning rate: linear from 0 to `base` over the warm-up, then half a cosine down to `minimum`.
+
+    Args:
+        progress: share of the run that is done, from 0 to 1.
+        base: highest learning rate.
+        minimum: learning rate at the end.
+        warmup_share: share of the run that the rise takes.
+    """
+    if progress < warmup_share:
+        return base * progress / warmup_share
+    if warmup_share >= 1.0:
+        return base
+    share = (progress - warmup_share) / (1.0 - warmup_share)
+    return minimum + (base - minimum) * 0.5 * (1.0 + math.cos(math.pi * share))

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch import nn
+
+from marrow.errors import ConfigError
+from marrow.train.optim import OptimizerConfig, adamw, set_learning_rate
+
+
+class _Parts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 4)
+        self.norm = nn.LayerNorm(4)
+        self.position = nn.Parameter(torch.zeros(1, 5, 4))
+        self.table_bias = nn.Parameter(torch.zeros(2, 2))
+        self.fixed = nn.Parameter(torch.zeros(2, 2), requires_grad=False)
+
+
+def test_only_vectors_and_biases_are_exempt_from_decay() -> None:
+    module = _Parts()
+    decayed, exempt = adamw(module, OptimizerConfig()).param_groups
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    assert {names[id(p)] for p in decayed["params"]} == {"linear.weight", "position"}
+    assert {names[id(p)] for p in exempt["params"]} == {"linear.bias", "norm.weight", "norm.bias", "table_bias"}
+    assert (decayed["weight_decay"], exempt["weight_decay"]) == (0.05, 0.0)
+    assert decayed["betas"] == (0.9, 0.95)
+
+
+def test_decay_alone_shrinks_by_the_product_of_rate_and_decay() -> None:
+    module = nn.Linear(1, 1)
+    nn.init.ones_(module.weight)
+    nn.init.ones_(module.bias)
+    optimizer = adamw(module, OptimizerConfig(weight_decay=0.5))
+    set_learning_rate(optimizer, 0.1)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert module.weight.item() == pytest.approx(0.95)
+    assert module.bias.item() == 1.0
+
+
+def test_groups_may_scale_the_learning_rate() -> None:
+    optimizer = torch.optim.SGD(
+        [{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": 0.8}, {"params": [nn.Parameter(torch.zeros(1))]}]
+    )
+    set_learning_rate(optimizer, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.4), 0.5]
+
+
+def test_the_rule_of_scaling_is_named() -> None:
+    assert OptimizerConfig().scale(32) == 1.0
+    assert OptimizerConfig(scaling="per_256_clips").scale(64) == 0.25
+
+
+@pytest.mark.parametrize("arguments", [{"learning_rate": 0.0}, {"clip_norm": 0.0}])
+def test_impossible_settings(arguments: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        OptimizerConfig(**arguments)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marrow.errors import ConfigError
+from marrow.train.schedule import Budget, ScheduleConfig, warmup_cosine
+
+
+# Warm-up 20 of 400 epochs, 1e-3 down to 5e-4. Epoch 10 is half of the rise; epoch 210 is half-way from 20 to 400, where
+# the cosine is half-way down: (1e-3 + 5e-4) / 2.
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 0.0), (10, 5e-4), (20, 1e-3), (210, 7.5e-4), (400, 5e-4)])
+def test_the_papers_schedule(epoch: int, expected: float) -> None:
+    assert warmup_cosine(epoch / 400, 1e-3, 5e-4, 20 / 400) == pytest.approx(expected, abs=1e-12)
+
+
+def test_fractions_of_an_epoch_count() -> None:
+    assert warmup_cosine(10.5 / 400, 1e-3, 5e-4, 20 / 400) == pytest.approx(5.25e-4)
+
+
+@given(st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 1e-3))
+def test_within_bounds_and_continuous(progress: float, warmup: float, minimum: float) -> None:
+    rate = warmup_cosine(progress, 1e-3, minimum, warmup)
+    assert 0.0 <= rate <= 1e-3 + 1e-12
+    if progress >= warmup:
+        assert rate >= minimum - 1e-12
+        assert warmup_cosine(warmup, 1e-3, minimum, warmup) == pytest.approx(1e-3)
+
+
+def test_no_warmup_and_only_warmup() -> None:
+    assert warmup_cosine(0.0, 1.0, 0.0, 0.0) == 1.0
+    assert warmup_cosine(1.0, 1.0, 0.0, 1.0) == 1.0
+    assert warmup_cosine(0.5, 1.0, 0.0, 2.0) == 0.25
+
+
+def test_progress_is_the_largest_share() -> None:
+    budget = Budget(steps=100, wall_minutes=10.0, cpu_seconds=900.0)
+    assert budget.progress(50, 60.0, 90.0) == 0.5
+    assert budget.progress(50, 480.0, 90.0) == 0.8
+    assert budget.progress(50, 480.0, 810.0) == 0.9
+    assert budget.progress(50, 480.0, 2000.0) == 1.0
+    assert Budget(steps=100).progress(50, 1e9, 1e9) == 0.5
+
+
+def test_a_run_limited_by_time_ends_at_its_smallest_learning_rate() -> None:
+    progress = Budget(steps=10**6, cpu_seconds=900.0).progress(8000, 950.0, 900.0)
+    assert warmup_cosine(progress, 1e-3, 1e-5, 0.05) == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"steps": 0}, {"steps": 5, "wall_minutes": 0.0}, {"steps": 5, "cpu_seconds": -1.0}]
+)
+def test_impossible_budgets(arguments: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        Budget(**arguments)  # pyright: ignore[reportArgumentType]
+
+
+def test_impossible_schedules() -> None:
+    with pytest.raises(ConfigError, match="warmup_epochs"):
+        ScheduleConfig(warmup_epochs=-1.0)
+    with pytest.raises(ConfigError, match="min_learning_rate"):
+        ScheduleConfig(min_learning_rate=-1.0)
