@@ -6,19 +6,21 @@
   regression on one-hot labels. An encoder that beats only random initialisation may be worse than no encoder.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from sklearn.linear_model import RidgeClassifier
 
 from marrow.skeleton.geometry import raw_baseline_features
+from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
 
 BASELINES: tuple[str, ...] = ("random", "raw")
 
-RIDGE_PENALTY = 1.0
+# That of the reference figures on NW-UCLA.
+RIDGE_PENALTY = 30.0
 
 
 @dataclass
@@ -29,9 +31,12 @@ class RawBaseline:
 
     def features(self, store: Store, rows: Int64[np.ndarray, " row"]) -> Float32[np.ndarray, "row value"]:
         """Return the aligned coordinates of some rows of a store (the same store in every call)."""
+        body_count = min(2, int(store.body_count.max()))
         for row in rows:
             if int(row) not in self._known:
-                self._known[int(row)] = raw_baseline_features(store.sequence(int(row)))
+                self._known[int(row)] = raw_baseline_features(
+                    _as_recorded(store.sequence(int(row))), body_count=body_count
+                )
         return np.stack([self._known[int(row)] for row in rows])
 
     def run(self, data: TaskData, context: TaskContext) -> list[Report]:
@@ -57,6 +62,15 @@ class RawBaseline:
             )
             for task, (predicted, settings) in outcomes.items()
         ]
+
+
+def _as_recorded(sequence: SkeletonSequence) -> SkeletonSequence:
+    """Take the zeros of a joint that was lost for a frame as its position.
+
+    The reference figures of this baseline (NW-UCLA, ridge 75.7 / 71.3) were measured without filling such gaps; filled,
+    the 12 joints that NW-UCLA lost move ridge to 75.2 / 70.7. Where a whole body is absent it stays absent.
+    """
+    return replace(sequence, present=np.broadcast_to(sequence.present.any(-1, keepdims=True), sequence.present.shape))
 
 
 def _nearest_by_distance(
