@@ -154,7 +154,7 @@ class MAMP(Objective):
 
         # Target: the motion of the hidden patches, a function of the input alone.
         target = take(self._target(joints), hiding.hidden)
-        counts = take_flag(self._target_exists(pack_flag(batch.present, draw.body)), hiding.hidden)
+        counts = self._target_exists(pack(batch.present, draw.body)).gather(1, hiding.hidden)
         if hiding.hidden_exists is not None:
             counts = counts & hiding.hidden_exists
 
@@ -246,18 +246,6 @@ def take(
 ) -> Float[Tensor, "body taken value"]:
     """Take the patches at some places of the grid, which differ from body to body."""
     return patches.gather(1, place[..., None].expand(-1, -1, patches.shape[-1]))
-
-
-def take_flag(flag: Bool[Tensor, "body token"], place: Int64[Tensor, "body taken"]) -> Bool[Tensor, "body taken"]:
-    """Take flags at some places of the grid."""
-    return flag.gather(1, place)
-
-
-def pack_flag(
-    flag: Bool[Tensor, "batch body time joint"], body: Int64[Tensor, " packed"]
-) -> Bool[Tensor, "packed time joint"]:
-    """Take the flags of packed bodies."""
-    return flag.flatten(0, 1)[body]
 
 
 def _both_exist(hiding: Hiding) -> Bool[Tensor, "body token"] | None:

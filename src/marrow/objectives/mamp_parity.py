@@ -102,7 +102,7 @@ def build_from_recording(recording: Mapping[str, np.ndarray]) -> tuple[MAMP, dic
             width=model["dim_feat"],
             depth=model["depth"],
             heads=model["num_heads"],
-            mlp_ratio=model["mlp_ratio"],
+            mlp_ratio=float(model["mlp_ratio"]),
             patch_frames=model["t_patch_size"],
         ),
         InputConfig(window_frames=model["num_frames"]),
@@ -115,7 +115,7 @@ def build_from_recording(recording: Mapping[str, np.ndarray]) -> tuple[MAMP, dic
         decoder_depth=model["decoder_depth"],
         decoder_width=model["decoder_dim_feat"],
         decoder_heads=model["num_heads"],
-        decoder_mlp_ratio=model["mlp_ratio"],
+        decoder_mlp_ratio=float(model["mlp_ratio"]),
         parity=True,
     )
     mamp = MAMP(config, encoder)

@@ -1,0 +1,85 @@
+"""Checks that every encoder must pass: `check_encoder`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from marrow.data.batch import Batch
+from marrow.models.encoder import Encoder
+from marrow.models.export import load_encoder, save_encoder
+
+
+def example_batch(encoder: Encoder, clips: int = 4, bodies: int = 2, seed: int = 0) -> Batch:
+    """Make a batch that fits an encoder: smooth walks, with an absent body and a few absent joints.
+
+    The last clip has one body, the one before it a joint that is absent for some frames.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    frames, joints = encoder.input.window_frames, len(encoder.skeleton.joints)
+    start = torch.randn(clips, bodies, 1, joints, 3, generator=generator) * 0.4
+    walk = torch.randn(clips, bodies, frames, joints, 3, generator=generator).cumsum(2) * 0.02
+    present = torch.ones(clips, bodies, frames, joints, dtype=torch.bool)
+    present[-1, 1:] = False
+    present[-2, 0, frames // 4 : frames // 2, 1] = False
+    positions = torch.where(present[..., None], start + walk, 0.0)
+    return Batch(positions, present, torch.full((clips,), -1), torch.arange(clips))
+
+
+def with_noise_where_absent(batch: Batch, seed: int = 1) -> Batch:
+    """Return the batch with other coordinates wherever nothing is present."""
+    noise = torch.randn(batch.joints.shape, generator=torch.Generator().manual_seed(seed))
+    joints = torch.where(batch.present[..., None], batch.joints, 7.0 * noise)
+    return Batch(joints, batch.present, batch.label, batch.row)
+
+
+def check_encoder(build: Callable[[], Encoder], folder: Path, *, has_joint_axis: bool = True) -> None:
+    """Check the contract of `Encoder`.
+
+    Args:
+        build: makes the encoder, small.
+        folder: an empty folder to export into.
+        has_joint_axis: whether its features keep the joints apart.
+
+    Raises:
+        AssertionError: with what is not as promised.
+    """
+    encoder = build().eval()
+    batch = example_batch(encoder)
+    with torch.inference_mode():
+        features = encoder(batch)
+        _check_axes(encoder, batch, features.tokens, features.present, has_joint_axis)
+
+        alone = encoder(_clip(batch, 0))
+        torch.testing.assert_close(alone.tokens[0], features.tokens[0], rtol=1e-4, atol=1e-5, msg="batch independence")
+
+        elsewhere = encoder(with_noise_where_absent(batch))
+        assert torch.equal(elsewhere.tokens, features.tokens), "coordinates of absent joints or bodies leak"
+        assert not features.present[-1, 1:].any(), "an absent body has present features"
+
+        save_encoder(encoder, folder, {"made by": "check_encoder"})
+        again = load_encoder(folder)(batch)
+        assert torch.equal(again.tokens, features.tokens), "exported and loaded again, the encoder says something else"
+
+        other = encoder.fresh(seed=1)(batch)
+        assert not torch.equal(other.tokens, features.tokens), "fresh() returns the same weights"
+        assert torch.equal(other.tokens, encoder.fresh(seed=1)(batch).tokens), "fresh() depends on more than its seed"
+
+
+def _clip(batch: Batch, place: int) -> Batch:
+    rows = slice(place, place + 1)
+    return Batch(batch.joints[rows], batch.present[rows], batch.label[rows], batch.row[rows])
+
+
+def _check_axes(
+    encoder: Encoder, batch: Batch, tokens: Tensor, present: Bool[Tensor, "..."], has_joint_axis: bool
+) -> None:
+    clips, bodies, frames, joints = batch.present.shape
+    times = frames // encoder.frames_per_token
+    expected = (clips, bodies, times, joints if has_joint_axis else 1, encoder.dim)
+    assert tuple(tokens.shape) == expected, f"features must be {expected}, got {tuple(tokens.shape)}"
+    assert tuple(present.shape) == expected[:-1], f"flags must be {expected[:-1]}, got {tuple(present.shape)}"
+    assert torch.isfinite(tokens).all(), "features must be finite"
+    assert not tokens[~present].any(), "features must be zero where nothing is present"

@@ -1,0 +1,79 @@
+"""Checks that every pretext objective must pass: `check_objective`."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from marrow.data.batch import Batch
+from marrow.data.draws import Draws
+from marrow.objectives.base import Objective
+from marrow.testing.encoders import example_batch, with_noise_where_absent
+
+
+def check_objective(build: Callable[[], Objective], *, absent_matters: bool = False, overfit_steps: int = 150) -> None:
+    """Check the contract of `Objective`.
+
+    Args:
+        build: makes the objective, small, the same every time.
+        absent_matters: a parity setting that computes absent bodies as zeros (then nothing is promised about them).
+        overfit_steps: steps of AdamW in which the loss on one batch must halve; 0 leaves that out.
+
+    Raises:
+        AssertionError: with what is not as promised.
+    """
+    objective = build()
+    batch = example_batch(objective.encoder)
+    draws = Draws(seed=3, step=5, index=torch.arange(len(batch)))
+    draw = objective.sample(batch, draws)
+    output = objective(batch, draw)
+
+    loss = _loss(objective, batch, draws)
+    assert loss.ndim == 0, f"the loss must be a number, got shape {tuple(loss.shape)}"
+    assert torch.isfinite(loss), "the loss must be finite"
+    assert output.weight > 0, "a batch with bodies must have weight"
+    assert torch.equal(loss, _loss(objective, batch, draws)), "the same draw must give the same loss, bit by bit"
+    other = _loss(objective, batch, Draws(seed=4, step=5, index=draws.index))
+    assert not torch.equal(loss, other), "another seed must give another draw"
+    assert not any(metric.requires_grad for metric in output.metrics.values()), "metrics must be detached"
+
+    loss.backward()
+    without = [name for name, parameter in objective.named_parameters() if parameter.grad is None]
+    assert not without, f"parameters without a gradient (data-parallel training dies on them): {without}"
+
+    if not absent_matters:
+        same = _loss(objective, with_noise_where_absent(batch), draws)
+        assert torch.equal(same, loss), "coordinates of absent joints or bodies change the loss"
+
+    twin = build()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.add_(1.0)
+    twin.load_state_dict(objective.state_dict())
+    assert torch.equal(_loss(twin, batch, draws), loss), "state_dict does not hold all that the loss depends on"
+
+    with torch.autocast("cpu", torch.bfloat16):
+        low = _loss(objective, batch, draws)
+    assert torch.isfinite(low), "the loss must be finite under bf16 autocast"
+    assert abs(float(low.detach() / loss.detach()) - 1) < 0.05, "bf16 changes the loss by more than 5 %"
+
+    if overfit_steps:
+        _check_overfits(build(), batch, draws, overfit_steps)
+
+
+def _loss(objective: Objective, batch: Batch, draws: Draws) -> Tensor:
+    output = objective(batch, objective.sample(batch, draws))
+    return output.loss_sum / output.weight
+
+
+def _check_overfits(objective: Objective, batch: Batch, draws: Draws, steps: int) -> None:
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
+    first = float(_loss(objective, batch, draws).detach())
+    last = first
+    for _ in range(steps):
+        loss = _loss(objective, batch, draws)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        last = float(loss.detach())
+    assert last < 0.5 * first, f"one batch was not overfitted: loss {first:.3f} -> {last:.3f} in {steps} steps"
