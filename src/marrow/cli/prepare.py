@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from argparse import SUPPRESS
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="remove a store that is already there, and begin anew")
     for option, (kind, text) in _reader_options().items():
-        parser.add_argument(f"--options.{option}", type=kind, default=None, help=text)
+        parser.add_argument(f"--options.{option}", type=kind, default=SUPPRESS, help=text)
     return parser
 
 
@@ -100,12 +101,11 @@ def _make_reader(name: str, options: dict[str, Any]) -> Any:
     """Make a reader with the options that were given."""
     reader = get_reader_class(name)
     known = [field.name for field in fields(reader) if field.init]
-    given = {option: value for option, value in options.items() if value is not None}
-    for option in given:
+    for option in options:
         if option not in known:
             has = f"It has {', '.join(f'--options.{one}' for one in known)}" if known else "It has none"
             raise ConfigError(f"the reader {name!r} has no option --options.{option}. {has}")
-    return reader(**given)
+    return reader(**options)
 
 
 @contextmanager

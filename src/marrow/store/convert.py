@@ -35,7 +35,7 @@ from marrow.store.writer import (
 )
 
 # Shards are the unit of work and of what a kill can cost: enough of them to share out, none too small or too large.
-_SHARDS_AIMED_AT = 64
+_SHARDS_AIMED_AT = 32
 _SHARD_CLIPS_MIN = 16
 _SHARD_CLIPS_MAX = 512
 
