@@ -7,7 +7,7 @@ There is no raw format and no file: a recording is computed from its record. Ide
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from marrow.errors import ConfigError
 from marrow.readers.base import Split
@@ -51,9 +51,10 @@ class Synthetic:
     noise: float = 1.0
     dropouts: float = 1.0
 
-    name = "synthetic"
-    skeleton: Skeleton = KINECT_V2_25
-    classes: tuple[str, ...] = CLASSES
+    name: ClassVar[str] = "synthetic"
+    skeleton: ClassVar[Skeleton] = KINECT_V2_25
+    classes: ClassVar[tuple[str, ...]] = CLASSES
+    splits: ClassVar[Mapping[str, Split]] = SPLITS
 
     def __post_init__(self) -> None:
         if self.subjects < 1 or self.repetitions < 1:
@@ -62,11 +63,6 @@ class Synthetic:
             )
         if self.kind not in ("trimmed", "untrimmed"):
             raise ConfigError(f"synthetic kind must be 'trimmed' or 'untrimmed', got {self.kind!r}")
-
-    @property
-    def splits(self) -> Mapping[str, Split]:
-        """Unseen subjects and unseen camera."""
-        return SPLITS
 
     def records(self, root: Path) -> Iterator[Record]:
         """List all recordings; the folder is not looked at."""
