@@ -4,7 +4,9 @@ The names in `__all__` are the public interface. They are imported when they are
 immediate and preparing data never loads torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,6 +77,18 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """This package, in which a public function wins over a module of the same name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Whoever imports from the module `marrow.pretrain` makes Python put it in the place of the function.
+        if not (name in _HOME_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
