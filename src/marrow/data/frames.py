@@ -19,7 +19,7 @@ from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 
-ClipArrays = tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]
+ClipArrays = tuple[Float32[np.ndarray, "_ _ joint 3"], Bool[np.ndarray, "_ _ joint"]]
 
 
 @dataclass
@@ -27,8 +27,8 @@ class FlatFrames:
     """Clips of unequal length, flat, all on one device.
 
     Args:
-        joints: positions as stored, in metres.
-        present: which joints were seen; coordinates of the others are never used.
+        joints: positions as stored, in metres; zero where absent, whatever was stored there.
+        present: which joints were seen.
         first: row of each clip's first frame of its first body.
         frame_count: frames of each clip.
         body_count: bodies of each clip.
@@ -151,6 +151,7 @@ def _flatten(
     matrix = np.tile(np.eye(3, dtype=np.float32), (len(clips), 1, 1))
     origin = np.zeros((len(clips), 3), dtype=np.float32)
     for clip, (clip_joints, clip_present) in enumerate(clips):
+        clip_joints = np.where(clip_present[..., None], clip_joints, np.float32(0))
         joints.numpy()[first[clip] : end[clip]] = clip_joints.reshape(-1, joint_count, 3)
         present.numpy()[first[clip] : end[clip]] = clip_present.reshape(-1, joint_count)
         if input.alignment != "none":
