@@ -1,0 +1,64 @@
+"""`marrow parity`: compare with numbers that were recorded from a reference implementation."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from marrow.cli.arguments import make_parser
+from marrow.errors import ConfigError
+
+# What can be compared, and the files that it takes.
+_FILES = {"mamp": ("FILE.npz",), "ntu": ("FOLDER_OF_SKELETON_FILES", "EXPECTED.npz")}
+_NTU_TOLERANCE_METRES = 1e-6
+_MAMP_TOLERANCE = 1e-5
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of `marrow parity`."""
+    parser = make_parser(
+        "marrow parity",
+        "Compare with recorded numbers; exit with 1 where something differs by more than its tolerance. "
+        "`marrow parity mamp FILE.npz`: weights, input and results of the released MAMP model, of any size. "
+        "`marrow parity ntu FOLDER EXPECTED.npz`: raw .skeleton files and what the published preparation makes of them.",
+    )
+    parser.add_argument("what", type=str, metavar="mamp|ntu", help="what is compared")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the recorded numbers (see above)")
+    parser.add_argument("--tolerance", type=float | None, default=None, help="largest accepted error (default: ours)")
+    return parser
+
+
+def run(arguments: Namespace) -> int:
+    """Print one line per quantity; 1 where one is above tolerance."""
+    wanted = _FILES.get(arguments.what)
+    if wanted is None:
+        raise ConfigError(f"can compare {' or '.join(_FILES)}, got {arguments.what!r}")
+    if len(arguments.files) != len(wanted):
+        given = " ".join(map(str, arguments.files))
+        raise ConfigError(f"expected: marrow parity {arguments.what} {' '.join(wanted)}; got: {given}")
+    lines = _compare_mamp if arguments.what == "mamp" else _compare_ntu
+    failures = lines(arguments.files, arguments.tolerance)
+    print(f"{failures} above tolerance" if failures else "all within tolerance")
+    return 1 if failures else 0
+
+
+def _compare_mamp(files: list[Path], tolerance: float | None) -> int:
+    from marrow.objectives.mamp_parity import compare_mamp
+
+    quantities = compare_mamp(files[0], _MAMP_TOLERANCE if tolerance is None else tolerance)
+    print(f"{'quantity':<16} {'relative error':>14} {'tolerance':>10}")
+    for one in quantities:
+        print(f"{one.name:<16} {one.error:>14.2e} {one.tolerance:>10.0e}  {'ok' if one.passes else 'TOO LARGE'}")
+    return sum(not one.passes for one in quantities)
+
+
+def _compare_ntu(files: list[Path], tolerance: float | None) -> int:
+    from marrow.readers.ntu_parity import compare_ntu
+
+    tolerance = _NTU_TOLERANCE_METRES if tolerance is None else tolerance
+    failures = 0
+    print(f"{'recording':<24} {'largest error (m)':>18} {'tolerance':>10}")
+    for one in compare_ntu(files[0], files[1]):
+        passes = one.error_m <= tolerance
+        failures += not passes
+        print(f"{one.name:<24} {one.error_m:>18.2e} {tolerance:>10.0e}  {'ok' if passes else 'TOO LARGE'}  {one.note}")
+    return failures

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marrow.cli.main import main
+
+
+def test_recorded_mamp_passes_and_a_changed_weight_fails(
+    fixtures_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = fixtures_folder / "mamp_parity.npz"
+    assert main(["parity", "mamp", str(recorded)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "all within tolerance"
+
+    with np.load(recorded) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["weights/decoder_pred.bias"] = arrays["weights/decoder_pred.bias"] + np.float32(1e-3)
+    np.savez(tmp_path / "changed.npz", **arrays)
+    assert main(["parity", "mamp", str(tmp_path / "changed.npz")]) == 1
+    output = capsys.readouterr().out
+    assert "prediction" in output
+    assert "TOO LARGE" in output
+
+
+def test_what_cannot_be_compared_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "other.npz", numbers=np.zeros(3))
+    for arguments, message in (
+        (["mamp", str(tmp_path / "missing.npz")], "missing.npz: cannot be read"),
+        (["mamp", str(tmp_path / "other.npz")], "not a MAMP recording"),
+        (["ntu", str(tmp_path)], "expected: marrow parity ntu FOLDER_OF_SKELETON_FILES EXPECTED.npz"),
+        (["nto", str(tmp_path)], "can compare mamp or ntu, got 'nto'"),
+    ):
+        assert main(["parity", *arguments]) in (1, 2)
+        error = capsys.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
