@@ -63,8 +63,10 @@ def _gather_kernel(
     double = 2 * window_frames
     for b in range(batch):
         clip = clips[b]
-        m = aligning[b]
-        o = origin[clip]
+        xx, xy, xz = aligning[b, 0]
+        yx, yy, yz = aligning[b, 1]
+        zx, zy, zz = aligning[b, 2]
+        origin_x, origin_y, origin_z = origin[clip]
         last = double * (length[b] - 1)
         for body in range(max_bodies):
             if body >= body_count[clip]:
@@ -77,20 +79,24 @@ def _gather_kernel(
                 numerator = min(max((2 * i + 1) * length[b] - window_frames, 0), last)
                 lower = numerator // double
                 rest = numerator - lower * double
-                low = base + lower
-                high = low + (1 if rest > 0 else 0)
                 weight = np.float32(rest) / np.float32(double)
+                low_row = base + lower
+                high_row = low_row + (1 if rest > 0 else 0)
+                low, high, out = joints[low_row], joints[high_row], out_joints[b, body, i]
+                low_present, high_present, seen = present[low_row], present[high_row], out_present[b, body, i]
+                # No branch in here, so that it becomes vector instructions; the absent are blanked afterwards.
                 for v in range(joint_count):
-                    if present[low, v] and present[high, v]:
-                        x = joints[low, v, 0] + weight * (joints[high, v, 0] - joints[low, v, 0]) - o[0]
-                        y = joints[low, v, 1] + weight * (joints[high, v, 1] - joints[low, v, 1]) - o[1]
-                        z = joints[low, v, 2] + weight * (joints[high, v, 2] - joints[low, v, 2]) - o[2]
-                        out_joints[b, body, i, v, 0] = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z
-                        out_joints[b, body, i, v, 1] = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z
-                        out_joints[b, body, i, v, 2] = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
-                        out_present[b, body, i, v] = True
-                    else:
-                        out_joints[b, body, i, v, 0] = np.float32(0.0)
-                        out_joints[b, body, i, v, 1] = np.float32(0.0)
-                        out_joints[b, body, i, v, 2] = np.float32(0.0)
-                        out_present[b, body, i, v] = False
+                    x = low[v, 0] + weight * (high[v, 0] - low[v, 0]) - origin_x
+                    y = low[v, 1] + weight * (high[v, 1] - low[v, 1]) - origin_y
+                    z = low[v, 2] + weight * (high[v, 2] - low[v, 2]) - origin_z
+                    out[v, 0] = xx * x + xy * y + xz * z
+                    out[v, 1] = yx * x + yy * y + yz * z
+                    out[v, 2] = zx * x + zy * y + zz * z
+                whole = True
+                for v in range(joint_count):
+                    seen[v] = low_present[v] & high_present[v]
+                    whole &= seen[v]
+                if not whole:
+                    for v in range(joint_count):
+                        if not seen[v]:
+                            out[v] = np.float32(0.0)

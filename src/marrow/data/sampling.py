@@ -110,13 +110,19 @@ def gather_tensor(
     flat = frames.joints.flatten(1)
     low, high = (flat.index_select(0, row).view(batch, -1, joint_count * 3) for row in (lower_row, upper_row))
     weight = weight[:, None, :].expand(-1, frames.max_bodies, -1).reshape(batch, -1, 1)
-    points = torch.lerp(low, high, weight).view(batch, -1, 3) - frames.origin[clips][:, None, :]
-    # Written out, because a matrix product would follow the global TF32 and autocast settings.
-    x, y, z = points.unbind(-1)
+    points = torch.lerp(low, high, weight).view(batch, -1, 3)
+
+    # The products are written out, because a matrix product would follow the global TF32 and autocast settings, and
+    # taken on planes of x, y and z, because elementwise operations over an inner axis of 3 are several times slower.
+    planes = torch.empty((batch, 3, points.shape[1]), dtype=points.dtype, device=points.device)
+    torch.sub(points.transpose(1, 2), frames.origin[clips][:, :, None], out=planes)
+    x, y, z = planes.unbind(1)
     column = aligning[..., None]
-    turned = [column[:, k, 0] * x + column[:, k, 1] * y + column[:, k, 2] * z for k in range(3)]
-    joints = torch.stack(turned, dim=-1).view(*present.shape, 3)
-    return torch.where(present[..., None], joints, joints.new_zeros(())), present
+    turned = torch.empty_like(planes)
+    for axis, plane in enumerate(turned.unbind(1)):
+        torch.mul(column[:, axis, 0], x, out=plane).addcmul_(column[:, axis, 1], y).addcmul_(column[:, axis, 2], z)
+    joints = torch.where(present.view(batch, 1, -1), turned, 0.0).transpose(1, 2)
+    return joints.reshape(*present.shape, 3), present
 
 
 def _source_frames(

@@ -15,7 +15,7 @@ from marrow.store.format import Store
 _LEAVE_ONE_OUT = "leave-one-out:"
 _GRAMMAR = "a filter is NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...], joined by &, as in 'view=1 & subject=1,2,3'"
 
-Rows = Int64[np.ndarray, " clip"]
+Rows = Int64[np.ndarray, " _"]
 
 
 def protocol_rows(store: Store, protocol: str) -> tuple[Rows, Rows]:

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from data_clips import make_sequence, make_store
+
+from marrow.data.subsets import label_fraction, leave_one_out, protocol_rows, where, without_duplicates
+from marrow.errors import ConfigError
+from marrow.store.format import Store, write_store
+
+# Clip i has view 1 + i % 3, subject 1 + i % 5 and label i % 4.
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("subsets"), clip_count=15)
+
+
+def test_a_split_by_name(store: Store):
+    train, test = protocol_rows(store, "xview")
+    assert train.tolist() == [0, 1, 3, 4, 6, 7, 9, 10, 12, 13]
+    assert test.tolist() == [2, 5, 8, 11, 14]
+
+
+def test_leave_one_out(store: Store):
+    protocols = leave_one_out(store, "view")
+    assert protocols == ["leave-one-out:view=1", "leave-one-out:view=2", "leave-one-out:view=3"]
+    tested = []
+    for protocol in protocols:
+        train, test = protocol_rows(store, protocol)
+        assert sorted([*train, *test]) == list(range(15))
+        tested.extend(test)
+    assert sorted(tested) == list(range(15))
+    assert protocol_rows(store, protocols[0])[1].tolist() == [0, 3, 6, 9, 12]
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows"),
+    [
+        ("view=1", [0, 3, 6, 9, 12]),
+        ("view=1 & subject=1,2", [0, 6]),
+        (" view = 1&subject!=1 , 2 ", [3, 9, 12]),
+        ("view!=1,2", [2, 5, 8, 11, 14]),
+        ("label=0 & view=2", [4]),
+        ("view=1 & view=2", []),
+    ],
+)
+def test_filters_by_hand(store: Store, expression: str, rows: list[int]):
+    assert where(store, expression).tolist() == rows
+
+
+def test_a_protocol_of_two_filters(store: Store):
+    train, test = protocol_rows(store, "view=1 & subject!=5 -> view=2 & subject=5")
+    assert train.tolist() == [0, 3, 6, 12]
+    assert test.tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        ("xviw", "Did you mean 'xview'"),
+        ("leave-one-out:viev=1", "Did you mean 'view'"),
+        ("leave-one-out:view=4", "no clip of this store has view=4. Values of 'view': 1, 2, 3"),
+        ("leave-one-out:view", "cannot read 'view'"),
+        ("view=1 -> view=1", "5 clips on both sides"),
+        ("view=1 & view=2 -> view=3", "no train clip"),
+        ("view= -> view=3", "NAME=VALUE"),
+        ("view=1 & -> view=3", "cannot read ''"),
+        ("=1 -> view=3", "cannot read '=1'"),
+    ],
+)
+def test_protocols_that_cannot_be_say_why(store: Store, protocol: str, message: str):
+    with pytest.raises(ConfigError) as error:
+        protocol_rows(store, protocol)
+    assert message in str(error.value)
+
+
+def test_copies_of_training_clips_are_left_out(tmp_path):
+    # Clips 3 and 4 of the test are copies of 0 and 2; 5 is not.
+    sources = [0, 1, 2, 0, 2, 9]
+    sequences = []
+    for clip, seed in enumerate(sources):
+        sequence = make_sequence(6, seed=seed)
+        object.__setattr__(sequence.record, "id", f"clip{clip}")
+        sequences.append(sequence)
+    store = write_store(tmp_path / "store", sequences, source="made")
+    assert without_duplicates(store, np.array([0, 1, 2]), np.array([3, 4, 5])).tolist() == [5]
+    assert without_duplicates(store, np.array([1]), np.array([3, 4, 5])).tolist() == [3, 4, 5]
+
+
+def test_label_fractions_are_stratified_nested_and_repeatable(store: Store):
+    rows = np.arange(15)  # 4 clips of each of the labels 0, 1, 2 and 3 of label 3
+    half = label_fraction(store, rows, 0.5, seed=1)
+    assert np.bincount(store.label[half]).tolist() == [2, 2, 2, 2]
+    assert half.tolist() == label_fraction(store, rows, 0.5, seed=1).tolist()
+    assert half.tolist() != label_fraction(store, rows, 0.5, seed=2).tolist()
+    tiny = label_fraction(store, rows, 0.01, seed=1)
+    assert np.bincount(store.label[tiny]).tolist() == [1, 1, 1, 1]
+    assert set(tiny) <= set(half) <= set(label_fraction(store, rows, 1.0, seed=1)) == set(rows)
+    with pytest.raises(ConfigError, match="label fraction"):
+        label_fraction(store, rows, 0.0, seed=1)
+
+
+def test_a_fraction_of_unlabelled_clips_is_refused(tmp_path):
+    store = write_store(tmp_path / "store", [make_sequence(3, label=-1)], source="made")
+    with pytest.raises(ConfigError, match="has a label"):
+        label_fraction(store, np.array([0]), 0.5, seed=0)
