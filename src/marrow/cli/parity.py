@@ -19,7 +19,7 @@ def build_parser() -> ArgumentParser:
         "marrow parity",
         "Compare with recorded numbers; exit with 1 where something differs by more than its tolerance. "
         "`marrow parity mamp FILE.npz`: weights, input and results of the released MAMP model, of any size. "
-        "`marrow parity ntu FOLDER EXPECTED.npz`: raw .skeleton files and what the published preparation makes of them.",
+        "`marrow parity ntu FOLDER EXPECTED.npz`: raw .skeleton files and what the published cleaning makes of them.",
     )
     parser.add_argument("what", type=str, metavar="mamp|ntu", help="what is compared")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the recorded numbers (see above)")

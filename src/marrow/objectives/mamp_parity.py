@@ -180,7 +180,7 @@ def _measure(mamp: MAMP, joints: Tensor, noise: Tensor) -> dict[str, np.ndarray]
         "loss": loss.detach().numpy(),
         "hidden": explained["hidden"].numpy(),
         "prediction": explained["prediction"].numpy(),
-        "grad_norm": np.sqrt(np.float64(squares)),
+        "grad_norm": np.array(squares**0.5),
         "pooled_feature": pooled.numpy(),
     }
 
