@@ -26,7 +26,7 @@ class ParseError(DataError):
 
     Args:
         path: the file.
-        line: 1-based line number; 0 when the fault lies in the file as a whole (its name, its being empty).
+        line: 1-based line number; 0 when the fault lies in no line (the file's name, or that it cannot be read).
         problem: what was expected and what came.
     """
 

@@ -113,7 +113,7 @@ def to_arrays(
         for track in tracks:
             joints[body, track.frames] = track.joints
     # A body whose joints are all at the camera itself was not seen: the format has no other way to say so.
-    return joints, joints.any(axis=(2, 3))
+    return joints, np.asarray(joints.any(axis=(2, 3)))
 
 
 def origin_of(

@@ -17,6 +17,7 @@ the spelling is looked at, since the corpus holds "nan" among the pixel position
 with a person from frame to frame; the order of bodies inside a frame means nothing.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ _BYTE_CLASS[list(b"0123456789+-.eEnNaAiIfF")] = _NUMBER  # the letters of "nan" 
 
 _POWERS_OF_TEN = np.array([10.0**exponent for exponent in range(23)])  # the last one that a float64 holds exactly
 _LARGEST_EXACT = 2**53
+_TOKEN = re.compile(rb"\S+")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _parse_late_numbers(path: Path, content: bytes, positions: np.ndarray, is_la
     """Let `float` convert the few numbers with more digits than the compiled pass can round correctly."""
     for row, place in np.argwhere(is_late):
         start = int(positions[row, place])
-        value = float(content[start : start + 4096].split(None, 1)[0])
+        value = float(_TOKEN.match(content, start).group())  # pyright: ignore[reportOptionalMemberAccess]
         if not abs(value) < MAX_DISTANCE_M:
             line = content.count(b"\n", 0, start) + 1
             raise ParseError(path, line, _describe(_NOT_FINITE, content, line, int(place) % 3 + 1))
@@ -116,9 +118,11 @@ def _describe(problem: int, content: bytes, line: int, column: int) -> str:
     got = repr(lines[line - 1].strip()[:80].decode("ascii", "replace")) if line <= len(lines) else "nothing"
     if not content.strip():
         got = "an empty file"
+    elif problem == _ENDED:
+        got = "the end of the file"
     wanted = JOINT_COLUMNS if column == JOINT_COLUMNS else BODY_COLUMNS
     return {
-        _ENDED: f"expected more lines, but the file ends here (it was cut short, or a count is too large); got {got}",
+        _ENDED: f"expected more lines (was the file cut short, or is a count too large?), got {got}",
         _COLUMNS: f"expected {wanted} numbers ({'a joint' if wanted == JOINT_COLUMNS else 'a body'}), got {got}",
         _SPELLING: f"expected numbers only, got {got}",
         _COUNT: f"expected a single count of frames, bodies or joints (digits only), got {got}",

@@ -4,8 +4,8 @@ The usual release of its skeletons is one JSON file per recording, `aAA_sSS_eEE_
 and view. Its key `skeletons` holds frames x 20 joints x (x, y, z), in metres in the camera's coordinates (y up, z away
 from the camera). A joint at exactly (0, 0, 0) was not seen. Positions are stored as they are.
 
-Protocol: `xview` trains on views 1 and 2 and tests on view 3. In the usual release, 95 recordings of the actions 2 and 3
-are bit-identical in views 2 and 3; `marrow inspect` lists them.
+Protocol: `xview` trains on views 1 and 2 and tests on view 3. In the usual release, 95 recordings of the actions 2 and
+3 are bit-identical in views 2 and 3; `marrow inspect` lists them.
 """
 
 import json
@@ -94,7 +94,7 @@ class NWUCLA:
         joints = _to_array(frames)
         if joints is None:
             raise ParseError(file, *_first_fault(text, frames))
-        present = joints.any(axis=-1)
+        present = (joints != 0).any(axis=-1)
         if not present.any():
             raise SkipRecording(f"nobody is seen in any of its {len(joints)} frames")
         return SkeletonSequence(

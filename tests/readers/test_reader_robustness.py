@@ -1,0 +1,136 @@
+"""No input makes a reader fail with anything but a ParseError with path and line, or a SkipRecording."""
+
+import json
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ntu_text import skeleton_text, standing
+
+from marrow.errors import ParseError
+from marrow.readers import SkipRecording, get_reader
+
+NTU_NAME = "S001C001P001R001A001.skeleton"
+UCLA_NAME = "a01_s01_e00_v01.json"
+VALID_NTU = skeleton_text([[(7, standing(0.01 * frame))] + [(8, standing(1))] * (frame % 2) for frame in range(14)])
+VALID_UCLA = json.dumps(
+    {"file_name": UCLA_NAME[:-5], "skeletons": [[[0.5, 1.5, 2.5 + frame] for _ in range(20)] for frame in range(3)]}
+)
+TOKENS = (
+    "",
+    "0",
+    "1",
+    "-1",
+    "25",
+    "nan",
+    "inf",
+    "1e400",
+    "1e38",
+    "1e-320",
+    "x",
+    "-",
+    ".",
+    "1_0",
+    "\x00",
+    "٣",
+    "9" * 30,
+)
+UCLA_TOKENS = (
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    '"',
+    ":",
+    "null",
+    "true",
+    "NaN",
+    "-Infinity",
+    "1e999",
+    "9" * 5000,
+    '"skeletons"',
+)
+
+
+def error_of(reader_name, folder):
+    """Return the error of reading all that is in a folder, or None."""
+    reader = get_reader(reader_name)
+    try:
+        for record in reader.records(folder):
+            reader.read(folder, record)
+    except Exception as error:
+        return error
+
+
+def read_all(reader_name, folder, file_name, content):
+    """Read one file and look at the error, if there is one."""
+    file = folder / file_name
+    file.write_bytes(content)
+    error = error_of(reader_name, folder)
+    file.unlink()
+    if isinstance(error, ParseError):
+        assert error.path == file
+        assert 1 <= error.line <= content.count(b"\n") + 2
+    elif error is not None and not isinstance(error, SkipRecording):
+        raise error
+
+
+@st.composite
+def damaged(draw, valid, tokens, separator):
+    """Cut, swap, insert, or repeat pieces of a valid file."""
+    pieces = valid.split(separator)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, max(len(pieces) - 1, 0)))
+        damage = draw(st.sampled_from(["cut", "drop", "swap", "insert", "repeat"]))
+        if damage == "cut":
+            pieces = pieces[:at]
+        elif damage == "drop":
+            del pieces[at : at + draw(st.integers(1, 3))]
+        elif damage == "swap":
+            pieces[at : at + 1] = [draw(st.sampled_from(tokens))]
+        elif damage == "insert":
+            pieces.insert(at, draw(st.sampled_from(tokens)))
+        else:
+            pieces[at:at] = pieces[at : at + draw(st.integers(1, 30))]
+    text = separator.join(pieces).encode()
+    return text[: draw(st.integers(0, len(text)))] if draw(st.booleans()) else text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("damaged")
+
+
+@settings(max_examples=150, deadline=None)
+@given(content=st.binary(max_size=300))
+def test_any_bytes(folder, content):
+    read_all("ntu", folder, NTU_NAME, content)
+    read_all("nw_ucla", folder, UCLA_NAME, content)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=damaged(VALID_NTU, TOKENS, " ") | damaged(VALID_NTU, (*TOKENS, VALID_NTU[3:90]), "\n"))
+def test_damaged_ntu(folder, content):
+    read_all("ntu", folder, NTU_NAME, content)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=damaged(VALID_UCLA, (*TOKENS, *UCLA_TOKENS), " ") | damaged(VALID_UCLA, (*TOKENS, *UCLA_TOKENS), ","))
+@example(content=b"[" * 100_000)
+@example(content=b'{"skeletons": ' + b"[" * 500 + b"]" * 500 + b"}")
+@example(content=b'{"skeletons": [[' + b",".join([b"[1, 2, -9223372036854775808]"] * 20) + b"]]}")
+@example(content=b'{"skeletons": [[' + b",".join([b"[1, 2, 18446744073709551615]"] * 20) + b"]]}")
+@example(content=b'{"skeletons": [[' + b",".join([b"[1, 2, true]"] * 20) + b"]]}")
+@example(content=b'{"skeletons": 1, "skeletons": [[1]], "x": "skeletons"}')
+@example(content=b'{"skeletons": {"a": 1}}')
+def test_damaged_nw_ucla(folder, content):
+    read_all("nw_ucla", folder, UCLA_NAME, content)
+
+
+def test_the_valid_files_are_valid(folder):
+    for reader_name, file_name, text in (("ntu", NTU_NAME, VALID_NTU), ("nw_ucla", UCLA_NAME, VALID_UCLA)):
+        (folder / file_name).write_text(text)
+        reader = get_reader(reader_name)
+        assert [reader.read(folder, record).frame_count for record in reader.records(folder)] in ([14], [3])
+        (folder / file_name).unlink()
