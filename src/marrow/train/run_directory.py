@@ -1,0 +1,124 @@
+"""A run directory says by itself what made it: every setting, and the versions and data behind it.
+
+It belongs to one run. Whoever comes with other settings is told which differ, and nothing is overwritten.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import marrow
+from marrow.errors import ConfigError
+from marrow.store.format import Store
+from marrow.train.checkpoint import write_whole
+
+CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+_PACKAGES = ("torch", "numpy", "lightning-fabric", "numba", "pyarrow", "safetensors", "jsonargparse")
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """Turn a dataclass of settings into what YAML and JSON can hold: paths as text, tuples as lists."""
+    return json.loads(json.dumps(asdict(settings), default=str))
+
+
+def claim_run(
+    folder: Path, settings: Mapping[str, Any], environment: Mapping[str, Any], may_change: Collection[str]
+) -> None:
+    """Make a run directory, or check that the one that is there is of the same run.
+
+    Args:
+        folder: the run directory.
+        settings: plain; nested mappings for groups.
+        environment: from `describe_environment`.
+        may_change: names of settings that do not decide what is learned, and may differ when a run goes on.
+
+    Raises:
+        ConfigError: the folder holds another run, or something else.
+    """
+    if not (folder / CONFIG).exists():
+        strangers = [path.name for path in folder.glob("*") if path.suffix != ".partial"]
+        if strangers:
+            raise ConfigError(
+                f"{folder} holds files ({strangers[0]}, ...) but no run; choose an empty folder for --out"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        starts = []
+    else:
+        recorded = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        starts = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        there, here = _flat(recorded), _flat(settings)
+        differing = [
+            f"{name}: {there.get(name)} there, {here.get(name)} here"
+            for name in sorted(there.keys() | here.keys())
+            if there.get(name) != here.get(name) and name.partition(".")[0] not in may_change
+        ]
+        if starts[0]["store"]["fingerprint"] != environment["store"]["fingerprint"]:
+            differing.append("the store holds other data than the one that the run began with")
+        if differing:
+            raise ConfigError(
+                f"{folder} holds a run with other settings ({'; '.join(differing)}); "
+                "choose another --out, or remove that folder, or give the same settings to go on"
+            )
+    # The environment first: a folder with a config has both.
+    text = json.dumps([*starts, environment], indent=1) + "\n"
+    write_whole(folder / ENVIRONMENT, lambda path: path.write_text(text, encoding="utf-8"))
+    text = yaml.safe_dump(dict(settings), sort_keys=False)
+    write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def describe_environment(store: Store, device: str, precision: str, processes: int) -> dict[str, Any]:
+    """Return what a run rests on besides its settings.
+
+    Args:
+        store: the data.
+        device: where it computes.
+        precision: number format, and why.
+        processes: how many share the work.
+    """
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "marrow": marrow.__version__,
+        "commit": _commit(),
+        "python": sys.version.split()[0],
+        "packages": {name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "device": device,
+        "precision": precision,
+        "processes": processes,
+        "store": {"path": str(store.path), "fingerprint": store.fingerprint, "clips": len(store)},
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that this package runs from; None where it is installed without one."""
+    checkout = Path(marrow.__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        git = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return git.stdout.strip()
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,326 @@
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from marrow.cli.arguments import parse, recipe_names, recipe_path
+from marrow.cli.main import main
+from marrow.cli.pretrain import build_parser, config_of
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.models.export import load_encoder
+from marrow.models.patch_transformer import PatchTransformerConfig
+from marrow.objectives.mamp import MAMPConfig
+from marrow.pretrain import PretrainConfig, PretrainResult, pretrain
+from marrow.readers.base import Split
+from marrow.skeleton.layout import get_skeleton
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store.format import write_store
+from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.logs import read_log
+from marrow.train.optim import OptimizerConfig
+from marrow.train.run_directory import plain
+from marrow.train.schedule import ScheduleConfig
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 random walks of a Kinect skeleton, every other one of the first subject."""
+    folder = tmp_path_factory.mktemp("data") / "walks"
+    skeleton = get_skeleton("kinect_v2_25")
+    generator = np.random.default_rng(0)
+    sequences = []
+    for number in range(24):
+        joints = np.cumsum(generator.normal(0, 0.02, (1, 30 + number, 25, 3)), axis=1).astype(np.float32)
+        record = Record(f"clip{number:02d}", label=number % 3, attributes={"subject": 1 + number % 2})
+        sequences.append(SkeletonSequence(joints, np.ones(joints.shape[:3], np.bool_), 30.0, skeleton, record))
+    split = Split(lambda record: record.attributes["subject"] == 1, lambda record: record.attributes["subject"] == 2)
+    write_store(folder, sequences, source="walks", classes=("a", "b", "c"), splits={"xsub": split})
+    return folder
+
+
+def _config(store: Path, out: Path, **changes: Any) -> PretrainConfig:
+    return PretrainConfig(
+        **{
+            "store": store,
+            "out": out,
+            "protocol": "xsub",
+            "objective": MAMPConfig(decoder_depth=1, decoder_width=16, decoder_heads=2),
+            "encoder": PatchTransformerConfig(width=16, depth=1, heads=2, patch_frames=4),
+            "input": InputConfig(window_frames=16),
+            "checkpoints": CheckpointConfig(every_steps=3),
+            "epochs": 4,
+            "batch_clips": 6,
+            "max_steps": 8,
+            "device": "cpu",
+            "precision": "fp32",
+            "log_every": 2,
+            **changes,
+        }
+    )
+
+
+def _weights(result: PretrainResult) -> dict[str, torch.Tensor]:
+    return dict(load_encoder(result.encoder).state_dict())
+
+
+def test_a_run_leaves_all_that_it_is(store: Path, tmp_path: Path) -> None:
+    config = _config(store, tmp_path / "run")
+    result = pretrain(config)
+    assert result.finished
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {
+        "config.yaml", "environment.json", "log.jsonl", "tensorboard", "checkpoints", "encoder", "result.json",
+    }  # fmt: skip
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == plain(config)
+    (environment,) = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["store"]["clips"] == 24
+    assert environment["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert "fp32" in environment["precision"]
+    # 12 training clips in batches of 6: two steps per epoch, four epochs.
+    log = read_log(tmp_path / "run" / "log.jsonl")
+    assert log[-1] == result.last == json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (log[-1]["step"], log[-1]["epoch"], log[-1]["progress"]) == (8, 4.0, 1.0)
+    assert {"loss", "loss_of_mean", "learning_rate", "gradient_norm", "clips_per_second", "cpu_seconds"} <= log[
+        0
+    ].keys()
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    provenance = json.loads((result.encoder / "encoder.json").read_text())["provenance"]
+    assert provenance["rows"] == "training half of xsub"
+    assert (provenance["clips"], provenance["steps"], provenance["finished"], provenance["seed"]) == (12, 8, True, 0)
+
+
+def test_the_seed_decides_and_nothing_else(store: Path, tmp_path: Path) -> None:
+    first = _weights(pretrain(_config(store, tmp_path / "a")))
+    torch.manual_seed(123)
+    torch.rand(1)
+    same = _weights(pretrain(_config(store, tmp_path / "b", loader="streaming", workers=1)))
+    other = _weights(pretrain(_config(store, tmp_path / "c", seed=1)))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_same_call_goes_on_and_ends_as_if_never_interrupted(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrain(_config(store, tmp_path / "whole"))
+    home = sys.modules[pretrain.__module__]  # `marrow.pretrain` is the function
+    original: Callable[..., Any] = home.fit
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        def ctrl_c_at_step_4(step: int) -> dict[str, float]:
+            if step == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+            return {}
+
+        return original(*arguments, **named, monitor=ctrl_c_at_step_4)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(home, "fit", interrupted)
+        half = pretrain(_config(store, tmp_path / "halves"))
+    assert not half.finished
+    assert half.last["step"] == 5
+    assert not (tmp_path / "halves" / "result.json").exists()
+    assert not all(torch.equal(value, _weights(whole)[name]) for name, value in _weights(half).items())
+    # On another cut, which is of no consequence.
+    rest = pretrain(_config(store, tmp_path / "halves", log_every=3))
+    assert rest.finished
+    assert all(torch.equal(value, _weights(whole)[name]) for name, value in _weights(rest).items())
+    assert len(json.loads((tmp_path / "halves" / "environment.json").read_text())) == 2
+
+
+def test_a_finished_run_is_left_alone(store: Path, tmp_path: Path) -> None:
+    first = pretrain(_config(store, tmp_path))
+    before = (tmp_path / "encoder" / "encoder.safetensors").stat().st_mtime_ns
+    again = pretrain(_config(store, tmp_path))
+    assert again == first
+    assert (tmp_path / "encoder" / "encoder.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_settings_are_refused_by_name(store: Path, tmp_path: Path) -> None:
+    config = _config(store, tmp_path)
+    pretrain(config)
+    with pytest.raises(ConfigError, match=r"objective\.tau: 0\.8 there, 0\.7 here; seed: 0 there, 1 here"):
+        pretrain(replace(config, seed=1, objective=replace(config.objective, tau=0.7)))
+
+
+def test_other_data_are_refused(store: Path, tmp_path: Path) -> None:
+    pretrain(_config(store, tmp_path))
+    starts = json.loads((tmp_path / "environment.json").read_text())
+    starts[0]["store"]["fingerprint"] = "something else"
+    (tmp_path / "environment.json").write_text(json.dumps(starts))
+    with pytest.raises(ConfigError, match="other data"):
+        pretrain(_config(store, tmp_path))
+
+
+def test_a_folder_of_something_else_is_refused(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match=r"thesis\.tex.*no run"):
+        pretrain(_config(store, tmp_path))
+
+
+def test_without_a_protocol_every_clip_is_used(store: Path, tmp_path: Path) -> None:
+    result = pretrain(_config(store, tmp_path, protocol=None, max_steps=1))
+    provenance = json.loads((result.encoder / "encoder.json").read_text())["provenance"]
+    assert (provenance["rows"], provenance["clips"]) == ("all clips", 24)
+
+
+@pytest.mark.parametrize("name", ["epochs", "processes", "workers", "log_every", "threads", "max_steps"])
+def test_counts_below_one_are_refused(store: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        _config(store, tmp_path, **{name: 0})
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_and_says_where_it_comes_from(name: str) -> None:
+    config = config_of(parse(build_parser(), ["--recipe", name, "--store", "s", "--out", "r"]))
+    header = recipe_path(name).read_text().split("\nprotocol:")[0]
+    assert f"marrow pretrain --recipe {name} " in header
+    for word in ("arXiv 2308.07092", "# Cost", "# Expected"):
+        assert word in header
+    if "ntu" in name:
+        tau, depth = (0.8, 3) if "ntu60" in name else (0.75, 5)
+        assert config.objective == MAMPConfig(tau=tau, decoder_depth=depth)
+        assert config.encoder == PatchTransformerConfig()
+        assert config.input == InputConfig()
+        assert config.optimizer == OptimizerConfig()
+        assert config.schedule == ScheduleConfig(warmup_epochs=20.0, min_learning_rate=5e-4)
+        assert (config.epochs, config.batch_clips, config.protocol) == (400, 128, name.rpartition("_")[2])
+
+
+# For every setting a value that is not its default.
+CHANGED: dict[str, Any] = {
+    "protocol": "xsub",
+    "objective.mask_ratio": 0.8,
+    "objective.masking": "uniform",
+    "objective.tau": 0.5,
+    "objective.target": "joint",
+    "objective.stride": 2,
+    "objective.normalise_target": False,
+    "objective.decoder_depth": 1,
+    "objective.decoder_width": 16,
+    "objective.decoder_heads": 2,
+    "objective.decoder_mlp_ratio": 2.0,
+    "objective.parity": True,
+    "encoder.width": 16,
+    "encoder.depth": 1,
+    "encoder.heads": 2,
+    "encoder.mlp_ratio": 2.0,
+    "encoder.patch_frames": 8,
+    "input.window_frames": 16,
+    "input.stream": "bone",
+    "input.alignment": "yaw",
+    "input.test_crop": 0.9,
+    "augment.crop_low": 0.6,
+    "augment.crop_high": 0.9,
+    "augment.min_crop_frames": 8,
+    "augment.rotation_radians": 0.1,
+    "augment.yaw_radians": 0.2,
+    "augment.mirror_probability": 0.5,
+    "augment.scale_share": 0.1,
+    "augment.jitter_metres": 0.001,
+    "optimizer.learning_rate": 0.002,
+    "optimizer.scaling": "per_256_clips",
+    "optimizer.betas": [0.8, 0.9],
+    "optimizer.weight_decay": 0.1,
+    "optimizer.clip_norm": 1.0,
+    "schedule.warmup_epochs": 1.0,
+    "schedule.min_learning_rate": 0.0001,
+    "checkpoints.every_minutes": 5.0,
+    "checkpoints.every_steps": 1,
+    "checkpoints.keep_last": 1,
+    "checkpoints.keep_steps": 2,
+    "epochs": 3,
+    "batch_clips": 4,
+    "micro_batches": 2,
+    "max_steps": 1,
+    "max_minutes": 2.0,
+    "max_cpu_seconds": 60.0,
+    "seed": 5,
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+    "loader": "resident",
+    "workers": 1,
+    "log_every": 7,
+}  # fmt: skip
+# Two processes are started by hand in the engine's own test.
+ELSEWHERE = {"store", "out", "processes"}
+
+
+def _names(cls: type, prefix: str = "") -> set[str]:
+    names = set()
+    for each in fields(cls):
+        nested = isinstance(each.type, type) and is_dataclass(each.type)
+        names |= _names(each.type, f"{prefix}{each.name}.") if nested else {prefix + each.name}  # pyright: ignore
+    return names
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, last = name.split(".")
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = value
+    return nested
+
+
+def test_the_table_names_every_setting() -> None:
+    assert set(CHANGED) | ELSEWHERE == _names(PretrainConfig)
+    defaults = plain(PretrainConfig(Path("s"), Path("o")))
+    for name, value in CHANGED.items():
+        default: Any = defaults
+        for part in name.split("."):
+            default = default[part]
+        assert default != value, name
+
+
+@pytest.mark.parametrize("how", ["command line", "yaml", "both"])
+def test_every_setting_reaches_the_run_directory(store: Path, tmp_path: Path, how: str) -> None:
+    names = sorted(CHANGED)
+    by_yaml = {"command line": set[str](), "yaml": set(names), "both": set(names[::2])}[how]
+    recipe = tmp_path / "mine.yaml"
+    # In the file, "both" gives half of the settings, and for one more a value that the command line overrides.
+    recipe.write_text(
+        yaml.safe_dump(
+            _nested({name: CHANGED[name] for name in by_yaml} | {"seed": CHANGED["seed"] if how == "yaml" else 9})
+        )
+    )
+    arguments = ["pretrain", "--recipe", str(recipe), "--store", str(store), "--out", str(tmp_path / "run")]
+    for name in names:
+        if name not in by_yaml or (name == "seed" and how != "yaml"):
+            value = CHANGED[name]
+            arguments += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value)]
+    assert main(arguments) == 0
+    expected = _nested(CHANGED) | {"store": str(store), "out": str(tmp_path / "run"), "processes": 1}
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == expected
+
+
+def test_the_command_says_where_the_encoder_is_and_the_loss_of_the_mean(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump(plain(_config(store, tmp_path / "run"))))
+    assert main(["pretrain", "--recipe", str(recipe)]) == 0
+    out = capsys.readouterr().out
+    assert str(tmp_path / "run" / "encoder") in out
+    assert "predicting the mean: " in out
+
+
+def test_a_misspelt_setting_is_answered_with_the_nearest(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["pretrain", "--recipe", "mamp_nw_ucla", "--store", str(store), "--out", "r"]
+    assert main([*arguments, "--objective.mask-ration", "0.5"]) == 2
+    assert "did you mean --objective.mask_ratio?" in capsys.readouterr().err
+    assert main([*arguments, "--objective.tau", "-1"]) == 2
+    assert "objective.tau must be positive" in capsys.readouterr().err
