@@ -6,9 +6,10 @@ applies together with the alignment; what is left (swapping left and right, jitt
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from marrow.data.draws import Draws
@@ -89,8 +90,7 @@ def draw_augmentation(draws: Draws, augment: AugmentConfig, skeleton: Skeleton) 
         matrix = matrix_product(axis_rotation(angle, up), matrix)
     if augment.rotation_radians > 0:
         angles = augment.rotation_radians * (2.0 * draws.uniform("rotation", 3) - 1.0)
-        for axis in range(3):
-            matrix = matrix_product(axis_rotation(angles[:, axis], axis), matrix)
+        matrix = matrix_product(euler_rotation(angles), matrix)
     return Augmentation(matrix, mirrored)
 
 
@@ -104,7 +104,7 @@ def finish(
 ) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
     """Do to gathered windows what no matrix can: exchange left and right joints, and add jitter."""
     if augmentation.mirrored is not None:
-        partner = torch.tensor(skeleton.mirror, device=joints.device)
+        partner = _partner(skeleton, joints.device)
         chosen = augmentation.mirrored[:, None, None, None]
         joints = torch.where(chosen[..., None], joints.index_select(3, partner), joints)
         present = torch.where(chosen, present.index_select(3, partner), present)
@@ -129,6 +129,18 @@ def axis_rotation(angle: Float32[Tensor, " batch"], axis: int) -> Float32[Tensor
     return matrix
 
 
+def euler_rotation(angles: Float32[Tensor, "batch 3"]) -> Float32[Tensor, "batch 3 3"]:
+    """Return Rz * Ry * Rx for angles about x, y and z, multiplied out."""
+    (cx, cy, cz), (sx, sy, sz) = torch.cos(angles).unbind(1), torch.sin(angles).unbind(1)
+    czsy, szsy = cz * sy, sz * sy
+    rows = [
+        *(cz * cy, czsy * sx - sz * cx, czsy * cx + sz * sx),
+        *(sz * cy, szsy * sx + cz * cx, szsy * cx - cz * sx),
+        *(-sy, cy * sx, cy * cx),
+    ]
+    return torch.stack(rows, dim=1).view(-1, 3, 3)
+
+
 def matrix_product(
     left: Float32[Tensor, "batch 3 3"], right: Float32[Tensor, "batch 3 3"] | None
 ) -> Float32[Tensor, "batch 3 3"]:
@@ -136,3 +148,9 @@ def matrix_product(
     if right is None:
         return left
     return (left[:, :, :, None] * right[:, None, :, :]).sum(2)
+
+
+@cache
+def _partner(skeleton: Skeleton, device: torch.device) -> Int64[Tensor, " joint"]:
+    """Return each joint's partner on a device, copied there once."""
+    return torch.tensor(skeleton.mirror, device=device)

@@ -1,7 +1,8 @@
 """Crop, resize, align, turn and gather in one pass over the frames, compiled for the CPU.
 
-The same numbers as `sampling.gather_tensor` up to rounding. Each output frame is touched once, bodies that are not
-there cost nothing but their zeros, and every clip's numbers are independent of the batch that it is in.
+The same numbers as `sampling.gather_tensor` up to rounding. Source frames are aligned and turned before they are
+interpolated, each once, because a window usually has fewer of them than it gets; bodies that are not there cost nothing
+but their zeros; and every clip's numbers are independent of the batch that it is in.
 """
 
 import inspect
@@ -29,7 +30,7 @@ def gather_fused(
     shape = (len(clips), frames.max_bodies, window_frames, frames.joints.shape[1])
     joints, present = torch.empty((*shape, 3), dtype=torch.float32), torch.empty(shape, dtype=torch.bool)
     _compiled()(
-        frames.joints.numpy(),
+        frames.joints.flatten(1).numpy(),
         frames.present.numpy(),
         frames.first.numpy(),
         frames.frame_count.numpy(),
@@ -39,7 +40,7 @@ def gather_fused(
         start.numpy(),
         length.numpy(),
         aligning.contiguous().numpy(),
-        joints.numpy(),
+        joints.flatten(3).numpy(),
         present.numpy(),
     )
     return joints, present
@@ -61,6 +62,9 @@ def _gather_kernel(
 ):
     batch, max_bodies, window_frames, joint_count = out_present.shape
     double = 2 * window_frames
+    # A turned source frame is kept until its place is needed: of two neighbours, one is even and one is odd.
+    turned = np.empty((2, 3 * joint_count), np.float32)
+    held = np.empty(2, np.int64)
     for b in range(batch):
         clip = clips[b]
         xx, xy, xz = aligning[b, 0]
@@ -74,6 +78,7 @@ def _gather_kernel(
                 out_present[b, body] = False
                 continue
             base = first[clip] + body * frame_count[clip] + start[b]
+            held[:] = -1
             for i in range(window_frames):
                 # ((2i + 1) L - N) / 2N in integers, as in `sampling._source_frames`.
                 numerator = min(max((2 * i + 1) * length[b] - window_frames, 0), last)
@@ -82,16 +87,25 @@ def _gather_kernel(
                 weight = np.float32(rest) / np.float32(double)
                 low_row = base + lower
                 high_row = low_row + (1 if rest > 0 else 0)
-                low, high, out = joints[low_row], joints[high_row], out_joints[b, body, i]
+
+                for row in range(low_row, high_row + 1):
+                    if held[row & 1] == row:
+                        continue
+                    held[row & 1] = row
+                    source, target = joints[row], turned[row & 1]
+                    for v in range(joint_count):
+                        x = source[3 * v] - origin_x
+                        y = source[3 * v + 1] - origin_y
+                        z = source[3 * v + 2] - origin_z
+                        target[3 * v] = xx * x + xy * y + xz * z
+                        target[3 * v + 1] = yx * x + yy * y + yz * z
+                        target[3 * v + 2] = zx * x + zy * y + zz * z
+
+                low, high, out = turned[low_row & 1], turned[high_row & 1], out_joints[b, body, i]
+                for k in range(3 * joint_count):
+                    out[k] = low[k] + weight * (high[k] - low[k])
+
                 low_present, high_present, seen = present[low_row], present[high_row], out_present[b, body, i]
-                # No branch in here, so that it becomes vector instructions; the absent are blanked afterwards.
-                for v in range(joint_count):
-                    x = low[v, 0] + weight * (high[v, 0] - low[v, 0]) - origin_x
-                    y = low[v, 1] + weight * (high[v, 1] - low[v, 1]) - origin_y
-                    z = low[v, 2] + weight * (high[v, 2] - low[v, 2]) - origin_z
-                    out[v, 0] = xx * x + xy * y + xz * z
-                    out[v, 1] = yx * x + yy * y + yz * z
-                    out[v, 2] = zx * x + zy * y + zz * z
                 whole = True
                 for v in range(joint_count):
                     seen[v] = low_present[v] & high_present[v]
@@ -99,4 +113,4 @@ def _gather_kernel(
                 if not whole:
                     for v in range(joint_count):
                         if not seen[v]:
-                            out[v] = np.float32(0.0)
+                            out[3 * v : 3 * v + 3] = np.float32(0.0)
