@@ -128,7 +128,7 @@ def test_a_damaged_shard_is_reported_and_made_again(source, tmp_path, harm, refe
         victim.write_bytes(victim.read_bytes()[:-4])
         message = r"00003/joints.npy is cut or changed: expected \d+ bytes, got \d+"
     else:
-        (victim.parent / "part.json").write_text("{")
+        (victim.parent / "part.json.gz").write_text("{")
         message = None
     if message:
         with pytest.raises(StoreError, match=message) as caught:

@@ -18,38 +18,42 @@ finite = st.floats(-(2.0**100), 2.0**100, width=32)
 
 
 @st.composite
-def sequences(draw):
-    """Any sequences of two joints in which each body is seen at least once."""
-    made = []
-    for number in range(draw(st.integers(1, 4))):
-        shape = (draw(st.integers(1, 3)), draw(st.integers(1, 5)), 2)
-        present = draw(hnp.arrays(np.bool_, shape))
-        present[:, 0, 0] = True
-        joints = draw(hnp.arrays(np.float32, (*shape, 3), elements=finite))
-        made.append(
-            SkeletonSequence(
-                joints=np.where(present[..., None], joints, np.float32(0)),
-                present=present,
-                fps=draw(st.floats(1, 1000)),
-                skeleton=TWO_JOINTS,
-                record=Record(
-                    f"clip {number}", draw(st.text(max_size=5)), draw(st.integers(-1, 9)), {"subject": number}
-                ),
-                segments=tuple(
-                    Segment(*draw(st.tuples(*[st.integers(0, 9)] * 3))) for _ in range(draw(st.integers(0, 2)))
-                ),
-                placement=Placement(np.eye(3), draw(hnp.arrays(np.float64, 3, elements=st.floats(-9, 9))), 0.5),
-            )
+def arrays(draw):
+    """Draw positions and flags of two joints, with bodies that are seen at least once."""
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 5)), 2)
+    present = draw(hnp.arrays(np.bool_, shape))
+    present[:, 0, 0] = True
+    joints = draw(hnp.arrays(np.float32, (*shape, 3), elements=finite))
+    return np.where(present[..., None], joints, np.float32(0)), present
+
+
+clips = st.tuples(
+    arrays(),
+    st.floats(1, 1000),
+    st.text(max_size=5),
+    st.integers(-1, 9),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), max_size=2),
+    hnp.arrays(np.float64, 3, elements=st.floats(-9, 9)),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(clips, min_size=1, max_size=4))
+def test_what_was_written_is_read_to_the_last_bit(tmp_path_factory, drawn):
+    originals = [
+        SkeletonSequence(
+            *arrays,
+            fps=fps,
+            skeleton=TWO_JOINTS,
+            record=Record(f"clip {number}", path, label, {"subject": number}),
+            segments=tuple(Segment(*segment) for segment in segments),
+            placement=Placement(np.eye(3), translation, 0.5),
         )
-    return made
-
-
-@settings(max_examples=40, deadline=None)
-@given(sequences())
-def test_what_was_written_is_read_to_the_last_bit(tmp_path_factory, originals):
+        for number, (arrays, fps, path, label, segments, translation) in enumerate(drawn)
+    ]
     store = write_store(tmp_path_factory.mktemp("round") / "store", originals, source="memory")
-    flat_joints, flat_present, first = store.flat()
     assert len(store) == len(originals)
+    flat_joints, flat_present, first = store.flat()
     for row, original in enumerate(originals):
         read = store.sequence(row)
         assert read.joints.tobytes() == original.joints.tobytes()

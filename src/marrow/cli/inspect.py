@@ -138,7 +138,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         copies = f", of which {split.shared} are copies of training clips" if split.shared else ""
         lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test{copies}"))
     lines += [
-        ("joints absent", ", ".join(f"{name} {share:.2%}" for name, share in most_missing if share) or "none"),
+        ("joints absent", ", ".join(f"{name} {100 * share:.2g} %" for name, share in most_missing if share) or "none"),
         ("bones", ", ".join(f"{name} {metres:.2f}" for name, metres in summary.bone_metres.items()) + " m"),
         ("bones that vary most", ", ".join(f"{name} {share:.0%}" for name, share in loosest) + " within a clip"),
         ("upright", f"{summary.upright:.1%} of the bodies (chest above hips along {store.skeleton.up})"),

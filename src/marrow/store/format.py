@@ -232,9 +232,8 @@ class Store:
 
     @cached_property
     def byte_count(self) -> int:
-        """Bytes of positions, flags and index on disk."""
-        shards = sum(file["bytes"] for shard in self._shards for file in shard["files"].values())
-        return shards + (self.path / INDEX_FILE).stat().st_size
+        """Bytes of all files of the store."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def verify(self) -> None:
         """Read every byte of positions and flags, and compare with the check sums of when they were written.

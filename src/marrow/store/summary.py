@@ -16,7 +16,7 @@ from marrow.store.writer import Dropped
 # A bone of a person is between a finger's and a thigh's length.
 _BONE_METRES = (0.02, 0.8)
 _MEDIAN_BONE_METRES = (0.05, 0.8)
-_BONE_VARIATION_MAX = 0.35
+_BONE_VARIATION_MAX = 0.5
 _MISSING_MAX = 0.5
 # Frames over which the median length of a bone is taken.
 _MEDIAN_FRAMES = 200_000

@@ -5,6 +5,7 @@ that goes on after a kill, therefore finds either the whole shard or none.
 """
 
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -28,7 +29,7 @@ from marrow.skeleton.sequence import Record, SkeletonSequence
 SHARDS_FOLDER = "shards"
 JOINTS_FILE = "joints.npy"
 PRESENT_FILE = "present.npy"
-PART_FILE = "part.json"
+PART_FILE = "part.json.gz"
 # Folders of shards in the making start with this; they are never read.
 UNFINISHED = "unfinished-"
 
@@ -114,7 +115,7 @@ def write_shard(
             "clips": entries,
             "dropped": [asdict(one) for one in dropped],
         }
-        write_durably(folder / PART_FILE, json.dumps(part).encode())
+        write_durably(folder / PART_FILE, gzip.compress(json.dumps(part).encode(), mtime=0))
         _sync_folder(folder)
         _put_in_place(folder, target, plan)
     except BaseException:
@@ -202,10 +203,10 @@ def _put_in_place(folder: Path, target: Path, plan: str) -> None:
 def read_part(folder: Path, plan: str) -> dict[str, Any] | None:
     """Return what a finished shard says of itself, or None where it is missing, cut short, or of another plan."""
     try:
-        part = json.loads((folder / PART_FILE).read_bytes())
+        part = json.loads(gzip.decompress((folder / PART_FILE).read_bytes()))
         sizes_fit = all((folder / name).stat().st_size == file["bytes"] for name, file in part["files"].items())
         return part if sizes_fit and part["plan"] == plan else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
         return None
 
 
