@@ -6,10 +6,8 @@ import pytest
 from marrow.cli.main import main
 
 
-def test_recorded_mamp_passes_and_a_changed_weight_fails(
-    fixtures_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recorded = fixtures_folder / "mamp_parity.npz"
+def test_recorded_mamp_passes_and_a_changed_weight_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded = Path(__file__).parents[1] / "golden" / "mamp_parity.npz"
     assert main(["parity", "mamp", str(recorded)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "all within tolerance"
 

@@ -45,8 +45,9 @@ def test_encoder_conformance(tmp_path: Path) -> None:
     check_encoder(small_encoder, tmp_path)
 
 
-def test_recorded_numbers(fixtures_folder: Path) -> None:
-    failures = [quantity for quantity in compare_mamp(fixtures_folder / "mamp_parity.npz") if not quantity.passes]
+def test_recorded_numbers() -> None:
+    recorded = Path(__file__).parents[1] / "golden" / "mamp_parity.npz"
+    failures = [quantity for quantity in compare_mamp(recorded) if not quantity.passes]
     assert not failures
 
 
