@@ -27,7 +27,7 @@ class FlatFrames:
     """Clips of unequal length, flat, all on one device.
 
     Args:
-        joints: positions as stored, in metres; zero where absent, whatever was stored there.
+        joints: positions as stored, in metres; finite, and zero where absent whatever was stored there.
         present: which joints were seen.
         first: row of each clip's first frame of its first body.
         frame_count: frames of each clip.

@@ -116,12 +116,11 @@ def gather_tensor(
     # taken on planes of x, y and z, because elementwise operations over an inner axis of 3 are several times slower.
     planes = torch.empty((batch, 3, points.shape[1]), dtype=points.dtype, device=points.device)
     torch.sub(points.transpose(1, 2), frames.origin[clips][:, :, None], out=planes)
-    x, y, z = planes.unbind(1)
-    column = aligning[..., None]
-    turned = torch.empty_like(planes)
-    for axis, plane in enumerate(turned.unbind(1)):
-        torch.mul(column[:, axis, 0], x, out=plane).addcmul_(column[:, axis, 1], y).addcmul_(column[:, axis, 2], z)
-    joints = torch.where(present.view(batch, 1, -1), turned, 0.0).transpose(1, 2)
+    x, y, z = planes.split(1, dim=1)
+    turned = aligning[:, :, 0, None] * x
+    turned.addcmul_(aligning[:, :, 1, None], y).addcmul_(aligning[:, :, 2, None], z)
+    # Positions are finite everywhere (`FlatFrames`), so that the product blanks what is absent.
+    joints = turned.mul_(present.view(batch, 1, -1)).transpose(1, 2)
     return joints.reshape(*present.shape, 3), present
 
 
