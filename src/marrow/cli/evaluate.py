@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -35,8 +36,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--augmented",
-        type=bool,
-        default=False,
+        action="store_true",
         help="besides, train the linear probe on clips augmented anew in each of 100 epochs, as the paper does (slow)",
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
@@ -52,7 +52,6 @@ def build_parser() -> ArgumentParser:
 def run(arguments: Namespace) -> int:
     """Evaluate, and print a table or JSON."""
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
-    from marrow.data.augment import AugmentConfig
     from marrow.tasks.base import TaskContext
     from marrow.tasks.evaluate import evaluate
     from marrow.tasks.summary import numbers
@@ -63,7 +62,7 @@ def run(arguments: Namespace) -> int:
         arguments.protocol,
         tasks=_names(arguments.tasks),
         baselines=[] if arguments.baselines == "none" else _names(arguments.baselines),
-        augmented=AugmentConfig() if arguments.augmented else None,
+        augmented=arguments.augmented,
         context=TaskContext(
             device=arguments.device,
             precision=arguments.precision,
@@ -87,39 +86,62 @@ def show(result: dict, console: Console) -> None:
         result: from `marrow.tasks.summary.numbers`.
         console: where.
     """
-    by_row: dict[tuple[str, str, str], dict[str, dict]] = {}
-    for score in result["scores"]:
-        by_row.setdefault((score["source"], score["task"], score["name"]), {})[score["clips"]] = score
-    has_clean = any("clean" in pair for pair in by_row.values())
-    table = Table(title=f"{result['protocol']}: top-1 in percent, 95 % interval over test clips", title_justify="left")
-    for heading in ("features", "task", "epoch"):
-        table.add_column(heading)
-    table.add_column(f"official ({result['test_clips']} clips)", justify="right")
-    if has_clean:
-        table.add_column(f"clean ({result['clean_test_clips']} clips)", justify="right")
-    for (source, task, name), pair in by_row.items():
-        halves = ("official", "clean") if has_clean else ("official",)
-        table.add_row(source, task, name.partition("_")[2] or "-", *(_cell(pair[half]) for half in halves))
+    halves = ["official", "clean"] if result["clean_test_clips"] < result["test_clips"] else ["official"]
+    counts = {"official": result["test_clips"], "clean": result["clean_test_clips"]}
+    headings = [f"{half}, {counts[half]} clips" for half in halves]
+    seeds = f", ± over {len(result['seeds'])} seeds" if len(result["seeds"]) > 1 else ""
+    table = _table(f"Top-1 in percent on {result['protocol']}{seeds} \\[95 % over clips]", ["", *headings])
+    for source, title in _SOURCES.items():
+        rows: dict[str, dict[str, str]] = {}
+        for score in (score for score in result["scores"] if score["source"] == source):
+            rows.setdefault(_variant(score), {})[score["clips"]] = _score_cell(score)
+        _add_section(table, title, rows, halves)
     console.print(table)
 
-    if result["comparisons"]:
-        table = Table(title="trained minus baseline, in points, paired over clips", title_justify="left")
-        for heading in ("task", "against", "clips"):
-            table.add_column(heading)
-        table.add_column("difference", justify="right")
-        table.add_column("verdict")
-        for each in result["comparisons"]:
-            interval = f"{each['difference_percent']:+.1f} [{each['low_percent']:+.1f}, {each['high_percent']:+.1f}]"
-            against = each["against"] if each["against"] == "random" else each["against_task"]
-            table.add_row(each["task"], against, each["clips"], interval.replace("[", r"\["), each["verdict"])
-        console.print(table)
+    if not result["comparisons"]:
+        return
+    table = _table("Trained minus baseline, in points, paired over clips", ["", *halves, "verdict"])
+    for against in ("random", "raw"):
+        rows = {}
+        for each in (each for each in result["comparisons"] if each["against"] == against):
+            cells = rows.setdefault(_variant(each), {})
+            cells[each["clips"]] = _difference_cell(each)
+            cells["verdict"] = each["verdict"]  # of the clean clips where there are such: they come last
+        _add_section(table, f"minus {_SOURCES[against]}", rows, [*halves, "verdict"])
+    console.print(table)
     for note in result["notes"]:
-        console.print(note, highlight=False, markup=False)
+        console.print(f"- {note}", highlight=False, markup=False)
 
 
-def _cell(score: dict) -> str:
+_SOURCES = {"trained": "trained encoder", "random": "random initialisation", "raw": "raw coordinates"}
+
+
+def _table(title: str, headings: list[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place > 0 and heading != "verdict" else "left", no_wrap=True)
+    return table
+
+
+def _add_section(table: Table, title: str, rows: dict[str, dict[str, str]], columns: list[str]) -> None:
+    if rows:
+        table.add_row(f"[bold]{title}[/bold]")
+        for name, cells in rows.items():
+            table.add_row(name, *(cells[column] for column in columns))
+
+
+def _variant(entry: dict) -> str:
+    epoch = entry["name"].partition("_")[2]
+    return f"{entry['task']} {epoch}".strip()
+
+
+def _score_cell(score: dict) -> str:
     spread = f" ± {score['std_percent']:.1f}" if len(score["by_seed"]) > 1 else ""
-    return rf"{score['mean_percent']:.1f}{spread} \[{score['low_percent']:.1f}, {score['high_percent']:.1f}]"
+    return rf"{score['mean_percent']:.1f}{spread} \[{score['low_percent']:.0f}, {score['high_percent']:.0f}]"
+
+
+def _difference_cell(each: dict) -> str:
+    return rf"{each['difference_percent']:+.1f} \[{each['low_percent']:+.1f}, {each['high_percent']:+.1f}]"
 
 
 def _names(listed: str) -> list[str]:

@@ -44,7 +44,7 @@ class RawBaseline:
         gallery, query = self.features(data.store, data.train_rows), self.features(data.store, data.test_rows)
         label = data.train_labels()
         nearest = label[_nearest_by_distance(query, gallery)]
-        ridge = RidgeClassifier(alpha=RIDGE_PENALTY).fit(gallery, label).predict(query).astype(np.int64)
+        ridge = np.asarray(RidgeClassifier(alpha=RIDGE_PENALTY).fit(gallery, label).predict(query), np.int64)
         clips = data.test_clips()
         outcomes = {
             "knn/raw": (nearest, {"k": 1, "distance": "euclidean"}),

@@ -149,7 +149,7 @@ def evaluate(
     *,
     tasks: Sequence[str] = ("linear_probe", "knn"),
     baselines: Sequence[str] = BASELINES,
-    augmented: AugmentConfig | None = None,
+    augmented: bool | AugmentConfig = False,
     context: TaskContext | None = None,
     save: bool = True,
 ) -> EvaluationReport:
@@ -162,8 +162,9 @@ def evaluate(
             folds, whose predictions are pooled to one score over all clips.
         tasks: names of tasks.
         baselines: "random": the same encoder at random initialisation, with each run's seed; "raw": coordinates.
-        augmented: besides, train the linear probe as the paper does, with the clips augmented by these settings anew in
-            every epoch (the trained encoders only: it costs 100 passes over the training clips).
+        augmented: besides, train the linear probe as the paper does, with the clips augmented anew in every epoch, by
+            these settings or (True) by those of each run's pre-training. The trained encoders only: it costs 100 passes
+            over the training clips.
         context: device, precision, seed of the probes, limits.
         save: write `RUN/reports/PROTOCOL.json` in each run directory.
     """
@@ -187,7 +188,10 @@ def evaluate(
         log.info("evaluating %s on %s", run.name, protocol)
         encoder = load_encoder(folder)
         _check_skeleton(encoder, store, folder)
-        extra: list[Task] = [] if augmented is None else [LinearProbe(logistic=None, augmented=augmented)]
+        extra: list[Task] = []
+        if augmented:
+            settings = augmented if isinstance(augmented, AugmentConfig) else _augment_of(run)
+            extra.append(LinearProbe(logistic=None, augmented=settings))
         marks = {"run": run.name, "encoder": run.fingerprint, "store": store.fingerprint}
         reports += _over_folds([*chosen, *extra], encoder, folds, context, "trained", run.seed, marks)
         if "random" in baselines and run.seed not in random_done:
@@ -311,14 +315,29 @@ def _notes(
         )
     if len(folds) > 1:
         notes.append(f"{len(folds)} folds; every clip is predicted once, by heads that saw none of its fold's labels.")
-    same_store = [run for run in runs if store.fingerprint in json.dumps(run.description.get("provenance", {}))]
-    if same_store:
-        seen = {json.dumps(run.description["provenance"].get("rows", "clips")) for run in same_store}
-        notes.append(
-            f"The encoder was pre-trained without labels on clips of this very store ({', '.join(sorted(seen))}). "
-            "Where clips of the test half were among them the score is transductive: no label was seen, the motion was."
-        )
+    notes += list(dict.fromkeys(_seen_in_pretraining(run, test, store) for run in runs))
     return notes
+
+
+def _seen_in_pretraining(run: RunFacts, test: TestClips, store: Store) -> str:
+    """Say how many test clips the pre-training saw, without their labels, as far as the run tells."""
+    provenance = run.description.get("provenance", {})
+    if "settings" not in provenance or provenance.get("store_fingerprint") != store.fingerprint:
+        return "The encoder was pre-trained on other data, or does not say on which."
+    pretrained_on = provenance["settings"]["protocol"]
+    rows = np.arange(len(store)) if pretrained_on is None else protocol_rows(store, pretrained_on)[0]
+    seen = int(np.isin(test.row, rows).sum())
+    if seen == 0:
+        return f"Pre-training learned from {len(rows)} clips without labels; no test clip was among them."
+    return (
+        f"Pre-training learned from {len(rows)} clips without labels, {seen} of the {len(test.row)} test clips "
+        "among them: these scores are transductive (no label was seen, the motion was)."
+    )
+
+
+def _augment_of(run: RunFacts) -> AugmentConfig:
+    settings = run.description.get("provenance", {}).get("settings", {})
+    return AugmentConfig(**settings["augment"]) if "augment" in settings else AugmentConfig()
 
 
 def _file_name(protocol: str) -> str:

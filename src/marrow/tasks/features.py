@@ -36,7 +36,7 @@ class FeatureTable:
 
     def views(self) -> Mapping[str, Float[Tensor, "clip _"]]:
         """Return the kinds of feature by name."""
-        return {"pooled": self.pooled, "joints_kept": self.joints_kept}
+        return {"pooled": self.pooled, "joints": self.joints_kept}
 
     def take(self, index: Int64[Tensor, " taken"]) -> "FeatureTable":
         """Return some of the clips, by position."""

@@ -75,7 +75,7 @@ class LogisticConfig:
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Linear evaluation: reports `linear_probe/pooled`, `linear_probe/joints_kept`, `logistic_regression/pooled`.
+    """Linear evaluation: reports `linear_probe/pooled`, `linear_probe/joints`, `logistic/pooled`.
 
     Args:
         probe: settings of the trained head.
@@ -115,7 +115,7 @@ class LinearProbe:
             train = context.table(encoder, data.store, data.train_rows)
             predicted, converged = _logistic(train.pooled, label, test.pooled, self.logistic)
             chosen = {**asdict(self.logistic), "converged": converged, "features": "centre crops, standardised"}
-            outcomes.append(("logistic_regression/pooled", {"top1": predicted}, chosen))
+            outcomes.append(("logistic/pooled", {"top1": predicted}, chosen))
 
         # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
         clips = data.test_clips()
@@ -244,7 +244,7 @@ def _augmented_batches(encoder: Encoder, loader: ResidentLoader, context: TaskCo
             for batch, _ in loader.next_step():
                 with torch.no_grad(), fabric.autocast():
                     features = encoder(batch)
-                views = {"pooled": features.pooled().float(), "joints_kept": features.joints_kept().float()}
+                views = {"pooled": features.pooled().float(), "joints": features.joints_kept().float()}
                 yield views, batch.label
 
     return epoch

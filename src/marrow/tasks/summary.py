@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.stats import t as student_t
 
 from marrow.tasks.base import Report
 from marrow.tasks.evaluate import EvaluationReport
@@ -52,6 +53,9 @@ class Comparison:
         difference_percent: trained minus baseline, in percentage points, means over seeds.
         low_percent: lower end of its 95 % interval, by paired bootstrap over clips.
         high_percent: upper end.
+        by_seed: the difference of each seed, in percentage points.
+        verdict: "better" or "worse" where both the interval over clips and, with several seeds, the 95 % t-interval of
+            the mean over seeds exclude zero; else "not shown". One seed says nothing of the spread over seeds.
     """
 
     task: str
@@ -62,13 +66,8 @@ class Comparison:
     difference_percent: float
     low_percent: float
     high_percent: float
-
-    @property
-    def verdict(self) -> str:
-        """Say what the interval allows to say."""
-        if self.low_percent > 0:
-            return "better"
-        return "worse" if self.high_percent < 0 else "no difference shown"
+    by_seed: tuple[float, ...]
+    verdict: str
 
 
 def scores(evaluation: EvaluationReport) -> list[Score]:
@@ -100,11 +99,31 @@ def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
             for name in (name for name in ours[0].predictions if name != "top1_best"):
                 their_name = name if name in theirs[0].predictions else "top1"
                 for clips in _halves(evaluation):
-                    difference, (low, high) = paired_difference_percent(
-                        _correct(evaluation, ours, name, clips), _correct(evaluation, theirs, their_name, clips)
-                    )
-                    result.append(Comparison(task, name, clips, against, their_task, difference, low, high))
+                    pairs = [(report, _partners(report, theirs)) for report in ours]
+                    mine = [_correct(evaluation, [report], name, clips) for report, _ in pairs]
+                    others = [_correct(evaluation, partners, their_name, clips) for _, partners in pairs]
+                    difference, (low, high) = paired_difference_percent(np.mean(mine, axis=0), np.mean(others, axis=0))
+                    by_seed = tuple(100.0 * float((a - b).mean()) for a, b in zip(mine, others, strict=True))
+                    verdict = _verdict(difference, low, high, by_seed)
+                    each = Comparison(task, name, clips, against, their_task, difference, low, high, by_seed, verdict)
+                    result.append(each)
     return result
+
+
+def _partners(report: Report, theirs: Sequence[Report]) -> Sequence[Report]:
+    """Return the baseline's report of the same seed, or all of them where it has none such."""
+    return [other for other in theirs if other.seed == report.seed] or theirs
+
+
+def _verdict(difference: float, low: float, high: float, by_seed: Sequence[float]) -> str:
+    beyond_clips = low > 0 or high < 0
+    beyond_seeds = True
+    if len(by_seed) > 1:
+        half_width = student_t.ppf(0.975, len(by_seed) - 1) * mean_and_std(list(by_seed))[1] / np.sqrt(len(by_seed))
+        beyond_seeds = abs(difference) > half_width
+    if not (beyond_clips and beyond_seeds):
+        return "not shown"
+    return "better" if difference > 0 else "worse"
 
 
 def numbers(evaluation: EvaluationReport) -> dict[str, Any]:
@@ -116,7 +135,7 @@ def numbers(evaluation: EvaluationReport) -> dict[str, Any]:
         "clean_test_clips": evaluation.clean_count,
         "seeds": [run.seed for run in evaluation.runs],
         "scores": [asdict(score) for score in scores(evaluation)],
-        "comparisons": [{**asdict(each), "verdict": each.verdict} for each in comparisons(evaluation)],
+        "comparisons": [asdict(each) for each in comparisons(evaluation)],
         "notes": evaluation.notes,
     }
 
@@ -124,17 +143,22 @@ def numbers(evaluation: EvaluationReport) -> dict[str, Any]:
 def raw_sentences(evaluation: EvaluationReport) -> list[str]:
     """Say plainly, per task, whether the encoders pass the raw coordinates, on the strictest clips there are."""
     strictest = _halves(evaluation)[-1]
-    phrases = {
-        "better": "passes the raw-coordinate baseline",
-        "worse": "does not pass the raw-coordinate baseline: it is worse than using no encoder",
-        "no difference shown": "does not pass the raw-coordinate baseline beyond the uncertainty of the test clips",
-    }
-    return [
-        f"{each.task}: the encoder {phrases[each.verdict]} ({each.difference_percent:+.1f} points, "
-        f"95 % interval {each.low_percent:+.1f} to {each.high_percent:+.1f}, {strictest} test clips)."
-        for each in comparisons(evaluation)
-        if each.against == "raw" and each.clips == strictest
-    ]
+    sentences = []
+    for each in comparisons(evaluation):
+        if each.against != "raw" or each.clips != strictest:
+            continue
+        size = f"{abs(each.difference_percent):.1f} points"
+        if each.verdict == "better":
+            said = f"passes the raw-coordinate baseline by {size}"
+        elif each.difference_percent < 0:
+            said = f"does not pass the raw-coordinate baseline: {size} below it"
+        else:
+            said = (
+                f"is not shown to pass the raw-coordinate baseline: {size} above it, within what clips and seeds vary"
+            )
+        interval = f"95 % interval over {strictest} test clips {each.low_percent:+.1f} to {each.high_percent:+.1f}"
+        sentences.append(f"{each.task}: the encoder {said} ({each.against_task}; {interval}).")
+    return sentences
 
 
 def _by_variant(evaluation: EvaluationReport) -> dict[tuple[str, str], list[Report]]:
