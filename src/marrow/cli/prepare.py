@@ -128,7 +128,8 @@ def _progress_bar(source: str) -> Iterator[Any]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"preparing {source}", total=None, rate="")
 
         def progress(done: int, total: int) -> None:
