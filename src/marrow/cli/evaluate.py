@@ -107,7 +107,7 @@ def show(result: dict, console: Console) -> None:
             cells = rows.setdefault(_variant(each), {})
             cells[each["clips"]] = _difference_cell(each)
             cells["verdict"] = each["verdict"]  # of the clean clips where there are such: they come last
-        _add_section(table, f"minus {_SOURCES[against]}", rows, [*halves, "verdict"])
+        _add_section(table, f"minus {against}", rows, [*halves, "verdict"])
     console.print(table)
     for note in result["notes"]:
         console.print(f"- {note}", highlight=False, markup=False)

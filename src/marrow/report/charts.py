@@ -10,6 +10,8 @@ from jaxtyping import Int64
 
 from marrow.report.style import INK, LINE, TRAINED
 
+Number = int | float
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -24,9 +26,9 @@ class Mark:
     """
 
     label: str
-    value: float
-    low: float
-    high: float
+    value: Number
+    low: Number
+    high: Number
     colour: str
 
 
@@ -43,13 +45,13 @@ class Line:
     """
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[Number]
+    y: Sequence[Number]
     colour: str
     dashed: bool = False
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
+def ticks(low: Number, high: Number, count: int = 5) -> list[Number]:
     """Return about `count` round numbers that lie within a range."""
     span = high - low
     if span <= 0:
@@ -74,7 +76,7 @@ def interval_chart(rows: Sequence[tuple[str, Sequence[Mark]]], title: str) -> st
     high = min(100.0, 5 * math.ceil(max(mark.high for mark in marks) / 5))
     height = row_height * len(rows) + 34
 
-    def x(value: float) -> float:
+    def x(value: Number) -> float:
         return left + (value - low) / max(high - low, 1e-9) * (width - left - right)
 
     parts = [_open(width, height, title)]
@@ -111,7 +113,7 @@ def line_chart(lines: Sequence[Line], title: str, x_name: str, y_name: str) -> s
     margin = 0.05 * max(high_y - low_y, 1e-9)
     low_y, high_y = low_y - margin, high_y + margin
 
-    def place(a: float, b: float) -> tuple[float, float]:
+    def place(a: Number, b: Number) -> tuple[float, float]:
         across = (a - low_x) / max(high_x - low_x, 1e-9)
         upward = (b - low_y) / (high_y - low_y)
         return left + across * (width - left - 12), height - bottom - upward * (height - bottom - top)
@@ -175,7 +177,7 @@ def confusion_chart(matrix: Int64[np.ndarray, "true predicted"], classes: Sequen
     return "".join([*parts, "</svg>"])
 
 
-def _shade(share: float) -> str:
+def _shade(share: Number) -> str:
     """Mix white and the colour of trained encoders."""
     target = [int(TRAINED[place : place + 2], 16) for place in (1, 3, 5)]
     base = (243, 245, 248)
@@ -187,14 +189,16 @@ def _short(name: str) -> str:
     return name if len(name) <= 28 else name[:27] + "…"
 
 
-def _open(width: float, height: float, title: str) -> str:
+def _open(width: Number, height: Number, title: str) -> str:
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px" role="img" '
         f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>'
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, thickness: float = 1.0, opacity: float = 1.0) -> str:
+def _line(
+    x1: Number, y1: Number, x2: Number, y2: Number, colour: str, thickness: Number = 1.0, opacity: Number = 1.0
+) -> str:
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
         f'stroke-width="{thickness}" stroke-opacity="{opacity}" stroke-linecap="round"/>'
@@ -202,7 +206,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, thickness: fl
 
 
 def _text(
-    x: float, y: float, words: str, anchor: str, *, size: float = 12, muted: bool = False, extra: str = ""
+    x: Number, y: Number, words: str, anchor: str, *, size: Number = 12, muted: bool = False, extra: str = ""
 ) -> str:
     kind = ' class="muted"' if muted else ""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size:.1f}"'

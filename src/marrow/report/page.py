@@ -158,7 +158,7 @@ def _score_table(all_scores: Sequence[Score], halves: Sequence[str], counts: Map
         cells = "".join(f"<td class='number'>{_score_cell(score)}</td>" for score in shown)
         epoch = name.partition("_")[2]
         lines.append(f"<tr><td><code>{escape(task)}</code> {f'{epoch} epoch' if epoch else ''}</td>{cells}</tr>")
-    told = "<p class='lead'>Percent. Beside nearest neighbours: raw nearest neighbours; beside linear heads: raw ridge.</p>"
+    told = "<p class='lead'>Percent. Raw: nearest neighbours beside nearest neighbours, ridge beside linear heads.</p>"
     rows = f"<tr><th></th>{groups}</tr><tr><th>task</th>{head}</tr>{''.join(lines)}"
     return f"{told}<div class='scroll'><table>{rows}</table></div>"
 

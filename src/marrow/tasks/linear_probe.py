@@ -239,13 +239,17 @@ def _augmented_batches(encoder: Encoder, loader: ResidentLoader, context: TaskCo
     fabric, _ = make_fabric(context.device, context.precision)
 
     def epoch() -> Iterator[tuple[Views, Int64[Tensor, " clip"]]]:
+        was_training = encoder.training
         encoder.to(fabric.device).eval()
-        for _ in range(loader.steps_per_epoch):
-            for batch, _ in loader.next_step():
-                with torch.no_grad(), fabric.autocast():
-                    features = encoder(batch)
-                views = {"pooled": features.pooled().float(), "joints": features.joints_kept().float()}
-                yield views, batch.label
+        try:
+            for _ in range(loader.steps_per_epoch):
+                for batch, _ in loader.next_step():
+                    with torch.no_grad(), fabric.autocast():
+                        features = encoder(batch)
+                    views = {"pooled": features.pooled().float(), "joints": features.joints_kept().float()}
+                    yield views, batch.label
+        finally:
+            encoder.train(was_training)
 
     return epoch
 

@@ -5,25 +5,18 @@ seeds answers "how would it vary with another initialisation?". Neither contains
 """
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from marrow.errors import DataError
 
 RESAMPLES = 10_000
 
 
-def correctness(predicted: Int64[np.ndarray, " clip"], label: Int64[np.ndarray, " clip"]) -> Bool[np.ndarray, " clip"]:
-    """Return which clips were classified correctly."""
-    if len(predicted) != len(label):
-        raise DataError(f"there are {len(predicted)} predictions for {len(label)} labelled clips")
-    return predicted == label
-
-
 def top1_percent(predicted: Int64[np.ndarray, " clip"], label: Int64[np.ndarray, " clip"]) -> float:
     """Return the share of correct clips, in percent."""
     if len(label) == 0:
         raise DataError("no clip to score: the test rows are empty")
-    return 100.0 * float(correctness(predicted, label).mean())
+    return 100.0 * float((predicted == label).mean())
 
 
 def confusion_matrix(
@@ -75,7 +68,7 @@ def top1_interval_percent(
     predicted: Int64[np.ndarray, " clip"], label: Int64[np.ndarray, " clip"], *, seed: int = 0
 ) -> tuple[float, float]:
     """Return the 95 % bootstrap interval over clips of the top-1 score, in percent."""
-    low, high = bootstrap_interval(correctness(predicted, label).astype(np.float64), seed=seed)
+    low, high = bootstrap_interval((predicted == label).astype(np.float64), seed=seed)
     return 100.0 * low, 100.0 * high
 
 
@@ -92,8 +85,6 @@ def paired_difference_percent(
         theirs: the same for the other, in the same order of clips.
         seed: of the resampling.
     """
-    if len(ours) != len(theirs):
-        raise DataError(f"a paired comparison needs the same clips on both sides, got {len(ours)} and {len(theirs)}")
     difference = ours - theirs
     low, high = bootstrap_interval(difference, seed=seed)
     return 100.0 * float(difference.mean()), (100.0 * low, 100.0 * high)

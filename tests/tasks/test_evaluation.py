@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pytest
+
+from marrow.errors import CheckpointError, ConfigError, DataError
+from marrow.tasks.base import Report, TaskContext
+from marrow.tasks.evaluate import EvaluationReport, RunFacts, evaluate
+from marrow.tasks.summary import comparisons, numbers, raw_sentences, scores
+
+CPU = TaskContext(device="cpu", precision="fp32", max_steps=2)
+
+
+def _report(source, task, predicted, seed, run=""):
+    return Report(task, {}, predictions={"top1": predicted}, seed=seed, source=source, fingerprints={"run": run})
+
+
+def _evaluation(reports, *, labels=(0, 1, 0, 1), copied=(False,) * 4, seeds=(1,)):
+    runs = [RunFacts(f"r{seed}", seed, {}, "f") for seed in seeds]
+    return EvaluationReport("p", "s", ["a", "b"], 8, [0, 1, 2, 3], list(labels), list(copied), runs, reports)
+
+
+def test_one_report_with_every_source_and_a_file_per_run(small_runs, small_store):
+    whole = evaluate(small_runs, small_store, "xview", context=CPU)
+    found = {(report.source, report.task, report.seed) for report in whole.reports}
+    tasks = ("logistic/pooled", "linear_probe/pooled", "linear_probe/joints", "knn/pooled")
+    expected = {(source, task, seed) for source in ("trained", "random") for task in tasks for seed in (3, 4)}
+    assert found == expected | {("raw", "knn/raw", 0), ("raw", "ridge/raw", 0)}
+    assert (len(whole.test_rows), whole.clean_count) == (12, 8)
+    parts = [EvaluationReport.load(folder / "reports" / "xview.json") for folder in small_runs]
+    assert [[run.seed for run in part.runs] for part in parts] == [[3], [4]]
+    assert numbers(EvaluationReport.joined(parts))["scores"].sort(key=str) == numbers(whole)["scores"].sort(key=str)
+    assert any("4 of the 12 test clips are bit-identical" in note for note in whole.notes)
+    assert any("no test clip was among them" in note for note in whole.notes)
+
+
+def test_leave_one_out_predicts_every_clip_once(small_runs, small_store):
+    calls = []
+    from marrow.models.patch_transformer import PatchTransformer
+
+    forward = PatchTransformer.forward
+    PatchTransformer.forward = lambda self, batch: calls.append(len(batch)) or forward(self, batch)
+    try:
+        whole = evaluate(
+            small_runs[0], small_store, "leave-one-out:subject", tasks=["knn"], baselines=["raw"], context=CPU
+        )
+    finally:
+        PatchTransformer.forward = forward
+    assert sorted(whole.test_rows) == list(range(24))
+    assert sum(calls) == 24  # four folds, each clip encoded once
+    assert whole.train_count == 18
+    assert whole.clean_count == 24  # copies are of the same person, so they are left out together
+    assert any("4 folds" in note for note in whole.notes)
+    assert any("12 of the 24 test clips among them" in note and "transductive" in note for note in whole.notes)
+
+
+def test_scores_over_seeds_by_hand():
+    reports = [
+        _report("trained", "knn/pooled", [0, 1, 0, 0], 1, "r1"),
+        _report("trained", "knn/pooled", [0, 1, 1, 0], 2, "r2"),
+    ]
+    [official, clean] = scores(_evaluation(reports, copied=(True, False, False, False), seeds=(1, 2)))
+    assert (official.clips, official.by_seed, official.mean_percent) == ("official", (75.0, 50.0), 62.5)
+    assert official.std_percent == pytest.approx(12.5 * np.sqrt(2))
+    assert clean.by_seed == (pytest.approx(200 / 3), pytest.approx(100 / 3))
+
+
+def test_comparison_pairs_seeds_and_wants_both_intervals():
+    labels = [0] * 100
+    right, half = [0] * 100, [0] * 50 + [1] * 50
+
+    def compared(first, second):
+        reports = [_report("trained", "knn/pooled", first, 1, "r1"), _report("trained", "knn/pooled", second, 2, "r2")]
+        reports += [_report("random", "knn/pooled", half, seed) for seed in (1, 2)]
+        evaluation = _evaluation(reports, labels=labels, copied=[False] * 100, seeds=(1, 2))
+        [each] = comparisons(evaluation)
+        return each
+
+    sure = compared(right, right)
+    assert (sure.difference_percent, sure.by_seed, sure.verdict) == (50.0, (50.0, 50.0), "better")
+    # One seed gains 50 points, the other none: clips alone would call it better, two seeds cannot.
+    torn = compared(right, half)
+    assert torn.by_seed == (50.0, 0.0)
+    assert torn.low_percent > 0
+    assert torn.verdict == "not shown"
+
+
+def test_sentence_where_the_raw_baseline_is_not_passed():
+    labels = [0] * 40
+    reports = [_report("trained", "knn/pooled", [1] * 20 + [0] * 20, 1, "r1"), _report("raw", "knn/raw", [0] * 40, 0)]
+    [sentence] = raw_sentences(_evaluation(reports, labels=labels, copied=[False] * 40))
+    assert "does not pass the raw-coordinate baseline: 50.0 points below it" in sentence
+
+
+def test_reports_of_other_clips_are_not_joined():
+    first, second = _evaluation([]), _evaluation([])
+    second.store = "other"
+    with pytest.raises(DataError, match="different test clips"):
+        EvaluationReport.joined([first, second])
+
+
+def test_mistakes_are_named(small_runs, small_store, tmp_path):
+    with pytest.raises(ConfigError, match="raw"):
+        evaluate(small_runs, small_store, "xview", baselines=["rar"], context=CPU)
+    with pytest.raises(CheckpointError, match="no finished encoder"):
+        evaluate(tmp_path / "nothing", small_store, "xview", context=CPU)
+    broken = tmp_path / "report.json"
+    broken.write_text(json.dumps({"version": 1}))
+    with pytest.raises(DataError, match=r"report\.json"):
+        EvaluationReport.load(broken)
+
+
+def test_command_prints_numbers_only(small_runs, small_store, capsys):
+    from marrow.cli.main import main
+
+    options = ["--store", str(small_store.path), "--protocol", "xview", "--tasks", "knn", "--device", "cpu"]
+    assert main(["evaluate", *map(str, small_runs), *options, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["seeds"] == [3, 4]
+    assert {score["clips"] for score in printed["scores"]} == {"official", "clean"}
+    assert main(["evaluate", str(small_runs[0]), *options, "--max-steps", "3", "--baselines", "none"]) == 0
+    assert "knn/pooled" in capsys.readouterr().out
