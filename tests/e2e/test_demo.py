@@ -62,7 +62,7 @@ def test_it_writes_exactly_these_files(demo: tuple[Path, str]) -> None:
         "store/index.parquet",
         "store/plan.json",
         "store/shards/N/joints.npy",
-        "store/shards/N/part.json",
+        "store/shards/N/part.json.gz",
         "store/shards/N/present.npy",
         "store/store.json",
     }

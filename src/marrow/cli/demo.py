@@ -21,8 +21,8 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow demo",
-        "Make synthetic recordings, prepare a store, pre-train a small MAMP encoder, score it beside the same encoder at "
-        "random initialisation and beside raw coordinates, and write a report. The same command goes on where an "
+        "Make synthetic recordings, prepare a store, pre-train a small MAMP encoder, score it beside the same encoder "
+        "at random initialisation and beside raw coordinates, and write a report. The same command goes on where an "
         "interrupted one stopped.",
     )
     parser.add_argument("--quick", action="store_true", help="20 steps on few recordings: does it run?")

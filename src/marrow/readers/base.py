@@ -31,19 +31,27 @@ class SkipRecording(DataError):
 
 @runtime_checkable
 class Reader(Protocol):
-    """A source of skeleton sequences.
+    """A source of skeleton sequences. The four properties may be plain attributes of the class."""
 
-    Attributes:
-        name: how the command line and stores refer to the source.
-        skeleton: the layout of what `read` returns.
-        classes: class names in the order of the labels; empty where the source has none.
-        splits: protocols of the data set by name, for example "xsub".
-    """
+    @property
+    def name(self) -> str:
+        """How the command line and stores refer to the source."""
+        ...
 
-    name: str
-    skeleton: Skeleton
-    classes: tuple[str, ...]
-    splits: Mapping[str, Split]
+    @property
+    def skeleton(self) -> Skeleton:
+        """The layout of what `read` returns."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels; empty where the source has none."""
+        ...
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
+        """Protocols of the data set by name, for example "xsub"."""
+        ...
 
     def records(self, root: Path) -> Iterator[Record]:
         """List the recordings below a folder, sorted, without opening them.
