@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from marrow.errors import CheckpointError, ConfigError, DataError
+from marrow.models.export import save_encoder
 from marrow.tasks.base import Report, TaskContext
 from marrow.tasks.evaluate import EvaluationReport, RunFacts, evaluate
 from marrow.tasks.summary import comparisons, numbers, raw_sentences, scores
@@ -29,9 +30,26 @@ def test_one_report_with_every_source_and_a_file_per_run(small_runs, small_store
     assert (len(whole.test_rows), whole.clean_count) == (12, 8)
     parts = [EvaluationReport.load(folder / "reports" / "xview.json") for folder in small_runs]
     assert [[run.seed for run in part.runs] for part in parts] == [[3], [4]]
-    assert numbers(EvaluationReport.joined(parts))["scores"].sort(key=str) == numbers(whole)["scores"].sort(key=str)
+    joined, at_once = (numbers(report)["scores"] for report in (EvaluationReport.joined(parts), whole))
+    assert sorted(joined, key=str) == sorted(at_once, key=str)
     assert any("4 of the 12 test clips are bit-identical" in note for note in whole.notes)
     assert any("no test clip was among them" in note for note in whole.notes)
+
+
+def test_a_later_evaluation_adds_to_the_report_of_the_same_encoder(small_runs, small_store, small_encoder, caplog):
+    def tasks_on_file():
+        report = EvaluationReport.load(small_runs[0] / "reports" / "xview.json")
+        return [each.task for each in report.reports]
+
+    context = TaskContext(device="cpu", precision="fp32", max_steps=1)
+    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
+    evaluate(small_runs[0], small_store, "xview", tasks=["linear_probe"], baselines=[], context=context)
+    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
+    assert tasks_on_file() == ["knn/pooled", "logistic/pooled", "linear_probe/pooled", "linear_probe/joints"]
+    save_encoder(small_encoder.fresh(999), small_runs[0] / "encoder", {"seed": 3})
+    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
+    assert tasks_on_file() == ["knn/pooled"]
+    assert "is replaced" in caplog.text
 
 
 def test_leave_one_out_predicts_every_clip_once(small_runs, small_store):

@@ -98,19 +98,22 @@ def show(result: dict, console: Console) -> None:
         _add_section(table, title, rows, halves)
     console.print(table)
 
-    if not result["comparisons"]:
-        return
+    if result["comparisons"]:
+        console.print(_difference_table(result["comparisons"], halves))
+    for note in result["notes"]:
+        console.print(f"- {note}", highlight=False, markup=False)
+
+
+def _difference_table(comparisons: list[dict], halves: list[str]) -> Table:
     table = _table("Trained minus baseline, in points, paired over clips", ["", *halves, "verdict"])
     for against in ("random", "raw"):
-        rows = {}
-        for each in (each for each in result["comparisons"] if each["against"] == against):
+        rows: dict[str, dict[str, str]] = {}
+        for each in (each for each in comparisons if each["against"] == against):
             cells = rows.setdefault(_variant(each), {})
             cells[each["clips"]] = _difference_cell(each)
             cells["verdict"] = each["verdict"]  # of the clean clips where there are such: they come last
         _add_section(table, f"minus {against}", rows, [*halves, "verdict"])
-    console.print(table)
-    for note in result["notes"]:
-        console.print(f"- {note}", highlight=False, markup=False)
+    return table
 
 
 _SOURCES = {"trained": "trained encoder", "random": "random initialisation", "raw": "raw coordinates"}

@@ -166,7 +166,8 @@ def evaluate(
             these settings or (True) by those of each run's pre-training. The trained encoders only: it costs 100 passes
             over the training clips.
         context: device, precision, seed of the probes, limits.
-        save: write `RUN/reports/PROTOCOL.json` in each run directory.
+        save: write `RUN/reports/PROTOCOL.json` in each run directory; what is in it of other tasks on the same
+            encoder and clips is kept.
     """
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     store = store if isinstance(store, Store) else Store.open(store)
@@ -219,7 +220,7 @@ def evaluate(
     if save:
         for folder, run in zip(folders, facts, strict=True):
             path = folder / "reports" / f"{_file_name(protocol)}.json"
-            whole.of_run(run.name).save(path)
+            _with_earlier(path, whole.of_run(run.name)).save(path)
             log.info("wrote %s", path)
     return whole
 
@@ -314,7 +315,10 @@ def _notes(
             f"Official scores count them; clean scores are over the other {kept}."
         )
     if len(folds) > 1:
-        notes.append(f"{len(folds)} folds; every clip is predicted once, by heads that saw none of its fold's labels.")
+        notes.append(
+            f"{len(folds)} folds, pooled: every clip is predicted once, by heads that saw none of its fold's labels. "
+            "The best epoch is chosen in each fold apart."
+        )
     notes += list(dict.fromkeys(_seen_in_pretraining(run, test, store) for run in runs))
     return notes
 
@@ -338,6 +342,20 @@ def _seen_in_pretraining(run: RunFacts, test: TestClips, store: Store) -> str:
 def _augment_of(run: RunFacts) -> AugmentConfig:
     settings = run.description.get("provenance", {}).get("settings", {})
     return AugmentConfig(**settings["augment"]) if "augment" in settings else AugmentConfig()
+
+
+def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
+    """Keep what an earlier evaluation of the same encoder on the same clips has found, unless it was found anew."""
+    if not path.exists():
+        return report
+    earlier = EvaluationReport.load(path)
+    same = all(
+        getattr(earlier, name) == getattr(report, name) for name in ("store", "protocol", "test_rows", "test_labels")
+    )
+    if not same or earlier.runs[0].fingerprint != report.runs[0].fingerprint:
+        log.warning("%s was about another encoder or other clips and is replaced", path)
+        return report
+    return EvaluationReport.joined([earlier, report])
 
 
 def _file_name(protocol: str) -> str:
