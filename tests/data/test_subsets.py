@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from data_clips import make_sequence, make_store
 
-from marrow.data.subsets import label_fraction, leave_one_out, protocol_rows, where, without_duplicates
+from marrow.data.subsets import label_fraction, leave_one_out, protocol_rows, where
 from marrow.errors import ConfigError
 from marrow.store.format import Store, write_store
 
@@ -71,19 +71,6 @@ def test_protocols_that_cannot_be_say_why(store: Store, protocol: str, message: 
     with pytest.raises(ConfigError) as error:
         protocol_rows(store, protocol)
     assert message in str(error.value)
-
-
-def test_copies_of_training_clips_are_left_out(tmp_path):
-    # Clips 3 and 4 of the test are copies of 0 and 2; 5 is not.
-    sources = [0, 1, 2, 0, 2, 9]
-    sequences = []
-    for clip, seed in enumerate(sources):
-        sequence = make_sequence(6, seed=seed)
-        object.__setattr__(sequence.record, "id", f"clip{clip}")
-        sequences.append(sequence)
-    store = write_store(tmp_path / "store", sequences, source="made")
-    assert without_duplicates(store, np.array([0, 1, 2]), np.array([3, 4, 5])).tolist() == [5]
-    assert without_duplicates(store, np.array([1]), np.array([3, 4, 5])).tolist() == [3, 4, 5]
 
 
 def test_label_fractions_are_stratified_nested_and_repeatable(store: Store):

@@ -81,11 +81,6 @@ def where(store: Store, expression: str) -> Rows:
     return np.flatnonzero(chosen)
 
 
-def without_duplicates(store: Store, train: Rows, test: Rows) -> Rows:
-    """Return the test rows that are not bit-identical to a training clip."""
-    return test[~np.isin(test, store.duplicates(train, test))]
-
-
 def label_fraction(store: Store, rows: Rows, share: float, seed: int) -> Rows:
     """Draw a share of the clips of every class, at least one each, in ascending order.
 
