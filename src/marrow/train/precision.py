@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
 
 from marrow.errors import ConfigError
+from marrow.train.allocator import keep_freed_memory
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -88,6 +89,8 @@ def make_fabric(
     if "TORCHELASTIC_RUN_ID" in os.environ:
         processes = int(os.environ["LOCAL_WORLD_SIZE"])
         machines = int(os.environ["WORLD_SIZE"]) // processes
+    if kind == "cpu":
+        keep_freed_memory()
     choice = choose_precision(precision, kind)
     fabric = Fabric(
         accelerator=kind,
