@@ -182,7 +182,7 @@ def raw_baseline_features(
     at = sequence.skeleton.anchors
     joints = np.zeros((body_count, *sequence.joints.shape[1:]), np.float64)
     taken = min(body_count, sequence.body_count)
-    joints[:taken] = _filled(sequence.joints[:taken], sequence.present[:taken])
+    joints[:taken] = filled(sequence.joints[:taken], sequence.present[:taken])
     seen = np.zeros(joints.shape[:3], bool)
     seen[:taken] = sequence.present[:taken].any(axis=1, keepdims=True)
 
@@ -205,7 +205,7 @@ def _unit(vector: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     return vector / max(float(np.linalg.norm(vector)), 1e-6)
 
 
-def _filled(
+def filled(
     joints: Float32[np.ndarray, "body frame joint 3"], present: Bool[np.ndarray, "body frame joint"]
 ) -> Float32[np.ndarray, "body frame joint 3"]:
     """Interpolate what was not seen between the frames around it, holding the first and last that were."""

@@ -15,10 +15,13 @@ from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 from marrow.skeleton.synthetic_actions import ACTIONS
 from marrow.skeleton.synthetic_body import POSE, forward_kinematics, joint_angles, stand
-from marrow.skeleton.synthetic_people import FPS, Person, perform, person_of, sway
+from marrow.skeleton.synthetic_people import FPS, Person, loiter, perform, person_of, sway
 from marrow.skeleton.synthetic_sensor import CAMERAS, look, measure
 
+# Frames of a trimmed clip, with some idle time before and after the action; and the longest action, in seconds.
 _SHORTEST_FRAMES, _LONGEST_FRAMES = 40, 120
+_SHORTEST_IDLE = 3
+_LONGEST_ACTION = 3.6
 # How long the second person of an untrimmed recording stays in view before and after the common action.
 _GUEST_FRAMES = 12
 # Guests are no subjects, so that nobody of the one half of a split is seen in the other.
@@ -61,13 +64,11 @@ def make_clip(config: SyntheticConfig, record: Record) -> SkeletonSequence:
         config: of the data set.
         record: with a label and the integer attributes subject, repetition and camera.
     """
-    subject, repetition = _number(record, "subject"), _number(record, "repetition")
-    rng = np.random.default_rng([config.seed, 2, subject, record.label, repetition])
+    key = (_number(record, "subject"), record.label, _number(record, "camera"), _number(record, "repetition"))
+    rng = np.random.default_rng([config.seed, 2, *key])
     guest = person_of(config.seed, _FIRST_STRANGER + int(rng.integers(100_000)))
-    scene = _act(
-        (record.label,), person_of(config.seed, subject), guest, rng, idle_seconds=(0.05, 0.5), longest=_LONGEST_FRAMES
-    )
-    return _film(config, scene, record, (3, subject, record.label, repetition))
+    scene = _act((record.label,), person_of(config.seed, key[0]), guest, rng, idle_seconds=(0.1, 2.0))
+    return _film(config, scene, record, rng)
 
 
 def make_recording(config: SyntheticConfig, record: Record, actions: tuple[int, int] = (5, 8)) -> SkeletonSequence:
@@ -78,13 +79,13 @@ def make_recording(config: SyntheticConfig, record: Record, actions: tuple[int, 
         record: with the integer attributes subject, repetition and camera.
         actions: fewest and most actions.
     """
-    subject, repetition = _number(record, "subject"), _number(record, "repetition")
-    rng = np.random.default_rng([config.seed, 4, subject, repetition])
+    subject, camera, repetition = (_number(record, name) for name in ("subject", "camera", "repetition"))
+    rng = np.random.default_rng([config.seed, 3, subject, camera, repetition])
     labels = rng.permutation(len(ACTIONS))[: rng.integers(actions[0], actions[1] + 1)]
     guest = person_of(config.seed, _FIRST_STRANGER + int(rng.integers(100_000)))
     person = person_of(config.seed, subject)
-    scene = _act(tuple(int(label) for label in labels), person, guest, rng, idle_seconds=(0.7, 2.5), longest=None)
-    return _film(config, scene, record, (5, subject, repetition), scene.segments)
+    scene = _act(tuple(int(label) for label in labels), person, guest, rng, idle_seconds=(0.7, 2.5))
+    return _film(config, scene, record, rng, scene.segments)
 
 
 def _number(record: Record, attribute: str) -> int:
@@ -100,28 +101,29 @@ def _act(
     guest: Person,
     rng: np.random.Generator,
     idle_seconds: tuple[float, float],
-    longest: int | None,
 ) -> _Scene:
     """Let a person do some actions one after the other, with a guest where an action needs two."""
-    idles = [max(2, round(s * FPS)) for s in rng.uniform(*idle_seconds, len(labels) + 1)]
-    longest_seconds = 6.0 if longest is None else (longest - sum(idles) - 1) / FPS
     performances = []
     facing = []
     for label in labels:
         people = (person, guest) if ACTIONS[label].contact else (person,)
-        performances.append(perform(ACTIONS[label], label, people, rng, longest_seconds))
+        performances.append(perform(ACTIONS[label], label, people, rng, _LONGEST_ACTION))
         # Two people are seen from the side, so that neither hides the other.
         facing.append(rng.normal(0, 18) + (rng.choice((-90, 90)) if len(people) == 2 else 0))
         for poses in performances[-1].poses:
             poses[:, POSE["turn"]] += facing[-1]
-    short = _SHORTEST_FRAMES - sum(idles) - sum(len(p.poses[0]) for p in performances)
-    idles[-1] += max(0, short)
+    idles = [max(_SHORTEST_IDLE, round(seconds * FPS)) for seconds in rng.uniform(*idle_seconds, len(labels) + 1)]
+    if len(labels) == 1:
+        idles = _fitted(idles, len(performances[0].poses[0]))
 
-    poses, starts = [_transition(None, performances[0].poses[0][0], idles[0])], []
+    first, last = performances[0].poses[0][0], performances[-1].poses[0][-1]
+    poses, starts = [_transition(loiter(first, rng, idles[0]), first, idles[0])], []
     for index, performance in enumerate(performances):
         starts.append(sum(len(part) for part in poses))
         own = performance.poses[0]
-        following = performances[index + 1].poses[0][0] if index + 1 < len(performances) else None
+        following = (
+            performances[index + 1].poses[0][0] if index + 1 < len(performances) else loiter(last, rng, idles[-1])
+        )
         poses += [own, _transition(own[-1], following, idles[index + 1])]
     actor = _embody(np.concatenate(poses), person, rng)
     frame_count = len(actor)
@@ -140,7 +142,9 @@ def _act(
         if len(performance.poses) == 2:
             first, last = max(0, segment.start_frame - margin), min(frame_count, segment.end_frame + margin)
             lead, tail = segment.start_frame - first, last - segment.end_frame
-            other = np.pad(performance.poses[1], ((lead, tail), (0, 0)), mode="edge")
+            theirs = performance.poses[1]
+            arriving = _transition(loiter(theirs[0], rng, lead), theirs[0], lead)
+            other = np.concatenate([arriving, theirs, _transition(theirs[-1], loiter(theirs[-1], rng, tail), tail)])
             other[:, POSE["turn"]] += 180
             other = _embody(other, guest, rng)
             meet = segment.start_frame + performance.contact_frame
@@ -149,18 +153,26 @@ def _act(
             )
             in_scene[1, first:last] = True
 
+    if with_guest and len(labels) == 1 and rng.random() < 0.5:
+        # A tracker numbers bodies as it finds them.
+        joints, in_scene = joints[::-1], in_scene[::-1]
     middle = joints[in_scene][:, 0].mean(0) * [1, 0, 1] + np.array([rng.normal(0, 0.25), 0, rng.normal(0, 0.25)])
     return _Scene(joints - middle, in_scene, segments)
 
 
+def _fitted(idles: list[int], action_frames: int) -> list[int]:
+    """Shorten or lengthen the idle times before and after an action so that a clip has a usual length."""
+    room, total = _LONGEST_FRAMES - action_frames, sum(idles)
+    if total > room:
+        before = max(_SHORTEST_IDLE, idles[0] * room // total)
+        return [before, room - before]
+    return [idles[0], max(idles[1], _SHORTEST_FRAMES - action_frames - idles[0])]
+
+
 def _transition(
-    before: Float[np.ndarray, " channel"] | None, after: Float[np.ndarray, " channel"] | None, frame_count: int
+    start: Float[np.ndarray, " channel"], end: Float[np.ndarray, " channel"], frame_count: int
 ) -> Float[np.ndarray, "frame channel"]:
-    """Go from one pose to another at ease; where one is None, hold the other."""
-    start = after if before is None else before
-    end = before if after is None else after
-    assert start is not None
-    assert end is not None
+    """Go from one pose to another at ease."""
     u = ((np.arange(frame_count) + 1) / (frame_count + 1))[:, None]
     return start + (end - start) * u * u * (3 - 2 * u)
 
@@ -188,12 +200,15 @@ def _meeting(
 
 
 def _film(
-    config: SyntheticConfig, scene: _Scene, record: Record, key: tuple[int, ...], segments: tuple[Segment, ...] = ()
+    config: SyntheticConfig,
+    scene: _Scene,
+    record: Record,
+    rng: np.random.Generator,
+    segments: tuple[Segment, ...] = (),
 ) -> SkeletonSequence:
     camera = _number(record, "camera")
     if not 0 <= camera < len(CAMERAS):
         raise ConfigError(f"{record.id}: camera must lie in 0..{len(CAMERAS) - 1}, got {camera}")
-    rng = np.random.default_rng([config.seed, *key, camera])
     joints, present = measure(
         look(scene.joints, CAMERAS[camera], rng), scene.in_scene, rng, config.noise, config.dropouts
     )

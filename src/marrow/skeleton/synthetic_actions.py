@@ -36,7 +36,7 @@ class Action:
         repeats: fewest and most repetitions of `loop`.
         start: the pose before the first key, in which the recording begins.
         hands: 1 where the other arm is free to do something else, 2 where it is not.
-        may_sit: whether it is as well done on a chair.
+        may_sit: whether it is as well done on a chair, or while walking.
         wanders: whether the direction drifts while acting.
         contact: for two persons, joints of the one and the other that meet when the last key of `before` is reached.
         gap: distance in metres that is left between these joints.
@@ -105,13 +105,21 @@ _FOLDED = _right(-0.50, -0.38, 0.36, 25) | _left(-0.44, -0.28, 0.42, 25)
 _LAP = _arms(-0.02, -0.74, 0.42)
 _RISING = _legs(62, 82) | {"bend": 42, "nod": -10} | _arms(0.05, -0.62, 0.50)
 _CROUCH = _legs(52, 92) | {"bend": 38} | _arms(0.15, -0.75, -0.45)
+_WIDE = _arms(0.95, -0.05, 0.05)
 _STAR = _arms(0.42, 0.85, 0.02) | _legs(0, 3, 26)
 _PALM = _right(-0.08, -0.32, 0.74, 5)
 _PALM_LOW = _right(-0.08, -0.46, 0.70, 5)
 _GIVE = _right(-0.12, -0.28, 0.66, 10)
 _EMBRACE = _right(-0.28, 0.02, 0.62, 55) | _left(-0.30, -0.22, 0.58, 45) | {"bend": 10, "look": 25, "tilt": 12}
 
-_STRIDE = (
+_BROW = _right(-0.02, 0.40, 0.30, 60)
+_RUB = _right(-0.26, -0.30, 0.46, 20) | _left(-0.30, -0.24, 0.52, 20)
+_RUB_BACK = _right(-0.30, -0.24, 0.52, 20) | _left(-0.26, -0.30, 0.46, 20)
+_SHOE = _arms(-0.16, -0.60, 0.66, 10) | _legs(80, 118) | {"bend": 62, "nod": 12}
+_PAT = _right(-0.04, 0.10, 0.78, 20) | {"bend": 6}
+_PAT_LOW = _right(-0.04, 0.00, 0.80, 20) | {"bend": 8}
+
+STRIDE = (
     Key(
         0.26,
         {"right_hip": 26, "right_knee": 5, "left_hip": -20, "left_knee": 12}
@@ -128,6 +136,13 @@ _STRIDE = (
         | {"twist": -5},
     ),
     Key(0.26, {"left_hip": 4, "left_knee": 10, "right_hip": 16, "right_knee": 58} | _arms(0.14, -0.95, 0.08)),
+)
+
+_MARCH = (
+    Key(0.28, {"right_hip": 62, "right_knee": 80} | _right(0.14, -0.86, -0.30) | _left(0.10, -0.70, 0.50)),
+    Key(0.28),
+    Key(0.28, {"left_hip": 62, "left_knee": 80} | _left(0.14, -0.86, -0.30) | _right(0.10, -0.70, 0.50)),
+    Key(0.28),
 )
 
 ACTIONS: tuple[Action, ...] = (
@@ -170,12 +185,21 @@ ACTIONS: tuple[Action, ...] = (
         hands=1,
         may_sit=True,
     ),
+    Action("salute", before=(Key(0.5, _BROW),), loop=(Key(0.6, _BROW),), after=(Key(0.5),), hands=1, may_sit=True),
     Action(
         "clap",
         before=(Key(0.5, _arms(0.12, -0.18, 0.50, 20)),),
         loop=(Key(0.14, _arms(-0.30, -0.18, 0.52, 20)), Key(0.16, _arms(0.10, -0.18, 0.50, 20))),
         after=(Key(0.5),),
         repeats=(3, 7),
+        may_sit=True,
+    ),
+    Action(
+        "rub_hands",
+        before=(Key(0.5, _RUB),),
+        loop=(Key(0.18, _RUB_BACK), Key(0.18, _RUB)),
+        after=(Key(0.5),),
+        repeats=(3, 6),
         may_sit=True,
     ),
     Action(
@@ -212,6 +236,13 @@ ACTIONS: tuple[Action, ...] = (
         hands=1,
     ),
     Action(
+        "tie_shoe",
+        before=(Key(0.9, _SHOE),),
+        loop=(Key(0.25, _SHOE | _arms(-0.06, -0.56, 0.62, 20)), Key(0.25, _SHOE)),
+        after=(Key(0.8),),
+        repeats=(1, 3),
+    ),
+    Action(
         "bow",
         before=(Key(0.7, _arms(0.08, -0.82, 0.44) | {"bend": 58, "nod": 18}),),
         loop=(Key(0.5, _arms(0.08, -0.82, 0.44) | {"bend": 60, "nod": 18}),),
@@ -229,6 +260,12 @@ ACTIONS: tuple[Action, ...] = (
         start=SEATED | _LAP,
     ),
     Action(
+        "squat",
+        before=(Key(0.7, _legs(82, 118, 10) | _arms(0.05, -0.05, 0.92) | {"bend": 32}),),
+        loop=(Key(0.2, _legs(84, 120, 10) | _arms(0.05, -0.05, 0.92) | {"bend": 34}),),
+        after=(Key(0.7),),
+    ),
+    Action(
         "jump",
         before=(
             Key(0.45, _CROUCH),
@@ -243,9 +280,14 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "star_jump",
         before=(Key(0.25, _legs(16, 28)),),
-        loop=(Key(0.16, _STAR | {"lift": 0.12}), Key(0.14, _STAR), Key(0.16, {"lift": 0.12}), Key(0.14, _legs(10, 18))),
+        loop=(
+            Key(0.21, _WIDE | _legs(0, 2, 16) | {"lift": 0.12}),
+            Key(0.21, _STAR),
+            Key(0.21, _WIDE | _legs(0, 2, 16) | {"lift": 0.12}),
+            Key(0.21, _legs(10, 18)),
+        ),
         after=(Key(0.3),),
-        repeats=(2, 4),
+        repeats=(2, 3),
     ),
     Action(
         "kick",
@@ -263,8 +305,16 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "walk",
-        before=(Key(0.3, _STRIDE[0].pose),),
-        loop=(*_STRIDE[1:], _STRIDE[0]),
+        before=(Key(0.3, STRIDE[0].pose),),
+        loop=(*STRIDE[1:], STRIDE[0]),
+        after=(Key(0.3),),
+        repeats=(1, 3),
+        wanders=True,
+    ),
+    Action(
+        "march",
+        before=(Key(0.3, _MARCH[0].pose),),
+        loop=(*_MARCH[1:], _MARCH[0]),
         after=(Key(0.3),),
         repeats=(1, 3),
         wanders=True,
@@ -293,7 +343,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "hug",
         before=(
-            Key(0.5, _STRIDE[0].pose | _arms(0.35, -0.25, 0.65, 40), _arms(0.35, -0.25, 0.65, 40)),
+            Key(0.5, STRIDE[0].pose | _arms(0.35, -0.25, 0.65, 40), _arms(0.35, -0.25, 0.65, 40)),
             Key(0.5, _EMBRACE, _EMBRACE),
         ),
         loop=(Key(0.7, _EMBRACE, _EMBRACE),),
@@ -338,7 +388,8 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "high_five",
         before=(
-            Key(0.45, _right(0.10, 0.45, 0.20, 20), _right(0.10, 0.45, 0.20, 20)),
+            Key(0.35, _right(0.16, -0.30, 0.50, 20), _right(0.16, -0.30, 0.50, 20)),
+            Key(0.30, _right(0.10, 0.45, 0.25, 20), _right(0.10, 0.45, 0.25, 20)),
             Key(0.22, _right(-0.06, 0.48, 0.72, 10), _right(-0.06, 0.48, 0.72, 10)),
         ),
         after=(
@@ -346,6 +397,15 @@ ACTIONS: tuple[Action, ...] = (
             Key(0.55),
         ),
         contact=("HandTipRight", "HandTipRight"),
+    ),
+    Action(
+        "pat_shoulder",
+        before=(Key(0.6, _PAT),),
+        loop=(Key(0.16, _PAT_LOW, {"look": -12}), Key(0.18, _PAT, {"look": -14})),
+        after=(Key(0.6),),
+        repeats=(2, 4),
+        contact=("HandTipRight", "ShoulderLeft"),
+        gap=-0.02,
     ),
     Action(
         "hand_over",

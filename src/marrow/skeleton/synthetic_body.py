@@ -98,12 +98,26 @@ def _rotation(
 ) -> Float[np.ndarray, "*lead 3 3"]:
     """Return `Ry Rx Rz` for angles in radians."""
     sx, cx, sy, cy, sz, cz = np.sin(x), np.cos(x), np.sin(y), np.cos(y), np.sin(z), np.cos(z)
-    entries = (
-        *(cy * cz + sy * sx * sz, sy * sx * cz - cy * sz, sy * cx),
-        *(cx * sz, cx * cz, -sx),
-        *(cy * sx * sz - sy * cz, sy * sz + cy * sx * cz, cy * cx),
-    )
-    return np.stack(entries, -1).reshape(*x.shape, 3, 3)
+    entries = np.empty((*x.shape, 9))
+    for index, entry in enumerate(
+        (
+            *(cy * cz + sy * sx * sz, sy * sx * cz - cy * sz, sy * cx),
+            *(cx * sz, cx * cz, -sx),
+            *(cy * sx * sz - sy * cz, sy * sz + cy * sx * cz, cy * cx),
+        )
+    ):
+        entries[..., index] = entry
+    return entries.reshape(*x.shape, 3, 3)
+
+
+def _along(frame: Float[np.ndarray, "frame 3 3"], x: float, y: float, z: float) -> Float[np.ndarray, "frame 3"]:
+    """Return an offset given in the axes of a limb (several times faster than a product of small matrices)."""
+    offset = frame[:, :, 1] * y
+    if x:
+        offset = offset + frame[:, :, 0] * x
+    if z:
+        offset = offset + frame[:, :, 2] * z
+    return offset
 
 
 def _arm_angles(
@@ -116,7 +130,7 @@ def _arm_angles(
     along = target / np.maximum(distance, 1e-6)[..., None]
 
     # The elbow lies on a circle about the line from shoulder to wrist; the swivel says where, 0 being down and out.
-    pole = np.stack([0.35 + np.sin(swivel), -np.cos(swivel), np.full_like(swivel, -0.35)], -1)
+    pole = np.stack([0.2 + np.sin(swivel), -np.cos(swivel), np.full_like(swivel, -0.35)], -1)
     pole = pole - (pole * along).sum(-1, keepdims=True) * along
     pole = pole / np.maximum(np.linalg.norm(pole, axis=-1, keepdims=True), 1e-6)
     cosine = np.clip((upper**2 + reach**2 - fore**2) / (2 * upper * reach), -1, 1)
@@ -197,19 +211,18 @@ def forward_kinematics(
 
     joints = np.zeros((len(none), len(KINECT_V2_25.joints), 3))
     at = KINECT_V2_25.index
-    joints[:, at("SpineMid")] = lower @ np.array([0, 0.125 * unit, 0])
-    joints[:, at("SpineShoulder")] = joints[:, at("SpineMid")] + chest @ np.array([0, 0.145 * unit, 0])
-    joints[:, at("Neck")] = joints[:, at("SpineShoulder")] + chest @ np.array([0, 0.045 * unit, -0.005 * unit])
-    joints[:, at("Head")] = joints[:, at("Neck")] + head @ np.array([0, 0.085 * unit, -0.015 * unit])
+    joints[:, at("SpineMid")] = _along(lower, 0, 0.125 * unit, 0)
+    joints[:, at("SpineShoulder")] = joints[:, at("SpineMid")] + _along(chest, 0, 0.145 * unit, 0)
+    joints[:, at("Neck")] = joints[:, at("SpineShoulder")] + _along(chest, 0, 0.045 * unit, -0.005 * unit)
+    joints[:, at("Head")] = joints[:, at("Neck")] + _along(head, 0, 0.085 * unit, -0.015 * unit)
 
+    # A turn into the plane of the arm, a raise within it, and the turn back, which keeps the swing free of twist.
     plane = angles["shoulder_plane"] * mirror
-    swing = _rotation(none_both, -plane, none_both) @ _rotation(angles["shoulder_raise"], none_both, none_both)
-    # Turning the plane back keeps the swing free of twist.
-    arm = chest @ swing @ _rotation(none_both, plane + angles["shoulder_twist"] * mirror, none_both)
+    arm = chest @ _rotation(angles["shoulder_raise"], -plane, none_both)
+    arm = arm @ _rotation(none_both, plane + angles["shoulder_twist"] * mirror, none_both)
     forearm = arm @ _rotation(angles["elbow_bend"], none_both, none_both)
     hand = forearm @ _rotation(angles["wrist_bend"], none_both, none_both)
-    thigh = pelvis @ _rotation(angles["hip_raise"], none_both, none_both)
-    thigh = thigh @ _rotation(none_both, none_both, angles["hip_spread"] * mirror)
+    thigh = pelvis @ _rotation(angles["hip_raise"], none_both, angles["hip_spread"] * mirror)
     shank = thigh @ _rotation(-angles["knee_bend"], none_both, none_both)
     foot = shank @ _rotation(angles["ankle_bend"], none_both, none_both)
 
@@ -229,7 +242,7 @@ def forward_kinematics(
         )
         for joint, parent, frame, offset in limb:
             full_name = f"{joint}{name}"
-            joints[:, at(full_name)] = joints[:, at(parent)] + frame @ np.array(offset)
+            joints[:, at(full_name)] = joints[:, at(parent)] + _along(frame, *offset)
     return joints
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from marrow.skeleton.synthetic_actions import IDLE_ARMS, REST, SEATED, Action, Key, Pose
+from marrow.skeleton.synthetic_actions import IDLE_ARMS, REST, SEATED, STRIDE, Action, Key, Pose
 from marrow.skeleton.synthetic_body import POSE, POSE_CHANNELS, BodyShape
 
 FPS = 30.0
@@ -23,9 +23,9 @@ def _by_channel(table: Mapping[str, float]) -> Float[np.ndarray, " channel"]:
 
 # Standard deviations by which people differ: degrees, arm lengths, metres (lift).
 _FREEDOM = _by_channel(
-    {"turn": 0, "pitch": 1.5, "roll": 1.5, "lift": 0, "bend": 6, "side": 4, "twist": 7, "nod": 8, "look": 9, "tilt": 5}
-    | {"out": 0.11, "up": 0.11, "forward": 0.11, "swivel": 22, "wrist": 12}
-    | {"hip": 4, "spread": 3.5, "knee": 4, "ankle": 3}
+    {"turn": 0, "pitch": 1.5, "roll": 1.5, "lift": 0, "bend": 5, "side": 4, "twist": 8, "nod": 8, "look": 9, "tilt": 5}
+    | {"out": 0.12, "up": 0.12, "forward": 0.12, "swivel": 24, "wrist": 14}
+    | {"hip": 4, "spread": 4, "knee": 4, "ankle": 3}
 )
 # How far a channel follows the amplitude of its owner: a larger movement still ends at the mouth.
 _FOLLOWS_AMPLITUDE = _by_channel(
@@ -94,8 +94,8 @@ def person_of(seed: int, subject: int) -> Person:
     return Person(
         shape=shape,
         left_handed=bool(rng.random() < 0.25),
-        tempo=float(np.exp(rng.normal(0, 0.18))),
-        amplitude=float(np.exp(rng.normal(0, 0.18))),
+        tempo=float(np.exp(rng.normal(0, 0.22))),
+        amplitude=float(np.clip(np.exp(rng.normal(0, 0.22)), 0.75, 1.4)),
         posture=rng.normal(size=len(POSE)) * _FREEDOM * 0.5,
         key=(seed, 1_000_000 + subject),
     )
@@ -141,36 +141,60 @@ def perform(
     """
     repeats = int(rng.integers(action.repeats[0], action.repeats[1] + 1))
     keys = (Key(0.0, action.start), *action.before, *action.loop * repeats, *action.after)
-    seconds = np.array([key.seconds for key in keys]) * people[0].tempo * np.exp(rng.normal(0, 0.22, len(keys)))
+    seconds = np.array([key.seconds for key in keys]) * people[0].tempo * np.exp(rng.normal(0, 0.32, len(keys)))
     times = np.cumsum(seconds)
     times *= min(1.0, longest_seconds / times[-1])
     frames = np.arange(max(2, round(times[-1] * FPS) + 1)) / FPS
 
-    seated = action.may_sit and rng.random() < 0.3
-    idle_arm = pose_of(IDLE_ARMS[rng.integers(len(IDLE_ARMS)) if rng.random() < 0.6 else 0])
+    chance = rng.random() if action.may_sit else 1.0
+    seated, strolling = chance < 0.3, 0.3 <= chance < 0.6
+    # Even a right-hander waves with the left now and then.
+    other_hand = action.hands == 1 and rng.random() < 0.3
+    idle_arm = pose_of(IDLE_ARMS[rng.integers(len(IDLE_ARMS)) if rng.random() < 0.7 else 0])
     tracks = []
     for body, person in enumerate(people):
         targets = np.stack([pose_of(key.partner if body else key.pose) for key in keys])
         rest = pose_of({})
-        gain = person.amplitude * np.exp(rng.normal(0, 0.12))
+        gain = person.amplitude * np.exp(rng.normal(0, 0.15))
         targets = rest + (targets - rest) * (1 + (gain - 1) * _FOLLOWS_AMPLITUDE)
         if action.hands == 1:
             targets[:, _LEFT_ARM] = idle_arm[_LEFT_ARM]
         if seated:
             targets[:, _LEGS] = pose_of(SEATED)[_LEGS]
             targets[:, POSE["bend"]] += SEATED["bend"]
-        deviation = person.habit(action_index) * 0.8 + rng.normal(size=len(POSE)) * 0.5
-        targets += deviation * _FREEDOM + rng.normal(size=targets.shape) * _FREEDOM * 0.35
+        deviation = person.habit(action_index) * 1.3 + rng.normal(size=len(POSE)) * 0.8
+        targets += deviation * _FREEDOM + rng.normal(size=targets.shape) * _FREEDOM * 0.4
         # Reactions do not start on the beat.
         shifted = times + (rng.normal(0, 0.05) if body else 0.0)
         poses = _between(targets, shifted, frames)
-        if action.wanders:
-            poses[:, POSE["turn"]] += np.linspace(0, rng.normal(0, 70), len(frames))
+        if strolling:
+            poses[:, _LEGS] = _stroll(frames, person.tempo * 0.27)[:, _LEGS] + deviation[_LEGS] * _FREEDOM[_LEGS]
+        drift = 80 if action.wanders or strolling else 35
+        poses[:, POSE["turn"]] += np.linspace(0, rng.normal(0, drift), len(frames))
         poses += person.posture
-        mirror = person.left_handed and action.contact is None
+        mirror = action.contact is None and person.left_handed != other_hand
         tracks.append(mirrored_pose(poses) if mirror else poses)
     contact = times[len(action.before)]
     return Performance(tuple(tracks), min(len(frames) - 1, round(contact * FPS)))
+
+
+def loiter(
+    pose: Float[np.ndarray, " channel"], rng: np.random.Generator, frame_count: int
+) -> Float[np.ndarray, " channel"]:
+    """Return a pose of somebody who is about to act, or has acted: as before or after, but at ease and looking away.
+
+    Args:
+        pose: what is to come, or has been.
+        rng: what makes it this person at this time.
+        frame_count: time between the two poses; there is less to see of it where it is short.
+    """
+    idle = pose + rng.normal(size=len(POSE)) * _FREEDOM
+    idle[POSE["turn"]] += rng.normal(0, 45)
+    for mirror in (False, True):
+        arm = pose_of(IDLE_ARMS[rng.integers(len(IDLE_ARMS))])
+        columns = [_PARTNER_CHANNEL[column] for column in _LEFT_ARM] if mirror else _LEFT_ARM
+        idle[columns] += arm[_LEFT_ARM] - pose[columns] if rng.random() < 0.6 else 0.0
+    return pose + (idle - pose) * min(1.0, frame_count / 24)
 
 
 def _between(
@@ -203,6 +227,13 @@ def _between(
         distance = np.linalg.norm(poses[:, wrist], axis=1)
         poses[:, wrist] *= (lengths[:, side] / np.maximum(distance, 0.15))[:, None]
     return poses
+
+
+def _stroll(frames: Float[np.ndarray, " frame"], key_seconds: float) -> Float[np.ndarray, "frame channel"]:
+    """Walk for as long as there are frames."""
+    count = int(frames[-1] / key_seconds) + 2
+    targets = np.stack([pose_of(STRIDE[index % len(STRIDE)].pose) for index in range(count)])
+    return _between(targets, np.arange(count) * key_seconds, frames)
 
 
 def sway(rng: np.random.Generator, frame_count: int) -> Float[np.ndarray, "frame channel"]:

@@ -27,15 +27,15 @@ class Camera:
     distance: float
 
 
-CAMERAS = (Camera(-45.0, 1.2, 3.2), Camera(0.0, 0.9, 3.0), Camera(45.0, 1.6, 3.5))
+CAMERAS = (Camera(-45.0, 1.3, 3.2), Camera(0.0, 0.7, 3.0), Camera(45.0, 2.2, 3.5))
 
 # Standard deviation of the error in metres by what a joint's name contains; hands and feet are seen worst.
 _ERROR = {
-    **{"Tip": 0.022, "Thumb": 0.024, "Hand": 0.018, "Foot": 0.02, "Wrist": 0.013, "Ankle": 0.014},
-    **{"Elbow": 0.011, "Knee": 0.011},
+    **{"Tip": 0.020, "Thumb": 0.020, "Hand": 0.018, "Foot": 0.018, "Wrist": 0.016, "Ankle": 0.016},
+    **{"Elbow": 0.014, "Knee": 0.014},
 }
 _ERROR_OF_JOINT = np.array(
-    [next((v for part, v in _ERROR.items() if part in joint), 0.007) for joint in KINECT_V2_25.joints]
+    [next((v for part, v in _ERROR.items() if part in joint), 0.009) for joint in KINECT_V2_25.joints]
 )
 _KNOT_FRAMES = 6
 
@@ -87,7 +87,7 @@ def measure(
     present = np.repeat(in_scene[..., None], joint_count, -1)
     weight = _ERROR_OF_JOINT / _ERROR_OF_JOINT.sum()
     for body in range(body_count):
-        runs = rng.poisson(dropouts * 0.05 * frame_count)
+        runs = rng.poisson(dropouts * 0.08 * frame_count)
         for joint, start, length in zip(
             rng.choice(joint_count, runs, p=weight),
             rng.integers(0, frame_count, runs),
