@@ -6,7 +6,9 @@ only what differs from standing at rest. Everybody is written down as right-hand
 
 from dataclasses import dataclass, field
 
-Pose = dict[str, float]
+# Degrees and arm lengths; whole numbers are welcome in a table.
+Number = int | float
+Pose = dict[str, Number]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class Action:
     gap: float = 0.0
 
 
-def _arm(side: str, out: float, up: float, forward: float, swivel: float = 0.0, wrist: float = 0.0) -> dict[str, float]:
+def _arm(
+    side: str, out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0
+) -> dict[str, Number]:
     """Put one wrist somewhere: arm lengths from the shoulder, elbow turned outward by `swivel` degrees."""
     return {
         f"{side}_out": out,
@@ -66,19 +70,19 @@ def _arm(side: str, out: float, up: float, forward: float, swivel: float = 0.0, 
     }
 
 
-def _right(out: float, up: float, forward: float, swivel: float = 0.0, wrist: float = 0.0) -> dict[str, float]:
+def _right(out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0) -> dict[str, Number]:
     return _arm("right", out, up, forward, swivel, wrist)
 
 
-def _left(out: float, up: float, forward: float, swivel: float = 0.0, wrist: float = 0.0) -> dict[str, float]:
+def _left(out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0) -> dict[str, Number]:
     return _arm("left", out, up, forward, swivel, wrist)
 
 
-def _arms(out: float, up: float, forward: float, swivel: float = 0.0, wrist: float = 0.0) -> dict[str, float]:
+def _arms(out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0) -> dict[str, Number]:
     return _right(out, up, forward, swivel, wrist) | _left(out, up, forward, swivel, wrist)
 
 
-def _legs(hip: float, knee: float, spread: float = 4.0) -> dict[str, float]:
+def _legs(hip: Number, knee: Number, spread: Number = 4.0) -> dict[str, Number]:
     return {
         f"{side}_{k}": v for side in ("right", "left") for k, v in (("hip", hip), ("knee", knee), ("spread", spread))
     }

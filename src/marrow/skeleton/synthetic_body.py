@@ -211,10 +211,10 @@ def forward_kinematics(
 
     joints = np.zeros((len(none), len(KINECT_V2_25.joints), 3))
     at = KINECT_V2_25.index
-    joints[:, at("SpineMid")] = _along(lower, 0, 0.125 * unit, 0)
-    joints[:, at("SpineShoulder")] = joints[:, at("SpineMid")] + _along(chest, 0, 0.145 * unit, 0)
-    joints[:, at("Neck")] = joints[:, at("SpineShoulder")] + _along(chest, 0, 0.045 * unit, -0.005 * unit)
-    joints[:, at("Head")] = joints[:, at("Neck")] + _along(head, 0, 0.085 * unit, -0.015 * unit)
+    joints[:, at("SpineMid")] = _along(lower, 0.0, 0.125 * unit, 0.0)
+    joints[:, at("SpineShoulder")] = joints[:, at("SpineMid")] + _along(chest, 0.0, 0.145 * unit, 0.0)
+    joints[:, at("Neck")] = joints[:, at("SpineShoulder")] + _along(chest, 0.0, 0.045 * unit, -0.005 * unit)
+    joints[:, at("Head")] = joints[:, at("Neck")] + _along(head, 0.0, 0.085 * unit, -0.015 * unit)
 
     # A turn into the plane of the arm, a raise within it, and the turn back, which keeps the swing free of twist.
     plane = angles["shoulder_plane"] * mirror
@@ -229,16 +229,16 @@ def forward_kinematics(
     for side, (name, sign) in enumerate((("Right", 1.0), ("Left", -1.0))):
         wide = sign * unit * shape.breadth
         limb = (
-            ("Shoulder", "SpineShoulder", chest, (0.098 * wide, -0.025 * unit, 0)),
-            ("Elbow", f"Shoulder{name}", arm[side], (0, -shape.upper_arm, 0)),
-            ("Wrist", f"Elbow{name}", forearm[side], (0, -shape.forearm, 0)),
-            ("Hand", f"Wrist{name}", hand[side], (0, -0.045 * unit, 0)),
-            ("HandTip", f"Hand{name}", hand[side], (0, -0.045 * unit, 0)),
+            ("Shoulder", "SpineShoulder", chest, (0.098 * wide, -0.025 * unit, 0.0)),
+            ("Elbow", f"Shoulder{name}", arm[side], (0.0, -shape.upper_arm, 0.0)),
+            ("Wrist", f"Elbow{name}", forearm[side], (0.0, -shape.forearm, 0.0)),
+            ("Hand", f"Wrist{name}", hand[side], (0.0, -0.045 * unit, 0.0)),
+            ("HandTip", f"Hand{name}", hand[side], (0.0, -0.045 * unit, 0.0)),
             ("Thumb", f"Hand{name}", hand[side], (-sign * 0.022 * unit, -0.02 * unit, -0.01 * unit)),
-            ("Hip", "SpineBase", pelvis, (0.048 * wide, -0.022 * unit, 0)),
-            ("Knee", f"Hip{name}", thigh[side], (0, -shape.thigh, 0)),
-            ("Ankle", f"Knee{name}", shank[side], (0, -shape.shank, 0)),
-            ("Foot", f"Ankle{name}", foot[side], (0, -0.03 * unit, -0.06 * unit)),
+            ("Hip", "SpineBase", pelvis, (0.048 * wide, -0.022 * unit, 0.0)),
+            ("Knee", f"Hip{name}", thigh[side], (0.0, -shape.thigh, 0.0)),
+            ("Ankle", f"Knee{name}", shank[side], (0.0, -shape.shank, 0.0)),
+            ("Foot", f"Ankle{name}", foot[side], (0.0, -0.03 * unit, -0.06 * unit)),
         )
         for joint, parent, frame, offset in limb:
             full_name = f"{joint}{name}"

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from marrow.skeleton.synthetic_actions import IDLE_ARMS, REST, SEATED, STRIDE, Action, Key, Pose
+from marrow.skeleton.synthetic_actions import IDLE_ARMS, REST, SEATED, STRIDE, Action, Key, Number, Pose
 from marrow.skeleton.synthetic_body import POSE, POSE_CHANNELS, BodyShape
 
 FPS = 30.0
 
 
-def _by_channel(table: Mapping[str, float]) -> Float[np.ndarray, " channel"]:
+def _by_channel(table: Mapping[str, Number]) -> Float[np.ndarray, " channel"]:
     """Spread a table of name endings over the channels; the first that fits counts."""
-    return np.array([next(v for name, v in table.items() if channel.endswith(name)) for channel in POSE_CHANNELS])
+    return np.array(
+        [next(v for name, v in table.items() if channel.endswith(name)) for channel in POSE_CHANNELS], float
+    )
 
 
 # Standard deviations by which people differ: degrees, arm lengths, metres (lift).
