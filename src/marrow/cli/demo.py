@@ -74,19 +74,27 @@ def run(arguments: Namespace) -> int:
 
 
 def _settings(store: Path, folder: Path, quick: bool) -> "PretrainConfig":
-    """Return a small MAMP that learns something in two minutes on two cores."""
+    """Return a small MAMP that learns something in two minutes on two cores.
+
+    It predicts positions instead of motion: after 260 steps the prediction of motion is no better than its mean yet,
+    while that of positions has a third of the mean's error.
+    """
     from marrow import InputConfig, PretrainConfig
     from marrow.models.patch_transformer import PatchTransformerConfig
     from marrow.objectives.mamp import MAMPConfig
+    from marrow.train.optim import OptimizerConfig
 
     return PretrainConfig(
         store=store,
         out=folder,
         protocol=PROTOCOL,
-        input=InputConfig(window_frames=32 if quick else 60, alignment="body"),
-        encoder=PatchTransformerConfig(width=96, depth=4, heads=4, patch_frames=4),
-        objective=MAMPConfig(decoder_width=96, decoder_heads=4, decoder_depth=2),
-        batch_clips=16 if quick else 64,
+        input=InputConfig(window_frames=32 if quick else 64, alignment="yaw"),
+        encoder=PatchTransformerConfig(width=96, depth=4, heads=4, patch_frames=8),
+        objective=MAMPConfig(
+            target="joint", normalise_target=False, decoder_width=96, decoder_heads=4, decoder_depth=2
+        ),
+        optimizer=OptimizerConfig(learning_rate=2e-3, scaling="absolute"),
+        batch_clips=16 if quick else 32,
         max_steps=20 if quick else None,
         max_minutes=None if quick else 2.0,
     )
