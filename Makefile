@@ -8,7 +8,9 @@ STAMP := $(VENV)/.installed
 # One thread per process: small tensors gain nothing from more, and parallel tests would fight over the cores.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(or $(JOBS),2) --dist loadfile
 
-.PHONY: help setup demo test test-fast check format bench docs wheel
+NW_UCLA_RUNS := $(foreach seed,0 1 2,runs/nw_ucla_seed$(seed))
+
+.PHONY: help setup demo test test-fast check format bench docs wheel nw-ucla
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -53,6 +55,17 @@ bench: $(STAMP)  ## run every benchmark (QUICK=1: under a minute each)
 
 docs: $(STAMP)  ## run the code blocks of the documentation and check its links
 	$(BIN)/pytest tests/test_documentation.py
+
+nw-ucla: $(STAMP)  ## the README's three seeds on NW-UCLA (DATA=path/to/all_sqe; an hour on one core; goes on if stopped)
+	@test -n "$(DATA)" || { echo "make nw-ucla: say where the recordings are: DATA=path/to/all_sqe"; exit 1; }
+	$(BIN)/marrow prepare nw_ucla $(DATA) --out stores/nw_ucla
+	@for seed in 0 1 2; do \
+		$(BIN)/marrow pretrain --recipe mamp_nw_ucla --store stores/nw_ucla --out runs/nw_ucla_seed$$seed --seed $$seed || exit 1; \
+	done
+	@for protocol in xview leave-one-out:subject; do \
+		$(BIN)/marrow evaluate $(NW_UCLA_RUNS) --store stores/nw_ucla --protocol $$protocol || exit 1; \
+	done
+	$(BIN)/marrow report $(NW_UCLA_RUNS) --out runs/nw_ucla.html
 
 wheel: $(STAMP)  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
