@@ -1,6 +1,7 @@
 """What `marrow inspect` says, on clips whose figures are known by construction."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from marrow.cli.inspect import build_parser, picture_rows, run
 from marrow.errors import StoreError
 from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
-from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
 from marrow.store import prepare, write_store
 from marrow.store.summary import SplitSummary, summarise
 
@@ -110,6 +111,17 @@ def test_zeros_that_pass_for_positions_and_loose_ends_are_mentioned(tmp_path):
     assert "1 clips have a single frame" in text
     assert "the split half has 1 training and 0 test clips" in text
     assert "clips differ in frame rate: 30, 25 per second" in text
+
+
+def test_a_zero_is_that_of_the_source_where_a_reader_has_moved_the_clip(tmp_path):
+    # The root at (1, 1, 1) was moved to the origin; the left hip of frame 1 was (0, 0, 0) before.
+    def moved(joints, present):
+        joints[0, 1, 2] = 0
+        joints -= 1
+
+    back = Placement(translation=np.ones(3))
+    summary = summary_of(tmp_path, replace(clip("a", change=moved), placement=back), clip("b", 1))
+    assert summary.at_origin == 1
 
 
 def test_the_summary_does_not_depend_on_the_shards(tmp_path):

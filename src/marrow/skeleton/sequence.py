@@ -53,6 +53,10 @@ class Placement:
         """Return stored positions in the coordinates of their source."""
         return (self.scale * points @ self.rotation.T + self.translation).astype(np.float32)
 
+    def source_origin(self) -> Float64[np.ndarray, "3"]:
+        """Return where the origin of the source lies in stored coordinates."""
+        return -self.translation @ self.rotation / self.scale
+
 
 @dataclass(frozen=True)
 class SkeletonSequence:

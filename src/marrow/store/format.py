@@ -132,7 +132,6 @@ class Store:
     def sequence(self, row: int) -> SkeletonSequence:
         """Return a clip with all that is known of it."""
         joints, present = self.frames(row)
-        placement = np.asarray(self._index.column("placement")[row].as_py(), np.float64)
         return SkeletonSequence(
             joints=joints,
             present=present,
@@ -140,8 +139,13 @@ class Store:
             skeleton=self.skeleton,
             record=self.records[row],
             segments=tuple(Segment(**segment) for segment in self._index.column("segments")[row].as_py()),
-            placement=Placement(placement[:9].reshape(3, 3), placement[9:12], float(placement[12])),
+            placement=self.placement(row),
         )
+
+    def placement(self, row: int) -> Placement:
+        """Return the way back from a clip's stored positions to those of its source."""
+        values = np.asarray(self._index.column("placement")[row].as_py(), np.float64)
+        return Placement(values[:9].reshape(3, 3), values[9:12], float(values[12]))
 
     def split_rows(self, split: str) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
         """Return the rows that a protocol trains on and tests on.

@@ -18,6 +18,8 @@ _BONE_METRES = (0.02, 0.8)
 _MEDIAN_BONE_METRES = (0.05, 0.8)
 _BONE_VARIATION_MAX = 0.5
 _MISSING_MAX = 0.5
+# What moving a clip there and back may leave of a difference.
+_SAME_METRES = 1e-6
 # Frames over which the median length of a bone is taken.
 _MEDIAN_FRAMES = 200_000
 
@@ -52,7 +54,7 @@ class Summary:
         length_frames: shortest, 5 %, 25 %, median, 75 %, 95 % and longest clip.
         fps: clips by frames per second.
         missing: share of a body's frames in which a joint is absent, by joint.
-        at_origin: frames of bodies with a joint that is marked present at exactly (0, 0, 0).
+        at_origin: frames of bodies with a joint that is marked present at exactly (0, 0, 0) of the source.
         bone_metres: median length by bone, which is named by its outer joint.
         bone_variation: how much a bone's length changes within a clip: the standard deviation over the mean, median
             over clips and bodies, by bone.
@@ -154,7 +156,10 @@ def _measure(store: Store) -> _Motion:
         frame_counts = np.repeat(store.frame_count[clips], store.body_count[clips])
         first = np.cumsum(frame_counts) - frame_counts
         absent += (~present).sum(axis=0)
-        at_origin += int((present & ~joints.any(axis=-1)).any(axis=-1).sum())
+        # A reader may have moved the clip: zeros of the source are no longer zeros.
+        origins = np.stack([store.placement(int(clip)).source_origin() for clip in clips])
+        origin = np.repeat(origins, store.frame_count[clips] * store.body_count[clips], axis=0)[:, None]
+        at_origin += int((present & (np.abs(joints - origin) < _SAME_METRES).all(axis=-1)).any(axis=-1).sum())
 
         length = np.linalg.norm(joints[:, outer] - joints[:, inner], axis=-1)
         whole = present[:, outer] & present[:, inner]
