@@ -18,13 +18,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("demo") / "out"
     command = [sys.executable, "-m", "marrow", "demo", "--quick", "--out", str(out)]
     environment = {**os.environ, "COLUMNS": "140"}
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # A group of its own, so that the processes that it started die with it.
+    first = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 300
     # Any moment will do; this one is soon after the first steps, before the run is finished.
     while first.poll() is None and not (out / "run" / "config.yaml").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
     assert not (out / "report.html").exists()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,7 @@ def run(arguments: Namespace) -> int:
 
     import marrow
     from marrow.cli.evaluate import show
-    from marrow.readers.synthetic import Synthetic
+    from marrow.readers import get_reader_class
     from marrow.report.page import write_report
     from marrow.store.convert import default_jobs
     from marrow.tasks.summary import numbers
@@ -48,7 +48,8 @@ def run(arguments: Namespace) -> int:
     out: Path = arguments.out or Path("runs", "demo_quick" if quick else "demo")
 
     print(f"1/4  making synthetic recordings: {out / 'store'}", flush=True)
-    reader = Synthetic(subjects=3, repetitions=1) if quick else Synthetic()
+    synthetic = get_reader_class("synthetic")
+    reader = synthetic(subjects=3, repetitions=1) if quick else synthetic()
     store = marrow.prepare(reader, ".", out / "store", jobs=default_jobs())
     train_rows, test_rows = store.split_rows(PROTOCOL)
     print(
