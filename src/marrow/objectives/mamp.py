@@ -106,6 +106,8 @@ class MAMP(Objective):
         encoder: the network that is kept.
     """
 
+    encoder: PatchTransformer
+
     def __init__(self, config: MAMPConfig, encoder: PatchTransformer) -> None:
         super().__init__()
         self.config, self.encoder, self.grid = config, encoder, encoder.grid
