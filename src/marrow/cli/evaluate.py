@@ -144,7 +144,7 @@ def _score_cell(score: dict) -> str:
 
 
 def _difference_cell(each: dict) -> str:
-    return rf"{each['difference_percent']:+.1f} \[{each['low_percent']:+.1f}, {each['high_percent']:+.1f}]"
+    return rf"{each['difference_percent']:+.1f} \[{each['low_percent']:+.0f}, {each['high_percent']:+.0f}]"
 
 
 def _names(listed: str) -> list[str]:
