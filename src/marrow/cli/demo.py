@@ -21,9 +21,9 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow demo",
-        "Make synthetic recordings, prepare a store, pre-train a small MAMP encoder (with positions as its target), score "
-        "it beside the same encoder at random initialisation and beside raw coordinates, and write a report. The same "
-        "command goes on where an interrupted one stopped.",
+        "Make synthetic recordings, prepare a store, pre-train a small MAMP encoder (with positions as its target), "
+        "score it beside the same encoder at random initialisation and beside raw coordinates, and write a report. The "
+        "same command goes on where an interrupted one stopped.",
     )
     parser.add_argument("--quick", action="store_true", help="20 steps on few recordings: does it run?")
     parser.add_argument(
@@ -80,6 +80,7 @@ def _settings(store: Path, folder: Path, quick: bool) -> "PretrainConfig":
     It predicts positions instead of motion. In minutes, the prediction of motion hardly gets past its mean.
     """
     from marrow import InputConfig, PretrainConfig
+    from marrow.data.augment import AugmentConfig
     from marrow.models.patch_transformer import PatchTransformerConfig
     from marrow.objectives.mamp import MAMPConfig
     from marrow.train.optim import OptimizerConfig
@@ -89,6 +90,7 @@ def _settings(store: Path, folder: Path, quick: bool) -> "PretrainConfig":
         out=folder,
         protocol=PROTOCOL,
         input=InputConfig(window_frames=64, alignment="body"),
+        augment=AugmentConfig(min_crop_frames=16),
         encoder=PatchTransformerConfig(width=128, depth=5, heads=4, patch_frames=16),
         objective=MAMPConfig(target="joint", decoder_width=64, decoder_heads=2, decoder_depth=1),
         optimizer=OptimizerConfig(learning_rate=2e-3, scaling="absolute"),
