@@ -24,7 +24,7 @@ from marrow.pretrain import PretrainConfig, PretrainResult, pretrain
 from marrow.readers.base import Split
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store.format import write_store
+from marrow.store.memory import write_store
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.logs import read_log
 from marrow.train.optim import OptimizerConfig

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from marrow.readers.base import Reader, Split
     from marrow.skeleton.layout import Skeleton, get_skeleton
     from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
-    from marrow.store.format import Store, write_store
+    from marrow.store.format import Store
+    from marrow.store.memory import write_store
     from marrow.tasks.base import Report, TaskContext
     from marrow.tasks.evaluate import EvaluationReport, evaluate
     from marrow.verbs import prepare
@@ -62,7 +63,8 @@ _HOMES = {
     "marrow.readers.base": ("Reader", "Split"),
     "marrow.skeleton.layout": ("Skeleton", "get_skeleton"),
     "marrow.skeleton.sequence": ("Placement", "Record", "Segment", "SkeletonSequence"),
-    "marrow.store.format": ("Store", "write_store"),
+    "marrow.store.format": ("Store",),
+    "marrow.store.memory": ("write_store",),
     "marrow.tasks.base": ("Report", "TaskContext"),
     "marrow.tasks.evaluate": ("EvaluationReport", "evaluate"),
     "marrow.verbs": ("prepare",),

@@ -10,7 +10,8 @@ from marrow.data.window import InputConfig
 from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store.format import Store, write_store
+from marrow.store.format import Store
+from marrow.store.memory import write_store
 
 # Two limbs and a trunk: enough for parents, a mirror and every anchor.
 SMALL = Skeleton(

@@ -4,7 +4,8 @@ from data_clips import make_sequence, make_store
 
 from marrow.data.subsets import label_fraction, leave_one_out, protocol_rows, where
 from marrow.errors import ConfigError
-from marrow.store.format import Store, write_store
+from marrow.store.format import Store
+from marrow.store.memory import write_store
 
 # Clip i has view 1 + i % 3, subject 1 + i % 5 and label i % 4.
 

@@ -158,7 +158,7 @@ def test_the_fingerprint_depends_on_content_and_metadata(tmp_path):
 
 
 def test_a_shard_ends_where_it_is_full(tmp_path, monkeypatch):
-    monkeypatch.setattr("marrow.store.format._SHARD_CLIPS", 2)
+    monkeypatch.setattr("marrow.store.memory._SHARD_CLIPS", 2)
     clips = [make_sequence(seed, Record(str(seed))) for seed in range(5)]
     store = write_store(tmp_path / "store", iter(clips), source="memory")
     assert store.shard_count == 3

@@ -11,7 +11,7 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.readers.base import Split
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store.format import write_store
+from marrow.store.memory import write_store
 
 CLASSES, SUBJECTS, VIEWS = 3, 4, 2
 

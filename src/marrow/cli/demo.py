@@ -97,4 +97,5 @@ def _settings(store: Path, folder: Path, quick: bool) -> "PretrainConfig":
         batch_clips=16 if quick else 32,
         max_steps=20 if quick else None,
         max_minutes=None if quick else 2.0,
+        threads=1,
     )

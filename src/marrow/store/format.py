@@ -6,9 +6,8 @@ is known of the clips is a Parquet file that pandas, Polars and DuckDB read too.
 
 import json
 import logging
-import shutil
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -17,29 +16,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from marrow.errors import ConfigError, DataError, StoreError
-from marrow.readers.base import Split
+from marrow.errors import ConfigError, StoreError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
-from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION, finish_store
+from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION
 from marrow.store.writer import (
     JOINTS_FILE,
     PRESENT_FILE,
-    UNFINISHED,
     Dropped,
-    clear_disk_errors,
-    read_part,
     shard_folder,
     unpack,
-    write_shard,
 )
 
 PLAN_FILE = "plan.json"
 
 _log = logging.getLogger(__name__)
 _AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
-# Clips per shard of a store that is written in one go.
-_SHARD_CLIPS = 512
 
 
 class Store:
@@ -291,74 +283,6 @@ class _Records(Sequence[Record]):
             label=int(store.label[row]),
             attributes={name: value for name, value in attributes.items() if value is not None},
         )
-
-
-def write_store(
-    path: str | Path,
-    sequences: Iterable[SkeletonSequence],
-    *,
-    source: str,
-    classes: Sequence[str] = (),
-    splits: Mapping[str, Split] | None = None,
-) -> Store:
-    """Write sequences that are made or read in this process.
-
-    Args:
-        path: the new store's folder; it must not exist, or be empty.
-        sequences: of one skeleton, with unique ids. One without any joint present is dropped, and listed as such.
-        source: what to call where they come from.
-        classes: class names in the order of the labels.
-        splits: protocols by name.
-
-    Raises:
-        StoreError: the folder is in use, or the disk is full.
-        DataError: the sequences contradict each other.
-    """
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise StoreError(f"{path} is already there. Choose another folder, or remove it first")
-    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
-    with clear_disk_errors(path):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        try:
-            unfinished.mkdir(parents=True)
-            parts, skeleton = _write_shards(unfinished, sequences)
-            finish_store(unfinished, parts, skeleton, source=source, options={}, classes=classes, splits=splits or {})
-            if path.exists():
-                path.rmdir()
-            unfinished.rename(path)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-    store = Store.open(path)
-    for one in store.dropped:
-        _log.warning("%s is not in %s: %s", one.id, path, one.reason)
-    return store
-
-
-def _write_shards(folder: Path, sequences: Iterable[SkeletonSequence]) -> tuple[list[dict[str, Any]], Skeleton]:
-    parts: list[dict[str, Any]] = []
-    batch: list[SkeletonSequence] = []
-    skeleton: Skeleton | None = None
-
-    def flush() -> None:
-        assert skeleton is not None
-        write_shard(folder, len(parts), batch, skeleton, plan="")
-        part = read_part(shard_folder(folder, len(parts)), plan="")
-        assert part is not None
-        parts.append(part)
-        batch.clear()
-
-    for sequence in sequences:
-        skeleton = skeleton or sequence.skeleton
-        batch.append(sequence)
-        if len(batch) == _SHARD_CLIPS:
-            flush()
-    if batch:
-        flush()
-    if skeleton is None:
-        raise DataError("there is no sequence to store")
-    return parts, skeleton
 
 
 def _skeleton(header: Mapping[str, Any]) -> Skeleton:

@@ -15,7 +15,7 @@ from marrow.data.window import InputConfig
 from marrow.models.encoder import Encoder, Features
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store.format import write_store
+from marrow.store.memory import write_store
 from marrow.tasks.base import Report, Task, TaskContext, TaskData
 
 _CLASSES, _TRAIN_PER_CLASS, _TEST_PER_CLASS, _DIM = 5, 24, 40, 16
