@@ -1,5 +1,6 @@
 """A reader of made-up files for the tests of the store, and a program that prepares them (to be killed)."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,8 @@ def write_files(root: Path, count: int) -> None:
 
 if __name__ == "__main__":
     source, out, jobs, seconds = sys.argv[1:]
+    # A test run that was started in the background ignores Ctrl-C, and so would everything below it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         prepare(Toy(float(seconds)), source, out, jobs=int(jobs), shard_clips=2)
     except KeyboardInterrupt:
