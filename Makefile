@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(STAMP)  ## learn from built-in synthetic motion and show the scores (3 minutes; QUICK=1: half a minute)
+demo: $(STAMP)  ## learn from built-in synthetic motion and show the scores (4 minutes; QUICK=1: half a minute)
 	$(BIN)/marrow demo $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
 
 test: $(STAMP)  ## run all tests
