@@ -33,8 +33,9 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.export import save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.objectives import OBJECTIVES
 from marrow.objectives.base import Objective
-from marrow.objectives.mamp import MAMP, MAMPConfig
+from marrow.objectives.mamp import MAMPConfig
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
 from marrow.train.checkpoint import CheckpointConfig, write_whole
@@ -204,7 +205,9 @@ def build_objective(config: PretrainConfig, skeleton: Skeleton) -> Objective:
     """Make the objective and its encoder, with initial weights that follow from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return MAMP(config.objective, PatchTransformer(config.encoder, config.input, skeleton))
+        encoder = PatchTransformer(config.encoder, config.input, skeleton)
+        [method] = [method for settings, method in OBJECTIVES.values() if isinstance(config.objective, settings)]
+        return method(config.objective, encoder)
 
 
 def _build_loader(

@@ -1,0 +1,30 @@
+"""Every method in OBJECTIVES passes the shipped checks in a small size."""
+
+import torch
+
+from marrow.data.window import InputConfig
+from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.objectives import OBJECTIVES
+from marrow.objectives.base import Objective
+from marrow.objectives.mamp import MAMP, MAMPConfig
+from marrow.skeleton.layout import KINECT_V1_20
+from marrow.testing import check_objective
+
+
+def small_mamp() -> Objective:
+    torch.manual_seed(0)
+    encoder = PatchTransformer(PatchTransformerConfig(width=16, depth=1, heads=2), InputConfig(8), KINECT_V1_20)
+    return MAMP(MAMPConfig(decoder_depth=1, decoder_width=16, decoder_heads=2, mask_ratio=0.75), encoder)
+
+
+SMALL = {"mamp": small_mamp}
+
+
+def test_every_method_has_a_small_size_here() -> None:
+    assert SMALL.keys() == OBJECTIVES.keys()
+
+
+def test_every_method_passes() -> None:
+    for name, build in SMALL.items():
+        check_objective(build, overfit_steps=0)
+        assert isinstance(build(), OBJECTIVES[name][1])
