@@ -79,17 +79,6 @@ def test_a_body_that_a_clip_does_not_have_is_absent_and_zero():
     assert present[1].all()
 
 
-def test_blending_with_zeros_for_parity():
-    # Frame 1 is absent: without a flag it is a zero that is blended. Positions 0.25 and 0.75 of (5, 0).
-    sequence = ramp(2)
-    sequence.joints[:] = 5.0
-    sequence.present[0, 1] = False
-    frames = flat([sequence]).absent_as_zeros()
-    joints, present = gather(frames, every(frames), windows((0, 2)), 4)
-    assert present.all()
-    assert joints[0, 0, :, 0, 0].tolist() == [5.0, 3.75, 1.25, 0.0]
-
-
 @pytest.mark.parametrize("alignment", ["none", "yaw", "body"])
 def test_alignment_is_that_of_the_skeleton_package(alignment: str):
     sequence = make_sequence(9, bodies=2, absent_share=0.2)

@@ -69,16 +69,6 @@ class FlatFrames:
         }
         return replace(self, **moved)
 
-    def absent_as_zeros(self) -> "FlatFrames":
-        """Declare every joint of every recorded body present, at zero where it was not seen.
-
-        For parity only: the released feeders know no absence, so that resizing blends the zeros of a body that is gone
-        for a while with its real frames. Bodies that a clip does not have at all stay absent; `Batch.absent_as_zeros`
-        turns those into zeros.
-        """
-        zeroed = torch.where(self.present[..., None], self.joints, torch.zeros_like(self.joints))
-        return replace(self, joints=zeroed, present=torch.ones_like(self.present))
-
 
 def flat_frames(
     store: Store,
