@@ -1,0 +1,227 @@
+"""Is it working, and when may it stop? An answer in plain words, read off the log of a run. Pure functions.
+
+What is looked for, the worst first: features that have collapsed, a loss that rises, an encoder no better than its own
+random initialisation, a processor that waits for data, and curves that have gone flat.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any, Literal
+
+Level = Literal["good", "wait", "warning"]
+Entries = Sequence[Mapping[str, Any]]
+
+# A run is cut into so many blocks of equally many steps; a curve is flat when the last three agree.
+_BLOCKS = 10
+_FLAT_BLOCKS = 3
+# Fewer entries than this say nothing about a trend.
+_FEWEST_ENTRIES = 2 * _BLOCKS
+# A change of the loss counts from this share of all that it has fallen.
+_LOSS_TOLERANCE = 0.01
+# Collapsed: clips differ by less than this share of their features' length, or by less than one direction.
+COLLAPSED_SPREAD_PERCENT = 0.1
+COLLAPSED_RANK = 1.05
+# Starved: the step waits for data for more than this share of the time.
+STARVED_PERCENT = 30.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to make of a run.
+
+    Args:
+        level: "good": go on, or stop with a good conscience; "wait": too early to tell; "warning": something is wrong.
+        headline: one or two words: Learning, Flat, Collapsed, Starved, ...
+        sentences: what was seen, and what to do; whole sentences.
+    """
+
+    level: Level
+    headline: str
+    sentences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.headline}: {' '.join(self.sentences)}"
+
+
+def judge(entries: Entries) -> Verdict:
+    """Judge a run by the entries of its log, as `marrow.train.logs.read_log` returns them.
+
+    Args:
+        entries: in the order of their steps. Those with numbers of the monitor (`effective_rank`,
+            `nearest_neighbour_percent`, ...) say most, but none is needed.
+    """
+    if not entries:
+        return Verdict("wait", "Nothing yet", ("The log holds no entry.",))
+    measured = [entry for entry in entries if "effective_rank" in entry]
+    state = _state(entries, measured)
+    if measured and _has_collapsed(measured[-1]):
+        last = measured[-1]
+        advice = (
+            f"At step {last['step']} every clip has almost the same features (they differ by "
+            f"{last['feature_spread_percent']:.2g} % of their length, effective rank {last['effective_rank']:.1f}).",
+            "Nothing can be told apart by them: stop, and try a lower optimizer.learning_rate or a harder pretext task.",
+        )
+        return Verdict("warning", "Collapsed", advice)
+
+    loss = _Curve(entries, "loss")
+    score = _Curve(measured, "nearest_neighbour_percent")
+    finished = entries[-1].get("progress", 0.0) >= 1.0
+    problems = _problems(entries, measured, loss, score)
+    if problems:
+        headline, advice = problems[0]
+        return Verdict("warning", headline, (state, advice, *(f"{name}: {more}" for name, more in problems[1:])))
+    if len(entries) < _FEWEST_ENTRIES:
+        words = f"With {len(entries)} entries in the log it is too early for a trend."
+        return Verdict("good" if finished else "wait", "Finished" if finished else "Too early to tell", (state, words))
+
+    flat_since = _flat_since(loss, score)
+    if flat_since is not None:
+        words = "a longer run is not expected to help" if finished else "stopping costs nothing"
+        return Verdict(
+            "good", "Flat", (state, f"Neither loss nor neighbours have moved since step {flat_since}: {words}.")
+        )
+    advice = f"It was still improving{_recent_gain(loss, score)}: " + (
+        "a longer run may do better." if finished else "go on."
+    )
+    return Verdict("good", "Learning", (state, advice))
+
+
+class _Curve:
+    """One number of the log over a run, as means over blocks of equally many steps.
+
+    Args:
+        entries: of the log.
+        name: which number.
+    """
+
+    def __init__(self, entries: Entries, name: str) -> None:
+        points = [(entry["step"], float(entry[name])) for entry in entries if name in entry]
+        self.steps = points[-1][0] if points else 0
+        blocks: list[list[float]] = [[] for _ in range(_BLOCKS)]
+        for step, value in points:
+            blocks[min(_BLOCKS - 1, (step - 1) * _BLOCKS // max(1, self.steps)) if step > 0 else 0].append(value)
+        self.means = [(block, _mean(values)) for block, values in enumerate(blocks) if values]
+        self.last = points[-1][1] if points else math.nan
+        self._values = [value for _, value in points]
+
+    def noise(self) -> float:
+        """Return the standard error of the mean of a block, from how successive values differ (a trend is no noise)."""
+        if len(self._values) < 2:
+            return 0.0
+        jump = median(abs(after - before) for before, after in pairwise(self._values))
+        # The difference of two normal numbers with deviation d has a median size of 0.954 d.
+        return jump / 0.954 / math.sqrt(len(self._values) / len(self.means))
+
+    def settled_in(self, tolerance: float) -> int | None:
+        """Return the first block from which on all means lie within the tolerance of the last one."""
+        if len(self.means) < 2:
+            return None
+        level = self.means[-1][1]
+        first = self.means[-1][0]
+        for block, mean in reversed(self.means):
+            if abs(mean - level) > tolerance:
+                break
+            first = block
+        return first
+
+    def recent_gain(self) -> float | None:
+        """Return the mean over the last fifth of the run minus that over the fifth before."""
+        late = [mean for block, mean in self.means if block >= _BLOCKS - 2]
+        before = [mean for block, mean in self.means if _BLOCKS - 4 <= block < _BLOCKS - 2]
+        return _mean(late) - _mean(before) if late and before else None
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _state(entries: Entries, measured: Entries) -> str:
+    """Say where the run is: neighbours, rank, loss."""
+    parts = []
+    if measured:
+        last = measured[-1]
+        if "nearest_neighbour_percent" in last:
+            parts.append(
+                f"nearest neighbours {last['nearest_neighbour_percent']:.1f} % (random initialisation "
+                f"{last['nearest_neighbour_random_percent']:.1f}, chance {last['chance_percent']:.1f})"
+            )
+        parts.append(f"effective rank {last['effective_rank']:.0f} of {last['feature_dim']:.0f}")
+    last = entries[-1]
+    beside = f" against {last['loss_of_mean']:.3g} for the mean" if "loss_of_mean" in last else ""
+    parts.append(f"loss {last['loss']:.3g}{beside}")
+    sentence = ", ".join(parts) + "."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _has_collapsed(entry: Mapping[str, Any]) -> bool:
+    spread = entry.get("feature_spread_percent", math.inf)
+    return spread < COLLAPSED_SPREAD_PERCENT or entry["effective_rank"] < COLLAPSED_RANK
+
+
+def _problems(entries: Entries, measured: Entries, loss: _Curve, score: _Curve) -> list[tuple[str, str]]:
+    """List what is wrong, the worst first: a headline and a sentence each."""
+    problems = []
+    tolerance = _loss_tolerance(loss)
+    if len(entries) >= _FEWEST_ENTRIES:
+        lowest_block, lowest = min(loss.means, key=lambda mean: mean[1])
+        rise = loss.means[-1][1] - lowest
+        if rise > max(tolerance, 0.1 * abs(loss.means[0][1] - lowest)) and lowest_block < _BLOCKS - 2:
+            words = (
+                f"The loss has risen again, from {lowest:.3g} to {loss.means[-1][1]:.3g}: "
+                "lower optimizer.learning_rate or set optimizer.clip_norm."
+            )
+            problems.append(("Diverging", words))
+    last = measured[-1] if measured else {}
+    if "nearest_neighbour_percent" in last and last.get("progress", 0.0) >= 0.5:
+        gain = last["nearest_neighbour_percent"] - last["nearest_neighbour_random_percent"]
+        if gain <= _score_noise(last):
+            words = (
+                "The encoder tells actions apart no better than at random initialisation, and more than half of the "
+                "run is over: look at the data (`marrow inspect`), the learning rate, and how much is hidden."
+            )
+            problems.append(("Not learning", words))
+    waiting = [entry["waiting_share_percent"] for entry in entries if "waiting_share_percent" in entry]
+    share = _mean(waiting[len(waiting) // 2 :])
+    if waiting and share > STARVED_PERCENT:
+        words = (
+            f"{share:.0f} % of the time goes into waiting for data: use more workers, a faster disk, or "
+            "loader resident, which keeps the frames in memory."
+        )
+        problems.append(("Starved", words))
+    return problems
+
+
+def _loss_tolerance(loss: _Curve) -> float:
+    """Return how far two means of the loss may differ and still count as the same."""
+    fallen = loss.means[0][1] - min(mean for _, mean in loss.means)
+    return max(_LOSS_TOLERANCE * fallen, 2.0 * loss.noise())
+
+
+def _score_noise(entry: Mapping[str, Any]) -> float:
+    """Return the standard error of a share of correct clips, in points."""
+    share, clips = entry["nearest_neighbour_percent"] / 100.0, entry.get("monitor_clips", 0)
+    return 100.0 * math.sqrt(share * (1.0 - share) / clips) if clips else 0.0
+
+
+def _flat_since(loss: _Curve, score: _Curve) -> int | None:
+    """Return the step since which both curves (or the loss, where no neighbours were asked) are flat; else None."""
+    settled = [loss.settled_in(_loss_tolerance(loss))]
+    if len(score.means) > 1:
+        settled.append(score.settled_in(max(1.0, 2.0 * score.noise())))
+    if any(block is None or block > _BLOCKS - _FLAT_BLOCKS for block in settled):
+        return None
+    return max(block for block in settled if block is not None) * loss.steps // _BLOCKS
+
+
+def _recent_gain(loss: _Curve, score: _Curve) -> str:
+    parts = []
+    points, fall = score.recent_gain(), loss.recent_gain()
+    if points is not None:
+        parts.append(f"{points:+.1f} points")
+    if fall is not None:
+        parts.append(f"loss {fall:+.2g}")
+    return f" ({', '.join(parts)} over the last fifth)" if parts else ""
