@@ -14,13 +14,14 @@ import yaml
 
 from marrow.cli.arguments import parse, recipe_names, recipe_path
 from marrow.cli.main import main
-from marrow.cli.pretrain import build_parser, config_of
+from marrow.cli.pretrain import build_parser
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.export import load_encoder
 from marrow.models.patch_transformer import PatchTransformerConfig
-from marrow.objectives.mamp import MAMPConfig
-from marrow.pretrain import PretrainConfig, PretrainResult, pretrain
+from marrow.objectives.mamp import MAMP, MAMPConfig
+from marrow.pretrain import PretrainResult, load_objective, pretrain
+from marrow.pretrain_config import PretrainConfig, config_of, load_config
 from marrow.readers.base import Split
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -97,6 +98,26 @@ def test_a_run_leaves_all_that_it_is(store: Path, tmp_path: Path) -> None:
     provenance = json.loads((result.encoder / "encoder.json").read_text())["provenance"]
     assert provenance["rows"] == "training half of xsub"
     assert (provenance["clips"], provenance["steps"], provenance["finished"], provenance["seed"]) == (12, 8, True, 0)
+
+
+def test_a_run_can_be_read_again(store: Path, tmp_path: Path) -> None:
+    config = _config(store, tmp_path / "run")
+    result = pretrain(config)
+    assert load_config(tmp_path / "run") == config
+    objective = load_objective(tmp_path / "run")
+    encoder = load_encoder(result.encoder)
+    assert all(torch.equal(value, encoder.state_dict()[name]) for name, value in objective.encoder.state_dict().items())
+    assert isinstance(objective, MAMP)
+    with pytest.raises(ConfigError, match=r"nothing.* is not a run directory"):
+        load_config(tmp_path / "nothing")
+    (tmp_path / "run" / "config.yaml").write_text("method: mump\n")
+    with pytest.raises(ConfigError, match=r"unknown objective 'mump'\. Did you mean 'mamp'"):
+        load_config(tmp_path / "run")
+
+
+def test_settings_must_be_those_of_the_method(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'mamp' takes MAMPConfig as its objective, got PatchTransformerConfig"):
+        PretrainConfig(tmp_path, tmp_path, objective=PatchTransformerConfig())
 
 
 def test_the_seed_decides_and_nothing_else(store: Path, tmp_path: Path) -> None:
@@ -182,8 +203,10 @@ def test_counts_below_one_are_refused(store: Path, tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_loads_and_says_where_it_comes_from(name: str) -> None:
-    config = config_of(parse(build_parser(), ["--recipe", name, "--store", "s", "--out", "r"]))
-    header = recipe_path(name).read_text().split("\nprotocol:")[0]
+    arguments = ["--recipe", name, "--store", "s", "--out", "r"]
+    parser = build_parser(arguments)
+    config = config_of(parser, parse(parser, arguments))
+    header = recipe_path(name).read_text().split("\nmethod:")[0]
     assert f"marrow pretrain --recipe {name} " in header
     for word in ("arXiv 2308.07092", "# Cost", "# Expected"):
         assert word in header
@@ -254,7 +277,7 @@ CHANGED: dict[str, Any] = {
     "log_every": 7,
 }  # fmt: skip
 # Two processes are started by hand in the engine's own test.
-ELSEWHERE = {"store", "out", "processes"}
+ELSEWHERE = {"store", "out", "processes", "method"}
 
 
 def _names(cls: type, prefix: str = "") -> set[str]:
@@ -277,7 +300,9 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_table_names_every_setting() -> None:
-    assert set(CHANGED) | ELSEWHERE == _names(PretrainConfig)
+    named = _names(PretrainConfig) - {"objective", "encoder"}
+    named |= _names(MAMPConfig, "objective.") | _names(PatchTransformerConfig, "encoder.")
+    assert set(CHANGED) | ELSEWHERE == named
     defaults = plain(PretrainConfig(Path("s"), Path("o")))
     for name, value in CHANGED.items():
         default: Any = defaults
@@ -303,7 +328,7 @@ def test_every_setting_reaches_the_run_directory(store: Path, tmp_path: Path, ho
             value = CHANGED[name]
             arguments += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value)]
     assert main(arguments) == 0
-    expected = _nested(CHANGED) | {"store": str(store), "out": str(tmp_path / "run"), "processes": 1}
+    expected = _nested(CHANGED) | {"store": str(store), "out": str(tmp_path / "run"), "processes": 1, "method": "mamp"}
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == expected
 
 

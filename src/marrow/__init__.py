@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from marrow.data.window import InputConfig
     from marrow.errors import MarrowError
     from marrow.models.encoder import Encoder, Features
-    from marrow.pretrain import PretrainConfig, pretrain
+    from marrow.pretrain import pretrain
+    from marrow.pretrain_config import PretrainConfig
     from marrow.readers import get_reader
     from marrow.readers.base import Reader, Split
     from marrow.skeleton.layout import Skeleton, get_skeleton
@@ -58,7 +59,8 @@ _HOMES = {
     "marrow.data.window": ("InputConfig",),
     "marrow.errors": ("MarrowError",),
     "marrow.models.encoder": ("Encoder", "Features"),
-    "marrow.pretrain": ("PretrainConfig", "pretrain"),
+    "marrow.pretrain": ("pretrain",),
+    "marrow.pretrain_config": ("PretrainConfig",),
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
     "marrow.skeleton.layout": ("Skeleton", "get_skeleton"),

@@ -14,10 +14,10 @@ The same call goes on where an interrupted run stopped, and does nothing where t
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,111 +26,27 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
-from marrow.data.augment import AugmentConfig
 from marrow.data.loader import ResidentLoader, StreamingLoader
 from marrow.data.subsets import protocol_rows
-from marrow.data.window import InputConfig
-from marrow.errors import ConfigError
-from marrow.models.export import save_encoder
-from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
-from marrow.objectives import OBJECTIVES
+from marrow.errors import CheckpointError
+from marrow.models.export import encoder_kind, load_encoder, save_encoder
+from marrow.objectives import get_objective
 from marrow.objectives.base import Objective
-from marrow.objectives.mamp import MAMPConfig
+from marrow.pretrain_config import MAY_CHANGE, PretrainConfig, load_config
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
-from marrow.train.checkpoint import CheckpointConfig, write_whole
+from marrow.train.checkpoint import load_latest, write_whole
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, fit
-from marrow.train.optim import OptimizerConfig, adamw
+from marrow.train.optim import adamw
 from marrow.train.precision import make_fabric
 from marrow.train.run_directory import claim_run, describe_environment, plain
-from marrow.train.schedule import Budget, ScheduleConfig, warmup_cosine
+from marrow.train.schedule import Budget, warmup_cosine
 
 _log = logging.getLogger(__name__)
 
-# What may differ when a run goes on: it decides where and how fast, not what is learned.
-MAY_CHANGE = (
-    "store",
-    "out",
-    "micro_batches",
-    "device",
-    "processes",
-    "threads",
-    "loader",
-    "workers",
-    "checkpoints",
-    "log_every",
-)
 # Frames up to this size are kept in the memory of a CPU without asking.
 _RESIDENT_BYTES = 4 * 2**30
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Everything that decides a pre-training run. The defaults are MAMP's for NTU RGB+D 60.
-
-    A run ends at whichever comes first of `epochs`, `max_steps`, `max_minutes` and `max_cpu_seconds`; the learning rate
-    follows the share that is spent, so that it ends at its minimum in any case.
-
-    Args:
-        store: folder of the data, as made by `marrow prepare`.
-        out: folder of the run; made if missing.
-        protocol: whose training half to learn from: the name of a split of the store ("xsub", "xview"), or
-            leave-one-out:ATTRIBUTE=VALUE, or "FILTER -> FILTER". null: every clip.
-        objective: the pretext objective.
-        encoder: size of the encoder.
-        input: window, stream and alignment of its input.
-        augment: what is varied.
-        optimizer: AdamW and the highest learning rate.
-        schedule: warm-up and the lowest learning rate.
-        checkpoints: when to save, and what to keep.
-        epochs: passes over the training clips.
-        batch_clips: clips per optimizer step, over all micro-batches and processes.
-        micro_batches: pieces in which a process computes its share of a step, one after the other, to save memory.
-        max_steps: limit in optimizer steps; null: none.
-        max_minutes: limit in minutes on the clock; null: none.
-        max_cpu_seconds: limit in processor seconds; null: none.
-        seed: of the initial weights, the order, the crops, the augmentation and what is hidden.
-        device: auto, cpu, cuda, cuda:N or mps.
-        precision: fp32, bf16, or auto: bf16 where the hardware multiplies it.
-        processes: processes on this machine, one device each; torchrun's setting wins.
-        threads: threads per process on the CPU; null: as PyTorch chooses. On a busy machine one is fastest.
-        loader: resident: frames stay on the device; streaming: workers read them from the disk; auto: resident where
-            they fit.
-        workers: reading processes of the streaming loader.
-        log_every: optimizer steps between two entries of the log.
-    """
-
-    store: Path
-    out: Path
-    protocol: str | None = None
-    objective: MAMPConfig = field(default_factory=MAMPConfig)
-    encoder: PatchTransformerConfig = field(default_factory=PatchTransformerConfig)
-    input: InputConfig = field(default_factory=InputConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
-    epochs: int = 400
-    batch_clips: int = 128
-    micro_batches: int = 1
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    max_cpu_seconds: float | None = None
-    seed: int = 0
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    processes: int = 1
-    threads: int | None = None
-    loader: Literal["auto", "resident", "streaming"] = "auto"
-    workers: int = 2
-    log_every: int = 20
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "processes", "workers", "log_every", "threads", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True)
@@ -203,11 +119,32 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
 
 def build_objective(config: PretrainConfig, skeleton: Skeleton) -> Objective:
     """Make the objective and its encoder, with initial weights that follow from the seed."""
+    method = get_objective(config.method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        encoder = PatchTransformer(config.encoder, config.input, skeleton)
-        [method] = [method for settings, method in OBJECTIVES.values() if isinstance(config.objective, settings)]
-        return method(config.objective, encoder)
+        objective = method(config.objective, method.encoder_type(config.encoder, config.input, skeleton))
+    encoder_kind(objective.encoder)  # better told now than after the last step: it could not be kept
+    return objective
+
+
+def load_objective(run: Path | str) -> Objective:
+    """Rebuild the whole objective of a run, decoder included, from its newest checkpoint; to look at predictions.
+
+    Raises:
+        ConfigError: the folder holds no run.
+        CheckpointError: it has no checkpoint, or none that is whole, or its encoder is missing.
+    """
+    run = Path(run)
+    config = load_config(run)
+    state = load_latest(run / "checkpoints")
+    if state is None:
+        raise CheckpointError(f"{run} has no checkpoint: train for at least one step first")
+    objective = build_objective(config, load_encoder(run).skeleton)
+    try:
+        objective.load_state_dict(state["trainable"])
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{run}: the checkpoint does not fit the settings of the run: {error}") from error
+    return objective.eval()
 
 
 def _build_loader(
@@ -250,7 +187,7 @@ def _provenance(config: PretrainConfig, store: Store, clips: int, fitted: FitRes
     """Say where an encoder came from."""
     return {
         "marrow": marrow.__version__,
-        "method": type(config.objective).__name__.removesuffix("Config"),
+        "method": get_objective(config.method).__name__,
         "rows": "all clips" if config.protocol is None else f"training half of {config.protocol}",
         "clips": clips,
         "store_fingerprint": store.fingerprint,

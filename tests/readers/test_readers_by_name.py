@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-import marrow.readers
+import marrow.extensions
 from marrow.errors import ConfigError
 from marrow.readers import READERS, Reader, get_reader, get_reader_class, reader_names
 
@@ -34,7 +34,7 @@ def test_out_of_tree_readers(monkeypatch):
     points = EntryPoints(
         (EntryPoint("mine", "marrow.readers.nw_ucla:NWUCLA", group), EntryPoint("gone", "not_there:X", group))
     )
-    monkeypatch.setattr(marrow.readers, "entry_points", lambda **wanted: points.select(**wanted))
+    monkeypatch.setattr(marrow.extensions, "entry_points", lambda **wanted: points.select(**wanted))
     assert {"mine", "gone", "ntu"} <= set(reader_names())
     assert get_reader("mine").name == "nw_ucla"
     with pytest.raises(ConfigError, match=r"'gone' .* cannot be imported"):

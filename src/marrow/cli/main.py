@@ -1,7 +1,8 @@
 """The command `marrow`: one mapping from a command's name to the module that runs it.
 
 Each module offers `build_parser() -> ArgumentParser` and `run(arguments) -> int`, and is imported only when its command
-is asked for: `marrow --help` needs neither torch nor a parser.
+is asked for: `marrow --help` needs neither torch nor a parser. Where the options depend on the arguments (those of a
+method), `build_parser` takes them.
 """
 
 import difflib
@@ -11,6 +12,7 @@ import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
+from inspect import signature
 
 import marrow
 from marrow.errors import ConfigError, MarrowError
@@ -86,7 +88,9 @@ def _dispatch(arguments: list[str]) -> int:
     from marrow.cli.arguments import parse  # jsonargparse takes a third of a second: not for `--help`
 
     command = importlib.import_module(COMMANDS[name][0])
-    return command.run(parse(command.build_parser(), rest))
+    takes_arguments = bool(signature(command.build_parser).parameters)
+    parser = command.build_parser(rest) if takes_arguments else command.build_parser()
+    return command.run(parse(parser, rest))
 
 
 def _unknown_command(name: str) -> str:

@@ -1,29 +1,40 @@
 """`marrow pretrain`: learn an encoder from a store, without labels."""
 
-from dataclasses import fields
+from collections.abc import Sequence
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from marrow.cli.arguments import add_recipe_option, make_parser
+from marrow.cli.arguments import add_recipe_option, make_parser, recipe_path
 from marrow.cli.main import EXIT_INTERRUPTED
-from marrow.pretrain import PretrainConfig, pretrain
+from marrow.objectives import objective_names
+from marrow.pretrain import pretrain
+from marrow.pretrain_config import PretrainConfig, add_settings, config_of
+
+_DEFAULT_METHOD = "mamp"
 
 
-def build_parser() -> ArgumentParser:
-    """Return the parser of the command: a recipe, and every setting of `PretrainConfig`."""
+def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
+    """Return the parser of the command: a recipe, and every setting of a run with the method that is asked for.
+
+    Args:
+        arguments: of the command line, which are looked through for the method.
+    """
     parser = make_parser(
         "marrow pretrain",
         "Learn an encoder from the clips of a store, without their labels. The run directory holds everything; the "
-        "same command goes on where an interrupted run stopped.",
+        "same command goes on where an interrupted run stopped. The options --objective.* and --encoder.* are those of "
+        f"the method, which --method or the recipe names ({', '.join(objective_names())}; without either: "
+        f"{_DEFAULT_METHOD}).",
     )
     add_recipe_option(parser)
-    parser.add_class_arguments(PretrainConfig, as_group=False)
+    add_settings(parser, _method_in(arguments))
     return parser
 
 
 def run(arguments: Namespace) -> int:
     """Pre-train, and print where the encoder is and its loss beside that of predicting the mean."""
-    result = pretrain(config_of(arguments))
+    result = pretrain(_config(arguments))
     last = result.last
     print(f"encoder  {result.encoder}")
     print(f"steps    {last['step']} in {last['wall_seconds']:.0f} s, {last['cpu_seconds']:.0f} s of the processor")
@@ -35,7 +46,28 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def config_of(arguments: Namespace) -> PretrainConfig:
-    """Return the settings that a command line amounts to."""
-    settings = build_parser().instantiate(arguments).as_dict()
-    return PretrainConfig(**{field.name: settings[field.name] for field in fields(PretrainConfig)})
+def _config(arguments: Namespace) -> PretrainConfig:
+    return config_of(build_parser(["--method", arguments.method]), arguments)
+
+
+def _method_in(arguments: Sequence[str]) -> str:
+    """Return the method that a command line names, itself or in its recipe; the last word counts."""
+    method = _DEFAULT_METHOD
+    for place, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option in ("--method", "--recipe") and not equals:
+            value = "".join(arguments[place + 1 : place + 2])
+        if option == "--method" and value:
+            method = value
+        elif option == "--recipe" and value:
+            method = _method_of_recipe(value) or method
+    return method
+
+
+def _method_of_recipe(name_or_file: str) -> str | None:
+    """Return the method that a recipe names, if it can be read; what is wrong with it is said when it is parsed."""
+    try:
+        values = yaml.safe_load(recipe_path(name_or_file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return values.get("method") if isinstance(values, dict) else None

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -51,9 +51,10 @@ class Features:
 
 
 class Encoder(nn.Module, ABC):
-    """A network from a batch of windows to features.
+    """A network from a batch of windows to features, made by `Encoder(config, input, skeleton)`.
 
     Attributes:
+        config_type: the frozen dataclass of its size; must be made of plain values.
         skeleton: the layout it expects.
         input: the window, stream and alignment it was trained on; part of the encoder, so that it can never be probed
             on another input by mistake.
@@ -61,6 +62,8 @@ class Encoder(nn.Module, ABC):
         frames_per_token: input frames per step of the encoder's time axis.
         config: its size; a frozen dataclass of its own kind.
     """
+
+    config_type: ClassVar[type]
 
     config: Any
     skeleton: Skeleton

@@ -12,19 +12,44 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from marrow import extensions
 from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, MarrowError
 from marrow.models.encoder import Encoder
-from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
 
 ENCODER_VERSION = 1
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
 
-# Every kind of encoder: its config and its class.
-ENCODERS: dict[str, tuple[type, type]] = {
-    "patch_transformer": (PatchTransformerConfig, PatchTransformer),
+# Every kind of encoder by the name that its file bears; out of tree, an entry point in the group `marrow.encoders`.
+ENCODERS: dict[str, type[Encoder]] = {
+    "patch_transformer": PatchTransformer,
 }
+
+
+def get_encoder(kind: str) -> type[Encoder]:
+    """Return the class of a kind of encoder.
+
+    Raises:
+        ConfigError: there is none, or it cannot be imported.
+    """
+    return ENCODERS[kind] if kind in ENCODERS else extensions.load("marrow.encoders", kind, ENCODERS)
+
+
+def encoder_kind(encoder: Encoder) -> str:
+    """Return the name of an encoder's kind.
+
+    Raises:
+        CheckpointError: it has none, and so could not be read again.
+    """
+    for kind in extensions.names("marrow.encoders", ENCODERS):
+        if type(encoder) is get_encoder(kind):
+            return kind
+    raise CheckpointError(
+        f"cannot export a {type(encoder).__name__}: it is not among the known encoders "
+        f"({', '.join(extensions.names('marrow.encoders', ENCODERS))}); name it by an entry point in 'marrow.encoders'"
+    )
 
 
 def save_encoder(encoder: Encoder, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -35,9 +60,7 @@ def save_encoder(encoder: Encoder, folder: Path, provenance: Mapping[str, Any]) 
         folder: where; made if missing, files in it are replaced.
         provenance: plain values that tell where the encoder came from (recipe, steps, fingerprint of the store).
     """
-    kind = next((name for name, (_, cls) in ENCODERS.items() if isinstance(encoder, cls)), None)
-    if kind is None:
-        raise CheckpointError(f"cannot export a {type(encoder).__name__}; known encoders: {', '.join(ENCODERS)}")
+    kind = encoder_kind(encoder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}, folder / WEIGHTS)
     skeleton = {field.name: getattr(encoder.skeleton, field.name) for field in fields(Skeleton)}
@@ -72,12 +95,12 @@ def load_encoder(folder: Path | str) -> Encoder:
             raise CheckpointError(
                 f"{folder}: encoder format version {description['version']}, this marrow reads {ENCODER_VERSION}"
             )
-        config_type, encoder_type = ENCODERS[description["kind"]]
+        encoder_type: Any = get_encoder(description["kind"])
         layout = dict(description["skeleton"])
         for name in ("joints", "parents", "mirror"):
             layout[name] = tuple(layout[name])
         encoder: Encoder = encoder_type(
-            config_type(**description["config"]), InputConfig(**description["input"]), Skeleton(**layout)
+            encoder_type.config_type(**description["config"]), InputConfig(**description["input"]), Skeleton(**layout)
         )
         encoder.load_state_dict(load_file(folder / WEIGHTS))
     except MarrowError:

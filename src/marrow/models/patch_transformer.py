@@ -53,6 +53,8 @@ class PatchTransformer(Encoder):
         skeleton: the layout of the joints.
     """
 
+    config_type = PatchTransformerConfig
+
     def __init__(self, config: PatchTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
         super().__init__()
         self.config, self.input, self.skeleton = config, input, skeleton

@@ -1,9 +1,39 @@
-"""Pretext objectives, one file per method, independent of each other."""
+"""Pretext objectives, one file per method, independent of each other.
 
+A new method is one file and one line in `OBJECTIVES`; out of tree, an entry point in the group `marrow.objectives`.
+"""
+
+from marrow import extensions
+from marrow.errors import ConfigError
 from marrow.objectives.base import Objective
-from marrow.objectives.mamp import MAMP, MAMPConfig
+from marrow.objectives.mamp import MAMP
 
-# Every method: its settings, and the objective that is made of them and an encoder.
-OBJECTIVES: dict[str, tuple[type, type[Objective]]] = {
-    "mamp": (MAMPConfig, MAMP),
+# Every method by the name that --method takes. Its class says what its settings are and which encoder it trains.
+OBJECTIVES: dict[str, type[Objective]] = {
+    "mamp": MAMP,
 }
+
+
+def objective_names() -> list[str]:
+    """Return the names of all methods, those of other installed packages included."""
+    return extensions.names("marrow.objectives", OBJECTIVES)
+
+
+def get_objective(name: str) -> type[Objective]:
+    """Return the class of a method.
+
+    Raises:
+        ConfigError: there is no method of that name, it cannot be imported, or it is not an `Objective` that names its
+            settings and its encoder.
+    """
+    found = OBJECTIVES[name] if name in OBJECTIVES else extensions.load("marrow.objectives", name, OBJECTIVES)
+    complete = all(isinstance(getattr(found, attribute, None), type) for attribute in ("config_type", "encoder_type"))
+    if not (isinstance(found, type) and issubclass(found, Objective) and complete):
+        raise ConfigError(
+            f"objective {name!r}: expected a subclass of marrow.objectives.base.Objective with the class attributes "
+            f"config_type and encoder_type, got {found!r}"
+        )
+    return found
+
+
+__all__ = ["OBJECTIVES", "Objective", "get_objective", "objective_names"]

@@ -106,6 +106,8 @@ class MAMP(Objective):
         encoder: the network that is kept.
     """
 
+    config_type = MAMPConfig
+    encoder_type = PatchTransformer
     encoder: PatchTransformer
 
     def __init__(self, config: MAMPConfig, encoder: PatchTransformer) -> None:

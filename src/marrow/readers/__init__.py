@@ -4,12 +4,10 @@
 `marrow.readers`: `mine = "my_package.my_module:MyReader"`.
 """
 
-import difflib
 import importlib
-from importlib.metadata import entry_points
 from typing import Any
 
-from marrow.errors import ConfigError
+from marrow import extensions
 from marrow.readers.base import Reader, SkipRecording, Split
 
 __all__ = ["READERS", "Reader", "SkipRecording", "Split", "get_reader", "get_reader_class", "reader_names"]
@@ -24,7 +22,7 @@ READERS: dict[str, str] = {
 
 def reader_names() -> list[str]:
     """Return the names of all readers, those of other installed packages included."""
-    return sorted({*READERS, *entry_points(group="marrow.readers").names})
+    return extensions.names("marrow.readers", READERS)
 
 
 def get_reader_class(name: str) -> type[Any]:
@@ -36,15 +34,7 @@ def get_reader_class(name: str) -> type[Any]:
     if name in READERS:
         module, _, attribute = READERS[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    for entry_point in entry_points(group="marrow.readers", name=name):
-        try:
-            return entry_point.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"reader {name!r} ({entry_point.value}) cannot be imported: {error}") from error
-    known = reader_names()
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ConfigError(f"unknown reader {name!r}.{hint} Known readers: {', '.join(known)}")
+    return extensions.load("marrow.readers", name, READERS)
 
 
 def get_reader(name: str) -> Reader:

@@ -1,0 +1,144 @@
+"""The settings of a pre-training run: as a dataclass, as options of a command line, and as the file of a run."""
+
+from argparse import ArgumentError
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from marrow.data.augment import AugmentConfig
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.objectives import get_objective
+from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.optim import OptimizerConfig
+from marrow.train.run_directory import CONFIG
+from marrow.train.schedule import ScheduleConfig
+
+# What may differ when a run goes on: it decides where and how fast, not what is learned.
+MAY_CHANGE = (
+    "store",
+    "out",
+    "micro_batches",
+    "device",
+    "processes",
+    "threads",
+    "loader",
+    "workers",
+    "checkpoints",
+    "log_every",
+)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that decides a pre-training run. The defaults are MAMP's for NTU RGB+D 60.
+
+    A run ends at whichever comes first of `epochs`, `max_steps`, `max_minutes` and `max_cpu_seconds`; the learning rate
+    follows the share that is spent, so that it ends at its minimum in any case.
+
+    Args:
+        store: folder of the data, as made by `marrow prepare`.
+        out: folder of the run; made if missing.
+        protocol: whose training half to learn from: the name of a split of the store ("xsub", "xview"), or
+            leave-one-out:ATTRIBUTE=VALUE, or "FILTER -> FILTER". null: every clip.
+        method: name of the pretext objective (`marrow.objectives`).
+        objective: settings of the objective, of the kind that the method has; null: its defaults.
+        encoder: size of the encoder, of the kind that the method trains; null: its defaults.
+        input: window, stream and alignment of its input.
+        augment: what is varied.
+        optimizer: AdamW and the highest learning rate.
+        schedule: warm-up and the lowest learning rate.
+        checkpoints: when to save, and what to keep.
+        epochs: passes over the training clips.
+        batch_clips: clips per optimizer step, over all micro-batches and processes.
+        micro_batches: pieces in which a process computes its share of a step, one after the other, to save memory.
+        max_steps: limit in optimizer steps; null: none.
+        max_minutes: limit in minutes on the clock; null: none.
+        max_cpu_seconds: limit in processor seconds; null: none.
+        seed: of the initial weights, the order, the crops, the augmentation and what is hidden.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: fp32, bf16, or auto: bf16 where the hardware multiplies it.
+        processes: processes on this machine, one device each; torchrun's setting wins.
+        threads: threads per process on the CPU; null: as PyTorch chooses. On a busy machine one is fastest.
+        loader: resident: frames stay on the device; streaming: workers read them from the disk; auto: resident where
+            they fit.
+        workers: reading processes of the streaming loader.
+        log_every: optimizer steps between two entries of the log.
+    """
+
+    store: Path
+    out: Path
+    protocol: str | None = None
+    method: str = "mamp"
+    objective: Any = None
+    encoder: Any = None
+    input: InputConfig = field(default_factory=InputConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    epochs: int = 400
+    batch_clips: int = 128
+    micro_batches: int = 1
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    max_cpu_seconds: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    processes: int = 1
+    threads: int | None = None
+    loader: Literal["auto", "resident", "streaming"] = "auto"
+    workers: int = 2
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "processes", "workers", "log_every", "threads", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        objective = get_objective(self.method)
+        for name, kind in (("objective", objective.config_type), ("encoder", objective.encoder_type.config_type)):
+            value = getattr(self, name)
+            if value is None:
+                object.__setattr__(self, name, kind())
+            elif not isinstance(value, kind):
+                raise ConfigError(
+                    f"the method {self.method!r} takes {kind.__name__} as its {name}, got {type(value).__name__}"
+                )
+
+
+def add_settings(parser: ArgumentParser, method: str) -> None:
+    """Give a parser every setting of a run: the common ones, and those of one method and its encoder."""
+    objective = get_objective(method)
+    parser.add_class_arguments(PretrainConfig, as_group=False, skip={"objective", "encoder"})
+    parser.set_defaults(method=method)
+    parser.add_class_arguments(objective.config_type, "objective")
+    parser.add_class_arguments(objective.encoder_type.config_type, "encoder")
+
+
+def config_of(parser: ArgumentParser, arguments: Namespace) -> PretrainConfig:
+    """Return the settings that the arguments of such a parser amount to."""
+    settings = parser.instantiate(arguments).as_dict()
+    return PretrainConfig(**{field.name: settings[field.name] for field in fields(PretrainConfig)})
+
+
+def load_config(run: Path | str) -> PretrainConfig:
+    """Read the settings of a run from its directory.
+
+    Raises:
+        ConfigError: the folder holds no run, or one of another version of marrow.
+    """
+    file = Path(run) / CONFIG
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        parser = ArgumentParser(exit_on_error=False)
+        add_settings(parser, values["method"])
+        return config_of(parser, parser.parse_object(values))
+    except OSError as error:
+        raise ConfigError(f"{run} is not a run directory of `marrow pretrain`: {file} cannot be read") from error
+    except (ArgumentError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file} does not hold the settings of a run of this marrow: {error}") from error
