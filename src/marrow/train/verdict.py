@@ -62,7 +62,7 @@ def judge(entries: Entries) -> Verdict:
         advice = (
             f"At step {last['step']} every clip has almost the same features (they differ by "
             f"{last['feature_spread_percent']:.2g} % of their length, effective rank {last['effective_rank']:.1f}).",
-            "Nothing can be told apart by them: stop, and try a lower optimizer.learning_rate or a harder pretext task.",
+            "They tell nothing apart: stop, and try a lower optimizer.learning_rate or a harder pretext task.",
         )
         return Verdict("warning", "Collapsed", advice)
 
