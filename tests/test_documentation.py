@@ -1,14 +1,12 @@
 """The documentation is true: its Python runs, its commands parse, its links lead somewhere."""
 
-import importlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from marrow.cli.arguments import parse
-from marrow.cli.main import COMMANDS
+from marrow.cli.main import COMMANDS, parse_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -47,7 +45,7 @@ def test_commands_parse(page: Path) -> None:
         _, name, *arguments = shlex.split(command, comments=True)
         assert name in COMMANDS or name.startswith("-"), command
         if name in COMMANDS and "--help" not in arguments:
-            parse(importlib.import_module(COMMANDS[name][0]).build_parser(), arguments)
+            parse_command(name, arguments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_ids)
@@ -55,3 +53,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+def test_the_example_method_is_the_one_that_is_explained() -> None:
+    example = (ROOT / "docs" / "example-method" / "hidden_frames.py").read_text(encoding="utf-8")
+    assert f"```python\n{example}```\n" in (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+    assert len(example.splitlines()) < 80

@@ -13,9 +13,13 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from inspect import signature
+from typing import TYPE_CHECKING
 
 import marrow
 from marrow.errors import ConfigError, MarrowError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("marrow.cli.prepare", "turn raw recordings into a store"),
@@ -85,12 +89,21 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise ConfigError(_unknown_command(name))
     _configure_logging()
+    return importlib.import_module(COMMANDS[name][0]).run(parse_command(name, rest))
+
+
+def parse_command(name: str, arguments: Sequence[str]) -> "Namespace":
+    """Return the parsed arguments of a command.
+
+    Raises:
+        ArgumentError: they are not as the command takes them.
+    """
     from marrow.cli.arguments import parse  # jsonargparse takes a third of a second: not for `--help`
 
     command = importlib.import_module(COMMANDS[name][0])
     takes_arguments = bool(signature(command.build_parser).parameters)
-    parser = command.build_parser(rest) if takes_arguments else command.build_parser()
-    return command.run(parse(parser, rest))
+    parser = command.build_parser(arguments) if takes_arguments else command.build_parser()
+    return parse(parser, arguments)
 
 
 def _unknown_command(name: str) -> str:
