@@ -2,7 +2,8 @@
 
     RUN/config.yaml        every setting; can be given as a recipe again
     RUN/environment.json   versions, machine, precision and why, fingerprint of the store
-    RUN/log.jsonl          one entry per line: step, loss, loss of predicting the mean, learning rate, speed, time spent
+    RUN/log.jsonl          one entry per line: step, loss, loss of predicting the mean, learning rate, speed, time spent,
+                           and now and then what the monitor saw
     RUN/tensorboard/       the same, for TensorBoard
     RUN/checkpoints/       what a resume needs
     RUN/encoder/           what is kept: the encoder, once the run is finished or interrupted
@@ -24,20 +25,23 @@ import torch
 from jaxtyping import Int64
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.strategies import FSDPStrategy, ModelParallelStrategy
 
 import marrow
 from marrow.data.loader import ResidentLoader, StreamingLoader
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
+from marrow.files import write_text_whole
 from marrow.models.export import encoder_kind, load_encoder, save_encoder
 from marrow.objectives import get_objective
 from marrow.objectives.base import Objective
 from marrow.pretrain_config import MAY_CHANGE, PretrainConfig, load_config
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
-from marrow.train.checkpoint import load_latest, write_whole
+from marrow.train.checkpoint import load_latest
 from marrow.train.logs import read_log
-from marrow.train.loop import FitConfig, FitResult, fit
+from marrow.train.loop import FitConfig, FitResult, Loader, fit
+from marrow.train.monitor import Monitor, TimedLoader
 from marrow.train.optim import adamw
 from marrow.train.precision import make_fabric
 from marrow.train.run_directory import claim_run, describe_environment, plain
@@ -106,13 +110,14 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     )
 
     # Train, then keep the encoder.
-    fitted = fit(fabric, objective, optimizer, loader, _learning_rate(config), settings, config.out)
+    timed, monitor = _watch(config, store, rows, fabric, objective, loader)
+    fitted = fit(fabric, objective, optimizer, timed, _learning_rate(config), settings, config.out, monitor=monitor)
     last = fitted.last or read_log(config.out / "log.jsonl")[-1]
     if fabric.is_global_zero:
         tensorboard.finalize("success")
         save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted))
         if fitted.finished:
-            write_whole(result, lambda path: path.write_text(json.dumps(last, indent=1) + "\n", encoding="utf-8"))
+            write_text_whole(result, json.dumps(last, indent=1) + "\n")
     fabric.barrier()
     return PretrainResult(config.out, encoder, fitted.finished, last)
 
@@ -165,6 +170,24 @@ def _build_loader(
     if kind == "resident":
         return ResidentLoader(store, rows, config.input, config.augment, **cut)
     return StreamingLoader(store, rows, config.input, config.augment, **cut, workers=config.workers)
+
+
+def _watch(
+    config: PretrainConfig,
+    store: Store,
+    rows: Int64[np.ndarray, " clip"],
+    fabric: Fabric,
+    objective: Objective,
+    loader: Loader,
+) -> tuple[TimedLoader, Monitor | None]:
+    """Return the loader with its time taken, and what watches the run: in one process, while the others go on."""
+    timed = TimedLoader(loader)
+    if not fabric.is_global_zero:
+        return timed, None
+    history = read_log(config.out / "log.jsonl")
+    sharded = isinstance(fabric.strategy, FSDPStrategy | ModelParallelStrategy)
+    about = {"seed": config.seed, "history": history, "sharded": sharded}
+    return timed, Monitor(config.monitor, objective.encoder, fabric, store, rows, timed, **about)
 
 
 def _resident_limit(device: torch.device) -> int:

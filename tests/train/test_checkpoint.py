@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from marrow.errors import CheckpointError, ConfigError
-from marrow.train.checkpoint import CheckpointConfig, load_latest, save, write_whole
+from marrow.files import write_whole
+from marrow.train.checkpoint import CheckpointConfig, load_latest, save
 
 KEEP_ALL = CheckpointConfig(keep_last=100)
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from marrow import extensions
 from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, MarrowError
+from marrow.files import write_text_whole, write_whole
 from marrow.models.encoder import Encoder
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
@@ -62,7 +63,10 @@ def save_encoder(encoder: Encoder, folder: Path, provenance: Mapping[str, Any]) 
     """
     kind = encoder_kind(encoder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}, folder / WEIGHTS)
+    weights = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
+    # The description first goes and last comes: a folder that has one has the weights that it describes.
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
     skeleton = {field.name: getattr(encoder.skeleton, field.name) for field in fields(Skeleton)}
     description = {
         "version": ENCODER_VERSION,
@@ -73,7 +77,7 @@ def save_encoder(encoder: Encoder, folder: Path, provenance: Mapping[str, Any]) 
         "unit": "metre",
         "provenance": dict(provenance),
     }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    write_text_whole(folder / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
 
 def load_encoder(folder: Path | str) -> Encoder:

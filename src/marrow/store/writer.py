@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from marrow.errors import DataError, StoreError
+from marrow.files import sync_folder
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -116,7 +117,7 @@ def write_shard(
             "dropped": [asdict(one) for one in dropped],
         }
         write_durably(folder / PART_FILE, gzip.compress(json.dumps(part).encode(), mtime=0))
-        _sync_folder(folder)
+        sync_folder(folder)
         _put_in_place(folder, target, plan)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -176,17 +177,7 @@ def replace_durably(path: Path, data: bytes) -> None:
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     write_durably(unfinished, data)
     unfinished.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can (Windows cannot)."""
-    if os.name != "nt":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _put_in_place(folder: Path, target: Path, plan: str) -> None:
@@ -197,7 +188,7 @@ def _put_in_place(folder: Path, target: Path, plan: str) -> None:
     if target.exists():
         shutil.rmtree(target)
     folder.rename(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def read_part(folder: Path, plan: str) -> dict[str, Any] | None:

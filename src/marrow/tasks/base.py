@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from marrow.errors import DataError
+from marrow.files import write_text_whole
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks import metrics
@@ -201,8 +202,7 @@ class Report:
 
     def save(self, path: Path) -> None:
         """Write the report as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_text_whole(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Report":

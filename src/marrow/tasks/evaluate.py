@@ -17,6 +17,7 @@ import numpy as np
 from marrow.data.augment import AugmentConfig
 from marrow.data.subsets import leave_one_out, protocol_rows
 from marrow.errors import CheckpointError, ConfigError, DataError
+from marrow.files import write_text_whole
 from marrow.models.encoder import Encoder
 from marrow.models.export import DESCRIPTION, WEIGHTS, load_encoder
 from marrow.store.format import Store
@@ -119,8 +120,7 @@ class EvaluationReport:
 
     def save(self, path: Path) -> None:
         """Write the report as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_text_whole(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "EvaluationReport":

@@ -10,10 +10,8 @@ never loaded: the one before it is, and a warning says so.
 import hashlib
 import json
 import logging
-import os
 import pickle
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import torch
 
 from marrow.errors import CheckpointError, ConfigError
+from marrow.files import write_whole
 
 _log = logging.getLogger(__name__)
 _SEAL = re.compile(r"step-(\d{8,})\.json")
@@ -52,23 +51,6 @@ class CheckpointConfig:
             steps = getattr(self, name)
             if steps is not None and steps < 1:
                 raise ConfigError(f"checkpoints.{name} must be at least 1 or null, got {steps}")
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that its name exists only once all of it is on the disk.
-
-    Args:
-        path: the file.
-        write: writes its content to the path it is given.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        write(partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from marrow.errors import MarrowError
+from marrow.files import write_text_whole
 from marrow.models.trainable import StepOutput
-from marrow.train.checkpoint import write_whole
 
 
 def totals_of(output: StepOutput, clips: int) -> Float[Tensor, " total"]:
@@ -111,7 +111,7 @@ class JsonLines:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             kept = [json.dumps(entry) + "\n" for entry in read_log(path) if entry["step"] <= keep_steps]
-            write_whole(path, lambda partial: partial.write_text("".join(kept), encoding="utf-8"))
+            write_text_whole(path, "".join(kept))
             self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, entry: dict[str, Any]) -> None:

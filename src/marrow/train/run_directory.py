@@ -18,8 +18,8 @@ import yaml
 
 import marrow
 from marrow.errors import ConfigError
+from marrow.files import write_text_whole
 from marrow.store.format import Store
-from marrow.train.checkpoint import write_whole
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 _PACKAGES = ("torch", "numpy", "lightning-fabric", "numba", "pyarrow", "safetensors", "jsonargparse")
@@ -70,9 +70,9 @@ def claim_run(
             )
     # The environment first: a folder with a config has both.
     text = json.dumps([*starts, environment], indent=1) + "\n"
-    write_whole(folder / ENVIRONMENT, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text_whole(folder / ENVIRONMENT, text)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
-    write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text_whole(folder / CONFIG, text)
 
 
 def describe_environment(store: Store, device: str, precision: str, processes: int) -> dict[str, Any]:
