@@ -138,12 +138,12 @@ def test_the_same_call_goes_on_and_ends_as_if_never_interrupted(
     original: Callable[..., Any] = home.fit
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
-        def ctrl_c_at_step_4(step: int) -> dict[str, float]:
-            if step == 4:
+        def ctrl_c_at_step_4(entry: dict[str, Any]) -> dict[str, float]:
+            if entry["step"] == 4:
                 os.kill(os.getpid(), signal.SIGINT)
             return {}
 
-        return original(*arguments, **named, monitor=ctrl_c_at_step_4)
+        return original(*arguments, **named | {"monitor": ctrl_c_at_step_4})
 
     with monkeypatch.context() as patch:
         patch.setattr(home, "fit", interrupted)
@@ -262,6 +262,10 @@ CHANGED: dict[str, Any] = {
     "checkpoints.every_steps": 1,
     "checkpoints.keep_last": 1,
     "checkpoints.keep_steps": 2,
+    "monitor.enabled": False,
+    "monitor.clips": 64,
+    "monitor.max_share_percent": 1.5,
+    "monitor.every_percent": 5.0,
     "epochs": 3,
     "batch_clips": 4,
     "micro_batches": 2,

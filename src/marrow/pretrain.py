@@ -2,8 +2,8 @@
 
     RUN/config.yaml        every setting; can be given as a recipe again
     RUN/environment.json   versions, machine, precision and why, fingerprint of the store
-    RUN/log.jsonl          one entry per line: step, loss, loss of predicting the mean, learning rate, speed, time spent,
-                           and now and then what the monitor saw
+    RUN/log.jsonl          one entry per line: step, loss, loss of predicting the mean, learning rate, speed, time;
+                           now and then what the monitor saw
     RUN/tensorboard/       the same, for TensorBoard
     RUN/checkpoints/       what a resume needs
     RUN/encoder/           what is kept: the encoder, once the run is finished or interrupted

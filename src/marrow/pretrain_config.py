@@ -13,6 +13,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.objectives import get_objective
 from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.monitor import MonitorConfig
 from marrow.train.optim import OptimizerConfig
 from marrow.train.run_directory import CONFIG
 from marrow.train.schedule import ScheduleConfig
@@ -28,6 +29,7 @@ MAY_CHANGE = (
     "loader",
     "workers",
     "checkpoints",
+    "monitor",
     "log_every",
 )
 
@@ -52,6 +54,7 @@ class PretrainConfig:
         optimizer: AdamW and the highest learning rate.
         schedule: warm-up and the lowest learning rate.
         checkpoints: when to save, and what to keep.
+        monitor: how the run is watched.
         epochs: passes over the training clips.
         batch_clips: clips per optimizer step, over all micro-batches and processes.
         micro_batches: pieces in which a process computes its share of a step, one after the other, to save memory.
@@ -80,6 +83,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
     epochs: int = 400
     batch_clips: int = 128
     micro_batches: int = 1

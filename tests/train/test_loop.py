@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def _fit(
     clip_norm: float | None = None,
     log_every: int = 3,
     precision: str = "fp32",
-    monitor: Callable[[int], dict[str, float]] | None = None,
+    monitor: Callable[[dict[str, Any]], dict[str, float]] | None = None,
     processes: int = 1,
 ) -> tuple[Toy, FitResult]:
     fabric, _ = make_fabric("cpu", precision, processes=processes)  # pyright: ignore[reportArgumentType]
@@ -51,11 +52,11 @@ def _same(left: Toy, right: Toy) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left.parameters(), right.parameters(), strict=True))
 
 
-def _interrupt_at(step: int) -> Callable[[int], dict[str, float]]:
+def _interrupt_at(step: int) -> Callable[[dict[str, Any]], dict[str, float]]:
     """Send this process SIGTERM while it works on the given step, as a scheduler does."""
 
-    def monitor(now: int) -> dict[str, float]:
-        if now == step:
+    def monitor(entry: dict[str, Any]) -> dict[str, float]:
+        if entry["step"] == step:
             os.kill(os.getpid(), signal.SIGTERM)
         return {}
 

@@ -29,3 +29,41 @@ def nearest_neighbour_labels(
 ) -> Int64[Tensor, " query"]:
     """Return the label of each query's nearest gallery vector by cosine (k = 1)."""
     return gallery_label[nearest_neighbours(query, gallery, chunk=chunk)]
+
+
+def effective_rank(features: Float[Tensor, "clip dim"]) -> float:
+    """Return how many directions feature vectors use: exp of the entropy of their normalised singular values.
+
+    RankMe (Garrido, Balestriero, Najman, LeCun: "RankMe: Assessing the Downstream Performance of Pretrained
+    Self-Supervised Representations by Their Rank", ICML 2023): vectors are neither centred nor normalised, and 1e-7 is
+    added to every share. The smaller of the numbers of clips and dimensions bounds it; 1 means that all vectors are
+    multiples of one.
+    """
+    singular = torch.linalg.svdvals(features.detach().cpu().double())
+    share = singular / singular.sum().clamp(min=torch.finfo(torch.float64).tiny) + 1e-7
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def spread_percent(features: Float[Tensor, "clip dim"]) -> float:
+    """Return how much vectors differ from their mean, in percent of their length (both root mean square).
+
+    0 means that all are the same, 100 that their mean is zero. Where all have one length, 100 % minus the mean cosine
+    of all pairs is its square.
+    """
+    features = features.detach().double()
+    length = features.square().sum(1).mean()
+    deviation = (features - features.mean(0)).square().sum(1).mean()
+    return 100.0 * float((deviation / length.clamp(min=torch.finfo(torch.float64).tiny)).sqrt())
+
+
+def leave_one_out_percent(features: Float[Tensor, "clip dim"], label: Int64[Tensor, " clip"]) -> float:
+    """Return the share of vectors whose nearest other vector by cosine has their label, in percent."""
+    normalised = nn.functional.normalize(features.float(), dim=1)
+    cosine = (normalised @ normalised.T).fill_diagonal_(-2.0)
+    return 100.0 * float((label[cosine.argmax(1)] == label).double().mean())
+
+
+def chance_percent(label: Int64[Tensor, " clip"]) -> float:
+    """Return what `leave_one_out_percent` amounts to on average for vectors that know nothing: another clip drawn."""
+    counts, clips = torch.bincount(label), len(label)
+    return 100.0 * float((counts * (counts - 1)).sum()) / (clips * (clips - 1))

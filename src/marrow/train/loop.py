@@ -90,7 +90,7 @@ def fit(
     learning_rate: Callable[[float], float],
     config: FitConfig,
     folder: Path,
-    monitor: Callable[[int], dict[str, float]] | None = None,
+    monitor: Callable[[dict[str, Any]], dict[str, float]] | None = None,
 ) -> FitResult:
     """Train until the budget is spent, from the newest checkpoint of the folder where there is one.
 
@@ -102,7 +102,7 @@ def fit(
         learning_rate: as a function of the progress of the run, from 0 to 1.
         config: limits, log, checkpoints.
         folder: receives `log.jsonl` and `checkpoints/`.
-        monitor: asked for further numbers, by step, whenever an entry of the log is written.
+        monitor: given every entry of the log before it is written, returns further numbers for it.
     """
     module, optimizer = fabric.setup(trainable, optimizer)
     module.train()
@@ -144,7 +144,8 @@ def fit(
 
             # Now and then the log: here, and only here, the host waits for the device.
             if save or run.step % config.log_every == 0:
-                last = run.place(progress, rate) | meter.read() | (monitor(run.step) if monitor else {})
+                last = run.place(progress, rate) | meter.read()
+                last |= monitor(last) if monitor else {}
                 log.write(last)
                 fabric.log_dict(last, step=run.step)
                 display.show(last)
