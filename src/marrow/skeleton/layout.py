@@ -4,10 +4,19 @@ All layouts name joints in the order in which their source writes them. Joint in
 the tables in the literature are mostly 1-based.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from marrow.errors import ConfigError
+
+# How sources write a side into a joint's name: LeftArm, arm_left; L_Arm, LArm, lArm, Arm_L, ArmL.
+_LEFT_MARKS = (
+    *((re.compile(left), right) for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))),
+    *((re.compile(rf"(?<![A-Za-z]){left}(?![a-z])"), right) for left, right in (("l", "r"), ("L", "R"))),
+    (re.compile(r"(?<=[a-z0-9])L(?![A-Za-z])"), "R"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,46 @@ class Skeleton:
         """Pairs (joint, parent) without the root."""
         return tuple((joint, parent) for joint, parent in enumerate(self.parents) if joint != parent)
 
+    @cached_property
+    def sides(self) -> tuple[str, ...]:
+        """The side of each joint: "left", "right", or "middle" for what is its own partner."""
+
+        def side(joint: int, partner: int) -> str:
+            if joint == partner:
+                return "middle"
+            return "left" if self.joints[partner] in _right_names(self.joints[joint]) else "right"
+
+        return tuple(side(joint, partner) for joint, partner in enumerate(self.mirror))
+
     def index(self, joint: str) -> int:
         """Return the index of a joint by its name."""
         if joint not in self.joints:
             raise ConfigError(f"skeleton {self.name!r} has no joint {joint!r}. Its joints: {', '.join(self.joints)}")
         return self.joints.index(joint)
+
+
+def mirror_by_name(joints: Sequence[str]) -> tuple[int, ...]:
+    """Return each joint's left-right partner as their names tell it; a joint without one is its own.
+
+    Args:
+        joints: names such as LeftArm and RightArm, arm_l and arm_r, LArm and RArm, mixamorig:LeftArm.
+    """
+    place = {name: joint for joint, name in enumerate(joints)}
+    mirror = list(range(len(joints)))
+    for left, name in enumerate(joints):
+        right = next((place[other] for other in _right_names(name) if other in place), left)
+        if right != left and mirror[left] == left and mirror[right] == right:
+            mirror[left], mirror[right] = right, left
+    return tuple(mirror)
+
+
+def _right_names(name: str) -> list[str]:
+    """Return how the right partner of a left joint may be called."""
+    return [
+        name[: mark.start()] + right + name[mark.end() :]
+        for pattern, right in _LEFT_MARKS
+        for mark in pattern.finditer(name)
+    ]
 
 
 def _layout(
@@ -147,7 +191,52 @@ KINECT_V1_20 = _layout(
     {"centre": "HipCenter", "chest": "ShoulderCenter", **_ANCHORS},
 )
 
-SKELETONS: dict[str, Skeleton] = {layout.name: layout for layout in (KINECT_V2_25, KINECT_V1_20)}
+# Human3.6M, the 32 joints of its exponential maps, in their order. Five of them stay on another joint: ThumbBase and
+# HandTip on both sides on the wrist and on the hand's end, and SpineBase (0.1 mm off) on the hips.
+H36M_32 = _layout(
+    "h36m_32",
+    """
+    Hips             Hips
+    HipRight         Hips
+    KneeRight        HipRight
+    AnkleRight       KneeRight
+    FootRight        AnkleRight
+    ToeRight         FootRight
+    HipLeft          Hips
+    KneeLeft         HipLeft
+    AnkleLeft        KneeLeft
+    FootLeft         AnkleLeft
+    ToeLeft          FootLeft
+    SpineBase        Hips
+    SpineMid         SpineBase
+    Neck             SpineMid
+    Head             Neck
+    HeadTop          Head
+    CollarLeft       SpineMid
+    ShoulderLeft     CollarLeft
+    ElbowLeft        ShoulderLeft
+    WristLeft        ElbowLeft
+    ThumbBaseLeft    WristLeft
+    ThumbLeft        ThumbBaseLeft
+    HandLeft         WristLeft
+    HandTipLeft      HandLeft
+    CollarRight      SpineMid
+    ShoulderRight    CollarRight
+    ElbowRight       ShoulderRight
+    WristRight       ElbowRight
+    ThumbBaseRight   WristRight
+    ThumbRight       ThumbBaseRight
+    HandRight        WristRight
+    HandTipRight     HandRight
+    """,
+    _sides(
+        *("Hip", "Knee", "Ankle", "Foot", "Toe", "Collar", "Shoulder", "Elbow", "Wrist"),
+        *("ThumbBase", "Thumb", "Hand", "HandTip"),
+    ),
+    {"centre": "Hips", "chest": "Neck", **_ANCHORS},
+)
+
+SKELETONS: dict[str, Skeleton] = {layout.name: layout for layout in (KINECT_V2_25, KINECT_V1_20, H36M_32)}
 
 
 def get_skeleton(name: str) -> Skeleton:

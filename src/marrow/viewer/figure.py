@@ -124,10 +124,7 @@ def _strip(sequence: SkeletonSequence, figures: int, width: float, height: float
 
 
 def _colour(skeleton: Skeleton, joint: int, body: int) -> str:
-    left, right, middle = _COLOURS[min(body, 1)]
-    if skeleton.mirror[joint] == joint:
-        return middle
-    return left if "left" in skeleton.joints[joint].lower() else right
+    return _COLOURS[min(body, 1)][("left", "right", "middle").index(skeleton.sides[joint])]
 
 
 def _head(skeleton: Skeleton) -> int | None:
