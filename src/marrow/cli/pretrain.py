@@ -10,6 +10,8 @@ from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.objectives import objective_names
 from marrow.pretrain import pretrain
 from marrow.pretrain_config import PretrainConfig, add_settings, config_of
+from marrow.train.logs import read_log
+from marrow.train.verdict import judge
 
 _DEFAULT_METHOD = "mamp"
 
@@ -33,13 +35,14 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
 
 
 def run(arguments: Namespace) -> int:
-    """Pre-train, and print where the encoder is and its loss beside that of predicting the mean."""
+    """Pre-train, and print where the encoder is, its loss beside that of predicting the mean, and the verdict."""
     result = pretrain(_config(arguments))
     last = result.last
     print(f"encoder  {result.encoder}")
     print(f"steps    {last['step']} in {last['wall_seconds']:.0f} s, {last['cpu_seconds']:.0f} s of the processor")
     beside = f" (predicting the mean: {last['loss_of_mean']:.4f})" if "loss_of_mean" in last else ""
     print(f"loss     {last['loss']:.4f}{beside}")
+    print(f"verdict  {judge(read_log(result.folder / 'log.jsonl'))}")
     if not result.finished:
         print("interrupted: the same command goes on from here")
         return EXIT_INTERRUPTED

@@ -26,6 +26,8 @@ def duration(seconds: float) -> str:
 def describe(entry: dict[str, Any], seconds_left: float | None) -> str:
     """Put an entry of the log into one line: where the run is, its loss, its speed, the time left."""
     parts = [f"step {entry['step']}", f"epoch {entry['epoch']:.1f}", f"loss {entry['loss']:.4f}"]
+    if "nearest_neighbour_percent" in entry:
+        parts.append(f"neighbours {entry['nearest_neighbour_percent']:.1f} %")
     parts.append(f"{entry['clips_per_second']:.0f} clips/s")
     if seconds_left is not None:
         parts.append(f"{duration(seconds_left)} left")
