@@ -7,7 +7,6 @@ random initialisation, a processor that waits for data, and curves that have gon
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
 
@@ -21,9 +20,13 @@ _FLAT_BLOCKS = 3
 _FEWEST_ENTRIES = 2 * _BLOCKS
 # A change of the loss counts from this share of all that it has fallen.
 _LOSS_TOLERANCE = 0.01
+# Not learning: neighbours are surely not better than at random initialisation by so many points.
+_WORTHWHILE_POINTS = 5.0
 # Collapsed: clips differ by less than this share of their features' length, or by less than one direction.
 COLLAPSED_SPREAD_PERCENT = 0.1
 COLLAPSED_RANK = 1.05
+# Narrowing: the effective rank is less than this share of that at random initialisation.
+NARROW_SHARE = 0.2
 # Starved: the step waits for data for more than this share of the time.
 STARVED_PERCENT = 30.0
 
@@ -79,10 +82,9 @@ def judge(entries: Entries) -> Verdict:
 
     flat_since = _flat_since(loss, score)
     if flat_since is not None:
-        words = "a longer run is not expected to help" if finished else "stopping costs nothing"
-        return Verdict(
-            "good", "Flat", (state, f"Neither loss nor neighbours have moved since step {flat_since}: {words}.")
-        )
+        moved = "Neither loss nor neighbours have moved" if score.means else "The loss has not moved"
+        advice = "a longer run is not expected to help" if finished else "stopping costs nothing"
+        return Verdict("good", "Flat", (state, f"{moved} since step {flat_since}: {advice}."))
     advice = f"It was still improving{_recent_gain(loss, score)}: " + (
         "a longer run may do better." if finished else "go on."
     )
@@ -108,12 +110,14 @@ class _Curve:
         self._values = [value for _, value in points]
 
     def noise(self) -> float:
-        """Return the standard error of the mean of a block, from how successive values differ (a trend is no noise)."""
-        if len(self._values) < 2:
+        """Return the standard error of the mean of a block, from second differences: a trend is no noise."""
+        values = self._values
+        if len(values) < 3:
             return 0.0
-        jump = median(abs(after - before) for before, after in pairwise(self._values))
-        # The difference of two normal numbers with deviation d has a median size of 0.954 d.
-        return jump / 0.954 / math.sqrt(len(self._values) / len(self.means))
+        bend = median(abs(a - 2.0 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False))
+        # For normal numbers with deviation d, a second difference has deviation d * sqrt(6), and 0.6745 of that as
+        # the median of its size.
+        return bend / 0.6745 / math.sqrt(6.0) / math.sqrt(len(values) / len(self.means))
 
     def settled_in(self, tolerance: float) -> int | None:
         """Return the first block from which on all means lie within the tolerance of the last one."""
@@ -147,7 +151,8 @@ def _state(entries: Entries, measured: Entries) -> str:
         if "nearest_neighbour_percent" in last:
             parts.append(
                 f"nearest neighbours {last['nearest_neighbour_percent']:.1f} % (random initialisation "
-                f"{last['nearest_neighbour_random_percent']:.1f}, chance {last['chance_percent']:.1f})"
+                f"{last['nearest_neighbour_random_percent']:.1f}, chance {last['chance_percent']:.1f}"
+                + (f"; ± {2.0 * _gain_over_random(last)[1]:.0f} with {last['monitor_clips']:.0f} clips)")
             )
         parts.append(f"effective rank {last['effective_rank']:.0f} of {last['feature_dim']:.0f}")
     last = entries[-1]
@@ -177,13 +182,20 @@ def _problems(entries: Entries, measured: Entries, loss: _Curve, score: _Curve) 
             problems.append(("Diverging", words))
     last = measured[-1] if measured else {}
     if "nearest_neighbour_percent" in last and last.get("progress", 0.0) >= 0.5:
-        gain = last["nearest_neighbour_percent"] - last["nearest_neighbour_random_percent"]
-        if gain <= _score_noise(last):
+        gain, error = _gain_over_random(last)
+        if gain + 2.0 * error < _WORTHWHILE_POINTS:
             words = (
                 "The encoder tells actions apart no better than at random initialisation, and more than half of the "
                 "run is over: look at the data (`marrow inspect`), the learning rate, and how much is hidden."
             )
             problems.append(("Not learning", words))
+    narrowest = NARROW_SHARE * last.get("effective_rank_random", 0.0)
+    if measured and last["effective_rank"] < narrowest:
+        words = (
+            f"The features use few directions, effective rank {last['effective_rank']:.1f} where random initialisation "
+            f"has {last['effective_rank_random']:.1f}: they may be about to collapse."
+        )
+        problems.append(("Narrowing", words))
     waiting = [entry["waiting_share_percent"] for entry in entries if "waiting_share_percent" in entry]
     share = _mean(waiting[len(waiting) // 2 :])
     if waiting and share > STARVED_PERCENT:
@@ -201,10 +213,11 @@ def _loss_tolerance(loss: _Curve) -> float:
     return max(_LOSS_TOLERANCE * fallen, 2.0 * loss.noise())
 
 
-def _score_noise(entry: Mapping[str, Any]) -> float:
-    """Return the standard error of a share of correct clips, in points."""
-    share, clips = entry["nearest_neighbour_percent"] / 100.0, entry.get("monitor_clips", 0)
-    return 100.0 * math.sqrt(share * (1.0 - share) / clips) if clips else 0.0
+def _gain_over_random(entry: Mapping[str, Any]) -> tuple[float, float]:
+    """Return by how many points neighbours are better than at random initialisation, and the standard error of that."""
+    scores = entry["nearest_neighbour_percent"], entry["nearest_neighbour_random_percent"]
+    variance = sum(score * (100.0 - score) for score in scores) / entry["monitor_clips"]
+    return scores[0] - scores[1], math.sqrt(variance)
 
 
 def _flat_since(loss: _Curve, score: _Curve) -> int | None:
