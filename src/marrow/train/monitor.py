@@ -161,18 +161,20 @@ class Monitor:
             _log.info("The monitor does not look at the encoder: its weights are spread over several processes")
         self._batches: list[Batch] = []
         self._label = torch.from_numpy(np.asarray(store.label)[self._rows])
-        # Costs are pairs: processor seconds, seconds on the clock. Those of a clip are known after the pilot.
+        # Costs are pairs: processor seconds, seconds on the clock. What to expect is known after a pilot: of making the
+        # batches, once, and of a measurement.
         spent = max((entry.get("monitor_cpu_seconds", 0.0) for entry in history), default=0.0)
         self._spent = np.array([spent, spent])
-        self._clip_cost: Float64[np.ndarray, " clock"] | None = None
+        self._making = np.zeros(2)
         self._cost: Float64[np.ndarray, " clock"] | None = None
+        self._count: int | None = None
         self._baseline: dict[str, float] = {}
         self._measured_at = -1.0
         self._announced_at, self._announced = 0.0, ""
         measured = [entry for entry in history if "effective_rank_random" in entry]
         if measured and measured[-1]["monitor_clips"] <= len(self._rows):
             last = measured[-1]
-            self._take(int(last["monitor_clips"]))
+            self._count = int(last["monitor_clips"])
             names = ("effective_rank_random", "nearest_neighbour_random_percent", "chance_percent")
             self._baseline = {name: last[name] for name in names if name in last}
             self._measured_at = self._announced_at = last["progress"]
@@ -215,6 +217,7 @@ class Monitor:
         assert self._cost is not None
         # Room is kept for the last measurement: it is the one that counts.
         needed = self._cost * ((1 if last else 2) + (0 if self._baseline else 1))
+        needed += 0.0 if self._batches else self._making
         return bool((needed <= allowed).all())
 
     def _plan(self, affordable: Float64[np.ndarray, " clock"]) -> None:
@@ -223,18 +226,17 @@ class Monitor:
         Args:
             affordable: what may be spent over the whole run.
         """
-        clips = len(self._batches[0]) if self._batches else min(_PILOT_CLIPS, len(self._rows))
+        clips = min(_PILOT_CLIPS, len(self._rows))
         began = _clocks()
-        batches = self._batches[:1] or self._make_batches(clips)
+        batches = self._make_batches(clips)
+        made = _clocks()
         self._encode(self._encoder, batches)
-        cost = (_clocks() - began) / clips
-        if not self._batches:
-            wanted = int((affordable / (cost * (_WANTED_MEASUREMENTS + 1))).min())
-            self._take(min(len(self._rows), max(_FEWEST_CLIPS, wanted)))
-        self._cost = cost * len(self._rows)
-
-    def _take(self, count: int) -> None:
-        self._rows, self._label = self._rows[:count], self._label[:count]
+        making, encoding = (made - began) / clips, (_clocks() - made) / clips
+        if self._count is None:
+            wanted = affordable / (making + encoding * (_WANTED_MEASUREMENTS + 1))
+            self._count = max(_FEWEST_CLIPS, int(wanted.min()))
+        self._rows, self._label = self._rows[: self._count], self._label[: self._count]
+        self._making, self._cost = making * len(self._rows), encoding * len(self._rows)
 
     def _make_batches(self, clips: int) -> list[Batch]:
         source = (self._store, self._rows[:clips], self._encoder.input, _BATCH_CLIPS, self._fabric.device)
@@ -249,8 +251,6 @@ class Monitor:
             self._baseline |= self._neighbours(features, "nearest_neighbour_random_percent")
         began = _clocks()
         features = self._encode(self._encoder, self._batches)
-        if not bool(features.isfinite().all()):
-            raise MarrowError("the features are not finite")
         numbers = {
             "effective_rank": effective_rank(features),
             "feature_spread_percent": spread_percent(features),
@@ -276,15 +276,18 @@ class Monitor:
         try:
             # Not inference mode: what a module might cache in it could not take part in the training.
             with torch.no_grad(), self._fabric.autocast():
-                return torch.cat([encoder(batch).pooled().float().cpu() for batch in batches])
+                features = torch.cat([encoder(batch).pooled().float().cpu() for batch in batches])
         finally:
             for module, training in modes:
                 module.training = training
+        if not bool(features.isfinite().all()):
+            raise MarrowError("the features are not finite")
+        return features
 
     def _announce(self, progress: float, *, measured: bool) -> None:
         """Say how it goes, ten times in a run, and as soon as something is wrong."""
         verdict = self.verdict() if measured or progress >= self._announced_at + 0.1 else None
-        if verdict is None or progress >= 1.0:
+        if verdict is None or verdict.level == "wait" or progress >= 1.0:
             return  # the last word is said when the run is over
         alarming = verdict.level == "warning" and verdict.headline != self._announced
         if alarming or progress >= self._announced_at + 0.1:
