@@ -310,7 +310,7 @@ def test_it_never_costs_more_than_its_share_and_measures_at_the_end(store: Store
 def test_a_long_run_is_measured_as_often_as_it_is_told(store: Store, clock: _Clock) -> None:
     monitor, loader, _ = _watch(store, clock, MonitorConfig(every_percent=10.0))
     log = _drive(clock, monitor, loader, entries=100, step_seconds=20.0)
-    # It begins when 16 clips cost little beside the training: after 4 * 16 / (0.9 * 2 %) = 3,556 clips of 640 per entry.
+    # It begins when 16 clips cost little beside the training: after 4 * 16 / (0.9 * 2 %) = 3,556 clips, 640 per entry.
     assert [entry["step"] // 20 for entry in log if "effective_rank" in entry] == [*range(6, 100, 10), 100]
 
 
