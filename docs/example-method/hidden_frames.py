@@ -10,7 +10,7 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
+from marrow.objectives.base import Objective, Picture
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,25 @@ class HiddenFrames(Objective):
 
     def forward(self, batch: Batch, draw: HiddenFramesDraw) -> StepOutput:
         """Compute the loss over the hidden frames."""
+        hidden, prediction = self._predict(batch, draw)
+
+        # Target: the positions. Loss: squared error per joint, summed over what is hidden and present.
+        counts = (hidden & batch.present).float()
+        error = (prediction - batch.joints).square().mean(-1)
+        return StepOutput(loss_sum=(error * counts).sum(), weight=counts.sum())
+
+    @torch.no_grad()
+    def explain(self, batch: Batch, draw: HiddenFramesDraw) -> Picture:
+        """Show the prediction at the hidden frames."""
+        hidden, prediction = self._predict(batch, draw)
+        return Picture(batch.joints, batch.present, hidden & batch.present, prediction.expand_as(batch.joints))
+
+    def _predict(self, batch: Batch, draw: HiddenFramesDraw) -> tuple[Tensor, Tensor]:
         hidden = draw.hidden.repeat_interleave(self.encoder.frames_per_token, dim=1)[:, None, :, None]
 
         # Encode: what is hidden is absent for the encoder.
         seen = Batch(batch.joints, batch.present & ~hidden, batch.label, batch.row)
         pooled = self.encoder(seen).pooled()
 
-        # Decode: all frames at once.
-        prediction = self.predict(pooled).reshape(len(batch), 1, *batch.joints.shape[2:])
-
-        # Target: the positions.
-        counts = (hidden & batch.present).float()
-
-        # Loss: squared error per joint, summed over what is hidden and present.
-        error = (prediction - batch.joints).square().mean(-1)
-        return StepOutput(loss_sum=(error * counts).sum(), weight=counts.sum())
-
-    @torch.no_grad()
-    def explain(self, batch: Batch, draw: HiddenFramesDraw) -> dict[str, Tensor]:
-        """Return what was hidden."""
-        return {"hidden": draw.hidden}
+        # Decode: all frames at once, the same for every body.
+        return hidden, self.predict(pooled).reshape(len(batch), 1, *batch.joints.shape[2:])

@@ -9,7 +9,7 @@ from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
-from marrow.objectives.mamp import MAMP, MAMPConfig, motion, standardise
+from marrow.objectives.mamp import MAMP, MAMPConfig, followed, motion, standardise
 from marrow.objectives.mamp_parity import compare_mamp
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.testing import check_encoder, check_objective
@@ -116,7 +116,7 @@ def test_changing_the_hidden_input_changes_the_target_alone() -> None:
     joints = batch.joints.flatten(0, 1).clone()
     joints[draw.body] = mamp.grid.unpatchify(moved)
     other = Batch(joints.unflatten(0, batch.joints.shape[:2]), batch.present, batch.label, batch.row)
-    before, after = mamp.explain(batch, draw), mamp.explain(other, draw)
+    before, after = mamp.predictions(batch, draw), mamp.predictions(other, draw)
     exists = mamp.grid.all_of_patch(batch.present.flatten(0, 1)[draw.body])
     torch.testing.assert_close(before["prediction"][exists], after["prediction"][exists])
     assert not torch.equal(before["target"], after["target"])
@@ -127,7 +127,7 @@ def test_loss_is_the_mean_over_hidden_tokens_of_the_explained_error() -> None:
     batch = example_batch(mamp.encoder)
     batch.present[:-1] = True  # whole bodies only, so that every hidden token counts
     draw = mamp.sample(batch, Draws(0, 0, torch.arange(4)))
-    output, explained = mamp(batch, draw), mamp.explain(batch, draw)
+    output, explained = mamp(batch, draw), mamp.predictions(batch, draw)
     error = (explained["prediction"] - explained["target"]).square().mean(-1)[explained["hidden"]]
     assert output.weight == explained["hidden"].sum()
     torch.testing.assert_close(output.loss_sum / output.weight, error.mean(), rtol=1e-5, atol=1e-6)
@@ -147,7 +147,7 @@ def test_parity_counts_absent_bodies_with_target_zero() -> None:
     batch = example_batch(mamp.encoder)
     draw = mamp.sample(batch, Draws(0, 0, torch.arange(4)))
     assert len(draw.body) == 8
-    assert not mamp.explain(batch, draw)["target"][-1].any()
+    assert not mamp.predictions(batch, draw)["target"][-1].any()
     assert len(small().sample(batch, Draws(0, 0, torch.arange(4))).body) == 7
 
 
@@ -173,3 +173,35 @@ def test_hidden_tokens_do_not_depend_on_how_the_batch_is_cut() -> None:
 def test_settings_that_cannot_be(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(SMALL, **changes)
+
+
+def test_motion_is_followed_from_the_true_first_position() -> None:
+    # One patch of 4 frames, one coordinate repeated thrice; true positions 5, 7, ...; predicted motion 1, 3, 0, 9.
+    truth = torch.tensor([5.0, 7.0, 100.0, 100.0]).repeat_interleave(3).reshape(1, 1, 12)
+    steps = torch.tensor([1.0, 3.0, 0.0, 9.0]).repeat_interleave(3).reshape(1, 1, 12)
+    assert followed(steps, truth, 4, stride=1)[0, 0, ::3].tolist() == [5.0, 6.0, 9.0, 9.0]
+    assert followed(steps, truth, 4, stride=2)[0, 0, ::3].tolist() == [5.0, 7.0, 6.0, 10.0]
+
+
+@pytest.mark.parametrize("target", ["joint", "motion"])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_a_perfect_prediction_is_pictured_as_the_truth(target: str, normalised: bool) -> None:
+    mamp = small(replace(SMALL, target=target, normalise_target=normalised))
+    batch = example_batch(mamp.encoder)
+    joints = batch.joints.flatten(0, 1)[:6]
+    positions, note = mamp._as_positions(mamp._target(joints), joints)
+    torch.testing.assert_close(mamp.grid.unpatchify(positions), joints, rtol=0, atol=1e-4)
+    assert ("standardised" in note) == normalised
+    assert ("motion leads on" in note) == (target == "motion")
+
+
+def test_the_picture_hides_what_the_draw_hides() -> None:
+    mamp = small(replace(SMALL, target="joint"))
+    batch = example_batch(mamp.encoder)
+    draw = mamp.sample(batch, Draws(0, 0, torch.arange(4)))
+    picture = mamp.explain(batch, draw)
+    per_token = mamp.grid.all_of_patch(picture.hidden.flatten(0, 1)[draw.body])
+    assert torch.equal(per_token, mamp.predictions(batch, draw)["hidden"])
+    # Of a whole body's 80 tokens of 4 frames, int(80 * 0.25) = 20 stay visible.
+    assert int(picture.hidden[0, 0].sum()) == 4 * 60
+    assert not picture.hidden[-1, 1].any(), "the last clip has one body"

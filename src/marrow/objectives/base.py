@@ -1,13 +1,35 @@
-"""What a pretext objective is: a trainable that owns an encoder."""
+"""What a pretext objective is: a trainable that owns an encoder, and can show what it hides and predicts."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.models.encoder import Encoder
 from marrow.models.trainable import Trainable
+
+
+@dataclass
+class Picture:
+    """What an objective hid from its encoder and predicted, as skeletons that move, in the window's own coordinates.
+
+    Args:
+        joints: the truth, as in the batch.
+        present: which joints exist.
+        hidden: which of the present ones the encoder was not shown. All False where a method hides nothing.
+        predicted: where the objective says that they are; read at hidden joints only.
+        note: what of the truth went into the predicted positions, in whole sentences for whoever looks at them. Empty
+            where nothing did.
+    """
+
+    joints: Float[Tensor, "batch body time joint 3"]
+    present: Bool[Tensor, "batch body time joint"]
+    hidden: Bool[Tensor, "batch body time joint"]
+    predicted: Float[Tensor, "batch body time joint 3"]
+    note: str = ""
 
 
 class Objective(Trainable):
@@ -25,5 +47,5 @@ class Objective(Trainable):
     encoder: Encoder
 
     @abstractmethod
-    def explain(self, batch: Batch, draw: Any) -> dict[str, Tensor]:
-        """Return what the objective hid, predicted and aimed at, for pictures and parity."""
+    def explain(self, batch: Batch, draw: Any) -> Picture:
+        """Show what is hidden and what is predicted there, for the report."""

@@ -36,8 +36,10 @@ from marrow.models.blocks import Block, initialise_linear, position_parameter
 from marrow.models.packing import existing, pack
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
+from marrow.objectives.base import Objective, Picture
 from marrow.objectives.masking import Hiding, hide, motion_guided_order, motion_intensity
+
+_FLOOR = 1e-6  # of the variance of a target patch, in m²; the value is the authors'
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,19 @@ class MAMP(Objective):
         )
 
     @torch.no_grad()
-    def explain(self, batch: Batch, draw: MAMPDraw) -> dict[str, Tensor]:
+    def explain(self, batch: Batch, draw: MAMPDraw) -> Picture:
+        """Show what is hidden, and the predicted patches there as positions."""
+        said, joints = self.predictions(batch, draw), pack(self._with_absent(batch).joints, draw.body)
+        patches, note = self._as_positions(said["prediction"], joints)
+        is_hidden = said["hidden"][..., None].expand_as(patches).float()
+        predicted, hidden = batch.joints.flatten(0, 1).clone(), torch.zeros_like(batch.present).flatten(0, 1)
+        predicted[draw.body] = self.grid.unpatchify(patches)
+        hidden[draw.body] = self.grid.unpatchify(is_hidden)[..., 0] > 0
+        hidden = hidden.view_as(batch.present) & batch.present
+        return Picture(batch.joints, batch.present, hidden, predicted.view_as(batch.joints), note)
+
+    @torch.no_grad()
+    def predictions(self, batch: Batch, draw: MAMPDraw) -> dict[str, Tensor]:
         """Predict at every token of the grid, visible or hidden.
 
         Returns:
@@ -217,9 +231,34 @@ class MAMP(Objective):
 
     def _target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body token value"]:
         """Return what is to be predicted at every token."""
-        values = motion(joints, self.config.stride) if self.config.target == "motion" else joints
-        patches = self.grid.patchify(values)
+        patches = self._plain_target(joints)
         return standardise(patches) if self.config.normalise_target else patches
+
+    def _plain_target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body token value"]:
+        values = motion(joints, self.config.stride) if self.config.target == "motion" else joints
+        return self.grid.patchify(values)
+
+    def _as_positions(
+        self, prediction: Float[Tensor, "body token value"], joints: Float[Tensor, "body time joint 3"]
+    ) -> tuple[Float[Tensor, "body token value"], str]:
+        """Turn predicted targets into positions, and say what of the truth that took."""
+        notes = []
+        if self.config.normalise_target:
+            # As in the pictures of the masked autoencoder: a standardised patch has no place and no size of its own.
+            variance, mean = torch.var_mean(self._plain_target(joints), dim=-1, keepdim=True)
+            prediction = prediction * (variance + _FLOOR).sqrt() + mean
+            notes.append(
+                "What is predicted is standardised patch by patch: each hidden patch is shown with the mean and the "
+                "spread of the true one, so that place and size are given and only the shape is the model's."
+            )
+        if self.config.target == "motion":
+            truth = self.grid.patchify(joints)
+            prediction = followed(prediction, truth, self.grid.patch_frames, self.config.stride)
+            notes.append(
+                "What is predicted is motion: each hidden patch starts at its true first position, and the predicted "
+                "motion leads on from there."
+            )
+        return prediction, " ".join(notes)
 
     def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body token"]:
         """Tell which tokens have a target: those with no step into or out of an absent frame."""
@@ -242,7 +281,21 @@ def standardise(patches: Float[Tensor, "body token value"]) -> Float[Tensor, "bo
     becomes a target of standard deviation 0.77.
     """
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-    return (patches - mean) / (variance + 1e-6).sqrt()
+    return (patches - mean) / (variance + _FLOOR).sqrt()
+
+
+def followed(
+    motion: Float[Tensor, "body token value"],
+    truth: Float[Tensor, "body token value"],
+    patch_frames: int,
+    stride: int,
+) -> Float[Tensor, "body token value"]:
+    """Follow the motion of each patch from the true positions of its first `stride` frames."""
+    steps = motion.unflatten(-1, (patch_frames, -1))
+    places = list(truth.unflatten(-1, (patch_frames, -1)).unbind(2)[:stride])
+    for frame in range(stride, patch_frames):
+        places.append(places[frame - stride] + steps[:, :, frame - stride])
+    return torch.stack(places, dim=2).flatten(2)
 
 
 def take(

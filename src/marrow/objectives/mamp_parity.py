@@ -173,7 +173,7 @@ def _measure(mamp: MAMP, joints: Tensor, noise: Tensor) -> dict[str, np.ndarray]
     mamp.zero_grad()
     loss.backward()
     squares = sum(float(p.grad.double().square().sum()) for p in mamp.parameters() if p.grad is not None)
-    explained = mamp.explain(batch, draw)
+    explained = mamp.predictions(batch, draw)
     with torch.no_grad():
         pooled = mamp.encoder(batch.absent_as_zeros()).pooled()
     return {

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
-from marrow.objectives.base import Objective
+from marrow.objectives.base import Objective, Picture
 from marrow.testing.encoders import example_batch, with_noise_where_absent
 
 
@@ -37,6 +37,8 @@ def check_objective(build: Callable[[], Objective], *, absent_matters: bool = Fa
     assert not torch.equal(loss, other), "another seed must give another draw"
     assert not any(metric.requires_grad for metric in output.metrics.values()), "metrics must be detached"
 
+    _check_picture(objective.explain(batch, draw), batch)
+
     loss.backward()
     without = [name for name, parameter in objective.named_parameters() if parameter.grad is None]
     assert not without, f"parameters without a gradient (data-parallel training dies on them): {without}"
@@ -64,6 +66,18 @@ def check_objective(build: Callable[[], Objective], *, absent_matters: bool = Fa
 def _loss(objective: Objective, batch: Batch, draws: Draws) -> Tensor:
     output = objective(batch, objective.sample(batch, draws))
     return output.loss_sum / output.weight
+
+
+def _check_picture(picture: Picture, batch: Batch) -> None:
+    """Check what `explain` shows: the batch itself, and finite predictions of what is there and was hidden."""
+    assert torch.equal(picture.present, batch.present), "a picture must be of the joints that are present in the batch"
+    shown = picture.joints[batch.present]
+    assert torch.equal(shown, batch.joints[batch.present]), "a picture must show the true joints as in the batch"
+    assert picture.hidden.shape == batch.present.shape, f"hidden must be a flag per joint, got {picture.hidden.shape}"
+    assert not (picture.hidden & ~batch.present).any(), "a picture hides joints that are absent"
+    assert picture.predicted.shape == batch.joints.shape, f"a position per joint, got {picture.predicted.shape}"
+    assert picture.predicted[picture.hidden].isfinite().all(), "predicted positions must be finite"
+    assert not picture.predicted.requires_grad, "a picture must be detached"
 
 
 def _check_overfits(objective: Objective, batch: Batch, draws: Draws, steps: int) -> None:
