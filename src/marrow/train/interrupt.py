@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop soon, which the loop grants once its step is done and saved."""
+"""Ctrl-C, SIGTERM and a closed terminal as a wish to stop soon: the loop grants it once its step is done and saved."""
 
 import signal
 import threading
@@ -6,10 +6,14 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows has none.
+_HANG_UP = getattr(signal, "SIGHUP", None)
 
 
 class StopWish:
-    """While this context lasts, the first Ctrl-C or SIGTERM only sets `requested`; a second one acts as usual.
+    """While this context lasts, the first such signal only sets `requested`; a second one acts as usual.
+
+    A closed terminal (SIGHUP) that is to be ignored, as under `nohup`, is ignored.
 
     In a thread other than the main one, where Python allows no handlers, nothing is changed.
     """
@@ -20,7 +24,10 @@ class StopWish:
 
     def __enter__(self) -> "StopWish":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            heeded = [*_SIGNALS]
+            if _HANG_UP is not None and signal.getsignal(_HANG_UP) != signal.SIG_IGN:
+                heeded.append(_HANG_UP)
+            self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(
