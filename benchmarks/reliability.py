@@ -63,9 +63,10 @@ class Bench:
         self.recipe, self.store = folder / "small.yaml", folder / "store"
         self.recipe.write_text(SETTINGS)
         self._make_store(self.store)
+        began = time.monotonic()
         done = self.pretrain(folder / "whole")
+        self.seconds = time.monotonic() - began
         assert done.returncode == 0, done.stderr
-        self.seconds = 0.0
 
     def _make_store(self, out: Path, seed: int = 0) -> None:
         made = run(*self.prepare_command(out, seed))
@@ -156,8 +157,8 @@ def kill_training(bench: Bench) -> Outcome:
         out = bench.folder / f"killed{number}"
         while not (out / "result.json").exists():
             process = bench.start(out)
-            # From the first import to after the last step; a run that is already saved further gets further.
-            time.sleep(bench.random.uniform(1.0, 9.0))
+            # From the first import to after the last step; what is saved brings the next one further.
+            time.sleep(bench.random.uniform(0.1, 1.2) * bench.seconds)
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
