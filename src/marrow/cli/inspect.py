@@ -145,6 +145,8 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
     ]
     for reason, count in list(summary.dropped.items())[:8]:
         lines.append(("dropped", f"{count:,}: {reason}"))
+    for note, count in list(summary.notes.items())[:8]:
+        lines.append(("note", f"{count:,}: {note}"))
     return lines
 
 

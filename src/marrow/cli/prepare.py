@@ -161,6 +161,10 @@ def _report(summary: PrepareSummary) -> None:
         )
         for reason, count in Counter(map(reason_without_file, summary.dropped)).most_common(8):
             console.print(f"  {count:6d}  {reason}", markup=False)
+    if summary.notes:
+        console.print(f"{sum(summary.notes.values())} things to know of what was read:")
+        for note, count in list(summary.notes.items())[:8]:
+            console.print(f"  {count:6d}  {note}", markup=False)
     console.print(f"next: marrow inspect {shlex.quote(str(summary.store))}", markup=False)
 
 

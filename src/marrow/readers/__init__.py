@@ -8,14 +8,26 @@ import importlib
 from typing import Any
 
 from marrow import extensions
-from marrow.readers.base import Reader, SkipRecording, Split
+from marrow.readers.base import Reader, SkipRecording, Split, reader_for
 
-__all__ = ["READERS", "Reader", "SkipRecording", "Split", "get_reader", "get_reader_class", "reader_names"]
+__all__ = [
+    "READERS",
+    "Reader",
+    "SkipRecording",
+    "Split",
+    "get_reader",
+    "get_reader_class",
+    "reader_for",
+    "reader_names",
+]
 
 # Where each class is; it is imported when it is asked for, so that the command line starts fast.
 READERS: dict[str, str] = {
+    "bvh": "marrow.readers.bvh:BVH",
+    "h36m": "marrow.readers.h36m:H36M",
     "ntu": "marrow.readers.ntu:NTU",
     "nw_ucla": "marrow.readers.nw_ucla:NWUCLA",
+    "pku_mmd": "marrow.readers.pku_mmd:PKUMMD",
     "synthetic": "marrow.readers.synthetic:Synthetic",
 }
 

@@ -31,7 +31,10 @@ class SkipRecording(DataError):
 
 @runtime_checkable
 class Reader(Protocol):
-    """A source of skeleton sequences. The four properties may be plain attributes of the class."""
+    """A source of skeleton sequences. The four properties may be plain attributes of the class.
+
+    A reader whose skeleton or classes stand in the files also has `for_root` (see `FromFiles`).
+    """
 
     @property
     def name(self) -> str:
@@ -70,3 +73,21 @@ class Reader(Protocol):
             SkipRecording: the file is well-formed but nobody can be seen in it.
         """
         ...
+
+
+@runtime_checkable
+class FromFiles(Protocol):
+    """A reader that learns its skeleton or its classes from the files, and so differs from folder to folder."""
+
+    def for_root(self, root: Path) -> Reader:
+        """Return this reader as it is for one folder, with the skeleton and classes of what lies there.
+
+        Raises:
+            DataError: the folder is missing, or its files cannot be read as one data set.
+        """
+        ...
+
+
+def reader_for(reader: Reader, root: Path) -> Reader:
+    """Return a reader that knows its skeleton and classes: whatever goes through a folder begins with this."""
+    return reader.for_root(root) if isinstance(reader, FromFiles) else reader

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from marrow.errors import ConfigError, DataError
-from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.skeleton.sequence import Placement, SkeletonSequence
 
 ALIGNMENTS = ("none", "yaw", "body")
@@ -20,9 +20,20 @@ def centre(
     skeleton: Skeleton,
 ) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
     """Subtract the centre of each body in each frame; a body whose centre was not seen becomes absent in that frame."""
-    anchor = skeleton.anchors["centre"]
+    anchor = _anchors(skeleton)["centre"]
     seen = present & present[..., anchor, None]
     return (joints - joints[..., anchor, None, :]) * seen[..., None], seen
+
+
+def _anchors(skeleton: Skeleton) -> dict[str, int]:
+    """Return the joints by role; skeletons that were read from files may lack some."""
+    missing = [role for role in ANCHOR_ROLES if role not in skeleton.anchors]
+    if missing:
+        raise ConfigError(
+            f"alignment needs to know which joint of the skeleton {skeleton.name!r} is its {', '.join(missing)}. "
+            f"Say so where the store is prepared (bvh: --options.anchors), or use --input.alignment none"
+        )
+    return skeleton.anchors
 
 
 def turn_to_face(direction: Float[np.ndarray, "3"], up: str) -> Float[np.ndarray, "3 3"]:
@@ -71,7 +82,7 @@ def alignment_of(
     if kind == "none":
         return matrix.astype(np.float32), origin.astype(np.float32)
 
-    body, seen, at = joints[0].astype(np.float64), present[0], skeleton.anchors
+    body, seen, at = joints[0].astype(np.float64), present[0], _anchors(skeleton)
     whole = seen[:, [at["left_hip"], at["right_hip"], at["left_shoulder"], at["right_shoulder"]]].all(1)
     if whole.any():
         axes = body[:, at["right_hip"]] - body[:, at["left_hip"]]
@@ -179,7 +190,7 @@ def raw_baseline_features(
     On NW-UCLA (views 1 and 2 to view 3, official 464 / without the 95 duplicates 369) 1-NN by Euclidean distance
     measures 76.1 / 69.9 and ridge classification (alpha = 30 on features as they are) 75.65 / 71.3.
     """
-    at = sequence.skeleton.anchors
+    at = _anchors(sequence.skeleton)
     joints = np.zeros((body_count, *sequence.joints.shape[1:]), np.float64)
     taken = min(body_count, sequence.body_count)
     joints[:taken] = filled(sequence.joints[:taken], sequence.present[:taken])

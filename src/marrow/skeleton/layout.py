@@ -11,6 +11,8 @@ from functools import cached_property
 
 from marrow.errors import ConfigError
 
+ANCHOR_ROLES = ("centre", "chest", "left_hip", "right_hip", "left_shoulder", "right_shoulder")
+
 # How sources write a side into a joint's name: LeftArm, arm_left; L_Arm, LArm, lArm, Arm_L, ArmL.
 _LEFT_MARKS = (
     *((re.compile(left), right) for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))),

@@ -70,6 +70,8 @@ class SkeletonSequence:
         record: metadata.
         segments: labelled intervals, for untrimmed recordings.
         placement: how to undo what the reader did to the coordinates.
+        notes: what the reader had to mend or to leave out, in words that are the same for every recording.
+            Preparing counts them, and `marrow inspect` shows them.
 
     Raises:
         DataError: the arrays do not fit the layout, each other, or hold a non-finite position that is marked present.
@@ -82,6 +84,7 @@ class SkeletonSequence:
     record: Record
     segments: tuple[Segment, ...] = ()
     placement: Placement = field(default_factory=Placement)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = f"[body, frame, {len(self.skeleton.joints)}, 3]"

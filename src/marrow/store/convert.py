@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
-from marrow.readers.base import Reader, SkipRecording
+from marrow.readers.base import Reader, SkipRecording, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import PLAN_FILE, Store
 from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION, finish_store
@@ -50,6 +50,7 @@ class PrepareSummary:
         store: the store's folder.
         clips: clips in the store.
         dropped: recordings that are not in it, with the reason.
+        notes: what the reader had to mend or to leave out, by kind, and how often.
         shards: shards in the store.
         kept_shards: those that an earlier run had finished.
         seconds: wall time of this run.
@@ -61,6 +62,7 @@ class PrepareSummary:
     store: Path
     clips: int
     dropped: tuple[Dropped, ...]
+    notes: dict[str, int]
     shards: int
     kept_shards: int
     seconds: float
@@ -129,6 +131,7 @@ def prepare(
         raise ConfigError(f"jobs must be at least 1, got {jobs}")
     if shard_clips is not None and shard_clips < 1:
         raise ConfigError(f"shard_clips must be at least 1, got {shard_clips}")
+    reader = reader_for(reader, root)
     records = list(reader.records(root))
     plan = _make_plan(reader, records, root, shard_clips)
     with clear_disk_errors(out):
@@ -161,6 +164,7 @@ def prepare(
         store=out,
         clips=len(store),
         dropped=store.dropped,
+        notes=store.notes,
         shards=plan.shard_count,
         kept_shards=plan.shard_count - len(missing),
         seconds=time.perf_counter() - started,

@@ -7,6 +7,7 @@ is known of the clips is a Parquet file that pandas, Polars and DuckDB read too.
 import json
 import logging
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -132,6 +133,7 @@ class Store:
             record=self.records[row],
             segments=tuple(Segment(**segment) for segment in self._index.column("segments")[row].as_py()),
             placement=self.placement(row),
+            notes=self._notes(row),
         )
 
     def placement(self, row: int) -> Placement:
@@ -214,6 +216,11 @@ class Store:
         """Recordings that were left out when the store was made, with the reason."""
         return tuple(Dropped(**row) for row in _read_parquet(self.path, self.path / DROPPED_FILE).to_pylist())
 
+    @cached_property
+    def notes(self) -> dict[str, int]:
+        """What the reader had to mend or to leave out, by kind, and how often; the most frequent first."""
+        return dict(Counter(note for row in range(len(self)) for note in self._notes(row)).most_common())
+
     @property
     def shard_count(self) -> int:
         """Number of shards."""
@@ -245,6 +252,10 @@ class Store:
 
     def _integers(self, column: str) -> Int64[np.ndarray, " clip"]:
         return self._index.column(column).to_numpy()
+
+    def _notes(self, row: int) -> tuple[str, ...]:
+        # Stores that were made before there were notes have no such column.
+        return tuple(self._index.column("notes")[row].as_py()) if "notes" in self._index.column_names else ()
 
     def _texts(self, column: str) -> tuple[str, ...]:
         return tuple(self._index.column(column).to_pylist())

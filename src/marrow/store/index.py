@@ -118,6 +118,8 @@ def _index_columns(entries: Sequence[Mapping[str, Any]], memberships: Mapping[st
         "segments": pa.list_(segment),
     }
     columns = {name: pa.array([entry[name] for entry in entries], kind) for name, kind in types.items()}
+    # Shards that were made before there were notes have none.
+    columns["notes"] = pa.array([entry.get("notes", []) for entry in entries], pa.list_(pa.string()))
     for name in sorted({name for entry in entries for name in entry["attributes"]}):
         values = [entry["attributes"].get(name) for entry in entries]
         kinds = {type(value) for value in values} - {type(None)}

@@ -48,6 +48,7 @@ class Summary:
         frames: sum of the clips' frames; a frame with two bodies counts once.
         bodies: clips by number of bodies.
         dropped: recordings left out, by reason.
+        notes: what the reader had to mend or to leave out, by kind, and how often.
         labels: clips by class; unlabelled ones under "-".
         splits: protocols by name.
         copies: clips that are bit-identical to an earlier one.
@@ -68,6 +69,7 @@ class Summary:
     frames: int
     bodies: dict[int, int]
     dropped: dict[str, int]
+    notes: dict[str, int]
     labels: dict[str, int]
     splits: dict[str, SplitSummary]
     copies: int
@@ -109,6 +111,7 @@ def summarise(store: Store) -> Summary:
         "frames": int(store.frame_count.sum()),
         "bodies": dict(sorted(Counter(store.body_count.tolist()).items())),
         "dropped": dict(Counter(map(reason_without_file, store.dropped)).most_common()),
+        "notes": store.notes,
         "labels": {names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
         "splits": {name: _split(store, name) for name in store.splits},
         "copies": len(store) - len(set(store.content)),

@@ -138,6 +138,7 @@ def _entry(clip: SkeletonSequence, first_row: int, body_count: int, content: str
         "content": content,
         "placement": [*placement.rotation.ravel().tolist(), *placement.translation.tolist(), float(placement.scale)],
         "segments": [asdict(segment) for segment in clip.segments],
+        "notes": list(clip.notes),
         "attributes": {name: _plain(clip.record, name, value) for name, value in clip.record.attributes.items()},
     }
 

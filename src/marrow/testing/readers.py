@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.readers.base import Reader, SkipRecording
+from marrow.readers.base import Reader, SkipRecording, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
 PLAUSIBLE_BONE_M = (0.05, 0.8)
@@ -42,6 +42,7 @@ def check_reader(
         AssertionError: says which of these does not hold.
     """
     assert isinstance(reader, Reader), f"{type(reader).__name__} lacks an attribute or method of marrow.readers.Reader"
+    original, reader = reader, reader_for(reader, root)
     records = list(reader.records(root))
     assert records, f"{reader.name}: no recordings below {root}"
     assert records == list(reader.records(root)), f"{reader.name}: listing twice gives different records"
@@ -59,7 +60,7 @@ def check_reader(
     _check_unit(reader, np.array(bone_lengths))
 
     for name, content in (broken or {}).items():
-        _check_refusal(reader, name, content)
+        _check_refusal(original, name, content)
 
 
 def _check_records(reader: Reader, records: Iterable[Record], splits_cover: bool) -> None:
@@ -128,6 +129,7 @@ def _check_refusal(reader: Reader, name: str, content: bytes) -> None:
 def _errors_of(reader: Reader, root: Path) -> tuple[Exception | None, Exception | None]:
     """Return what listing the records raises and what reading them raises."""
     try:
+        reader = reader_for(reader, root)
         records = list(reader.records(root))
     except Exception as error:
         return error, None

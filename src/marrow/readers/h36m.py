@@ -1,0 +1,142 @@
+"""Human3.6M as text: joint angles of 15 actions by 7 people, recorded by motion capture at 50 frames per second.
+
+The files are those that motion prediction is measured on: `S{1,5,6,7,8,9,11}/{action}_{1,2}.txt` after subject, action
+and take. Each line is a frame of 99 numbers with commas between: a translation of the hips in millimetres, then the
+exponential maps of 32 joints, the first of which turns the hips. Positions follow by forward kinematics
+(`readers/h36m_kinematics.py`), in metres, y up in the rest pose.
+
+Translation and turn of the hips say how they went since the frame before. Prediction sets both to zero (`zero_root`),
+so that only posture is left; otherwise the path is followed from the origin on.
+
+Protocol: `prediction` trains on subjects 1, 6, 7, 8 and 9 and tests on 5; subject 11 is left for validation and is in
+neither half. It models the 22 joints of `PREDICTED_JOINTS`: the other ten stay where they are, or on another joint.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from marrow.errors import ConfigError, DataError, ParseError
+from marrow.readers.base import Split
+from marrow.readers.h36m_kinematics import follow_root, positions
+from marrow.readers.number_lines import parse_numbers, read_lines
+from marrow.skeleton.layout import H36M_32, Skeleton
+from marrow.skeleton.sequence import Record, SkeletonSequence
+
+PREDICTED_JOINTS = (2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15, 17, 18, 19, 21, 22, 25, 26, 27, 29, 30)
+
+_SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
+_TRAIN_SUBJECTS = (1, 6, 7, 8, 9)
+_TEST_SUBJECT = 5
+# The name in the files, and what it is.
+_ACTIONS = {
+    "walking": "walking",
+    "eating": "eating",
+    "smoking": "smoking",
+    "discussion": "discussion",
+    "directions": "directions",
+    "greeting": "greeting",
+    "phoning": "phoning",
+    "posing": "posing",
+    "purchases": "purchases",
+    "sitting": "sitting",
+    "sittingdown": "sitting down",
+    "takingphoto": "taking photo",
+    "waiting": "waiting",
+    "walkingdog": "walking dog",
+    "walkingtogether": "walking together",
+}
+_LABELS = {action: label for label, action in enumerate(_ACTIONS)}
+_FOLDER = re.compile(r"S\d+")
+_NAME = re.compile(r"([a-z]+)_([12])")
+_COLUMNS = 99
+_FRAMES_PER_SECOND = 50.0
+
+
+def _is_train_subject(record: Record) -> bool:
+    return record.attributes["subject"] in _TRAIN_SUBJECTS
+
+
+def _is_test_subject(record: Record) -> bool:
+    return record.attributes["subject"] == _TEST_SUBJECT
+
+
+@dataclass(frozen=True)
+class H36M:
+    """Reader of the exponential maps of Human3.6M.
+
+    Args:
+        zero_root: leave out where the hips are and how they are turned, as motion prediction does.
+        stride: keep every so many frames; 2 makes 25 frames per second of 50.
+    """
+
+    zero_root: bool = True
+    stride: int = 2
+
+    name: ClassVar[str] = "h36m"
+    skeleton: ClassVar[Skeleton] = H36M_32
+    classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
+    splits: ClassVar[Mapping[str, Split]] = {"prediction": Split(train=_is_train_subject, test=_is_test_subject)}
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ConfigError(f"h36m stride must be at least 1, got {self.stride}")
+
+    def records(self, root: Path) -> Iterator[Record]:
+        """List the files S{subject}/{action}_{take}.txt, at any depth below a folder.
+
+        Raises:
+            DataError: the folder is missing or holds no such file.
+            ParseError: a file in a subject's folder is not named as the release names them.
+        """
+        files = [file for file in root.rglob("*.txt") if _FOLDER.fullmatch(file.parent.name)] if root.is_dir() else []
+        if not files:
+            state = "holds no file S*/*.txt" if root.is_dir() else "is not a folder"
+            raise DataError(f"expected a folder with Human3.6M as text (S1/walking_1.txt, ...); {root} {state}")
+        records = [_record(root, file) for file in files]
+        yield from sorted(records, key=lambda record: (record.attributes["subject"], record.id))
+
+    def read(self, root: Path, record: Record) -> SkeletonSequence:
+        """Read one recording.
+
+        Raises:
+            ParseError: the file does not follow the format.
+        """
+        file = root / record.path
+        lines = read_lines(file)
+        if not lines:
+            raise ParseError(file, 1, f"expected {_COLUMNS} numbers per line, got an empty file")
+        values = parse_numbers(file, lines, _COLUMNS, separator=b",")
+        angles = values[:, 3:].reshape(-1, len(self.skeleton.joints), 3)
+        path, turn = (None, None) if self.zero_root else follow_root(values[:, :6])
+        joints = positions(angles, path, turn)[:: self.stride].astype(np.float32)[None]
+        return SkeletonSequence(
+            joints=joints,
+            present=np.ones(joints.shape[:3], np.bool_),
+            fps=_FRAMES_PER_SECOND / self.stride,
+            skeleton=self.skeleton,
+            record=record,
+        )
+
+
+def _record(root: Path, file: Path) -> Record:
+    subject = int(file.parent.name[1:])
+    match = _NAME.fullmatch(file.stem)
+    if subject not in _SUBJECTS or match is None or match[1] not in _LABELS:
+        subjects = ", ".join(f"S{known}" for known in _SUBJECTS)
+        raise ParseError(
+            file,
+            0,
+            f"expected a name S*/ACTION_TAKE.txt with one of {subjects}, TAKE 1 or 2 and one of the actions "
+            f"{', '.join(_LABELS)}; got {file.parent.name}/{file.name}",
+        )
+    return Record(
+        id=f"S{subject}_{file.stem}",
+        path=file.relative_to(root).as_posix(),
+        label=_LABELS[match[1]],
+        attributes={"subject": subject, "action": match[1], "take": int(match[2])},
+    )

@@ -1,0 +1,78 @@
+"""Parse text that is a table of numbers, and say where it is not: shared by the readers of such formats."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from marrow.errors import ParseError
+
+# No sensor sees farther; what lies beyond is a slip of the pen, and its square would overflow float32 sums.
+_LARGEST = 1e6
+_SPELLING = b"0123456789+-.eE"
+_BLANKS = b" \t\r"
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """Return a file's lines without what ends them, and without blank ones at its end.
+
+    Raises:
+        ParseError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def parse_numbers(
+    path: Path, lines: list[bytes], columns: int, *, separator: bytes | None = None, first_line: int = 1
+) -> Float64[np.ndarray, "line column"]:
+    """Parse lines that all hold the same count of finite numbers.
+
+    Args:
+        path: of the file, for messages.
+        lines: of text.
+        columns: numbers per line.
+        separator: what stands between two numbers; any blanks if None.
+        first_line: 1-based number of the first of the lines in its file.
+
+    Raises:
+        ParseError: a line has another count of columns, or one that is not a number below a million.
+    """
+    words: list[bytes] = []
+    for number, line in enumerate(lines, first_line):
+        row = line.split(separator)
+        if len(row) != columns:
+            raise ParseError(path, number, f"expected {columns} numbers, got {len(row)} columns: {shown(line)}")
+        words += row
+    # NumPy also takes "nan" and "1_0" for numbers, and has its own mind about other scripts.
+    plain = not any(line.translate(None, _SPELLING + _BLANKS + (separator or b"")) for line in lines)
+    try:
+        values = np.array(words, np.float64) if plain else None
+    except ValueError:
+        values = None
+    if values is None or not (np.abs(values) < _LARGEST).all():
+        at = next(at for at, word in enumerate(words) if not _is_number(word))
+        line, column = first_line + at // columns, at % columns + 1
+        raise ParseError(path, line, f"expected a finite number in column {column}, got {shown(words[at])}")
+    return values.reshape(len(lines), columns)
+
+
+def shown(text: bytes) -> str:
+    """Return a piece of a file as it may be put into a message."""
+    plain = text.strip().decode("utf-8", "replace")
+    return repr(plain if len(plain) <= 60 else f"{plain[:60]}…")
+
+
+def _is_number(word: bytes) -> bool:
+    if word.translate(None, _SPELLING + _BLANKS):
+        return False
+    try:
+        return abs(float(word)) < _LARGEST
+    except ValueError:
+        return False

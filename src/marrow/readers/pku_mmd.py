@@ -1,0 +1,245 @@
+"""PKU-MMD, parts I and II: long Kinect v2 recordings of 51 actions by one or two people, labelled in time.
+
+A recording is a text file with one line per frame: 25 joints of body A, then 25 of body B, each as x, y, z in metres in
+the camera's coordinates (y up, z away from the camera), in the order of NTU RGB+D. A body that is all zeros was not
+seen. A label file of the same name holds a line `class,start,end,confidence` per instance of an action, about 20 to a
+recording. Where the files lie and how they are spelt: `readers/pku_mmd_files.py`.
+
+- `kind="trimmed"` makes a clip of each instance, frames [start, end), for recognition. Its id is the recording's with
+  the line of the label file: 0002-L_003.
+- `kind="untrimmed"` makes a sequence of each recording, with its instances as segments, for detection.
+
+Positions are stored as they are. Nothing in the labels is mended silently: what is left out is listed with its reason,
+what is changed or odd leaves a note, and `marrow prepare` and `marrow inspect` count both. Part I has one reversed
+interval (in 0043-L) and 135 instances of confidence 0; intervals overlap in part II, and some may end after the
+recording does.
+
+Protocols: `xsub` and `xview`, as the split files say. The classes are those of the `Actions.xlsx` that comes with the
+data set, most of them in the words that NTU RGB+D has for the same action.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import SkipRecording, Split
+from marrow.readers.number_lines import parse_numbers, read_lines
+from marrow.readers.pku_mmd_files import Instance, find_files, overlapping, parse_labels, view_of
+from marrow.skeleton.layout import KINECT_V2_25, Skeleton
+from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
+
+_BODIES = 2
+_JOINTS = len(KINECT_V2_25.joints)
+
+_CLASS_NAMES = """
+bow; brush hair; brush teeth; check time from watch; cheer up; clapping; cross hands in front; drink water; drop;
+eat meal; falling down; giving object; hand waving; shaking hands; hopping; hugging; jump up; kicking;
+kicking something; phone call; pat on back; pick up; play with phone or tablet; point finger; point to something;
+punch or slap; pushing; put on a hat or cap; put something into pocket; reading; rub two hands; salute; sit down;
+stand up; take off a hat or cap; take off glasses; take off jacket; take something out of pocket; taking a selfie;
+tear up paper; throw; back pain; chest pain; headache; neck pain; type on a keyboard; fan self; put on jacket;
+put on glasses; wipe face; writing
+"""
+_CLASSES = tuple(" ".join(name.split()) for name in _CLASS_NAMES.split(";"))
+
+# Reasons and notes are the same words for every recording, so that they can be counted.
+_REVERSED = "the labelled interval ends before it starts"
+_EMPTY = "the labelled interval has no frame"
+_UNSURE = "the label has less confidence than min_confidence"
+_BEYOND = "the labelled interval begins after the recording ends"
+_NO_LABELS = "the recording has no labels"
+_NO_SKELETONS = "there are labels, but no recording"
+_NOBODY = "nobody is seen"
+_SWAPPED = "a labelled interval ended before it started, and was swapped"
+_DOUBTFUL = "a label has confidence 0"
+_OVERLAPS = "a labelled interval overlaps with another one"
+_CUT = "a labelled interval ended after the recording, and was cut there"
+
+
+def _split(protocol: str) -> Split:
+    return Split(
+        train=lambda record: record.attributes.get(protocol) == "train",
+        test=lambda record: record.attributes.get(protocol) == "test",
+    )
+
+
+@dataclass(frozen=True)
+class PKUMMD:
+    """Reader of PKU-MMD.
+
+    Args:
+        part: 1 or 2.
+        kind: a clip of each labelled instance, or whole recordings with their instances as segments.
+        max_frames: where longer clips are cut, as published conversions do; None for nowhere.
+        reversed_intervals: leave out instances that end before they start, or swap the two.
+        min_confidence: leave out instances below it. Published results use all, those of confidence 0 as well.
+    """
+
+    part: Literal[1, 2] = 1
+    kind: Literal["trimmed", "untrimmed"] = "trimmed"
+    max_frames: int | None = 300
+    reversed_intervals: Literal["drop", "swap"] = "drop"
+    min_confidence: int = 0
+
+    name: ClassVar[str] = "pku_mmd"
+    skeleton: ClassVar[Skeleton] = KINECT_V2_25
+    classes: ClassVar[tuple[str, ...]] = _CLASSES
+    splits: ClassVar[Mapping[str, Split]] = {"xsub": _split("xsub"), "xview": _split("xview")}
+    fps: ClassVar[float] = 30.0
+
+    def __post_init__(self) -> None:
+        for option, choices in (
+            ("part", (1, 2)),
+            ("kind", ("trimmed", "untrimmed")),
+            ("reversed_intervals", ("drop", "swap")),
+        ):
+            if getattr(self, option) not in choices:
+                either = " or ".join(map(repr, choices))
+                raise ConfigError(f"pku_mmd {option} must be {either}, got {getattr(self, option)!r}")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ConfigError(f"pku_mmd max_frames must be at least 1, got {self.max_frames}")
+
+    def records(self, root: Path) -> Iterator[Record]:
+        """List clips or recordings from the label files and the split files; skeletons are not opened.
+
+        Raises:
+            DataError: there are no files of a kind, or two folders or files compete to be it.
+            ParseError: a label file or a split file does not follow the format.
+        """
+        files = find_files(root, self.part)
+        for recording in sorted({*files.skeletons, *files.labels}):
+            scene, view = view_of(recording, self.part)
+            attributes: dict[str, int | str] = {"scene": scene, "view": view}
+            attributes |= {name: sides[recording] for name, sides in files.sides.items() if recording in sides}
+            labels = files.labels.get(recording)
+            path = (files.skeletons.get(recording) or files.labels[recording]).relative_to(root).as_posix()
+            if recording not in files.skeletons:
+                yield Record(recording, path, attributes={**attributes, "missing": _NO_SKELETONS})
+            elif self.kind == "untrimmed":
+                where = {} if labels is None else {"labels": labels.relative_to(root).as_posix()}
+                yield Record(recording, path, attributes={**attributes, **where})
+            else:
+                instances = [] if labels is None else parse_labels(labels)
+                if not instances:
+                    yield Record(recording, path, attributes={**attributes, "missing": _NO_LABELS})
+                for one, of_clip in zip(instances, _attributes(instances), strict=True):
+                    yield Record(f"{recording}_{one.line:03d}", path, one.label, {**attributes, **of_clip})
+
+    def read(self, root: Path, record: Record) -> SkeletonSequence:
+        """Read one clip, or one recording.
+
+        Raises:
+            ParseError: the file of skeletons or of labels does not follow the format.
+            SkipRecording: the recording has no labels, its interval cannot be used, or nobody is seen in it.
+        """
+        if "missing" in record.attributes:
+            raise SkipRecording(str(record.attributes["missing"]))
+        return self._read_clip(root, record) if self.kind == "trimmed" else self._read_recording(root, record)
+
+    def _read_clip(self, root: Path, record: Record) -> SkeletonSequence:
+        said = {name: int(record.attributes[name]) for name in ("start_frame", "end_frame", "confidence", "overlaps")}
+        instance = Instance(0, record.label, said["start_frame"], said["end_frame"], said["confidence"])
+        # What the labels alone rule out needs no skeletons.
+        self._interval(instance)
+        frames = _load_frames(root / record.path)
+        start, end, notes = self._interval(instance, len(frames))
+        if said["overlaps"]:
+            notes.append(_OVERLAPS)
+        if self.max_frames is not None and end - start > self.max_frames:
+            end = start + self.max_frames
+            notes.append(f"a clip was cut to max_frames {self.max_frames}")
+        joints, present = _bodies(frames[start:end])
+        return SkeletonSequence(joints, present, self.fps, self.skeleton, record, notes=tuple(notes))
+
+    def _read_recording(self, root: Path, record: Record) -> SkeletonSequence:
+        frames = _load_frames(root / record.path)
+        labels = str(record.attributes.get("labels", ""))
+        instances = parse_labels(root / labels) if labels else []
+        notes = [] if instances else [_NO_LABELS]
+        notes += [_OVERLAPS] * len(overlapping(instances))
+        segments = []
+        for instance in instances:
+            try:
+                start, end, of_interval = self._interval(instance, len(frames))
+            except SkipRecording as skipped:
+                notes.append(f"a segment was left out: {skipped}")
+                continue
+            segments.append(Segment(start, end, instance.label))
+            notes += of_interval
+        segments.sort(key=lambda segment: (segment.start_frame, segment.end_frame))
+        joints, present = _bodies(frames)
+        return SkeletonSequence(
+            joints, present, self.fps, self.skeleton, record, segments=tuple(segments), notes=tuple(notes)
+        )
+
+    def _interval(self, instance: Instance, frame_count: int | None = None) -> tuple[int, int, list[str]]:
+        """Return the frames of an instance, and what had to be done to them.
+
+        Raises:
+            SkipRecording: it is not to be used; the message is the reason.
+        """
+        start, end, notes = instance.start, instance.end, []
+        if instance.confidence < self.min_confidence:
+            raise SkipRecording(_UNSURE)
+        if instance.confidence == 0:
+            notes.append(_DOUBTFUL)
+        if end < start and self.reversed_intervals == "drop":
+            raise SkipRecording(_REVERSED)
+        if end < start:
+            start, end = end, start
+            notes.append(_SWAPPED)
+        if end == start:
+            raise SkipRecording(_EMPTY)
+        if frame_count is not None and start >= frame_count:
+            raise SkipRecording(_BEYOND)
+        if frame_count is not None and end > frame_count:
+            end = frame_count
+            notes.append(_CUT)
+        return start, end, notes
+
+
+def _attributes(instances: list[Instance]) -> Iterator[dict[str, int | str]]:
+    crowded = overlapping(instances)
+    for one in instances:
+        yield {
+            "start_frame": one.start,
+            "end_frame": one.end,
+            "confidence": one.confidence,
+            "overlaps": int(one.line in crowded),
+        }
+
+
+def _bodies(
+    frames: Float32[np.ndarray, "frame value"],
+) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
+    """Return positions, and which bodies are seen: those that are not all zeros."""
+    joints = np.ascontiguousarray(frames.reshape(len(frames), _BODIES, _JOINTS, 3).swapaxes(0, 1))
+    seen = (joints != 0).any(axis=(2, 3))
+    if not seen.any():
+        raise SkipRecording(_NOBODY)
+    return joints, np.repeat(seen[..., None], _JOINTS, axis=-1)
+
+
+def _load_frames(path: Path) -> Float32[np.ndarray, "frame value"]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
+    return _parse_frames(path, status.st_mtime_ns, status.st_size)
+
+
+# The clips of a recording follow one another: its file, several megabytes, is parsed once for all of them.
+@lru_cache(maxsize=1)
+def _parse_frames(path: Path, modified_ns: int, byte_count: int) -> Float32[np.ndarray, "frame value"]:
+    lines = read_lines(path)
+    if not lines:
+        raise ParseError(path, 1, f"expected {_BODIES * _JOINTS * 3} numbers per line, got an empty file")
+    frames = parse_numbers(path, lines, _BODIES * _JOINTS * 3).astype(np.float32)
+    frames.flags.writeable = False
+    return frames
