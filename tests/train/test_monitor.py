@@ -301,17 +301,17 @@ def test_it_never_costs_more_than_its_share_and_measures_at_the_end(store: Store
     for entry in log:
         assert entry["monitor_cpu_seconds"] <= share / 100.0 * (entry["cpu_seconds"] + entry["monitor_cpu_seconds"])
     measured = [entry for entry in log if "effective_rank" in entry]
-    # 0.9 of 44 s (of 11 s) pay for so many of them, one of which is the baseline, and for the pilot of 1.6 s.
+    # 0.9 of 44 s (of 11 s) pay for so many of them, one of which is the baseline, and for the pilot of 3.2 s.
     assert len(measured) == {2.0: 10, 0.5: 1}[share]
     assert measured[-1]["progress"] == 1.0
-    assert log[-1]["monitor_cpu_seconds"] == pytest.approx(1.6 + 3.2 * (len(measured) + 1))
+    assert log[-1]["monitor_cpu_seconds"] == pytest.approx(3.2 + 3.2 * (len(measured) + 1))
 
 
 def test_a_long_run_is_measured_as_often_as_it_is_told(store: Store, clock: _Clock) -> None:
     monitor, loader, _ = _watch(store, clock, MonitorConfig(every_percent=10.0))
     log = _drive(clock, monitor, loader, entries=100, step_seconds=20.0)
-    # It begins when 16 clips cost little beside the training: after 4 * 16 / (0.9 * 2 %) = 3,556 clips, 640 per entry.
-    assert [entry["step"] // 20 for entry in log if "effective_rank" in entry] == [*range(6, 100, 10), 100]
+    # It begins when 16 clips cost little beside the training: after 8 * 16 / (0.9 * 2 %) = 7,111 clips, 640 per entry.
+    assert [entry["step"] // 20 for entry in log if "effective_rank" in entry] == [*range(12, 100, 10), 100]
 
 
 def test_a_short_run_is_not_measured(store: Store, clock: _Clock) -> None:

@@ -35,8 +35,9 @@ from marrow.train.verdict import Verdict, judge
 _log = logging.getLogger(__name__)
 
 _BATCH_CLIPS = 32
-# Encoded once to learn what a clip costs, when so many times as many clips have been trained on per share.
-_PILOT_CLIPS, _PILOT_REPETITIONS = 16, 4
+# Encoded twice to learn what a clip costs, as soon as that is within the share if encoding a clip takes no more than
+# four times as long as training on one.
+_PILOT_CLIPS, _PILOT_COST = 16, 2 * 4
 # Fewer clips say too little: one standard error of 30 % is 4 points for 128. It takes this many measurements to see
 # a trend: with less to spend, it is fewer clips.
 _FEWEST_CLIPS, _WANTED_MEASUREMENTS = 128, 10
@@ -211,7 +212,7 @@ class Monitor:
         run = np.array([entry["cpu_seconds"], entry["wall_seconds"]])
         allowed = share * run - self._spent
         if self._cost is None:
-            if self._loader.clips * share < _PILOT_CLIPS * _PILOT_REPETITIONS:
+            if self._loader.clips * share < _PILOT_CLIPS * _PILOT_COST:
                 return False
             self._plan(share * run / max(progress, 1e-9))
         assert self._cost is not None
@@ -230,8 +231,10 @@ class Monitor:
         began = _clocks()
         batches = self._make_batches(clips)
         made = _clocks()
+        self._encode(self._encoder, batches)  # the first time costs more than all that follow
+        warm = _clocks()
         self._encode(self._encoder, batches)
-        making, encoding = (made - began) / clips, (_clocks() - made) / clips
+        making, encoding = (made - began) / clips, (_clocks() - warm) / clips
         if self._count is None:
             wanted = affordable / (making + encoding * (_WANTED_MEASUREMENTS + 1))
             self._count = max(_FEWEST_CLIPS, int(wanted.min()))
