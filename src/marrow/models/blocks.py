@@ -3,10 +3,14 @@
 Everything is plain except the choice of the attention kernel, where the obvious answer is wrong on CPUs.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+
+from marrow.models.packing import pack
 
 # Keys up to which softmax of the whole product beats the fused kernel on CPU in bf16 (docs/performance.md).
 _SHORT_KEYS = 256
@@ -83,6 +87,33 @@ class MLP(nn.Module):
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
+@dataclass
+class DropPath:
+    """Which residual branches are left out in a step: stochastic depth (Huang et al. 2016, arXiv 1603.09382).
+
+    Args:
+        uniform: a draw from [0, 1) per clip, body and branch, branches numbered from the input on. A branch is left out
+            for a body whose draw is below the branch's rate.
+        highest_rate: rate of the last branch; the encoder says how the others follow from it.
+    """
+
+    uniform: Float[Tensor, "batch body branch"]
+    highest_rate: float
+
+    def factors(
+        self, rates: Float[Tensor, " branch"], body: Int64[Tensor, " packed"]
+    ) -> Float[Tensor, "branch packed 1 1"]:
+        """Return what each branch of each packed body is multiplied by: 0, or 1 / (1 - rate), so that the mean is 1.
+
+        Args:
+            rates: of the branches, as shares of the highest: 0 at the input, 1 at the output.
+            body: numbers of the packed bodies.
+        """
+        rate = self.highest_rate * rates.to(self.uniform)
+        kept = pack(self.uniform, body) >= rate
+        return (kept / (1.0 - rate)).T[:, :, None, None]
+
+
 class Block(nn.Module):
     """Pre-norm transformer block: x += attention(norm(x)); x += mlp(norm(x))."""
 
@@ -99,11 +130,22 @@ class Block(nn.Module):
         *,
         queries_from: int = 0,
         may_attend: Bool[Tensor, "body token"] | None = None,
+        factors: Float[Tensor, "2 body 1 1"] | None = None,
     ) -> Float[Tensor, "body query dim"]:
-        """Return the tokens from `queries_from` on, after they have attended to all."""
+        """Return the tokens from `queries_from` on, after they have attended to all.
+
+        Args:
+            tokens: of each body.
+            queries_from: the first token that is wanted.
+            may_attend: which tokens exist; None when all do.
+            factors: what the two branches of each body are multiplied by (`DropPath`); None: nothing.
+        """
         attended = self.attn(self.norm1(tokens), queries_from=queries_from, may_attend=may_attend)
-        tokens = tokens[:, queries_from:] + attended
-        return tokens + self.mlp(self.norm2(tokens))
+        if factors is None:
+            tokens = tokens[:, queries_from:] + attended
+            return tokens + self.mlp(self.norm2(tokens))
+        tokens = tokens[:, queries_from:] + factors[0] * attended
+        return tokens + factors[1] * self.mlp(self.norm2(tokens))
 
 
 def initialise_linear(module: nn.Module) -> None:

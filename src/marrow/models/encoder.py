@@ -15,6 +15,7 @@ from marrow.data.batch import Batch
 from marrow.data.loader import batch_from_sequences
 from marrow.data.window import InputConfig
 from marrow.errors import DataError
+from marrow.models.blocks import DropPath
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 
@@ -61,6 +62,7 @@ class Encoder(nn.Module, ABC):
         dim: length of a feature vector.
         frames_per_token: input frames per step of the encoder's time axis.
         config: its size; a frozen dataclass of its own kind.
+        branches: residual branches that `drop` can leave out; 0 where there are none, and `drop` changes nothing.
     """
 
     config_type: ClassVar[type]
@@ -70,10 +72,24 @@ class Encoder(nn.Module, ABC):
     input: InputConfig
     dim: int
     frames_per_token: int
+    branches: int = 0
 
     @abstractmethod
-    def forward(self, batch: Batch) -> Features:
-        """Encode every present body of a batch."""
+    def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:
+        """Encode every present body of a batch.
+
+        Args:
+            batch: windows as `input` says.
+            drop: which residual branches are left out (fine-tuning); None: none.
+        """
+
+    @abstractmethod
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return every parameter once, in groups from the input to the output.
+
+        Fine-tuning gives each group a learning rate that falls with its distance from the output (layer decay). The
+        last group is what follows the last block; it learns as fast as the head does.
+        """
 
     @abstractmethod
     def fresh(self, seed: int) -> "Encoder":
@@ -90,6 +106,16 @@ class Encoder(nn.Module, ABC):
 
         return load_encoder(folder)
 
+    def require_skeleton(self, sequences: Sequence[SkeletonSequence]) -> None:
+        """Raise a DataError where a sequence has another skeleton than the encoder."""
+        for sequence in sequences:
+            if sequence.skeleton.joints != self.skeleton.joints:
+                raise DataError(
+                    f"{sequence.record.id}: the encoder expects skeleton {self.skeleton.name!r} "
+                    f"({len(self.skeleton.joints)} joints), got {sequence.skeleton.name!r} "
+                    f"({len(sequence.skeleton.joints)} joints)"
+                )
+
     @torch.inference_mode()
     def embed(
         self, sequences: Sequence[SkeletonSequence], *, batch_clips: int = 64
@@ -103,13 +129,7 @@ class Encoder(nn.Module, ABC):
         Raises:
             DataError: a sequence has another skeleton than the encoder.
         """
-        for sequence in sequences:
-            if sequence.skeleton.joints != self.skeleton.joints:
-                raise DataError(
-                    f"{sequence.record.id}: the encoder expects skeleton {self.skeleton.name!r} "
-                    f"({len(self.skeleton.joints)} joints), got {sequence.skeleton.name!r} "
-                    f"({len(sequence.skeleton.joints)} joints)"
-                )
+        self.require_skeleton(sequences)
         device, training = next(self.parameters()).device, self.training
         self.eval()
         pooled = np.zeros((len(sequences), self.dim), np.float32)

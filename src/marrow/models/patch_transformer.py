@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.blocks import Block, initialise_linear, position_parameter
+from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter
 from marrow.models.encoder import Encoder, Features
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import existing, pack, unpack
@@ -58,7 +58,7 @@ class PatchTransformer(Encoder):
     def __init__(self, config: PatchTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
         super().__init__()
         self.config, self.input, self.skeleton = config, input, skeleton
-        self.dim, self.frames_per_token = config.width, config.patch_frames
+        self.dim, self.frames_per_token, self.branches = config.width, config.patch_frames, 2 * config.depth
         self.grid = PatchGrid(input.window_frames, len(skeleton.joints), config.patch_frames)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -73,21 +73,35 @@ class PatchTransformer(Encoder):
         return (self.time_position + self.joint_position).flatten(0, 1)
 
     def encode(
-        self, tokens: Float[Tensor, "body token dim"], may_attend: Bool[Tensor, "body token"] | None = None
+        self,
+        tokens: Float[Tensor, "body token dim"],
+        may_attend: Bool[Tensor, "body token"] | None = None,
+        factors: Float[Tensor, "branch body 1 1"] | None = None,
     ) -> Float[Tensor, "body token dim"]:
-        """Run embedded tokens, any number in any order, through the blocks."""
-        for block in self.blocks:
-            tokens = block(tokens, may_attend=may_attend)
+        """Run embedded tokens, any number in any order, through the blocks; `factors` are those of `DropPath`."""
+        for number, block in enumerate(self.blocks):
+            of_block = None if factors is None else factors[2 * number : 2 * number + 2]
+            tokens = block(tokens, may_attend=may_attend, factors=of_block)
         return self.norm(tokens)
 
-    def forward(self, batch: Batch) -> Features:
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return the embeddings, then each block, then the last norm."""
+        embeddings = [*self.embedding.parameters(), self.joint_position, self.time_position]
+        return [embeddings, *(list(block.parameters()) for block in self.blocks), list(self.norm.parameters())]
+
+    def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:
         """Encode every present body on all its usable tokens."""
         clips, bodies = batch.joints.shape[:2]
         usable = self.grid.all_of_patch(batch.present.flatten(0, 1))
         body = existing(usable.unflatten(0, (clips, bodies)))
         usable = usable[body]
         tokens = self.embedding(self.grid.patchify(pack(batch.joints, body))) + self.position()
-        encoded = self.encode(tokens, None if bool(usable.all()) else usable)
+        factors = None
+        if drop is not None:
+            # The two branches of a block share its rate: 0 for the first block, the highest for the last.
+            rates = torch.linspace(0.0, 1.0, self.config.depth).repeat_interleave(2)
+            factors = drop.factors(rates, body)
+        encoded = self.encode(tokens, None if bool(usable.all()) else usable, factors)
         encoded = torch.where(usable[..., None], encoded.float(), 0.0)
         axes = (self.grid.times, self.grid.joint_patches)
         return Features(

@@ -5,12 +5,14 @@ A new task is one file and one line in `TASKS`; out of tree, an entry point in t
 
 from marrow import extensions
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
+from marrow.tasks.finetune import Finetune
 from marrow.tasks.knn import Knn
 from marrow.tasks.linear_probe import LinearProbe
 
 TASKS: dict[str, Task] = {
     "linear_probe": LinearProbe(),
     "knn": Knn(),
+    "finetune": Finetune(),
 }
 
 
@@ -23,4 +25,15 @@ def get_task(name: str) -> Task:
     return TASKS[name] if name in TASKS else extensions.load("marrow.tasks", name, TASKS)()
 
 
-__all__ = ["TASKS", "Knn", "LinearProbe", "Report", "Task", "TaskContext", "TaskData", "TestClips", "get_task"]
+__all__ = [
+    "TASKS",
+    "Finetune",
+    "Knn",
+    "LinearProbe",
+    "Report",
+    "Task",
+    "TaskContext",
+    "TaskData",
+    "TestClips",
+    "get_task",
+]

@@ -16,6 +16,7 @@ from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks import metrics
 from marrow.tasks.features import FeatureCache, FeatureTable
+from marrow.tasks.origin import Origin
 from marrow.train.precision import Precision
 
 
@@ -109,6 +110,7 @@ class TaskContext:
         max_steps: at most so many optimizer steps per trained head; None for as many as the protocol has.
         max_minutes: stop a trained head after so many minutes; None for no limit.
         features: the features extracted so far; sharing one between tasks saves running the encoder again.
+        origin: where the encoder comes from.
     """
 
     device: str = "auto"
@@ -118,6 +120,7 @@ class TaskContext:
     max_steps: int | None = None
     max_minutes: float | None = None
     features: FeatureCache = field(default_factory=FeatureCache)
+    origin: Origin = field(default_factory=Origin)
 
     def table(self, encoder: Encoder, store: Store, rows: Int64[np.ndarray, " row"]) -> FeatureTable:
         """Return the features of some rows, extracting those that are not cached."""
@@ -136,7 +139,7 @@ class Report:
         intervals: 95 % interval per score, by bootstrap over the test clips.
         per_class: recall in percent by class name, of the first prediction.
         predictions: predicted class per test row by score name (`top1`), for paired comparisons and confusion matrices.
-        settings: everything that decided the scores.
+        settings: everything that decided the scores; what stands under "note" is said to whoever reads them.
         fingerprints: of the data and the encoder.
         seed: of the task.
         num_labels_used: labelled clips that the task learned from.

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from marrow.tasks import get_task
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
 from marrow.tasks.baselines import BASELINES, RawBaseline
 from marrow.tasks.linear_probe import LinearProbe
+from marrow.tasks.origin import origin_of
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def evaluate(
     store: Store | Path | str,
     protocol: str,
     *,
-    tasks: Sequence[str] = ("linear_probe", "knn"),
+    tasks: Sequence[str | Task] = ("linear_probe", "knn"),
     baselines: Sequence[str] = BASELINES,
     augmented: bool | AugmentConfig = False,
     context: TaskContext | None = None,
@@ -160,7 +161,7 @@ def evaluate(
         store: the data.
         protocol: a split of the store ("xview"), "leave-one-out:ATTRIBUTE=VALUE", or "leave-one-out:ATTRIBUTE" for all
             folds, whose predictions are pooled to one score over all clips.
-        tasks: names of tasks.
+        tasks: names of tasks, or tasks with settings of their own.
         baselines: "random": the same encoder at random initialisation, with each run's seed; "raw": coordinates.
         augmented: besides, train the linear probe as the paper does, with the clips augmented anew in every epoch, by
             these settings or (True) by those of each run's pre-training. The trained encoders only: it costs 100 passes
@@ -177,7 +178,7 @@ def evaluate(
         raise ConfigError(
             f"expected runs and baselines out of {', '.join(BASELINES)}; got {folders}, {list(baselines)}"
         )
-    chosen = [get_task(name) for name in tasks]
+    chosen = [get_task(task) if isinstance(task, str) else task for task in tasks]
     folds = _folds(store, protocol)
     facts = [_facts(folder, index) for index, folder in enumerate(folders)]
     if len({run.name for run in facts}) < len(facts):
@@ -193,12 +194,15 @@ def evaluate(
         if augmented:
             settings = augmented if isinstance(augmented, AugmentConfig) else _augment_of(run)
             extra.append(LinearProbe(logistic=None, augmented=settings))
+        origin = origin_of(folder, run.description.get("provenance", {}))
+        context = replace(context, origin=origin)
         marks = {"run": run.name, "encoder": run.fingerprint, "store": store.fingerprint}
         reports += _over_folds([*chosen, *extra], encoder, folds, context, "trained", run.seed, marks)
         if "random" in baselines and run.seed not in random_done:
             random_done.add(run.seed)
             fresh = encoder.fresh(run.seed)
-            reports += _over_folds(chosen, fresh, folds, context, "random", run.seed, {"store": store.fingerprint})
+            scratch = replace(context, origin=origin.from_scratch())
+            reports += _over_folds(chosen, fresh, folds, scratch, "random", run.seed, {"store": store.fingerprint})
     if "raw" in baselines:
         raw = RawBaseline()
         reports += _pooled([raw.run(fold, context) for fold in folds], folds, "raw", 0, {"store": store.fingerprint})
@@ -214,7 +218,7 @@ def evaluate(
         test_copied=test.copied.tolist(),
         runs=facts,
         reports=reports,
-        notes=_notes(protocol, folds, test, facts, store),
+        notes=_notes(protocol, folds, test, facts, store) + _notes_of(reports, len(folds)),
         settings={"folds": len(folds), "probe_seed": context.seed, "precision": context.precision},
     )
     if save:
@@ -323,9 +327,21 @@ def _notes(
     return notes
 
 
+def _notes_of(reports: Sequence[Report], folds: int) -> list[str]:
+    """Gather what tasks say of their scores."""
+    first = ", first fold" if folds > 1 else ""
+    return [
+        f"{report.task} ({report.source}, seed {report.seed}{first}): {report.settings['note']}"
+        for report in reports
+        if "note" in report.settings
+    ]
+
+
 def _seen_in_pretraining(run: RunFacts, test: TestClips, store: Store) -> str:
     """Say how many test clips the pre-training saw, without their labels, as far as the run tells."""
     provenance = run.description.get("provenance", {})
+    if "num_labels_used" in provenance:
+        return f"The encoder was fine-tuned with the labels of {provenance['num_labels_used']} clips before."
     if "settings" not in provenance or provenance.get("store_fingerprint") != store.fingerprint:
         return "The encoder was pre-trained on other data, or does not say on which."
     pretrained_on = provenance["settings"]["protocol"]

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from marrow.data.batch import Batch
+from marrow.models.blocks import DropPath
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder, save_encoder
 
@@ -63,9 +64,36 @@ def check_encoder(build: Callable[[], Encoder], folder: Path, *, has_joint_axis:
         again = load_encoder(folder)(batch)
         assert torch.equal(again.tokens, features.tokens), "exported and loaded again, the encoder says something else"
 
+        _check_drop(encoder, batch, features.tokens)
+
         other = encoder.fresh(seed=1)(batch)
         assert not torch.equal(other.tokens, features.tokens), "fresh() returns the same weights"
         assert torch.equal(other.tokens, encoder.fresh(seed=1)(batch).tokens), "fresh() depends on more than its seed"
+
+    layers = [parameter for layer in encoder.layers() for parameter in layer]
+    everything = {name: sum(parameter is one for one in layers) for name, parameter in encoder.named_parameters()}
+    assert all(count == 1 for count in everything.values()), f"layers() must hold every parameter once: {everything}"
+    assert len(layers) == len(everything), "layers() holds tensors that are no parameters of the encoder"
+
+
+def _check_drop(encoder: Encoder, batch: Batch, tokens: Tensor) -> None:
+    """Check what leaving residual branches out does: nothing at rate 0 or without branches, and to each clip alone."""
+    clips, bodies = batch.joints.shape[:2]
+    uniform = torch.rand(clips, bodies, encoder.branches, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(encoder(batch, DropPath(uniform, 0.0)).tokens, tokens), "dropping at rate 0 changes the features"
+    if encoder.branches == 0:
+        return
+    dropped = encoder(batch, DropPath(torch.zeros_like(uniform), 0.5)).tokens
+    assert not torch.equal(dropped, tokens), f"the encoder has {encoder.branches} branches, but leaves none out"
+
+    drop = DropPath(uniform, 0.5)
+    together = encoder(batch, drop).tokens
+    alone = encoder(_clip(batch, 0), DropPath(uniform[:1], 0.5)).tokens
+    torch.testing.assert_close(alone[0], together[0], rtol=1e-4, atol=1e-5, msg="dropped branches of other clips count")
+    uniform = uniform.clone()
+    uniform[-1, 1:] = 1.0 - uniform[-1, 1:]
+    absent = encoder(batch, DropPath(uniform, 0.5)).tokens
+    assert torch.equal(absent, together), "the draws of an absent body change the features"
 
 
 def _clip(batch: Batch, place: int) -> Batch:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
+from marrow.models.blocks import DropPath
 from marrow.models.encoder import Encoder, Features
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -34,10 +35,14 @@ class TableEncoder(Encoder):
         self.config, self.dim = None, table.shape[1]
         self.table = nn.Parameter(table)
 
-    def forward(self, batch: Batch) -> Features:
+    def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:
         """Return the clips' vectors on a grid of one body, one time step and one joint."""
         tokens = self.table[batch.row][:, None, None, None, :]
         return Features(tokens, torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device))
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return the table."""
+        return [[self.table]]
 
     def fresh(self, seed: int) -> "TableEncoder":
         """Return vectors that know nothing of the clips."""

@@ -1,5 +1,6 @@
 """AdamW with the papers' settings: which parameters decay, and what the learning rate refers to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,22 +40,33 @@ class OptimizerConfig:
         return 1.0 if self.scaling == "absolute" else batch_clips / 256
 
 
-def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+def adamw(
+    module: nn.Module, config: OptimizerConfig, lr_scale: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.AdamW:
     """Make AdamW over the trained parameters of a module, already on its device.
 
     Tensors with one axis or none, and biases, do not decay; everything else does, embeddings and tokens included.
+
+    Args:
+        module: what is trained.
+        config: settings.
+        lr_scale: share of the learning rate that a parameter gets; 1 for those that are not in it. None: 1 for all.
     """
-    decayed: list[nn.Parameter] = []
-    exempt: list[nn.Parameter] = []
+    # Groups by (share, whether it decays), as they come.
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (exempt if parameter.ndim <= 1 or name.endswith("bias") else decayed).append(parameter)
+            scale = 1.0 if lr_scale is None else lr_scale.get(parameter, 1.0)
+            groups.setdefault((scale, parameter.ndim > 1 and not name.endswith("bias")), []).append(parameter)
     return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": exempt, "weight_decay": 0.0}],
+        [
+            {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, "lr_scale": scale}
+            for (scale, decays), parameters in groups.items()
+        ],
         lr=config.learning_rate,
         betas=config.betas,
         # One kernel over all tensors: unfused, the update costs as much as a small batch.
-        fused=all(parameter.device.type in ("cpu", "cuda") for parameter in decayed + exempt),
+        fused=all(each.device.type in ("cpu", "cuda") for parameters in groups.values() for each in parameters),
     )
 
 

@@ -1,0 +1,159 @@
+"""What is put on an encoder to make it say a class, and the two together as a thing to keep and to use.
+
+The head is that of MAMP's fine-tuning: the joints' features, averaged over time, side by side, then one hidden layer.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from marrow.data.loader import batch_from_sequences
+from marrow.errors import CheckpointError, MarrowError
+from marrow.files import write_text_whole, write_whole
+from marrow.models.blocks import initialise_linear
+from marrow.models.encoder import Encoder, Features
+from marrow.models.export import load_encoder, save_encoder
+from marrow.skeleton.sequence import SkeletonSequence
+
+HEAD_VERSION = 1
+WEIGHTS, DESCRIPTION = "head.safetensors", "head.json"
+
+
+class JointsHead(nn.Module):
+    """Average over bodies and time, keep the joints, then Linear, BatchNorm, ReLU, Linear.
+
+    The authors average over time, then over both persons, of whom the absent one is a skeleton at the origin. Here the
+    average is over what is present.
+
+    Args:
+        joints: joints of the features (1 where the encoder has no joint axis).
+        dim: length of a feature vector.
+        classes: outputs.
+        hidden_width: of the layer between.
+    """
+
+    def __init__(self, joints: int, dim: int, classes: int, hidden_width: int = 2048) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(joints * dim, hidden_width)
+        self.norm = nn.BatchNorm1d(hidden_width)
+        self.classify = nn.Linear(hidden_width, classes)
+        initialise_linear(self)
+
+    def forward(
+        self, features: Features, kept: Bool[Tensor, "batch body time joint dim"] | None = None, rate: float = 0.0
+    ) -> Float[Tensor, "batch class"]:
+        """Return one score per class, before the softmax.
+
+        Args:
+            features: from the encoder.
+            kept: dropout: which numbers of the features remain; None: all.
+            rate: share of them that does not, for which the others make up.
+        """
+        if kept is not None:
+            features = Features(features.tokens * kept / (1.0 - rate), features.present)
+        return self.classify(F.relu(self.norm(self.hidden(features.joints_kept()))))
+
+
+@dataclass
+class Recogniser:
+    """An encoder and its head: from a recording to the probability of each class.
+
+    Args:
+        encoder: fine-tuned.
+        head: trained with it.
+        classes: their names, in the order of the head's outputs.
+    """
+
+    encoder: Encoder
+    head: JointsHead
+    classes: tuple[str, ...]
+
+    @torch.inference_mode()
+    def predict(
+        self, sequences: Sequence[SkeletonSequence], *, batch_clips: int = 64
+    ) -> Float32[np.ndarray, "sequence class"]:
+        """Return the probability of each class for each sequence, from its centre crop.
+
+        Args:
+            sequences: in metres, in the encoder's own skeleton, any length.
+            batch_clips: sequences that are computed at a time.
+
+        Raises:
+            DataError: a sequence has another skeleton than the encoder.
+        """
+        self.encoder.require_skeleton(sequences)
+        device = next(self.encoder.parameters()).device
+        self.encoder.eval()
+        self.head.eval()
+        probability = np.zeros((len(sequences), len(self.classes)), np.float32)
+        for first in range(0, len(sequences), batch_clips):
+            batch = batch_from_sequences(sequences[first : first + batch_clips], self.encoder.input, device)
+            scores = self.head(self.encoder(batch)).float()
+            probability[first : first + batch_clips] = scores.softmax(dim=1).cpu().numpy()
+        return probability
+
+    def save(self, folder: Path | str, provenance: Mapping[str, Any]) -> None:
+        """Write `encoder/`, `head.safetensors` and `head.json` into a folder.
+
+        Args:
+            folder: made if missing.
+            provenance: plain values that tell where the recogniser came from.
+        """
+        folder = Path(folder)
+        save_encoder(self.encoder, folder / "encoder", provenance)
+        weights = {key: value.detach().cpu().contiguous() for key, value in self.head.state_dict().items()}
+        # As with the encoder, the description comes last: a folder that has one has the weights that it describes.
+        (folder / DESCRIPTION).unlink(missing_ok=True)
+        write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
+        description = {
+            "version": HEAD_VERSION,
+            "kind": "joints",
+            "config": {
+                "joints": self.head.hidden.in_features // self.encoder.dim,
+                "dim": self.encoder.dim,
+                "classes": len(self.classes),
+                "hidden_width": self.head.hidden.out_features,
+            },
+            "classes": list(self.classes),
+            "provenance": dict(provenance),
+        }
+        write_text_whole(folder / DESCRIPTION, json.dumps(description, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Recogniser":
+        """Read a recogniser.
+
+        Raises:
+            CheckpointError: nothing is there, or it is damaged or of another version.
+        """
+        folder = Path(folder)
+        if not (folder / DESCRIPTION).is_file():
+            raise CheckpointError(
+                f"{folder} holds no recogniser (expected encoder/, {WEIGHTS} and {DESCRIPTION}, as `marrow finetune` "
+                "leaves them once it has finished)"
+            )
+        try:
+            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            if description["version"] != HEAD_VERSION:
+                raise CheckpointError(
+                    f"{folder}: head format version {description['version']}, this marrow reads {HEAD_VERSION}"
+                )
+            head = JointsHead(**description["config"])
+            head.load_state_dict(load_file(folder / WEIGHTS))
+            classes = tuple(description["classes"])
+        except MarrowError:
+            raise
+        except Exception as error:  # whatever a damaged file brings, the person needs the file's name
+            raise CheckpointError(
+                f"{folder}: cannot be read as a recogniser: {type(error).__name__}: {error}"
+            ) from error
+        return cls(load_encoder(folder / "encoder"), head.eval(), classes)

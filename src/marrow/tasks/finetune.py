@@ -1,0 +1,139 @@
+"""Fine-tuning: the encoder and a head learn the labels together.
+
+The recipe is MAMP's (Mao et al., ICCV 2023): AdamW whose learning rate falls from the head towards the input (layer
+decay), residual branches left out at random (drop-path), dropout on the features, label smoothing, crops and rotations
+drawn anew every epoch. From scratch everything is the same, but layer decay is off.
+
+There is no validation split in these protocols. The score of the last epoch ("top1_last") is the score; that of the
+best epoch on the test clips ("top1_best") stands beside it, for comparison with published figures only.
+
+Deviations: absent bodies and joints take no part in the average before the head (the authors average a skeleton at the
+origin in); an epoch leaves out what does not fill a batch, other clips each time.
+
+Pre-training is not free: every report says what it cost, and `scratch_budget="same_total"` gives training from scratch
+the same time in all, as further epochs.
+"""
+
+import copy
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from marrow.models.encoder import Encoder
+from marrow.models.heads import Recogniser
+from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.finetune_training import Training, train
+from marrow.tasks.recognition import FinetuneConfig
+from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.run_directory import plain
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Fine-tuning: reports `finetune`.
+
+    Args:
+        config: the recipe.
+    """
+
+    config: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+    @property
+    def name(self) -> str:
+        """How the task is called."""
+        return "finetune"
+
+    def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
+        """Train a copy of the encoder and a head, predict, then score."""
+        with tempfile.TemporaryDirectory(prefix="marrow-finetune-") as folder:
+            # Nothing will resume from here: the engine saves once, at the end.
+            checkpoints = CheckpointConfig(every_minutes=1e9, keep_last=1)
+            finished = finetune_in(Path(folder), encoder, data, self.config, context, checkpoints)
+        if finished is None:
+            raise KeyboardInterrupt
+        return [finished[1]]
+
+
+def finetune_in(
+    folder: Path,
+    encoder: Encoder,
+    data: TaskData,
+    config: FinetuneConfig,
+    context: TaskContext,
+    checkpoints: CheckpointConfig,
+) -> tuple[Recogniser, Report] | None:
+    """Fine-tune a copy of an encoder in a folder, or go on there.
+
+    Args:
+        folder: receives `log.jsonl`, `checkpoints/`, `predictions/` and `plan.json`.
+        encoder: where to start; is left as it is.
+        data: what to learn from, and what to score.
+        config: the recipe.
+        context: where to compute, seed, limits, and where the encoder comes from.
+        checkpoints: when to save.
+
+    Returns:
+        What came of it, and its report; None where it was interrupted.
+    """
+    training = train(folder, copy.deepcopy(encoder), data, config, context, checkpoints)
+    if training is None:
+        return None
+    # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
+    clips = data.test_clips()
+    by_epoch: Int64[np.ndarray, "epoch test"] = training.predictions
+    best = int((by_epoch == clips.label).mean(axis=1).argmax())
+    report = Report.scored(
+        "finetune",
+        {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]},
+        clips,
+        settings={**_settings(config, context, training), "best_epoch": best + 1},
+        seed=context.seed,
+        num_labels_used=len(data.train_rows),
+        source=context.origin.source,
+    )
+    return training.recogniser, report
+
+
+def _settings(config: FinetuneConfig, context: TaskContext, training: Training) -> dict[str, Any]:
+    """Return all that decided a score, and both sides' budgets."""
+    origin = context.origin
+    return {
+        **plain(config),
+        "start": "from scratch" if origin.source == "random" else "from pre-training",
+        "layer_decay": training.layer_decay,
+        "augment": plain(training.augment),
+        "epochs": training.epochs,
+        "steps_per_epoch": training.steps_per_epoch,
+        "steps_done": training.steps,
+        "stopped_early": training.steps < training.epochs * training.steps_per_epoch,
+        "training_cpu_seconds": round(training.cpu_seconds, 1),
+        "training_wall_seconds": round(training.wall_seconds, 1),
+        "pretraining_steps": origin.steps,
+        "pretraining_cpu_seconds": origin.cpu_seconds,
+        "pretraining_wall_seconds": origin.wall_seconds,
+        "note": _note(config, context, training),
+    }
+
+
+def _note(config: FinetuneConfig, context: TaskContext, training: Training) -> str:
+    """Say in a sentence or two what a score has cost in all."""
+    origin, spent = context.origin, training.cpu_seconds
+    own = f"{training.steps / training.steps_per_epoch:.3g} epochs, {training.steps} steps, {_seconds(spent)}"
+    if origin.cpu_seconds is None:
+        before = "a pre-training whose cost is not known"
+    else:
+        before = f"the {_seconds(origin.cpu_seconds)} of pre-training ({origin.steps} steps)"
+    if origin.source != "random":
+        total = "" if origin.cpu_seconds is None else f": {_seconds(spent + origin.cpu_seconds)} in all"
+        return f"fine-tuned for {own}, after {before}{total}."
+    if config.scratch_budget == "same_total":
+        return f"trained from scratch for {own}. Equal total budget: {before} went into further epochs."
+    return f"trained from scratch for {own}. Equal epochs, not equal total: {before} are not made up for."
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} processor seconds"

@@ -1,0 +1,229 @@
+"""What happens inside a fine-tuning: how long it lasts, its steps, and the predictions after each epoch."""
+
+import copy
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from lightning_fabric import Fabric
+
+from marrow.data.augment import AugmentConfig
+from marrow.data.frames import flat_frames
+from marrow.data.loader import ResidentLoader, evaluation_batch, evaluation_batches
+from marrow.errors import ConfigError, DataError
+from marrow.files import write_text_whole, write_whole
+from marrow.models.encoder import Encoder
+from marrow.models.heads import JointsHead, Recogniser
+from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
+from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.logs import read_log
+from marrow.train.loop import FitConfig, fit
+from marrow.train.optim import adamw
+from marrow.train.precision import make_fabric
+from marrow.train.schedule import Budget, warmup_cosine
+
+# Steps that are timed to learn what an epoch costs; the one before them warms up.
+_TIMED_STEPS = 5
+
+
+@dataclass
+class Training:
+    """What came of a training.
+
+    Args:
+        recogniser: the encoder and its head, as they are after the last step.
+        predictions: predicted class of every test clip after every epoch.
+        epochs: that were planned.
+        steps_per_epoch: optimizer steps in one of them.
+        steps: that were done.
+        cpu_seconds: processor seconds of the training, without the predictions after each epoch.
+        wall_seconds: likewise on the clock.
+        layer_decay: that was used.
+        augment: that was used.
+    """
+
+    recogniser: Recogniser
+    predictions: Int64[np.ndarray, "epoch test"]
+    epochs: int
+    steps_per_epoch: int
+    steps: int
+    cpu_seconds: float
+    wall_seconds: float
+    layer_decay: float
+    augment: AugmentConfig
+
+
+def train(
+    folder: Path,
+    encoder: Encoder,
+    data: TaskData,
+    config: FinetuneConfig,
+    context: TaskContext,
+    checkpoints: CheckpointConfig,
+) -> Training | None:
+    """Train an encoder (in place) and a head, or go on in a folder where that was interrupted; None if it is again."""
+    # What to learn from. Clips without a label are an error here, not a class.
+    data.train_labels()
+    if len(data.train_rows) < 2:
+        raise DataError("fine-tuning needs at least 2 training clips: the head normalises over the clips of a batch")
+    fabric, _ = make_fabric(context.device, context.precision)
+    fabric.launch()
+    device = fabric.device
+    augment = config.augment or context.origin.augment or AugmentConfig()
+    batch_clips = min(config.batch_clips, len(data.train_rows))
+    cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device}
+    loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
+
+    # What learns, and how fast each layer of it does.
+    recognition = _with_head(encoder.to(device), loader, len(data.classes), config, context.seed)
+    layer_decay = 1.0 if context.origin.source == "random" else config.layer_decay
+    optimizer = adamw(recognition, config.optimizer, layer_scales(encoder, layer_decay))
+
+    # How long.
+    plan = folder / "plan.json"
+    if not plan.exists():
+        further = _further_epochs(fabric, recognition, loader, config, context)
+        write_text_whole(plan, json.dumps({"epochs": config.epochs + further}) + "\n")
+    epochs = int(json.loads(plan.read_text(encoding="utf-8"))["epochs"])
+    steps = epochs * loader.steps_per_epoch
+    budget = Budget(min(steps, context.max_steps or steps), context.max_minutes)
+
+    # Train; after every epoch, predict.
+    watch = _Predictions(folder, recognition, data, fabric, context.batch_clips, loader.steps_per_epoch)
+    settings = FitConfig(budget, checkpoints, config.optimizer.clip_norm, log_every=loader.steps_per_epoch)
+    fitted = fit(fabric, recognition, optimizer, loader, _learning_rate(config, batch_clips), settings, folder, watch)
+    if not fitted.finished:
+        return None
+    last = read_log(folder / "log.jsonl")[-1]
+    recognition.eval()
+    return Training(
+        recogniser=Recogniser(encoder, recognition.head, data.classes),
+        predictions=watch.until(fitted.step),
+        epochs=epochs,
+        steps_per_epoch=loader.steps_per_epoch,
+        steps=fitted.step,
+        cpu_seconds=last["cpu_seconds"] - watch.cpu_seconds,
+        wall_seconds=last["wall_seconds"] - watch.wall_seconds,
+        layer_decay=layer_decay,
+        augment=augment,
+    )
+
+
+def _with_head(
+    encoder: Encoder, loader: ResidentLoader, classes: int, config: FinetuneConfig, seed: int
+) -> Recognition:
+    """Put a head on an encoder, made for the features that it returns."""
+    frames = loader.frames
+    batch = evaluation_batch(frames, torch.zeros(1, dtype=torch.int64, device=frames.device), encoder.input)
+    with torch.no_grad():
+        times, joints, dim = encoder(batch).tokens.shape[2:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = JointsHead(joints, dim, classes, config.hidden_width)
+    return Recognition(encoder, head.to(frames.device), config, (times, joints))
+
+
+def _learning_rate(config: FinetuneConfig, batch_clips: int) -> partial[float]:
+    """Return the learning rate as a function of the progress; the warm-up keeps its share of the planned epochs."""
+    scale = config.optimizer.scale(batch_clips)
+    return partial(
+        warmup_cosine,
+        base=config.optimizer.learning_rate * scale,
+        minimum=config.schedule.min_learning_rate * scale,
+        warmup_share=config.schedule.warmup_epochs / config.epochs,
+    )
+
+
+def _further_epochs(
+    fabric: Fabric, recognition: Recognition, loader: ResidentLoader, config: FinetuneConfig, context: TaskContext
+) -> int:
+    """Return how many epochs of training from scratch the time of the pre-training is worth."""
+    if config.scratch_budget == "same_epochs" or context.origin.source != "random":
+        return 0
+    spent = context.origin.seconds(fabric.device.type)
+    if spent is None:
+        raise ConfigError(
+            "scratch_budget is same_total, but what the pre-training cost is not known (it is in log.jsonl of its run "
+            "directory); give the run directory, or choose same_epochs"
+        )
+    # Some steps of a copy, by the engine itself. The loader's place is put back.
+    place, twin = loader.state_dict(), copy.deepcopy(recognition)
+    clock = "cpu_seconds" if fabric.device.type == "cpu" else "wall_seconds"
+    settings = FitConfig(Budget(1 + _TIMED_STEPS), CheckpointConfig(every_minutes=1e9, keep_last=1), log_every=1)
+    with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
+        fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
+        seconds = [entry[clock] for entry in read_log(Path(folder) / "log.jsonl")]
+    loader.load_state_dict(place)
+    # The first of two neighbouring entries is written after its own step: differences are whole steps.
+    per_step = float(np.median(np.diff(seconds)))
+    return round(spent / max(per_step * loader.steps_per_epoch, 1e-9))
+
+
+class _Predictions:
+    """Predicts the test clips after every epoch and keeps what came of it, so that a resumed run has all epochs.
+
+    Called by the engine with every entry of its log.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recognition: Recognition,
+        data: TaskData,
+        fabric: Fabric,
+        batch_clips: int,
+        steps_per_epoch: int,
+    ) -> None:
+        self._folder, self._recognition, self._fabric = folder / "predictions", recognition, fabric
+        self._rows, self._batch_clips, self._steps_per_epoch = data.test_rows, batch_clips, steps_per_epoch
+        self._frames = flat_frames(data.store, data.test_rows, recognition.encoder.input, fabric.device)
+        logged = (read_log(folder / "log.jsonl") or [{}])[-1]
+        self.cpu_seconds = logged.get("prediction_cpu_seconds", 0.0)
+        self.wall_seconds = logged.get("prediction_wall_seconds", 0.0)
+
+    def __call__(self, entry: dict[str, Any]) -> dict[str, float]:
+        """Predict where an epoch, or the run, has ended; return the time that all predictions have taken so far."""
+        if entry["step"] % self._steps_per_epoch == 0 or entry["progress"] >= 1.0:
+            wall, cpu = time.monotonic(), time.process_time()
+            predicted = self._predict()
+            path = self._folder / f"step-{entry['step']:08d}.npy"
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, partial(_save_array, predicted))
+            self.wall_seconds += time.monotonic() - wall
+            self.cpu_seconds += time.process_time() - cpu
+        return {
+            "prediction_cpu_seconds": round(self.cpu_seconds, 3),
+            "prediction_wall_seconds": round(self.wall_seconds, 3),
+        }
+
+    def until(self, step: int) -> Int64[np.ndarray, "epoch test"]:
+        """Return what was predicted after every epoch up to a step."""
+        paths = sorted(self._folder.glob("step-*.npy"))
+        return np.stack([np.load(path) for path in paths if int(path.stem.removeprefix("step-")) <= step])
+
+    @torch.no_grad()
+    def _predict(self) -> Int64[np.ndarray, " test"]:
+        recognition, frames = self._recognition, self._frames
+        recognition.eval()
+        predicted = []
+        batches = evaluation_batches(
+            frames, self._rows, recognition.encoder.input, self._batch_clips, self._fabric.device
+        )
+        with self._fabric.autocast():
+            for batch in batches:
+                predicted.append(recognition.head(recognition.encoder(batch)).argmax(1).cpu().numpy())
+        recognition.train()
+        return np.concatenate(predicted)
+
+
+def _save_array(array: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)

@@ -1,0 +1,54 @@
+"""Where an encoder comes from, and what it cost: part of every fair comparison with training from scratch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from marrow.data.augment import AugmentConfig
+from marrow.train.logs import read_log
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the encoder that a task is given comes from: what it cost, and how its clips were varied.
+
+    Args:
+        source: "trained", or "random" for the baseline at random initialisation (to fine-tune it is to train from
+            scratch). What follows is then about the pre-training that it is compared with.
+        steps: optimizer steps of the pre-training; None where unknown.
+        cpu_seconds: processor seconds of the pre-training; None where unknown.
+        wall_seconds: seconds of the pre-training on the clock; None where unknown.
+        augment: its augmentation; None where unknown.
+    """
+
+    source: str = "trained"
+    steps: int | None = None
+    cpu_seconds: float | None = None
+    wall_seconds: float | None = None
+    augment: AugmentConfig | None = None
+
+    def from_scratch(self) -> "Origin":
+        """Return what is known, of the same architecture at random initialisation."""
+        return replace(self, source="random")
+
+    def seconds(self, device_type: str) -> float | None:
+        """Return what the pre-training cost, on the clock that counts: the processor's on a CPU, else the wall's."""
+        return self.cpu_seconds if device_type == "cpu" else self.wall_seconds
+
+
+def origin_of(run: Path, provenance: Mapping[str, Any]) -> Origin:
+    """Gather what is known of a pre-training.
+
+    Args:
+        run: a run directory, whose log tells the time; or the folder of an exported encoder.
+        provenance: what the encoder says of itself.
+    """
+    logged = (read_log(run / "log.jsonl") or [{}])[-1]
+    augment = provenance.get("settings", {}).get("augment")
+    return Origin(
+        steps=provenance.get("steps", logged.get("step")),
+        cpu_seconds=logged.get("cpu_seconds"),
+        wall_seconds=logged.get("wall_seconds"),
+        augment=None if augment is None else AugmentConfig(**augment),
+    )
