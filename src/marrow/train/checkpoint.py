@@ -12,6 +12,7 @@ import json
 import logging
 import pickle
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,11 @@ def save(folder: Path, step: int, state: dict[str, Any], config: CheckpointConfi
         facts = {"step": step, "bytes": tensors.stat().st_size, "sha256": _sha256(tensors)}
         write_whole(seal, lambda path: path.write_text(json.dumps(facts) + "\n", encoding="utf-8"))
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        reason = error.strerror if isinstance(error, OSError) else "PyTorch could not write all of it"
+        free = shutil.disk_usage(folder).free / 2**20
         raise CheckpointError(
-            f"{tensors}: cannot be written ({error}); free some space and start again: "
-            f"the checkpoints before it are untouched"
+            f"{tensors}: cannot be written ({reason}; {free:,.1f} MiB are free there). Free some space and give the same "
+            f"command again: the checkpoints before it are untouched"
         ) from error
     _remove_others(folder, step, config)
     return tensors
