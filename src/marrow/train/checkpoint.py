@@ -87,8 +87,8 @@ def save(folder: Path, step: int, state: dict[str, Any], config: CheckpointConfi
         reason = error.strerror if isinstance(error, OSError) else "PyTorch could not write all of it"
         free = shutil.disk_usage(folder).free / 2**20
         raise CheckpointError(
-            f"{tensors}: cannot be written ({reason}; {free:,.1f} MiB are free there). Free some space and give the same "
-            f"command again: the checkpoints before it are untouched"
+            f"{tensors}: cannot be written ({reason}; {free:,.1f} MiB are free there). Free some space and give the "
+            f"same command again: the checkpoints before it are untouched"
         ) from error
     _remove_others(folder, step, config)
     return tensors
