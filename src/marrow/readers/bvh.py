@@ -8,7 +8,8 @@ it, those are left out that are no joints, be it in a single file:
 - a root with a single child that has position channels of its own: that root is the origin of the scene.
 
 What moves them still moves the rest. `joints` names those to keep instead. Left-right partners are told by name, hips
-and shoulders too; centre and chest are where the two hips and the two shoulders join. `anchors` overrides that.
+and shoulders too; the centre is where the hips join, the chest where the neck leaves the joint that the shoulders
+share. `anchors` overrides that.
 
 Labels and attributes come from a file's path below the folder, without `.bvh`, by `pattern`: a regular expression with
 named groups that is searched for in it. The group `label` is the class, the others are attributes, as numbers where
@@ -262,6 +263,9 @@ def _guess_anchors(names: Sequence[str], parents: Sequence[int]) -> dict[str, in
             meeting = next((one for one in _ancestors(anchors[f"left_{limb}"], parents) if one in right), None)
             if meeting is not None:
                 anchors[role] = meeting
+    if "chest" in anchors:  # the top of the trunk is where the neck begins, if the file has that
+        necks = [joint for joint, parent in enumerate(parents) if parent == anchors["chest"]]
+        anchors["chest"] = next((joint for joint in necks if "neck" in names[joint].lower()), anchors["chest"])
     return {role: anchors[role] for role in ANCHOR_ROLES if role in anchors}
 
 
