@@ -13,7 +13,6 @@ from marrow.tasks.recognition import FinetuneConfig
 from marrow.testing.tasks import check_task
 from marrow.train.optim import OptimizerConfig
 
-
 # What would take long as it is shipped.
 SMALL = {
     "finetune": Finetune(FinetuneConfig(epochs=12, batch_clips=24, hidden_width=32, optimizer=OptimizerConfig(0.01)))

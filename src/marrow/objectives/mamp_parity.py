@@ -6,7 +6,6 @@ are read; see `docs/parity.md` for what each quantity is.
 """
 
 import ast
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,30 +17,11 @@ from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
-from marrow.errors import CheckpointError, DataError
+from marrow.errors import DataError
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
+from marrow.objectives.mamp_released import released_to_ours
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
-
-# Released key -> ours. Block keys keep their endings (norm1, attn.qkv, attn.proj, norm2, mlp.fc1, mlp.fc2).
-_NAMES = {
-    "joints_embed.proj.weight": "encoder.embedding.weight",
-    "joints_embed.proj.bias": "encoder.embedding.bias",
-    "temp_embed": "encoder.time_position",
-    "pos_embed": "encoder.joint_position",
-    "norm.weight": "encoder.norm.weight",
-    "norm.bias": "encoder.norm.bias",
-    "decoder_embed.weight": "bridge.weight",
-    "decoder_embed.bias": "bridge.bias",
-    "mask_token": "hidden_token",
-    "decoder_temp_embed": "time_position",
-    "decoder_pos_embed": "joint_position",
-    "decoder_norm.weight": "norm.weight",
-    "decoder_norm.bias": "norm.bias",
-    "decoder_pred.weight": "predict.weight",
-    "decoder_pred.bias": "predict.bias",
-}
-_BLOCKS = ((re.compile(r"^blocks\."), "encoder.blocks."), (re.compile(r"^decoder_blocks\."), "blocks."))
 
 
 @dataclass(frozen=True)
@@ -56,34 +36,6 @@ class Quantity:
     def passes(self) -> bool:
         """Tell whether the error is within tolerance (an error that is not a number is not)."""
         return self.error <= self.tolerance
-
-
-def released_to_ours(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename and reshape weights of the authors' pre-training model.
-
-    Args:
-        released: tensors by the released key names.
-
-    Raises:
-        CheckpointError: a key that the released pre-training model does not have.
-    """
-    ours = {}
-    for key, value in released.items():
-        name = _NAMES.get(key)
-        for pattern, prefix in _BLOCKS:
-            if name is None and pattern.match(key):
-                name = pattern.sub(prefix, key)
-        if name is None:
-            raise CheckpointError(f"{key!r} is not a weight of the released MAMP model; expected {sorted(_NAMES)}")
-        if key == "joints_embed.proj.weight":
-            # Convolution kernel [width, xyz, frame, joint] -> linear over (frame, joint, xyz).
-            value = value.permute(0, 2, 3, 1).flatten(1)
-        elif key.endswith("temp_embed"):
-            value = value.squeeze(0)  # [1, time, 1, width] -> [time, 1, width]
-        elif key.endswith("pos_embed"):
-            value = value.squeeze(0)  # [1, 1, joint, width] -> [1, joint, width]
-        ours[name] = value
-    return ours
 
 
 def build_from_recording(recording: Mapping[str, np.ndarray]) -> tuple[MAMP, dict[str, Any]]:

@@ -180,7 +180,7 @@ def evaluate(
         )
     chosen = [get_task(task) if isinstance(task, str) else task for task in tasks]
     folds = _folds(store, protocol)
-    facts = [_facts(folder, index) for index, folder in enumerate(folders)]
+    facts = [facts_of(folder, index) for index, folder in enumerate(folders)]
     if len({run.name for run in facts}) < len(facts):
         raise ConfigError(f"each run must have a name of its own, got {[str(folder) for folder in folders]}")
 
@@ -189,7 +189,7 @@ def evaluate(
     for folder, run in zip(folders, facts, strict=True):
         log.info("evaluating %s on %s", run.name, protocol)
         encoder = load_encoder(folder)
-        _check_skeleton(encoder, store, folder)
+        check_skeleton(encoder, store, folder)
         extra: list[Task] = []
         if augmented:
             settings = augmented if isinstance(augmented, AugmentConfig) else _augment_of(run)
@@ -285,7 +285,8 @@ def _all_test_clips(folds: Sequence[TaskData]) -> TestClips:
     return TestClips.joined([fold.test_clips() for fold in folds])
 
 
-def _facts(folder: Path, index: int) -> RunFacts:
+def facts_of(folder: Path, index: int) -> RunFacts:
+    """Read what the encoder of a run says of itself; where it names no seed, `index` is taken for it."""
     inner = folder / "encoder" if (folder / "encoder" / DESCRIPTION).is_file() else folder
     try:
         description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))
@@ -299,7 +300,8 @@ def _facts(folder: Path, index: int) -> RunFacts:
     return RunFacts(folder.resolve().name, index if seed is None else int(seed), description, digest)
 
 
-def _check_skeleton(encoder: Encoder, store: Store, folder: Path) -> None:
+def check_skeleton(encoder: Encoder, store: Store, folder: Path) -> None:
+    """Raise a ConfigError where an encoder and a store have different skeletons."""
     if encoder.skeleton.joints != store.skeleton.joints:
         raise ConfigError(
             f"{folder} was trained on the skeleton {encoder.skeleton.name!r} ({len(encoder.skeleton.joints)} joints), "

@@ -129,10 +129,10 @@ def _note(config: FinetuneConfig, context: TaskContext, training: Training) -> s
         before = f"the {_seconds(origin.cpu_seconds)} of pre-training ({origin.steps} steps)"
     if origin.source != "random":
         total = "" if origin.cpu_seconds is None else f": {_seconds(spent + origin.cpu_seconds)} in all"
-        return f"fine-tuned for {own}, after {before}{total}."
+        return f"Fine-tuned for {own}, after {before}{total}."
     if config.scratch_budget == "same_total":
-        return f"trained from scratch for {own}. Equal total budget: {before} went into further epochs."
-    return f"trained from scratch for {own}. Equal epochs, not equal total: {before} are not made up for."
+        return f"Trained from scratch for {own}. Equal total budget: {before} went into further epochs."
+    return f"Trained from scratch for {own}. Equal epochs, not equal total: {before} are not made up for."
 
 
 def _seconds(seconds: float) -> str:

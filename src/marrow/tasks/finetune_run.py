@@ -1,0 +1,133 @@
+"""Fine-tuning in a run directory: something to keep, to use, and to go on with.
+
+    OUT/config.yaml, environment.json   every setting; versions, machine, fingerprint of the store
+    OUT/plan.json, log.jsonl            planned epochs; one entry per epoch: loss, learning rate, time spent
+    OUT/checkpoints/, predictions/      what a resume needs; predicted classes of the test clips after every epoch
+    OUT/encoder/, head.safetensors, head.json   the recogniser: `marrow.models.heads.Recogniser.load(OUT)`
+    OUT/report.json                     the scores; its presence says that the run is finished
+
+The same call goes on where an interrupted one stopped, and does nothing where it is finished.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import marrow
+from marrow.data.subsets import protocol_rows
+from marrow.errors import ConfigError
+from marrow.models.export import load_encoder
+from marrow.store.format import Store
+from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.evaluate import check_skeleton, facts_of
+from marrow.tasks.finetune import finetune_in
+from marrow.tasks.origin import origin_of
+from marrow.tasks.recognition import FinetuneConfig
+from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.precision import make_fabric
+from marrow.train.run_directory import claim_run, describe_environment, plain
+
+_log = logging.getLogger(__name__)
+
+# What may differ when a run goes on: it decides where and how fast, not what is learned.
+_MAY_CHANGE = ("run", "store", "device")
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning leaves behind.
+
+    Args:
+        folder: the run directory, which holds the recogniser.
+        report: its scores; None where it was interrupted, and the same call goes on.
+    """
+
+    folder: Path
+    report: Report | None
+
+
+def finetune(
+    run: Path | str,
+    store: Store | Path | str,
+    protocol: str,
+    out: Path | str,
+    config: FinetuneConfig | None = None,
+    *,
+    from_scratch: bool = False,
+    context: TaskContext | None = None,
+) -> FinetuneResult:
+    """Fine-tune the encoder of a run, or go on with a fine-tuning that was interrupted.
+
+    Args:
+        run: a run directory of `marrow pretrain`, or an exported encoder.
+        store: the data.
+        protocol: a split of the store, leave-one-out:ATTRIBUTE=VALUE, or "FILTER -> FILTER".
+        out: folder of the fine-tuning; made if missing.
+        config: the recipe; the paper's by default.
+        from_scratch: take the run's architecture at random initialisation, by the context's seed.
+        context: device, precision, seed, limits.
+
+    Raises:
+        ConfigError: settings that do not fit each other, the data, or a run that is in the folder already.
+        CheckpointError: the encoder cannot be read, or the fine-tuning in the folder not be resumed.
+        DataError: clips without labels, or too few.
+        MarrowError: a loss was not finite.
+    """
+    run, out = Path(run), Path(out)
+    config, context = config or FinetuneConfig(), context or TaskContext()
+    store = store if isinstance(store, Store) else Store.open(store)
+
+    # Which encoder, which clips.
+    facts, encoder = facts_of(run, 0), load_encoder(run)
+    check_skeleton(encoder, store, run)
+    if from_scratch:
+        encoder = encoder.fresh(context.seed)
+    data = TaskData(store, *protocol_rows(store, protocol), protocol=protocol)
+    origin = origin_of(run, facts.description.get("provenance", {}))
+    context = TaskContext(**{**context.__dict__, "origin": origin.from_scratch() if from_scratch else origin})
+
+    # Where: a folder that is empty or of this very fine-tuning.
+    if out.resolve() == run.resolve():
+        raise ConfigError(f"--out must be another folder than the run that is fine-tuned, got {out} for both")
+    fabric, precision = make_fabric(context.device, context.precision)
+    settings = {
+        "run": str(run),
+        "store": str(store.path),
+        "device": context.device,
+        "encoder_fingerprint": facts.fingerprint,
+        "from_scratch": from_scratch,
+        "protocol": protocol,
+        "seed": context.seed,
+        "precision": context.precision,
+        "max_steps": context.max_steps,
+        "max_minutes": context.max_minutes,
+        **plain(config),
+    }
+    environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
+    claim_run(out, settings, environment, _MAY_CHANGE)
+    if (out / "report.json").exists():
+        _log.info("%s is finished already: nothing was done", out)
+        return FinetuneResult(out, Report.load(out / "report.json"))
+
+    # Train, then keep the recogniser and its scores.
+    done = finetune_in(out, encoder, data, config, context, CheckpointConfig(keep_last=1))
+    if done is None:
+        return FinetuneResult(out, None)
+    recogniser, report = done
+    report.fingerprints = {"run": facts.name, "encoder": facts.fingerprint, "store": store.fingerprint}
+    recogniser.save(
+        out,
+        {
+            "marrow": marrow.__version__,
+            "method": "fine-tuning from scratch" if from_scratch else f"fine-tuning of {facts.name}",
+            "protocol": protocol,
+            "num_labels_used": report.num_labels_used,
+            "store_fingerprint": store.fingerprint,
+            "seed": context.seed,
+            "steps": report.settings["steps_done"],
+            "finetuning": report.settings,
+            "before": facts.description.get("provenance", {}),
+        },
+    )
+    report.save(out / "report.json")
+    return FinetuneResult(out, report)
