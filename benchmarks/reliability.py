@@ -34,7 +34,7 @@ encoder: {width: 32, depth: 2, heads: 2, patch_frames: 8}
 objective: {decoder_depth: 1, decoder_width: 32, decoder_heads: 2}
 input: {window_frames: 32}
 batch_clips: 32
-max_steps: 60
+max_steps: 150
 log_every: 2
 checkpoints: {every_steps: 4}
 device: cpu
@@ -395,7 +395,7 @@ def changed_store(bench: Bench) -> Outcome:
 def two_in_one_folder(bench: Bench) -> Outcome:
     """Two runs in one directory at the same time; another run's directory"""
     out = bench.folder / "shared"
-    process = bench.start_until(out, 6, "--max_steps", "60")
+    process = bench.start_until(out, 6)
     message = refused(bench.pretrain(out))
     other = refused(bench.pretrain(out, "--seed", "7"))
     process.communicate(timeout=240)
