@@ -44,6 +44,7 @@ from marrow.train.loop import FitConfig, FitResult, Loader, fit
 from marrow.train.monitor import Monitor, TimedLoader
 from marrow.train.optim import adamw
 from marrow.train.precision import make_fabric
+from marrow.train.replay import Replay, replay
 from marrow.train.run_directory import claim_run, describe_environment, plain
 from marrow.train.schedule import Budget, warmup_cosine
 
@@ -150,6 +151,19 @@ def load_objective(run: Path | str) -> Objective:
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(f"{run}: the checkpoint does not fit the settings of the run: {error}") from error
     return objective.eval()
+
+
+def replay_step(file: Path | str) -> Replay:
+    """Take a step of a run again whose loss was not finite, from its file in RUN/non_finite, and say where it went bad.
+
+    Raises:
+        ConfigError: the file lies in no run directory.
+        StoreError: the store of the run is not where it was.
+        CheckpointError: the file cannot be read.
+    """
+    file = Path(file)
+    config = load_config(file.resolve().parents[1])
+    return replay(file, build_objective(config, Store.open(config.store).skeleton))
 
 
 def _build_loader(

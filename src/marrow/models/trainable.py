@@ -32,7 +32,14 @@ class StepOutput:
 
 
 class Trainable(nn.Module, ABC):
-    """Something with a loss."""
+    """Something with a loss.
+
+    Attributes:
+        couples_samples: whether the loss of a clip depends on the other clips of its micro-batch (BatchNorm, InfoNCE).
+            Without, it makes no difference how the global batch is cut into micro-batches and processes; with, it does.
+    """
+
+    couples_samples: bool = False
 
     @abstractmethod
     def sample(self, batch: Batch, draws: Draws) -> Any:

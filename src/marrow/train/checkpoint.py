@@ -23,6 +23,8 @@ from marrow.errors import CheckpointError, ConfigError
 from marrow.files import write_whole
 
 _log = logging.getLogger(__name__)
+# Of what a checkpoint holds; one of another version is refused.
+VERSION = 1
 _SEAL = re.compile(r"step-(\d{8,})\.json")
 _OURS = re.compile(r"step-(\d{8,})\.(pt|json)(\.partial)?")
 

@@ -1,7 +1,7 @@
 """The one training loop. It trains any `Trainable` and knows no objective and no task."""
 
+import copy
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,20 +10,23 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from lightning_fabric.wrappers import _FabricOptimizer
 from torch.optim import Optimizer
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
-from marrow.errors import CheckpointError
+from marrow.errors import CheckpointError, MarrowError
 from marrow.models.trainable import Trainable
 from marrow.train import checkpoint
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.interrupt import StopWish
-from marrow.train.logs import JsonLines, Meter, totals_of
-from marrow.train.optim import set_learning_rate
+from marrow.train.logs import JsonLines, Meter
+from marrow.train.non_finite import NonFiniteLoss, Recent, not_finite
+from marrow.train.profile import Profile
 from marrow.train.progress import Display
 from marrow.train.schedule import Budget
+from marrow.train.sharding import is_sharded, load_whole_state, move_optimizer, whole_state
+from marrow.train.step import Stepper, sum_over_processes
 
 _log = logging.getLogger(__name__)
 
@@ -59,12 +62,14 @@ class FitConfig:
         checkpoints: when to save, and what to keep.
         clip_norm: largest gradient norm; None: no clipping.
         log_every: optimizer steps between two entries of the log, each of which waits for the device once.
+        profile: whether to note where the time goes, in `profile.json` and `profile_trace.json`.
     """
 
     budget: Budget
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     clip_norm: float | None = None
     log_every: int = 20
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def fit(
     config: FitConfig,
     folder: Path,
     monitor: Callable[[dict[str, Any]], dict[str, float]] | None = None,
+    before_save: Callable[[], None] | None = None,
 ) -> FitResult:
     """Train until the budget is spent, from the newest checkpoint of the folder where there is one.
 
@@ -101,13 +107,23 @@ def fit(
         loader: gives the micro-batches of this process, on its device.
         learning_rate: as a function of the progress of the run, from 0 to 1.
         config: limits, log, checkpoints.
-        folder: receives `log.jsonl` and `checkpoints/`.
+        folder: receives `log.jsonl` and `checkpoints/`; where a loss is not finite, `non_finite/`.
         monitor: given every entry of the log before it is written, returns further numbers for it.
+        before_save: called when a checkpoint is due; raises an error where none must be written any more.
     """
-    module, optimizer = fabric.setup(trainable, optimizer)
+    # A sharded module is a copy, so that `trainable` stays usable; at the end it gets the weights back.
+    trained = copy.deepcopy(trainable) if is_sharded(fabric) else trainable
+    module = fabric.setup_module(trained)
     module.train()
-    run = _Run(fabric, trainable, optimizer, loader, config, folder)
+    if trained is not trainable:
+        move_optimizer(optimizer, trainable, trained)
+    run = _Run(fabric, trained, optimizer, loader, config, folder)
     run.resume()
+    profile = Profile(fabric.device, folder if config.profile and fabric.is_global_zero else None)
+    wrapped = fabric.setup_optimizers(optimizer)
+    assert isinstance(wrapped, _FabricOptimizer)
+    take_step = Stepper(fabric, module, wrapped, trained, config.clip_norm, profile)
+    recent = Recent(trained, optimizer, loader, is_sharded(fabric))
     meter, last = Meter(), dict[str, Any]()
     log = JsonLines(folder / "log.jsonl" if fabric.is_global_zero else None, keep_steps=run.step)
     with StopWish() as stop, log, Display(run.progress(), shown=fabric.is_global_zero) as display:
@@ -115,54 +131,46 @@ def fit(
         while progress < 1.0 and not stopping:
             # Where the run is decides the learning rate.
             rate = learning_rate(progress)
-            set_learning_rate(optimizer, rate)
 
-            # Gradients of loss SUMS add up over the micro-batches; processes exchange them with the last one.
-            micro_batches = loader.next_step()
-            totals = []
-            for number, (batch, draws) in enumerate(micro_batches, start=1):
-                with fabric.no_backward_sync(module, enabled=number < len(micro_batches)):
-                    output = module(batch, trainable.sample(batch, draws))
-                    fabric.backward(output.loss_sum)
-                totals.append(totals_of(output, clips=len(batch)))
-
-            # One division, by the weight of the whole global batch: a mean of means is not the mean.
-            total = _sum_over_processes(fabric, torch.stack(totals).sum(0))
-            gradients = [parameter.grad for parameter in trainable.parameters() if parameter.grad is not None]
-            torch._foreach_mul_(gradients, fabric.world_size / total[1])  # DDP has averaged over processes: undone here
-
-            # The update.
-            norm = nn.utils.clip_grad_norm_(trainable.parameters(), config.clip_norm or math.inf)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            meter.add(run.step, rate, total, output.metrics, norm, [batch.row for batch, _ in micro_batches])
+            # The next batch, and what is learned from it.
+            with profile("load"):
+                micro_batches = loader.next_step()
+            taken = take_step(micro_batches, rate)
+            meter.add(run.step, rate, taken, [batch.row for batch, _ in micro_batches])
             run.step += 1
 
             # Over? Time for a checkpoint?
-            progress, stopping = run.progress(), run.all_agree_on(stop.requested)
-            save = progress >= 1.0 or stopping or run.checkpoint_is_due()
+            progress = run.progress()
+            stopping, due = run.agree(stop.requested)
+            save = progress >= 1.0 or stopping or due
 
             # Now and then the log: here, and only here, the host waits for the device.
             if save or run.step % config.log_every == 0:
-                last = run.place(progress, rate) | meter.read()
-                last |= monitor(last) if monitor else {}
-                log.write(last)
-                fabric.log_dict(last, step=run.step)
-                display.show(last)
+                with profile("log"):
+                    try:
+                        last = run.place(progress, rate) | meter.read()
+                    except NonFiniteLoss as error:
+                        raise recent.find_cause(error, take_step, fabric, folder) from None
+                    recent.keep()
+                    last |= monitor(last) if monitor else {}
+                    log.write(last)
+                    fabric.log_dict(last, step=run.step)
+                    display.show(last)
 
             # A checkpoint only after the log has found every loss finite.
             if save:
-                run.save()
+                with profile("save"):
+                    if before_save is not None:
+                        before_save()
+                    run.save()
+            profile.step_done()
+    profile.finish()
     finished = progress >= 1.0
     if not finished:
         _log.info("Interrupted after step %d, which is saved: start the same run again to go on from there", run.step)
+    if trained is not trainable:
+        trainable.load_state_dict(whole_state(trained.state_dict()))
     return FitResult(run.step, finished, last)
-
-
-def _sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
-    total = fabric.all_reduce(tensor, reduce_op="sum")
-    assert isinstance(total, Tensor)
-    return total
 
 
 class _Run:
@@ -208,20 +216,21 @@ class _Run:
             "cpu_seconds": round(self._cpu_seconds(), 3),
         }
 
-    def checkpoint_is_due(self) -> bool:
-        """Tell whether the clock or the number of steps asks for a checkpoint."""
+    def agree(self, stop: bool) -> tuple[bool, bool]:
+        """Tell whether to stop and whether a checkpoint is due, the same in every process.
+
+        Clocks and signals differ between processes, which must leave the loop and save at the same step: they compare
+        them now and then. Steps they count alike.
+        """
         config = self._config.checkpoints
         by_steps = config.every_steps is not None and self.step % config.every_steps == 0
-        return by_steps or time.monotonic() - self._last_save >= 60.0 * config.every_minutes
-
-    def all_agree_on(self, stop: bool) -> bool:
-        """Tell whether to stop: processes must leave the loop at the same step, so they compare now and then."""
-        if self._fabric.world_size == 1:
-            return stop
-        if self.step % self._config.log_every:
-            return False
-        wishes = torch.tensor(float(stop), device=self._fabric.device)
-        return bool(_sum_over_processes(self._fabric, wishes) > 0)
+        by_clock = time.monotonic() - self._last_save >= 60.0 * config.every_minutes
+        if self._fabric.world_size > 1:
+            if self.step % self._config.log_every:
+                return False, by_steps
+            wishes = torch.tensor([float(stop), float(by_clock)], device=self._fabric.device)
+            stop, by_clock = (wish > 0 for wish in sum_over_processes(self._fabric, wishes).tolist())
+        return stop, by_steps or by_clock
 
     def resume(self) -> None:
         """Go to the newest checkpoint, where there is one."""
@@ -229,8 +238,7 @@ class _Run:
         if state is None:
             return
         try:
-            self._trainable.load_state_dict(state["trainable"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            load_whole_state(self._trainable, self._optimizer, state["trainable"], state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{self._checkpoints}: made for another network or optimizer: {error}") from error
         self._loader.load_state_dict(state["loader"])
@@ -240,12 +248,22 @@ class _Run:
         _log.info("Going on after step %d", self.step)
 
     def save(self) -> None:
-        """Write a checkpoint, in one process: all of them hold the same."""
+        """Write a checkpoint, in one process: all of them hold the same, or a part of it."""
         self._last_save = time.monotonic()
+        trainable = whole_state(self._trainable.state_dict())
+        optimizer = whole_state(self._optimizer.state_dict())
+        bad = not_finite(trainable.items())
+        if bad:
+            raise MarrowError(
+                f"after step {self.step - 1} these weights are not finite: {', '.join(bad[:3])}"
+                f"{', ...' if len(bad) > 3 else ''}; lower optimizer.learning_rate, or set optimizer.clip_norm. "
+                "The checkpoint before it is untouched"
+            )
         if self._fabric.is_global_zero:
             state = {
-                "trainable": self._trainable.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
+                "version": checkpoint.VERSION,
+                "trainable": trainable,
+                "optimizer": optimizer,
                 "loader": self._loader.state_dict(),
                 "step": self.step,
                 "wall_seconds": self._wall_seconds(),

@@ -1,0 +1,85 @@
+"""FSDP: weights, gradients and optimizer state spread over the processes, and whole again in every checkpoint.
+
+Checkpoints hold whole tensors whatever the strategy was, so that a run may go on with another one, or on another number
+of processes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+
+def fsdp_strategy(processes: int) -> ModelParallelStrategy:
+    """Return the strategy that spreads weights over all processes."""
+    return ModelParallelStrategy(parallelize_fn=_shard, data_parallel_size=processes, tensor_parallel_size=1)
+
+
+def _shard(module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
+    """Spread a module: layer by layer where it has lists of layers, and what is left as one."""
+    mesh = device_mesh["data_parallel"]
+    for layers in [each for each in module.modules() if isinstance(each, nn.ModuleList)]:
+        for layer in layers:
+            fully_shard(layer, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    return module
+
+
+def is_sharded(fabric: Fabric) -> bool:
+    """Tell whether each process holds only a part of the weights."""
+    return isinstance(fabric.strategy, ModelParallelStrategy)
+
+
+def move_optimizer(optimizer: Optimizer, old: nn.Module, new: nn.Module) -> None:
+    """Let an optimizer that has not stepped yet train the parameters of a copy of the module it was made for."""
+    twins = {id(before): after for before, after in zip(old.parameters(), new.parameters(), strict=True)}
+    for group in optimizer.param_groups:
+        group["params"] = [twins[id(parameter)] for parameter in group["params"]]
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that this process holds: all of it, unless it is spread."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor with the parts of all processes. Where it is spread, all processes must call this."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_state(state: Any) -> Any:
+    """Return a nested state with every tensor whole. Where some are spread, all processes must call this."""
+    if isinstance(state, Tensor):
+        return whole(state.detach())
+    if isinstance(state, Mapping):
+        return {name: whole_state(value) for name, value in state.items()}
+    return [whole_state(value) for value in state] if isinstance(state, list) else state
+
+
+def load_whole_state(
+    trainable: nn.Module, optimizer: Optimizer, trainable_state: Mapping[str, Any], optimizer_state: dict[str, Any]
+) -> None:
+    """Load whole tensors into a trainable and its optimizer, which may be spread over the processes."""
+    own = trainable.state_dict()
+    trainable.load_state_dict({name: _like(value, own.get(name)) for name, value in trainable_state.items()})
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    per_parameter = {
+        number: {name: _like(value, parameters[number]) for name, value in state.items()}
+        for number, state in optimizer_state["state"].items()
+        if number < len(parameters)
+    }
+    optimizer.load_state_dict({**optimizer_state, "state": per_parameter})
+
+
+def _like(value: Any, model: Tensor | None) -> Any:
+    """Spread a whole tensor as another of the same shape is spread."""
+    if isinstance(model, DTensor) and isinstance(value, torch.Tensor) and value.shape == model.shape:
+        return distribute_tensor(value.to(model.device), model.device_mesh, model.placements)
+    return value

@@ -1,0 +1,105 @@
+"""One optimizer step, from micro-batches to new weights: the same code in a run and when its steps are taken again."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor, nn
+
+from marrow.data.batch import Batch
+from marrow.data.draws import Draws
+from marrow.models.trainable import StepOutput, Trainable
+from marrow.train.optim import set_learning_rate
+from marrow.train.profile import Profile
+from marrow.train.sharding import local_part, whole
+
+
+@dataclass
+class TakenStep:
+    """What an optimizer step leaves behind, on the device.
+
+    Args:
+        totals: loss sum, weight, clips and metric sums of the global batch.
+        metric_names: names of the totals behind loss, weight and clips.
+        gradient_norm: of the mean gradient, before clipping.
+    """
+
+    totals: Float[Tensor, " total"]
+    metric_names: list[str]
+    gradient_norm: Float[Tensor, ""]
+
+
+class Stepper:
+    """Takes optimizer steps.
+
+    Args:
+        fabric: joins the processes and sets the precision.
+        module: the trainable as Fabric wraps it.
+        optimizer: as Fabric wraps it, over its parameters.
+        trainable: what is inside `module`.
+        clip_norm: largest gradient norm; None: no clipping.
+        profile: clocks.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        module: _FabricModule,
+        optimizer: _FabricOptimizer,
+        trainable: Trainable,
+        clip_norm: float | None,
+        profile: Profile,
+    ) -> None:
+        self._fabric, self._module, self._optimizer, self._trainable = fabric, module, optimizer, trainable
+        self._clip_norm, self._profile = clip_norm, profile
+
+    def __call__(self, micro_batches: list[tuple[Batch, Draws]], learning_rate: float) -> TakenStep:
+        """Take one step with the micro-batches of this process."""
+        fabric, profile = self._fabric, self._profile
+        set_learning_rate(self._optimizer, learning_rate)
+
+        # Gradients of loss SUMS add up over the micro-batches; processes exchange them with the last one.
+        totals, metric_names = [], list[str]()
+        for number, (batch, draws) in enumerate(micro_batches, start=1):
+            with fabric.no_backward_sync(self._module, enabled=number < len(micro_batches)):
+                with profile("sample"):
+                    draw = self._trainable.sample(batch, draws)
+                with profile("forward"):
+                    output = self._module(batch, draw)
+                with profile("backward"):
+                    fabric.backward(output.loss_sum)
+            totals.append(_totals_of(output, clips=len(batch)))
+            metric_names = list(output.metrics)
+
+        # One division, by the weight of the whole global batch: a mean of means is not the mean.
+        with profile("exchange"):
+            total = sum_over_processes(fabric, torch.stack(totals).sum(0))
+            # DDP and FSDP have averaged over the processes: undone here.
+            torch._foreach_mul_(_gradients(self._trainable.parameters()), fabric.world_size / total[1])
+
+        with profile("update"):
+            norm = whole(nn.utils.clip_grad_norm_(self._trainable.parameters(), self._clip_norm or math.inf)).detach()
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        return TakenStep(total, metric_names, norm)
+
+
+def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Return the sum over all processes, the same in each."""
+    total = fabric.all_reduce(tensor, reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total
+
+
+def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    return [local_part(parameter.grad) for parameter in parameters if parameter.grad is not None]
+
+
+def _totals_of(output: StepOutput, clips: int) -> Float[Tensor, " total"]:
+    """Lay the sums of a micro-batch side by side (loss, weight, clips, metrics): processes exchange them at once."""
+    count = torch.full_like(output.loss_sum, clips, requires_grad=False)
+    return torch.stack([output.loss_sum.detach(), output.weight.detach(), count, *output.metrics.values()]).float()
