@@ -1,4 +1,4 @@
-"""`marrow report`: the reports of runs as one HTML page."""
+"""`marrow report`: what is known of runs, as one HTML page."""
 
 from pathlib import Path
 
@@ -11,12 +11,23 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow report",
-        "Put the reports in RUN/reports/ and the loss curves of runs on one self-contained HTML page. Runs that differ "
-        "only in their seed are summarised over seeds.",
+        "Put scores, curves, a map of the features, predictions and neighbours of runs on one self-contained HTML page. "
+        "Runs that differ only in their seed are summarised over seeds; runs that are not evaluated yet are shown "
+        "without scores.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories that `marrow evaluate` has been over")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories of `marrow pretrain`")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
     parser.add_argument("--title", type=str, default="marrow report", help="its heading")
+    parser.add_argument(
+        "--store",
+        type=Path | None,
+        default=None,
+        help="the data, for the skeletons that move on the page (default: where the first run found it)",
+    )
+    parser.add_argument(
+        "--no_clips", action="store_true", help="leave out moving skeletons: the page holds no motion of recordings"
+    )
+    parser.add_argument("--device", type=str, default="auto", help="where features are extracted: auto, cpu, cuda, ...")
     return parser
 
 
@@ -24,5 +35,13 @@ def run(arguments: Namespace) -> int:
     """Write the page and print where it is."""
     from marrow.report.page import write_report
 
-    print(write_report(arguments.runs, arguments.out, title=arguments.title))
+    page = write_report(
+        arguments.runs,
+        arguments.out,
+        title=arguments.title,
+        store=arguments.store,
+        clips=not arguments.no_clips,
+        device=arguments.device,
+    )
+    print(page)
     return 0

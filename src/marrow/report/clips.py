@@ -1,0 +1,371 @@
+"""Which clips a page shows, and what a run says of them: places on a map, neighbours, hidden joints and predictions."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+
+from marrow.data.draws import Draws
+from marrow.data.loader import evaluation_batches
+from marrow.data.subsets import protocol_rows
+from marrow.errors import ConfigError, MarrowError
+from marrow.models.export import load_encoder
+from marrow.pretrain import load_objective
+from marrow.report.runs import Run
+from marrow.report.scores import main_reports
+from marrow.store.format import Store
+from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.features import extract
+from marrow.viewer.motion import Reel, pack_motion
+
+_log = logging.getLogger(__name__)
+
+Rows = Int64[np.ndarray, " _"]
+
+# Clips on the map; training clips to look for neighbours among; queries, neighbours of each; pictures of predictions.
+MAP_CLIPS, GALLERY_CLIPS, QUERIES, NEIGHBOURS, PICTURES = 240, 800, 6, 3, 4
+_MAX_FRAMES, _MIN_FRAMES = 60, 12
+# All clips together, before compression. With plotly's 2 MB a page stays well below 10 MB.
+_MAX_BYTES = 4_500_000
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """A clip on the map.
+
+    Args:
+        clip: its number on the reel.
+        name: id of the clip.
+        label: its class.
+        predicted: the class that it was given; None where nobody asked.
+        x: place.
+        y: place.
+    """
+
+    clip: int
+    name: str
+    label: str
+    predicted: str | None
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A clip near a query.
+
+    Args:
+        clip: its number on the reel.
+        label: its class.
+        right: whether that is the query's class.
+        cosine: of its features with the query's.
+    """
+
+    clip: int
+    label: str
+    right: bool
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Query:
+    """A clip and its nearest neighbours."""
+
+    clip: int
+    label: str
+    neighbours: list[Neighbour]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A window, what of it was hidden, and what was predicted there.
+
+    Args:
+        clip: the truth's number on the reel.
+        predicted: the prediction's; it has joints where they were hidden.
+        label: class of the clip.
+        hidden_percent: share of the joints that was hidden.
+        error: mean distance of predicted and true positions at hidden joints, in units of the window.
+    """
+
+    clip: int
+    predicted: int
+    label: str
+    hidden_percent: float
+    error: float
+
+
+@dataclass
+class ShownClips:
+    """All that a page shows of recordings.
+
+    Args:
+        reel: the clips.
+        source: the reader that they came from.
+        points: the map.
+        map_kind: what the map shows, in a sentence.
+        queries: clips with their neighbours.
+        queries_kind: what they show, in a sentence.
+        predictions: pictures.
+        predictions_note: what of the truth went into them.
+        unit: of the windows: metres, or the trunk where the alignment scales.
+        notes: what is missing, and why.
+    """
+
+    reel: Reel
+    source: str
+    points: list[MapPoint] = field(default_factory=list)
+    map_kind: str = ""
+    queries: list[Query] = field(default_factory=list)
+    queries_kind: str = ""
+    predictions: list[Prediction] = field(default_factory=list)
+    predictions_note: str = ""
+    unit: str = "m"
+    notes: list[str] = field(default_factory=list)
+
+
+def gather_clips(run: Run, store: Store, device: str = "auto") -> ShownClips:
+    """Choose clips of a store and ask a run about them.
+
+    Args:
+        run: the run; what it has not yet is left out, and noted.
+        store: the data.
+        device: where features are extracted.
+    """
+    evaluation = next((each for each in run.evaluations if each.store == store.fingerprint), None)
+    train, test = _rows(run, store, evaluation)
+    chosen = _spread_over_classes(store, test if len(test) else train, MAP_CLIPS)
+    gallery = np.sort(np.random.default_rng(1).permutation(train)[:GALLERY_CLIPS])
+    shown = ShownClips(Reel(store.skeleton), store.source)
+    clips = _Clips(store, shown.reel, _frames_per_clip(store, len(chosen) + QUERIES * NEIGHBOURS))
+    if run.description is None:
+        shown.notes.append(f"{run.name} has no encoder yet: it is neither finished nor interrupted.")
+    else:
+        try:
+            _add_map_and_queries(shown, run, store, clips, chosen, gallery, test, evaluation, device)
+        except MarrowError as error:
+            shown.notes.append(f"No map and no neighbours: {error}.")
+    try:
+        _add_predictions(shown, run, store, chosen)
+    except MarrowError as error:
+        shown.notes.append(f"No pictures of predictions: {error}.")
+    return shown
+
+
+class _Clips:
+    """Puts clips of the store on the reel, each once."""
+
+    def __init__(self, store: Store, reel: Reel, frames: int) -> None:
+        self._store, self._reel, self._frames = store, reel, frames
+        self._known: dict[int, int] = {}
+
+    def number(self, row: int) -> int:
+        if row not in self._known:
+            joints, present = self._store.frames(row)
+            track = (np.array(joints), np.array(present))
+            [motion] = pack_motion([track], self._store.skeleton, float(self._store.fps[row]), self._frames)
+            self._known[row] = self._reel.add(motion)
+        return self._known[row]
+
+    def label(self, row: int) -> str:
+        return class_name(self._store, int(self._store.label[row]))
+
+
+def class_name(store: Store, label: int) -> str:
+    """Return the name of a class."""
+    return store.classes[label] if 0 <= label < len(store.classes) else "no label"
+
+
+def _rows(run: Run, store: Store, evaluation: EvaluationReport | None) -> tuple[Rows, Rows]:
+    """Return the rows of the protocol that a run was scored on, else of the one that it was trained on, else all."""
+    protocol = evaluation.protocol if evaluation else run.settings.get("protocol")
+    everything = np.arange(len(store), dtype=np.int64)
+    if protocol is not None:
+        try:
+            train, test = protocol_rows(store, protocol)
+            return np.asarray(train, np.int64), np.asarray(test, np.int64)
+        except ConfigError:
+            pass  # all folds of leave-one-out: every clip is tested, and every clip is trained on
+    return everything, everything if evaluation else everything[:0]
+
+
+def _spread_over_classes(store: Store, rows: Rows, count: int) -> Rows:
+    """Draw clips so that every class has as many as possible: first one of each, then a second, and so on."""
+    drawn = np.random.default_rng(0).permutation(rows)
+    label = np.asarray(store.label)[drawn]
+    turn = np.empty(len(drawn), np.int64)
+    for value in np.unique(label):
+        turn[label == value] = np.arange(int((label == value).sum()))
+    return np.sort(drawn[np.argsort(turn, kind="stable")[:count]])
+
+
+def _frames_per_clip(store: Store, clips: int) -> int:
+    """Return how many frames of each clip fit into the page."""
+    bodies = float(np.asarray(store.body_count).mean())
+    per_frame = 6 * bodies * len(store.skeleton.joints)
+    return int(np.clip(_MAX_BYTES / (per_frame * max(clips, 1)), _MIN_FRAMES, _MAX_FRAMES))
+
+
+def _add_map_and_queries(
+    shown: ShownClips,
+    run: Run,
+    store: Store,
+    clips: _Clips,
+    chosen: Rows,
+    gallery: Rows,
+    test: Rows,
+    evaluation: EvaluationReport | None,
+    device: str,
+) -> None:
+    encoder = load_encoder(run.folder)
+    if encoder.skeleton.joints != store.skeleton.joints:
+        raise ConfigError(f"the encoder expects the skeleton {encoder.skeleton.name}, not {store.skeleton.name}")
+    asked = np.union1d(chosen, gallery)
+    _log.info("encoding %d clips for the map and the neighbours", len(asked))
+    table = extract(encoder, store, asked, device=device, precision="fp32")
+    features = torch.nn.functional.normalize(table.pooled, dim=1).numpy()
+    place = {int(row): index for index, row in enumerate(asked)}
+    of_chosen = features[[place[int(row)] for row in chosen]]
+
+    predicted = _predictions_of(run, evaluation)
+    for row, (x, y) in zip(chosen.tolist(), _flattened(of_chosen), strict=True):
+        name = store.ids[row]
+        shown.points.append(MapPoint(clips.number(row), name, clips.label(row), predicted.get(row), x, y))
+    kind = "test clips" if len(test) else "clips"
+    total = len(test) or len(store)
+    which = (
+        f"All {total:,} {kind}" if len(chosen) == total else f"{len(chosen)} of {total:,} {kind}, drawn over classes"
+    )
+    shown.map_kind = (
+        f"{which}, by the pooled features of {run.name}: principal components, then t-SNE. Near means alike; distances "
+        "between groups and their sizes mean little."
+    )
+
+    # Neighbours: never the clip itself, which is among the training clips where no protocol keeps them apart.
+    cosine = of_chosen @ features[[place[int(row)] for row in gallery]].T
+    cosine[chosen[:, None] == gallery[None, :]] = -np.inf
+    nearest = np.argsort(-cosine, axis=1)[:, :NEIGHBOURS]
+    labels = np.asarray(store.label)
+    is_right = labels[gallery[nearest[:, 0]]] == labels[chosen]
+    for index in _queries(is_right, labels[chosen]):
+        row = int(chosen[index])
+        found = [
+            Neighbour(
+                clips.number(int(gallery[at])),
+                clips.label(int(gallery[at])),
+                bool(labels[gallery[at]] == labels[row]),
+                float(cosine[index, at]),
+            )
+            for at in nearest[index]
+            if np.isfinite(cosine[index, at])
+        ]
+        shown.queries.append(Query(clips.number(row), clips.label(row), found))
+    among = f"{len(gallery):,} training clips" + (
+        "" if len(gallery) == len(_rows(run, store, evaluation)[0]) else " drawn at random"
+    )
+    shown.queries_kind = (
+        f"Test clips and their nearest among {among}, by cosine of the pooled features. Of the {len(chosen)} clips on "
+        f"the map, {100 * is_right.mean():.0f} % have a nearest neighbour of their own class; below, as many right ones "
+        "as wrong ones are shown, where there are both."
+    )
+
+
+def _flattened(features: Float[np.ndarray, "clip dim"]) -> list[tuple[float, float]]:
+    """Return places on a plane: principal components, then t-SNE where there are enough clips for it."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    count = len(features)
+    if count < 3:
+        return [(float(index), 0.0) for index in range(count)]
+    flat = PCA(min(50, count - 1, features.shape[1]), random_state=0).fit_transform(features.astype(np.float64))
+    if count >= 12 and flat.shape[1] > 2:
+        flat = TSNE(2, perplexity=min(30.0, count / 4), init="pca", random_state=0).fit_transform(flat)
+    flat = np.pad(flat, ((0, 0), (0, max(0, 2 - flat.shape[1]))))[:, :2]
+    flat = flat / max(float(np.abs(flat).max()), 1e-12)
+    return [(round(float(x), 4), round(float(y), 4)) for x, y in flat]
+
+
+def _predictions_of(run: Run, evaluation: EvaluationReport | None) -> dict[int, str]:
+    """Return the class that the main head gave each test clip, by row."""
+    if evaluation is None:
+        return {}
+    mine = [report for report in main_reports(evaluation, "trained") if report.fingerprints.get("run") == run.name]
+    if not mine:
+        return {}
+    predicted = next(iter(mine[0].predictions.values()))
+    return {row: evaluation.classes[label] for row, label in zip(evaluation.test_rows, predicted, strict=True)}
+
+
+def _queries(is_right: np.ndarray, label: np.ndarray) -> list[int]:
+    """Choose queries: right and wrong ones by turns, of as many classes as possible."""
+    order = np.random.default_rng(2).permutation(len(is_right))
+    chosen: list[int] = []
+    for distinct in (True, False):
+        for turn in range(2 * len(order)):
+            if len(chosen) == min(QUERIES, len(order)):
+                return chosen
+            wanted = [
+                int(index)
+                for index in order
+                if index not in chosen
+                and (is_right[index] == (turn % 2 == 0))
+                and not (distinct and label[index] in label[chosen])
+            ]
+            chosen += wanted[:1]
+    return chosen
+
+
+def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) -> None:
+    """Ask the run's objective about some windows."""
+    if not (run.folder / "checkpoints").is_dir():
+        shown.notes.append(f"No pictures of predictions: {run.name} keeps no checkpoint with its decoder.")
+        return
+    objective = load_objective(run.folder)
+    window = objective.encoder.input
+    if window.stream != "joint":
+        shown.notes.append(f"No pictures of predictions: the input is the stream {window.stream!r}, not positions.")
+        return
+    rows = _varied(store, chosen)
+    [batch] = evaluation_batches(store, rows, window, len(rows), "cpu")
+    with torch.no_grad():
+        draw = objective.sample(batch, Draws(seed=0, step=0, index=torch.arange(len(batch))))
+        picture = objective.explain(batch, draw)
+    shown.predictions_note, shown.unit = picture.note, "trunk lengths" if window.alignment == "body" else "m"
+    for index, row in enumerate(rows.tolist()):
+        joints, present = picture.joints[index].float().numpy(), picture.present[index].numpy()
+        hidden, predicted = picture.hidden[index].numpy(), picture.predicted[index].float().numpy()
+        if not hidden.any():
+            continue
+        seconds = window.test_crop * int(store.frame_count[row]) / float(store.fps[row])
+        tracks = [(joints, present), (predicted, hidden)]
+        truth, guess = pack_motion(tracks, store.skeleton, window.window_frames / seconds, _MAX_FRAMES)
+        error = float(np.linalg.norm(predicted - joints, axis=-1)[hidden].mean())
+        shown.predictions.append(
+            Prediction(
+                shown.reel.add(truth),
+                shown.reel.add(guess),
+                class_name(store, int(store.label[row])),
+                100.0 * float(hidden.sum() / present.sum()),
+                error,
+            )
+        )
+    if not shown.predictions:
+        shown.notes.append(f"No pictures of predictions: {run.method} hides nothing.")
+
+
+def _varied(store: Store, chosen: Sequence[int] | Rows) -> Rows:
+    """Choose clips of different classes, in which much moves first."""
+    label = np.asarray(store.label)
+    moves = {int(row): float(np.array(store.frames(int(row))[0])[0].std(axis=0).mean()) for row in chosen}
+    by_motion = sorted(moves, key=lambda row: -moves[row])
+    first_of_class = {int(label[row]): row for row in reversed(by_motion)}
+    picked = (
+        sorted(first_of_class.values(), key=lambda row: -moves[row]) if len(first_of_class) >= PICTURES else by_motion
+    )
+    # Evenly over the classes, from the liveliest on.
+    every = max(1, len(picked) // PICTURES)
+    return np.array(picked[::every][:PICTURES], np.int64)

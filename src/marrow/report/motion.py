@@ -1,0 +1,128 @@
+"""The parts of a page in which skeletons move: the map, hidden joints and predictions, neighbours."""
+
+from html import escape
+
+from marrow.report.clips import Query, ShownClips
+from marrow.report.figures import Figures, legend, map_figure
+from marrow.report.style import card
+
+_SPEEDS = (("0.25", "¼"), ("0.5", "½"), ("1", "1"), ("2", "2"))
+_VIEWS = (
+    ("oblique", "oblique"),
+    ("front", "front"),
+    ("side", "side"),
+    ("above", "above"),
+    ("turned", "as turned"),
+)
+_KEYS = "Drag a skeleton to turn it. Keys, once a skeleton is focused: space, arrows, and , . for single frames."
+
+
+def motion_html(shown: ShownClips, figures: Figures) -> str:
+    """Return the map, the pictures and the neighbours, as far as there are any."""
+    return (
+        _map_html(shown, figures)
+        + _predictions_html(shown)
+        + _neighbours_html(shown)
+        + "".join(f"<p class='note'>{escape(note)}</p>" for note in shown.notes)
+    )
+
+
+def map_payload(shown: ShownClips) -> list[list[object]]:
+    """Return what the page's script needs of each point: clip, class, prediction, name, place."""
+    return [[point.clip, point.label, point.predicted, point.name, point.x, point.y] for point in shown.points]
+
+
+def _map_html(shown: ShownClips, figures: Figures) -> str:
+    if not shown.points:
+        return ""
+    said, right = [], []
+    for point in shown.points:
+        taken = "" if point.predicted in (None, point.label) else f"<br>taken for {escape(str(point.predicted))}"
+        said.append(f"<b>{escape(point.label)}</b>{taken}<br>{escape(point.name)}")
+        right.append(None if point.predicted is None else point.predicted == point.label)
+    figure = map_figure([(p.x, p.y) for p in shown.points], [p.label for p in shown.points], right, said)
+    classes = sorted({point.label for point in shown.points})
+    plot = figures.place(figure, f"Map of {len(shown.points)} clips of {len(classes)} classes.", name="map-plot")
+    options = "".join(f"<option>{escape(name)}</option>" for name in classes)
+    choice = (
+        "<div class='toolbar'><label>Show <select id='map-class'><option value=''>all classes</option>"
+        f"{options}</select></label></div>"
+    )
+    hollow = " Hollow: the linear head took it for another class." if any(flag is False for flag in right) else ""
+    how = "Point at a clip, or click it, to see it move."
+    steps = (
+        "<button class='small' data-step='-1' aria-label='Previous clip'>◀</button>"
+        "<button class='small' data-step='1' aria-label='Next clip'>▶</button>"
+    )
+    stage = (
+        f"<div class='players' id='map-players'>{_toolbar(steps)}<figure><canvas tabindex='0' role='img' "
+        f"aria-label='The chosen clip, moving' data-clip='{shown.points[0].clip}'></canvas>"
+        f"<figcaption id='map-caption' aria-live='polite'></figcaption></figure></div>"
+    )
+    content = f"<div class='map'><div>{choice}{plot}</div>{stage}</div>"
+    return card("Map of the features", content, lead=f"{shown.map_kind} Colour and shape: class.{hollow} {how}")
+
+
+def _predictions_html(shown: ShownClips) -> str:
+    if not shown.predictions:
+        return ""
+    signs = legend(
+        [
+            ("visible to the encoder", "#3c4149", "circle"),
+            ("hidden from it (the truth)", "#c3c8d0", "circle"),
+            ("predicted there", "#c2417f", "line"),
+        ]
+    )
+    truth = "<label><input type='checkbox' data-do='truth' checked> show the truth</label>"
+    stages = "".join(
+        f"<figure><canvas tabindex='0' role='img' data-clip='{each.clip}' data-predicted='{each.predicted}' "
+        f"aria-label='{escape(each.label, quote=True)}: visible, hidden and predicted joints, moving'></canvas>"
+        f"<figcaption><b>{escape(each.label)}</b> · {each.hidden_percent:.0f} % hidden · mean error {_length(each.error, shown.unit)}"
+        "</figcaption></figure>"
+        for each in shown.predictions
+    )
+    content = (
+        f"<div class='players pictures'>{signs}{_toolbar(truth)}<div class='pair'>{stages}</div>"
+        f"<p class='lead'>{_KEYS}</p></div>"
+    )
+    lead = "Windows of clips as the objective sees them, with what it hides and what it predicts there. "
+    return card("What was hidden, and what was predicted", content, lead=lead + shown.predictions_note, wide=True)
+
+
+def _neighbours_html(shown: ShownClips) -> str:
+    if not shown.queries:
+        return ""
+    rows = "".join(_query_html(query) for query in shown.queries)
+    content = f"<div class='players'>{_toolbar()}{rows}</div>"
+    return card("Nearest neighbours", content, lead=shown.queries_kind, wide=True)
+
+
+def _query_html(query: Query) -> str:
+    stages = [
+        f"<figure class='query'><canvas tabindex='0' role='img' data-clip='{query.clip}' "
+        f"aria-label='Query: {escape(query.label, quote=True)}'></canvas>"
+        f"<figcaption><b>Query</b><br>{escape(query.label)}</figcaption></figure>"
+    ]
+    for each in query.neighbours:
+        kind, sign, word = ("right", "✓", "same class") if each.right else ("wrong", "✗", "another class")
+        stages.append(
+            f"<figure class='{kind}'><canvas tabindex='0' role='img' data-clip='{each.clip}' "
+            f"aria-label='Neighbour, {word}: {escape(each.label, quote=True)}'></canvas>"
+            f"<figcaption><b class='sign'>{sign}</b> <b>{escape(each.label)}</b><br>{word} · cosine {each.cosine:.2f}"
+            "</figcaption></figure>"
+        )
+    return f"<div class='neighbours'>{''.join(stages)}</div>"
+
+
+def _toolbar(further: str = "") -> str:
+    speeds = "".join(f"<option value='{v}'{' selected' if v == '1' else ''}>{name} ×</option>" for v, name in _SPEEDS)
+    views = "".join(f"<option value='{value}'>{name}</option>" for value, name in _VIEWS)
+    return (
+        "<div class='toolbar' role='group' aria-label='Playback'><button data-do='play'>▶ Play</button>"
+        f"{further}<label>Speed <select data-do='speed'>{speeds}</select></label>"
+        f"<label>View <select data-do='view'>{views}</select></label></div>"
+    )
+
+
+def _length(size: float, unit: str) -> str:
+    return f"{1000 * size:.0f} mm" if unit == "m" else f"{size:.2f} {unit}"

@@ -1,0 +1,87 @@
+// Draws the page's figures, plays its clips, and joins the two on the map.
+"use strict";
+
+(async () => {
+  const given = (name) => {
+    const place = document.getElementById(name);
+    return place ? JSON.parse(place.textContent) : null;
+  };
+  const say = (text) => { for (const place of document.querySelectorAll(".plot .waiting")) place.textContent = text; };
+  if (!("DecompressionStream" in window)) {
+    say("Charts need a browser of 2023 or newer; the tables say the same.");
+    return;
+  }
+
+  // plotly.js comes compressed, once.
+  const library = document.createElement("script");
+  library.textContent = new TextDecoder().decode(await Marrow.inflate(document.getElementById("plotly").textContent.trim()));
+  document.head.append(library);
+
+  const figures = given("figures") || {};
+  for (const [name, { data, layout }] of Object.entries(figures)) {
+    const place = document.getElementById(name);
+    place.replaceChildren();
+    await Plotly.newPlot(place, data, layout, { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false });
+    place.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+  }
+
+  // Paper has its own width: figures are drawn anew for it, and again for the screen.
+  const fit = (scale) => {
+    for (const name of Object.keys(figures)) {
+      const place = document.getElementById(name);
+      const width = scale ? Math.min(place.clientWidth, 660) : place.clientWidth;
+      if (width > 0) Plotly.relayout(place, { width, autosize: !scale });
+    }
+  };
+  window.addEventListener("beforeprint", () => fit(true));
+  window.addEventListener("afterprint", () => fit(false));
+
+  const reel = given("reel");
+  const groups = reel ? await Marrow.play(reel) : {};
+  const points = given("map-points");
+  if (points) joinMap(points, groups["map-players"]);
+  document.documentElement.dataset.ready = "yes";
+
+  // Pointing at a point of the map, or stepping with the buttons, shows its clip.
+  function joinMap(points, group) {
+    const plot = document.getElementById("map-plot"), caption = document.getElementById("map-caption");
+    const choice = document.getElementById("map-class"), ring = plot.data.length - 1;
+    let current = -1;
+    const show = (index) => {
+      if (index === current) return;
+      current = index;
+      const [clip, label, predicted, name, x, y] = points[index];
+      group.stages[0].show(clip);
+      group.stages[0].canvas.setAttribute("aria-label", `${label}, moving`);
+      Plotly.restyle(plot, { x: [[x]], y: [[y]] }, [ring]);
+      const title = document.createElement("b");
+      title.textContent = label;
+      const taken = predicted === null ? "" : predicted === label ? " ✓ recognised" : ` ✗ taken for ${predicted}`;
+      caption.replaceChildren(title, `${taken} · ${name}`);
+    };
+    const chosen = (event) => {
+      const index = event.points[0].customdata;
+      if (index !== undefined) show(index);
+    };
+    plot.on("plotly_hover", chosen);
+    plot.on("plotly_click", chosen);
+    choice.addEventListener("change", () => {
+      const wanted = choice.value;
+      const strength = plot.data.slice(0, ring).map((trace) => (!wanted || trace.name === wanted ? 1 : 0.1));
+      Plotly.restyle(plot, { opacity: strength }, strength.map((_, trace) => trace));
+      if (wanted) show(points.findIndex((point) => point[1] === wanted));
+    });
+    for (const button of group.root.querySelectorAll("[data-step]")) {
+      button.addEventListener("click", () => {
+        let next = current;
+        do next = (next + +button.dataset.step + points.length) % points.length;
+        while (choice.value && points[next][1] !== choice.value && next !== current);
+        show(next);
+      });
+    }
+    show(0);
+  }
+})().catch((error) => {
+  document.documentElement.dataset.ready = "failed";
+  throw error;
+});

@@ -1,0 +1,162 @@
+"""The part of a page that lets others do it again: commands, settings, versions, fingerprints, machine."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from marrow.errors import MarrowError
+from marrow.pretrain_config import PretrainConfig
+from marrow.report.runs import Run
+from marrow.report.style import card, table
+from marrow.store.format import Store
+from marrow.tasks.evaluate import EvaluationReport
+from marrow.train.run_directory import plain
+
+
+def repeat_html(runs: Sequence[Run], store: Store | None, page: Path) -> str:
+    """Return commands, settings, versions and fingerprints.
+
+    Args:
+        runs: of one experiment.
+        store: the data, where it is still there.
+        page: where the page is written.
+    """
+    steps = [
+        ("Prepare the data", [prepare_command(run, store) for run in runs]),
+        ("Pre-train", [pretrain_command(run) for run in runs]),
+        ("Evaluate", evaluate_commands(runs)),
+        ("Report", [_joined(["marrow", "report", *(str(run.folder) for run in runs), "--out", str(page)])]),
+    ]
+    commands = "".join(
+        f"<h4>{title}</h4><pre>{escape(chr(10).join(lines))}</pre>"
+        for title, given in steps
+        if (lines := list(dict.fromkeys(line for line in given if line)))
+    )
+    return (
+        card("Commands", commands, lead="Settings that are not named have their defaults.", wide=True)
+        + card("Versions, data, machine", _facts(runs), wide=True)
+        + card("All settings", _settings(runs), wide=True)
+    )
+
+
+def prepare_command(run: Run, store: Store | None) -> str:
+    """Return the command that makes the store of a run; empty where nothing is known of it."""
+    if store is None:
+        return ""
+    options = [
+        part
+        for name, value in store.options.items()
+        if value is not None and not isinstance(value, dict)
+        for part in (f"--options.{name}", _value(value))
+    ]
+    root = [] if store.source == "synthetic" else ["RECORDINGS"]
+    where = str(run.settings.get("store", store.path))
+    return _joined(["marrow", "prepare", store.source, *root, "--out", where, *options])
+
+
+def pretrain_command(run: Run) -> str:
+    """Return the command that trains a run: all its settings that are not the defaults of its method."""
+    settings = run.settings
+    if not settings:
+        return ""
+    try:
+        defaults = plain(PretrainConfig(Path(), Path(), method=settings.get("method", "mamp")))
+    except MarrowError:
+        defaults = {}  # a method of another package, which is not installed here: every setting is named
+    words = ["marrow", "pretrain", "--method", str(settings.get("method", "mamp"))]
+    words += ["--store", str(settings["store"]), "--out", str(settings["out"])]
+    known = _dotted(defaults)
+    for name, value in _dotted(settings).items():
+        if name not in ("method", "store", "out") and (name not in known or known[name] != value):
+            words += [f"--{name}", _value(value)]
+    return _joined(words)
+
+
+def evaluate_commands(runs: Sequence[Run]) -> list[str]:
+    """Return the commands that score runs: one per protocol."""
+    by_protocol: dict[str, list[tuple[Run, EvaluationReport]]] = {}
+    for run in runs:
+        for evaluation in run.evaluations:
+            by_protocol.setdefault(evaluation.protocol, []).append((run, evaluation))
+    commands = []
+    for protocol, scored in by_protocol.items():
+        first = scored[0][1]
+        kinds = list(dict.fromkeys(each.task.partition("/")[0] for each in first.reports if each.source == "trained"))
+        # The logistic head belongs to the linear probe.
+        tasks = dict.fromkeys("knn" if kind == "knn" else _task_of(kind) for kind in kinds)
+        sources = [name for name in ("random", "raw") if any(each.source == name for each in first.reports)]
+        words = ["marrow", "evaluate", *(str(run.folder) for run, _ in scored)]
+        words += ["--store", str(scored[0][0].settings.get("store", "STORE")), "--protocol", protocol]
+        words += ["--tasks", ",".join(tasks), "--baselines", ",".join(sources) or "none"]
+        words += ["--augmented"] if "linear_probe_augmented" in kinds else []
+        if first.settings.get("probe_seed"):
+            words += ["--seed", str(first.settings["probe_seed"])]
+        commands.append(_joined(words))
+    return commands
+
+
+def _task_of(kind: str) -> str:
+    return "linear_probe" if kind in ("logistic", "linear_probe", "linear_probe_augmented") else kind
+
+
+def _facts(runs: Sequence[Run]) -> str:
+    """List what runs rest on: one line per run, and what the machine was."""
+    rows = []
+    for run in runs:
+        encoders = dict.fromkeys(facts.fingerprint for part in run.evaluations for facts in part.runs)
+        stores = dict.fromkeys([*(each["store"]["fingerprint"] for each in run.environments), *run.fingerprints])
+        started = [each["started"] for each in run.environments]
+        cells = [run.name, run.seed, " ".join(each[:16] for each in encoders), " ".join(each[:16] for each in stores)]
+        rows.append([*(escape(str(cell)) for cell in cells), escape(", ".join(started))])
+    parts = [table(["run", "seed", "encoder", "data", "started"], rows, numbers_from=9)]
+    machines: dict[str, list[str]] = {}
+    for run in runs:
+        for each in run.environments:
+            packages = ", ".join(f"{name} {number}" for name, number in each["packages"].items())
+            commit = f" (commit {each['commit'][:12]})" if each.get("commit") else ""
+            said = f"marrow {each['marrow']}{commit}, Python {each['python']}, {packages}; {each['platform']}"
+            machines.setdefault(said, []).append(run.name)
+    parts += [f"<p class='lead'>{escape(said)}.</p>" for said in machines]
+    return "".join(parts)
+
+
+def _settings(runs: Sequence[Run]) -> str:
+    found: list[tuple[str, str]] = [
+        (f"{run.name}: config.yaml", yaml.safe_dump(run.settings, sort_keys=False)) for run in runs if run.settings
+    ]
+    for run in runs:
+        for evaluation in run.evaluations:
+            heads = {f"{each.source}: {each.task}": each.settings for each in evaluation.reports}
+            text = json.dumps({"evaluation": evaluation.settings, "heads": heads}, indent=1, default=str)
+            found.append((f"{run.name}: evaluation on {evaluation.protocol}", text))
+    return "".join(
+        f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>" for title, text in found
+    )
+
+
+def _dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _joined(words: Sequence[str]) -> str:
+    """Return a command as a shell takes it, broken into lines of readable length."""
+    lines, line = [], ""
+    for word in words:
+        quoted = shlex.quote(word)
+        # An option and its value stay together.
+        if len(line) + len(quoted) > 96 and word.startswith("--"):
+            lines, line = [*lines, line.rstrip()], "    "
+        line += quoted + " "
+    return " \\\n".join([*lines, line.rstrip()])

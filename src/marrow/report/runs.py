@@ -1,0 +1,190 @@
+"""What run directories hold, gathered for a page, and which of them are seeds of one experiment."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from marrow.errors import DataError, StoreError
+from marrow.models.export import DESCRIPTION
+from marrow.store.format import Store
+from marrow.tasks.evaluate import EvaluationReport
+from marrow.train.logs import read_log
+from marrow.train.run_directory import CONFIG, ENVIRONMENT
+
+# What may differ between runs of one experiment.
+_NOT_THE_EXPERIMENT = (
+    *("seed", "store", "out", "device", "processes", "threads", "workers", "loader", "log_every"),
+    *("micro_batches", "checkpoints", "monitor"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, or an exported encoder.
+
+    Args:
+        folder: where it is.
+        name: of the folder.
+        settings: of its pre-training; empty where they are not known.
+        environments: one per start of the run: versions, machine, data.
+        log: its entries.
+        description: what the exported encoder says of itself; None where there is none yet.
+        evaluations: its reports, one per protocol.
+    """
+
+    folder: Path
+    name: str
+    settings: dict[str, Any]
+    environments: list[dict[str, Any]]
+    log: list[dict[str, Any]]
+    description: dict[str, Any] | None
+    evaluations: list[EvaluationReport]
+
+    @property
+    def method(self) -> str:
+        """Name of the method, as its authors write it."""
+        provenance = (self.description or {}).get("provenance", {})
+        return str(provenance.get("method") or self.settings.get("method", "encoder")).upper()
+
+    @property
+    def seed(self) -> int | None:
+        """Of the pre-training."""
+        if self.evaluations:
+            return self.evaluations[0].runs[0].seed
+        return self.settings.get("seed")
+
+    @property
+    def fingerprints(self) -> set[str]:
+        """Fingerprints of the stores that the run learned from or was scored on."""
+        trained_on = {each["store"]["fingerprint"] for each in self.environments}
+        return trained_on | {evaluation.store for evaluation in self.evaluations}
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read what a run directory holds.
+
+    Raises:
+        DataError: it holds no run, or a damaged one.
+    """
+    folder = Path(folder)
+    inner = folder / "encoder" if (folder / "encoder" / DESCRIPTION).is_file() else folder
+    try:
+        settings = _text(folder / CONFIG, yaml.safe_load) or {}
+        environments = _text(folder / ENVIRONMENT, json.loads) or []
+        description = _text(inner / DESCRIPTION, json.loads)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{folder}: cannot be read as a run: {error}") from error
+    reports = sorted((folder / "reports").glob("*.json"))
+    log = read_log(folder / "log.jsonl")
+    if not (settings or description or reports or log):
+        what = "there is no such folder" if not folder.exists() else "it holds neither a log nor an encoder nor reports"
+        raise DataError(f"{folder} is not a run directory of `marrow pretrain`: {what}")
+    evaluations = [EvaluationReport.load(path) for path in reports]
+    return Run(folder, folder.resolve().name, settings, environments, log, description, evaluations)
+
+
+def read_runs(folders: Sequence[Path | str]) -> list[Run]:
+    """Read several runs.
+
+    Raises:
+        DataError: there is none, one is not a run, or two have the same name.
+    """
+    runs = [read_run(folder) for folder in folders]
+    names = [run.name for run in runs]
+    if not runs or len(set(names)) < len(names):
+        raise DataError(
+            f"expected one or more run directories with names of their own, got {[str(f) for f in folders]}"
+        )
+    return runs
+
+
+def experiments(runs: Iterable[Run]) -> list[list[Run]]:
+    """Group the runs that differ in nothing but their seed, and where and how fast they ran."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
+    return list(groups.values())
+
+
+def labels(groups: Sequence[Sequence[Run]], most: int = 3) -> list[str]:
+    """Name experiments by their method, and by the settings in which they differ from each other.
+
+    Args:
+        groups: from `experiments`.
+        most: settings that are named, at most.
+    """
+    settings = [_flat(_identity(group[0])) for group in groups]
+    names = list(dict.fromkeys(name for each in settings for name in each))
+    differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+    differing = [name for name in differing if name not in ("method", "kind", "settings.method")]
+    # An encoder's size is both in its own description and in the settings that made it: once is enough.
+    known = {name.rpartition(".")[2] for name in differing if name.startswith("settings.")}
+    differing = [n for n in differing if n.startswith("settings.") or n.rpartition(".")[2] not in known]
+    found = []
+    for group, each in zip(groups, settings, strict=True):
+        said = [f"{name.rpartition('.')[2]} {each.get(name, '–')}" for name in differing]
+        more = f" and {len(said) - most} more" if len(said) > most else ""
+        found.append(" · ".join([group[0].method, *said[:most]]) + more)
+    return [
+        label if found.count(label) == 1 else f"{label} ({', '.join(run.name for run in group)})"
+        for label, group in zip(found, groups, strict=True)
+    ]
+
+
+def find_store(run: Run, given: Path | str | None) -> tuple[Store | None, str]:
+    """Open the data that a run learned from or was scored on.
+
+    Args:
+        run: the run.
+        given: where to look; None: where the run found it.
+
+    Returns:
+        The store, or None and the reason in a sentence.
+
+    Raises:
+        StoreError: the given folder is no store.
+    """
+    if given is not None:
+        store = Store.open(given)
+        return _checked(store, run)
+    places = [run.settings.get("store"), *(each["store"].get("path") for each in run.environments[::-1])]
+    places = [place for place in dict.fromkeys(places) if place]
+    if not places:
+        return None, f"{run.name} does not say where its store is; name it with --store."
+    for place in places:
+        try:
+            return _checked(Store.open(place), run)
+        except StoreError:
+            continue
+    return None, f"The store of {run.name} is not at {places[0]} any more; name the place with --store."
+
+
+def _checked(store: Store, run: Run) -> tuple[Store | None, str]:
+    known = run.fingerprints
+    if known and store.fingerprint not in known:
+        return None, f"The store at {store.path} holds other data than the one that {run.name} used."
+    return store, ""
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    description = run.description or (run.evaluations[0].runs[0].description if run.evaluations else {})
+    provenance = description.get("provenance", {})
+    settings = provenance.get("settings") or run.settings
+    same = {name: description.get(name) for name in ("kind", "config", "input")}
+    same["method"] = provenance.get("method", run.settings.get("method"))
+    return {**same, "settings": {name: value for name, value in settings.items() if name not in _NOT_THE_EXPERIMENT}}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _text(file: Path, read: Any) -> Any:
+    return read(file.read_text(encoding="utf-8")) if file.is_file() else None

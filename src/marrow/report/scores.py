@@ -1,0 +1,227 @@
+"""The parts of a page about scores: in words, as charts and tables, by class."""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from jaxtyping import Int64
+
+from marrow.report.figures import Figures, Mark, confusion_figure, gains_figure, interval_figure, legend
+from marrow.report.style import GREEN, SOURCES, VERMILLION, card, table
+from marrow.tasks.base import Report
+from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.metrics import confusion_matrix
+from marrow.tasks.summary import Comparison, Score, comparisons, raw_sentences, scores
+
+_SIGNS = {"better": "▲", "worse": "▼", "not shown": "●"}
+
+
+def verdicts_html(evaluation: EvaluationReport) -> str:
+    """Say in plain sentences how the encoders stand against raw coordinates."""
+    strictest = halves(evaluation)[-1]
+    against = [each for each in comparisons(evaluation) if each.against == "raw" and each.clips == strictest]
+    return "".join(
+        f"<p class='verdict {each.verdict.replace(' ', '-')}'><b class='sign' aria-hidden='true'>"
+        f"{_SIGNS[each.verdict]}</b>{escape(sentence)}</p>"
+        for each, sentence in zip(against, raw_sentences(evaluation), strict=True)
+    )
+
+
+def scores_html(evaluation: EvaluationReport, figures: Figures) -> str:
+    """Return scores with spread and baselines, differences, confusion and classes."""
+    every, differences, clips = scores(evaluation), comparisons(evaluation), halves(evaluation)
+    counts = {"official": len(evaluation.test_rows), "clean": evaluation.clean_count}
+    charts = "".join(
+        f"<div><h4>{half.capitalize()}: {counts[half]:,} clips</h4>{_score_chart(every, half, figures)}</div>"
+        for half in clips
+    )
+    shown = {score.source for score in every}
+    signs = legend([(name, colour, symbol) for key, (name, colour, symbol) in SOURCES.items() if key in shown])
+    parts = [
+        card(
+            "Top-1 accuracy",
+            f"{signs}<div class='pair'>{charts}</div>{_score_table(every, clips, counts)}",
+            lead="Marks with their 95 % intervals over test clips; in the table, ± is the deviation over seeds.",
+            wide=True,
+        )
+    ]
+    if differences:
+        parts.append(
+            card(
+                "Trained minus baseline",
+                _difference_charts(differences, clips, figures) + _difference_table(differences, clips),
+                lead="In percentage points, paired: the same clips, the same seeds. Right of zero, training has helped.",
+                wide=True,
+            )
+        )
+    parts.append(_classes_html(evaluation, figures))
+    if evaluation.notes:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
+        parts.append(card("Notes", f"<ul class='notes'>{notes}</ul>"))
+    return "".join(parts)
+
+
+def halves(evaluation: EvaluationReport) -> tuple[str, ...]:
+    """Return which kinds of score there are: official, and clean where test clips are copies of training clips."""
+    return ("official", "clean") if 0 < evaluation.clean_count < len(evaluation.test_rows) else ("official",)
+
+
+def task_name(task: str, name: str = "") -> str:
+    """Return a task and the name of its prediction for people: linear probe, pooled (last)."""
+    kind, _, variant = task.partition("/")
+    epoch = name.partition("_")[2]
+    return kind.replace("_", " ") + (f", {variant}" if variant else "") + (f" ({epoch})" if epoch else "")
+
+
+def main_reports(evaluation: EvaluationReport, source: str) -> list[Report]:
+    """Return the reports, one per seed, of the head that the charts by class are about: the first that is no kNN."""
+    of_source = [report for report in evaluation.reports if report.source == source]
+    trained = [report.task for report in evaluation.reports if report.source == "trained"]
+    task = next((task for task in trained if not task.startswith("knn")), trained[0] if trained else "")
+    if source == "raw":
+        task = _raw_task(task)
+    return [report for report in of_source if report.task == task]
+
+
+def _score_chart(every: Sequence[Score], half: str, figures: Figures) -> str:
+    groups = {}
+    for source, (name, colour, symbol) in SOURCES.items():
+        mine = [score for score in every if (score.source, score.clips) == (source, half) and "best" not in score.name]
+        marks = []
+        for score in mine:
+            # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
+            rows = [
+                each.task
+                for each in every
+                if each.source == "trained" and (each.task if source != "raw" else _raw_task(each.task)) == score.task
+            ]
+            for task in dict.fromkeys(rows):
+                row = task_name(task).replace(", ", "<br>")
+                said = f"{name}, {task_name(score.task)}: {score.mean_percent:.1f} % [{score.low_percent:.1f}, {score.high_percent:.1f}]"
+                marks.append(Mark(row, score.mean_percent, score.low_percent, score.high_percent, said))
+        if marks:
+            groups[name] = (colour, symbol, marks)
+    said = "; ".join(mark.said for _, _, marks in groups.values() for mark in marks)
+    return figures.place(interval_figure(groups), f"Top-1 accuracy with 95 % intervals, {half} clips. {said}")
+
+
+def _score_table(every: Sequence[Score], clips: Sequence[str], counts: dict[str, int]) -> str:
+    found = {(score.source, score.task, score.name, score.clips): score for score in every}
+    rows = []
+    for task, name in dict.fromkeys((score.task, score.name) for score in every if score.source == "trained"):
+        sources = [("trained", task, name), ("random", task, name), ("raw", _raw_task(task), "top1")]
+        cells = [_score_cell(found.get((*each, half))) for half in clips for each in sources]
+        rows.append([escape(task_name(task, name)), *cells])
+    short = ("trained", "random", "raw")
+    head = ["task", *(f"{each}{f', {half}' if len(clips) > 1 else ''}" for half in clips for each in short)]
+    told = "Percent. Raw: nearest neighbours beside nearest neighbours, ridge regression beside linear heads."
+    if len(clips) > 1:
+        told += f" Official: all {counts['official']:,} test clips; clean: {counts['clean']:,} without copies."
+    return f"<p class='lead'>{told}</p>{table(head, rows)}"
+
+
+def _raw_task(task: str) -> str:
+    return "knn/raw" if task.startswith("knn") else "ridge/raw"
+
+
+def _score_cell(score: Score | None) -> str:
+    if score is None:
+        return "–"
+    spread = f" ± {score.std_percent:.1f}" if len(score.by_seed) > 1 else ""
+    return f"{score.mean_percent:.1f}{spread}<small>[{score.low_percent:.1f}, {score.high_percent:.1f}]</small>"
+
+
+def _difference_charts(differences: Sequence[Comparison], clips: Sequence[str], figures: Figures) -> str:
+    charts = []
+    for half in clips:
+        groups = {}
+        for against in ("random", "raw"):
+            name, colour, symbol = SOURCES[against]
+            marks = [
+                Mark(
+                    task_name(each.task).replace(", ", "<br>"),
+                    each.difference_percent,
+                    each.low_percent,
+                    each.high_percent,
+                    f"{task_name(each.task)}, minus {name}: {each.difference_percent:+.1f} points "
+                    f"[{each.low_percent:+.1f}, {each.high_percent:+.1f}], {each.verdict}",
+                )
+                for each in differences
+                if (each.against, each.clips) == (against, half)
+            ]
+            if marks:
+                groups[f"minus {name}"] = (colour, symbol, marks)
+        said = "; ".join(mark.said for _, _, marks in groups.values() for mark in marks)
+        chart = figures.place(interval_figure(groups, unit="", zero=True), f"Differences, {half} clips. {said}")
+        title = f"<h4>{half.capitalize()}</h4>" if len(clips) > 1 else ""
+        charts.append(f"<div>{title}{chart}</div>")
+    signs = legend([(f"minus {SOURCES[each][0]}", *SOURCES[each][1:]) for each in ("random", "raw")])
+    return f"{signs}<div class='pair'>{''.join(charts)}</div>"
+
+
+def _difference_table(differences: Sequence[Comparison], clips: Sequence[str]) -> str:
+    rows: dict[tuple[str, str], dict[str, Comparison]] = {}
+    for each in differences:
+        rows.setdefault((each.task, each.against_task if each.against == "raw" else "random"), {})[each.clips] = each
+    lines = []
+    for (task, against), pair in rows.items():
+        cells = [
+            f"{_SIGNS[pair[half].verdict]} {pair[half].difference_percent:+.1f} {pair[half].verdict}"
+            f"<small>[{pair[half].low_percent:+.1f}, {pair[half].high_percent:+.1f}]</small>"
+            for half in clips
+        ]
+        name = "random initialisation" if against == "random" else task_name(against)
+        lines.append([escape(task_name(task)), escape(name), *cells])
+    return table(["task", "baseline", *(clips if len(clips) > 1 else ["points"])], lines, numbers_from=2)
+
+
+def _classes_html(evaluation: EvaluationReport, figures: Figures) -> str:
+    """Draw the confusion matrix, summed over seeds, and the gain of each class over the baselines."""
+    trained = main_reports(evaluation, "trained")
+    if not trained:
+        return ""
+    matrix, classes = _matrix(evaluation, trained), evaluation.classes
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
+    worst = [np.unravel_index(place, wrong.shape) for place in np.argsort(wrong, axis=None)[::-1][:5]]
+    named = [
+        f"{classes[true]} → {classes[taken]} ({100 * wrong[true, taken] // matrix[true].sum()} %)"
+        for true, taken in worst
+        if wrong[true, taken]
+    ]
+    most = f"Most often confused: {'; '.join(named)}." if named else "No clip was taken for another class."
+    told = f"{task_name(trained[0].task).capitalize()}, trained encoders, all test clips, summed over seeds. "
+    heat = figures.place(confusion_figure(matrix, classes), f"Confusion matrix of {len(classes)} classes. {most}")
+    kind = "scroll tall" if len(classes) > 60 else "scroll"
+    parts = [card("Confusion matrix", f"<div class='{kind}'>{heat}</div>", lead=told + most)]
+
+    recall, gains, scored = _recall(matrix), {}, matrix.sum(1) > 0
+    for source, colour in (("random", GREEN), ("raw", VERMILLION)):
+        baseline = main_reports(evaluation, source)
+        if baseline:
+            gain = (recall - _recall(_matrix(evaluation, baseline)))[scored]
+            gains[f"minus {SOURCES[source][0]}"] = (colour, "diamond", gain.tolist())
+    if gains:
+        names = [name for name, counts in zip(classes, scored, strict=True) if counts]
+        first = next(iter(gains.values()))[2]
+        best, least = names[int(np.argmax(first))], names[int(np.argmin(first))]
+        ends = f"Most gained: {best} ({max(first):+.0f}); least: {least} ({min(first):+.0f})."
+        chart = figures.place(gains_figure(names, gains), f"Gain of each class over the baselines. {ends}")
+        shapes = ("square", "diamond")
+        signs = legend([(name, gains[name][0], shape) for name, shape in zip(gains, shapes, strict=False)])
+        lead = f"Recall of each class, trained minus baseline, in percentage points. {ends}"
+        scroll = f"<div class='{'tall' if len(names) > 40 else ''}'>{chart}</div>"
+        parts.append(card("Gain by class", signs + scroll, lead=lead, wide=len(names) > 40))
+    return "".join(parts)
+
+
+def _matrix(evaluation: EvaluationReport, reports: Sequence[Report]) -> Int64[np.ndarray, "true predicted"]:
+    label = np.asarray(evaluation.test_labels, np.int64)
+    matrix = np.zeros((len(evaluation.classes),) * 2, np.int64)
+    for report in reports:
+        predicted = np.asarray(next(iter(report.predictions.values())), np.int64)
+        matrix += confusion_matrix(predicted, label, len(evaluation.classes))
+    return matrix
+
+
+def _recall(matrix: Int64[np.ndarray, "true predicted"]) -> np.ndarray:
+    return 100.0 * np.diag(matrix) / np.maximum(matrix.sum(1), 1)

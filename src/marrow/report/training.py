@@ -1,0 +1,133 @@
+"""The part of a page about pre-training: what its log says, as curves, a verdict in words, and what it cost."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from marrow.report.figures import Figures, Line, curves_figure, legend, run_line
+from marrow.report.runs import Run
+from marrow.report.style import MUTED, card, table
+from marrow.train.progress import duration
+from marrow.train.verdict import judge
+
+_SIGNS = {"good": "✓", "wait": "…", "warning": "!"}
+# Charts by title: the numbers drawn solid, and those drawn dotted as their reference.
+_CHARTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "Loss": (("loss",), {"loss_of_mean": "predicting the mean"}),
+    "Nearest neighbours with the same label, %": (
+        ("nearest_neighbour_percent",),
+        {"nearest_neighbour_random_percent": "random initialisation", "chance_percent": "chance"},
+    ),
+    "Effective rank of the features": (("effective_rank",), {"effective_rank_random": "random initialisation"}),
+    "Spread of the features, % of their length": (("feature_spread_percent",), {}),
+    "Learning rate": (("learning_rate",), {}),
+    "Gradient norm": (("gradient_norm",), {}),
+    "Clips per second": (("clips_per_second",), {}),
+    "Waiting for data, % of the time": (("waiting_share_percent",), {}),
+}
+# Not worth a chart: they only grow, or stay as they are.
+_NO_CURVE = {
+    *("step", "epoch", "progress", "wall_seconds", "cpu_seconds", "monitor_cpu_seconds", "monitor_clips"),
+    *("feature_dim", "loader_share_percent"),
+}
+
+
+def training_verdicts_html(runs: Sequence[Run]) -> str:
+    """Say in plain sentences what to make of the pre-training of each run."""
+    parts = []
+    for run in runs:
+        if run.log:
+            verdict = judge(run.log)
+            name = f"{run.name}: " if len(runs) > 1 else ""
+            parts.append(
+                f"<p class='verdict {verdict.level}'><b class='sign' aria-hidden='true'>{_SIGNS[verdict.level]}</b>"
+                f"<b>{escape(name)}Pre-training: {escape(verdict.headline.lower())}.</b> "
+                f"{escape(' '.join(verdict.sentences))}</p>"
+            )
+    return "".join(parts)
+
+
+def training_html(runs: Sequence[Run], figures: Figures) -> str:
+    """Draw the curves of runs and list what they cost."""
+    logged = [run for run in runs if run.log]
+    if not logged:
+        return card("Pre-training", "<p class='lead'>These runs have no log.</p>")
+    lines = [(run.name, run_line(index)[0], "line") for index, run in enumerate(logged)]
+    charts = []
+    for title, (names, references) in {**_CHARTS, **_further(logged)}.items():
+        chart = _chart(title, names, references, logged, figures)
+        if chart:
+            charts.append(f"<div><h4>{escape(title)}</h4>{chart}</div>")
+    dotted = [("dotted: reference (predicting the mean, random initialisation, chance)", MUTED, "dotted")]
+    parts = [card("Curves", f"{legend(lines + dotted)}<div class='three'>{''.join(charts)}</div>", wide=True)]
+    parts.append(card("Time and memory", table(*_costs(logged)) + _hardware(logged)))
+    return "".join(parts)
+
+
+def _further(runs: Sequence[Run]) -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
+    """Return charts for whatever other numbers the logs hold."""
+    known = {name for names, references in _CHARTS.values() for name in (*names, *references)} | _NO_CURVE
+    others = dict.fromkeys(
+        name
+        for run in runs
+        for entry in run.log
+        for name, value in entry.items()
+        if name not in known and isinstance(value, int | float) and not isinstance(value, bool)
+    )
+    return {name.replace("_", " ").capitalize(): ((name,), {}) for name in others}
+
+
+def _chart(
+    title: str, names: Sequence[str], references: Mapping[str, str], runs: Sequence[Run], figures: Figures
+) -> str:
+    lines = []
+    for index, run in enumerate(runs):
+        colour, dash = run_line(index)
+        for name in names:
+            x, y = _values(run, name)
+            if x:
+                lines.append(Line(run.name, x, y, colour, dash, markers=len(x) < 30))
+        for name, said in references.items():
+            x, y = _values(run, name)
+            if x:
+                lines.append(Line(f"{run.name}: {said}", x, y, colour, "dot"))
+    if not lines:
+        return ""
+    said = "; ".join(f"{line.label}: from {line.y[0]:.4g} to {line.y[-1]:.4g}" for line in lines)
+    return figures.place(curves_figure(lines, title), f"{title} over optimizer steps. {said}")
+
+
+def _values(run: Run, name: str) -> tuple[list[float], list[float]]:
+    entries = [entry for entry in run.log if isinstance(entry.get(name), int | float)]
+    return [entry["step"] for entry in entries], [float(entry[name]) for entry in entries]
+
+
+def _costs(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    memory = sorted({name for run in runs for name in run.log[-1] if "memory" in name or name.endswith("_bytes")})
+    head = ["run", "steps", "epochs", "clips/s", "processor time", "time on the clock", "monitor", *memory]
+    return head, [[escape(run.name), *_cost_cells(run.log, memory)] for run in runs]
+
+
+def _cost_cells(log: Sequence[Mapping[str, Any]], memory: Sequence[str]) -> list[str]:
+    last = log[-1]
+    speeds = sorted(entry["clips_per_second"] for entry in log if "clips_per_second" in entry)
+    spent = [entry["monitor_cpu_seconds"] for entry in log if "monitor_cpu_seconds" in entry]
+    cpu = last.get("cpu_seconds")
+    return [
+        f"{last['step']:,}",
+        f"{last['epoch']:.1f}" if "epoch" in last else "–",
+        f"{speeds[len(speeds) // 2]:,.0f}" if speeds else "–",
+        duration(cpu) if cpu is not None else "–",
+        duration(last["wall_seconds"]) if "wall_seconds" in last else "–",
+        f"{100 * spent[-1] / cpu:.1f} %" if spent and cpu else "–",
+        *(f"{last.get(name, 0):,.4g}" for name in memory),
+    ]
+
+
+def _hardware(runs: Sequence[Run]) -> str:
+    said = dict.fromkeys(
+        f"{each['device']}, {each['processes']} process{'es' if each['processes'] > 1 else ''}, {each['precision']}"
+        for run in runs
+        for each in run.environments
+    )
+    return "".join(f"<p class='lead'>On {escape(line)}.</p>" for line in said)
