@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from marrow.models.blocks import Attention, Block, attend
+from marrow.models.blocks import Attention, Block, DropPath, attend
 
 
 def test_attention_over_one_key_returns_its_value() -> None:
@@ -32,3 +32,29 @@ def test_every_parameter_of_sliced_attention_is_trained() -> None:
     attention = Attention(8, 2)
     attention(torch.randn(1, 4, 8), queries_from=2).square().sum().backward()
     assert all(parameter.grad is not None for parameter in attention.parameters())
+
+
+def test_dropped_branches_by_hand() -> None:
+    # Two clips of two bodies, of which number 2 (the second clip's first) is absent. Rates 0, 0.25 and 0.5.
+    uniform = torch.tensor([[[0.0, 0.2, 0.6], [0.9, 0.3, 0.4]], [[0.0, 0.0, 0.0], [0.1, 0.25, 0.5]]])
+    factors = DropPath(uniform, 0.5).factors(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0, 1, 3]))
+    assert factors.shape == (3, 3, 1, 1)
+    expected = [[1, 1, 1], [0, 4 / 3, 4 / 3], [2, 0, 2]]  # rows: branches; survivors are divided by 1 - rate
+    torch.testing.assert_close(factors.flatten(1), torch.tensor(expected))
+
+
+def test_dropped_branches_keep_their_mean() -> None:
+    uniform = torch.rand(20000, 1, 1, generator=torch.Generator().manual_seed(0))
+    factors = DropPath(uniform, 0.3).factors(torch.ones(1), torch.arange(20000))
+    assert float((factors == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(factors.mean()) == pytest.approx(1.0, abs=0.015)
+
+
+def test_a_block_without_its_branches_is_the_identity() -> None:
+    block, tokens = Block(8, 2, 2.0), torch.randn(3, 4, 8)
+    factors = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])[:, :, None, None]
+    result = block(tokens, factors=factors)
+    torch.testing.assert_close(result[0], tokens[0])
+    torch.testing.assert_close(result[1], tokens[1] + block.attn(block.norm1(tokens))[1])
+    torch.testing.assert_close(result[2], tokens[2] + block.mlp(block.norm2(tokens))[2])
+    assert torch.equal(block(tokens, factors=torch.ones(2, 3, 1, 1)), block(tokens))
