@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.multiprocessing
 import yaml
-from lightning_fabric import Fabric
 
 from marrow.cli.main import main
 from marrow.data.batch import Batch
@@ -35,6 +34,7 @@ from marrow.train import monitor as home
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.logs import read_log
 from marrow.train.monitor import Monitor, MonitorConfig, TimedLoader, watched_rows
+from marrow.train.precision import make_fabric
 from marrow.train.run_directory import plain
 
 # Costs nothing to wait for: every entry of the log is measured.
@@ -73,7 +73,7 @@ def _config(store: Store | Path, out: Path, **changes: Any) -> PretrainConfig:
             "checkpoints": CheckpointConfig(every_steps=6),
             "monitor": ALWAYS,
             "batch_clips": 16,
-            "max_steps": 12,
+            "max_steps": 20,
             "device": "cpu",
             "precision": "fp32",
             "threads": 1,
@@ -99,7 +99,7 @@ def _same(left: Any, right: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def watched(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of twelve steps, watched closely."""
+    """A run of twenty steps, watched closely."""
     return pretrain(_config(store, tmp_path_factory.mktemp("runs") / "watched")).folder
 
 
@@ -152,7 +152,8 @@ def test_a_resumed_run_keeps_its_clips_its_baseline_and_its_account(
     store: Store, watched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(watched, tmp_path / "run")
-    for left_over in ("result.json", "checkpoints/step-00000012.pt", "checkpoints/step-00000012.json"):
+    # The log tells of all 20 steps, the newest checkpoint of 18.
+    for left_over in ("result.json", "checkpoints/step-00000020.pt", "checkpoints/step-00000020.json"):
         (tmp_path / "run" / left_over).unlink()
     config = replace(_config(store, tmp_path / "run"), monitor=replace(ALWAYS, clips=30))
 
@@ -164,6 +165,7 @@ def test_a_resumed_run_keeps_its_clips_its_baseline_and_its_account(
     before, after = (read_log(folder / "log.jsonl") for folder in (watched, tmp_path / "run"))
     assert [entry["step"] for entry in after] == [entry["step"] for entry in before]
     assert [entry["loss"] for entry in after] == [entry["loss"] for entry in before]
+    assert [entry["step"] for entry in after if "effective_rank" in entry] == [10, 12, 14, 16, 18, 20]
     assert {entry["monitor_clips"] for entry in after if "effective_rank" in entry} == {24.0}
     assert after[-1]["effective_rank"] == before[-1]["effective_rank"]
     spent = [entry["monitor_cpu_seconds"] for entry in after]
@@ -272,7 +274,7 @@ def _drive(
 def _watch(store: Store, clock: _Clock, config: MonitorConfig, **about: Any) -> tuple[Monitor, TimedLoader, _Slow]:
     loader, encoder = TimedLoader(_Steps(clock)), _slow(clock)
     rows = store.split_rows("xsub")[0]
-    monitor = Monitor(config, encoder, Fabric(accelerator="cpu"), store, rows, loader, **about)
+    monitor = Monitor(config, encoder, make_fabric("cpu", "fp32")[0], store, rows, loader, **about)
     return monitor, loader, encoder
 
 

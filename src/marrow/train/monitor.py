@@ -54,7 +54,8 @@ class MonitorConfig:
     Args:
         enabled: whether the encoder is looked at; the time spent on data is measured in any case.
         clips: training clips to look at, at most; fewer where a run is too short for them.
-        max_share_percent: what it may cost, in percent of the run's processor seconds and of its time on the clock.
+        max_share_percent: what it may cost, in percent of the run's processor seconds; on a GPU, also in percent of its
+            time on the clock.
         every_percent: least part of the run between two measurements, in percent.
     """
 
@@ -81,7 +82,7 @@ class TimedLoader:
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
-        self.clips = 0
+        self.steps = self.clips = 0
         self._since: float | None = None
         self._wall = self._busy = 0.0
 
@@ -97,6 +98,7 @@ class TimedLoader:
         step = self._loader.next_step()
         self._wall += time.monotonic() - wall
         self._busy += time.thread_time() - busy
+        self.steps += 1
         self.clips += sum(len(batch) for batch, _ in step)
         return step
 
@@ -156,23 +158,28 @@ class Monitor:
     ) -> None:
         self._config, self._encoder, self._fabric, self._store, self._loader = config, encoder, fabric, store, loader
         self._rows, self._seed = watched_rows(store, rows, config.clips, seed), seed
-        self._entries = list(history)
+        self._history, self._entries = list(history), list[Mapping[str, Any]]()
         self._watches = config.enabled and not sharded and len(self._rows) >= 2
         if config.enabled and sharded:
             _log.info("The monitor does not look at the encoder: its weights are spread over several processes")
         self._batches: list[Batch] = []
         self._label = torch.from_numpy(np.asarray(store.label)[self._rows])
-        # Costs are pairs: processor seconds, seconds on the clock. What to expect is known after a pilot: of making the
-        # batches, once, and of a measurement.
-        spent = max((entry.get("monitor_cpu_seconds", 0.0) for entry in history), default=0.0)
-        self._spent = np.array([spent, spent])
-        self._making = np.zeros(2)
+        # Costs are arrays: processor seconds, and beside a GPU seconds on the clock too. What to expect is known after
+        # a pilot: of making the batches, once, and of a measurement.
+        self._counted = 1 if fabric.device.type == "cpu" else 2
+        self._spent, self._making = np.zeros(self._counted), np.zeros(self._counted)
         self._cost: Float64[np.ndarray, " clock"] | None = None
         self._count: int | None = None
         self._baseline: dict[str, float] = {}
         self._measured_at = -1.0
         self._announced_at, self._announced = 0.0, ""
-        measured = [entry for entry in history if "effective_rank_random" in entry]
+
+    def _go_on(self, step: int) -> None:
+        """Take up what was known before a step; the log may tell of later ones, which a resumed run lives anew."""
+        self._entries = [entry for entry in self._history if entry["step"] < step]
+        self._history = []
+        self._spent += max((entry.get("monitor_cpu_seconds", 0.0) for entry in self._entries), default=0.0)
+        measured = [entry for entry in self._entries if "effective_rank_random" in entry]
         if measured and measured[-1]["monitor_clips"] <= len(self._rows):
             last = measured[-1]
             self._count = int(last["monitor_clips"])
@@ -182,8 +189,10 @@ class Monitor:
 
     def __call__(self, entry: Mapping[str, Any]) -> dict[str, float]:
         """Return further numbers for an entry of the log: shares of time always, those of the features when due."""
-        began = _clocks()
+        began = self._clocks()
         numbers = self._loader.read()
+        if self._history:
+            self._go_on(entry["step"])
         before = self._spent
         try:
             if self._watches and self._is_due(entry):
@@ -195,24 +204,29 @@ class Monitor:
             _log.warning("The monitor stops looking at the encoder, and training goes on: %s", error)
         self._entries.append({**entry, **numbers})
         self._announce(entry["progress"], measured="effective_rank" in numbers)
-        self._spent = before + _clocks() - began
+        self._spent = before + self._clocks() - began
         return numbers | {"monitor_cpu_seconds": round(float(self._spent[0]), 3)}
 
     def verdict(self) -> Verdict:
         """Return what to make of the run so far."""
         return judge(self._entries)
 
+    def _clocks(self) -> Float64[np.ndarray, " clock"]:
+        """Return the time by the clocks that count."""
+        return np.array([time.process_time(), time.monotonic()])[: self._counted]
+
     def _is_due(self, entry: Mapping[str, Any]) -> bool:
         """Tell whether it is time for a measurement, and whether that can be paid for."""
         config, progress = self._config, entry["progress"]
         last = progress >= 1.0
-        if not last and progress < self._measured_at + config.every_percent / 100.0:
+        if not last and progress < self._measured_at + config.every_percent / 100.0 - 1e-9:
             return False
         share = _CAUTION * config.max_share_percent / 100.0
-        run = np.array([entry["cpu_seconds"], entry["wall_seconds"]])
+        run = np.array([entry["cpu_seconds"], entry["wall_seconds"]])[: self._counted]
         allowed = share * run - self._spent
         if self._cost is None:
-            if self._loader.clips * share < _PILOT_CLIPS * _PILOT_COST:
+            trained = entry["step"] * self._loader.clips / max(1, self._loader.steps)
+            if trained * share < _PILOT_CLIPS * _PILOT_COST:
                 return False
             self._plan(share * run / max(progress, 1e-9))
         assert self._cost is not None
@@ -228,13 +242,13 @@ class Monitor:
             affordable: what may be spent over the whole run.
         """
         clips = min(_PILOT_CLIPS, len(self._rows))
-        began = _clocks()
+        began = self._clocks()
         batches = self._make_batches(clips)
-        made = _clocks()
+        made = self._clocks()
         self._encode(self._encoder, batches)  # the first time costs more than all that follow
-        warm = _clocks()
+        warm = self._clocks()
         self._encode(self._encoder, batches)
-        making, encoding = (made - began) / clips, (_clocks() - warm) / clips
+        making, encoding = (made - began) / clips, (self._clocks() - warm) / clips
         if self._count is None:
             wanted = affordable / (making + encoding * (_WANTED_MEASUREMENTS + 1))
             self._count = max(_FEWEST_CLIPS, int(wanted.min()))
@@ -252,7 +266,7 @@ class Monitor:
             features = self._encode(self._encoder.fresh(self._seed), self._batches)
             self._baseline = {"effective_rank_random": effective_rank(features)}
             self._baseline |= self._neighbours(features, "nearest_neighbour_random_percent")
-        began = _clocks()
+        began = self._clocks()
         features = self._encode(self._encoder, self._batches)
         numbers = {
             "effective_rank": effective_rank(features),
@@ -261,7 +275,7 @@ class Monitor:
             "monitor_clips": float(len(features)),
         }
         numbers |= self._neighbours(features, "nearest_neighbour_percent") | self._baseline
-        self._cost = _clocks() - began
+        self._cost = self._clocks() - began
         return numbers
 
     def _neighbours(self, features: Float[Tensor, "clip dim"], name: str) -> dict[str, float]:
@@ -320,8 +334,3 @@ def watched_rows(
         turn[label == each] = np.arange((label == each).sum())
     # Clips without a label come last: they cannot be asked for their neighbours.
     return shuffled[np.lexsort((place_of_class, turn // _CLIPS_PER_CLASS, label < 0))][:count]
-
-
-def _clocks() -> Float64[np.ndarray, " clock"]:
-    """Return the time: processor seconds of this process, seconds on the clock."""
-    return np.array([time.process_time(), time.monotonic()])
