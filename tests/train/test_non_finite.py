@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_trainable import ListLoader, Toy
 from torch import Tensor, nn
+from toy_trainable import ListLoader, Toy
 
 from marrow.errors import CheckpointError, MarrowError
 from marrow.train.checkpoint import CheckpointConfig, load_latest

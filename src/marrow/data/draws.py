@@ -4,6 +4,10 @@ A clip's crop, rotation and hidden set are therefore the same however the batch 
 over processes, on every device, in the resident and in the streaming loader, and after a resume. There is no generator
 whose state could be lost: a draw is a hash of its coordinates.
 
+Every draw has a name, and names belong to one of four streams (`STREAMS`): the order of the clips, their crops and
+augmentation, what the objective hides, and dropout. Different names are independent: to draw more, fewer or other
+numbers under one changes nothing under the others. Nothing is drawn outside of them once a run has begun.
+
 The hash is the finaliser of SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators",
 OOPSLA 2014), evaluated in int64 arithmetic that wraps, which PyTorch has on every device.
 """
@@ -15,6 +19,16 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+
+# Which stream a name belongs to. Other names, which objectives choose for themselves, count as the objective's.
+# The order is drawn once per epoch, by the loader, for all clips at once.
+STREAMS: dict[str, tuple[str, ...]] = {
+    "order": ("order",),
+    "crop and augmentation": ("crop", "rotation", "yaw", "mirror", "scale", "jitter"),
+    "objective": ("hidden",),
+    "dropout": ("dropout", "drop_path"),
+}
 
 
 def _signed(value: int) -> int:

@@ -54,6 +54,9 @@ def check_objective(build: Callable[[], Objective], *, absent_matters: bool = Fa
     twin.load_state_dict(objective.state_dict())
     assert torch.equal(_loss(twin, batch, draws), loss), "state_dict does not hold all that the loss depends on"
 
+    if not objective.couples_samples:
+        _check_cuts(build(), batch, draws)
+
     with torch.autocast("cpu", torch.bfloat16):
         low = _loss(objective, batch, draws)
     assert torch.isfinite(low), "the loss must be finite under bf16 autocast"
@@ -78,6 +81,29 @@ def _check_picture(picture: Picture, batch: Batch) -> None:
     assert picture.predicted.shape == batch.joints.shape, f"a position per joint, got {picture.predicted.shape}"
     assert picture.predicted[picture.hidden].isfinite().all(), "predicted positions must be finite"
     assert not picture.predicted.requires_grad, "a picture must be detached"
+
+
+def _check_cuts(objective: Objective, batch: Batch, draws: Draws) -> None:
+    """Check that a batch in one piece gives the loss and the gradient that it gives clip by clip."""
+    gradients, losses = [], []
+    for size in (len(batch), 1):
+        objective.zero_grad()
+        loss_sum, weight = torch.zeros(()), torch.zeros(())
+        for places in torch.arange(len(batch)).split(size):
+            piece = Batch(batch.joints[places], batch.present[places], batch.label[places], batch.row[places])
+            its_draws = Draws(draws.seed, draws.step, draws.index[places])
+            output = objective(piece, objective.sample(piece, its_draws))
+            output.loss_sum.backward()
+            loss_sum, weight = loss_sum + output.loss_sum.detach(), weight + output.weight.detach()
+        losses.append(float(loss_sum / weight))
+        parts = [each.grad.flatten() for each in objective.parameters() if each.grad is not None]
+        gradients.append(torch.cat(parts) / weight)
+    advice = "clips of a batch influence each other; if they are meant to, declare it: couples_samples = True"
+    assert abs(losses[0] - losses[1]) <= 1e-5 * abs(losses[0]), (
+        f"the loss is {losses[0]} in one piece and {losses[1]} clip by clip: {advice}"
+    )
+    difference = float((gradients[0] - gradients[1]).abs().max() / gradients[0].abs().max())
+    assert difference <= 1e-5, f"cut into clips, the gradient differs by {difference:.1e} of its largest part: {advice}"
 
 
 def _check_overfits(objective: Objective, batch: Batch, draws: Draws, steps: int) -> None:

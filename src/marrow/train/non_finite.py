@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from jaxtyping import Int64
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from marrow.data.batch import Batch
@@ -24,7 +24,6 @@ from marrow.errors import MarrowError
 from marrow.files import write_whole
 from marrow.models.trainable import Trainable
 from marrow.train.replay import FILE_VERSION, replay
-from marrow.train.sharding import is_sharded
 from marrow.train.step import Stepper
 
 
@@ -102,7 +101,7 @@ class Recent:
         return True
 
     def find_cause(self, error: NonFiniteLoss, take_step: Stepper, fabric: Fabric, folder: Path) -> MarrowError:
-        """Take the steps since the copy again, leave a file of the bad one, and return an error that says what it shows.
+        """Take the steps since the copy again, leave a file of the bad one, and return an error that says the cause.
 
         All processes must call this; each leaves a file of its own share of the batch.
         """

@@ -60,7 +60,7 @@ class Stepper:
     def __call__(self, micro_batches: list[tuple[Batch, Draws]], learning_rate: float) -> TakenStep:
         """Take one step with the micro-batches of this process."""
         fabric, profile = self._fabric, self._profile
-        set_learning_rate(self._optimizer, learning_rate)
+        set_learning_rate(self._optimizer.optimizer, learning_rate)
 
         # Gradients of loss SUMS add up over the micro-batches; processes exchange them with the last one.
         totals, metric_names = [], list[str]()
