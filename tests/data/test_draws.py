@@ -69,9 +69,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         )
         for number in range(12)
     ]
-    write_store(
-        folder, sequences, source="noise", classes=("a",), splits={"all": Split(lambda _: True, lambda _: True)}
-    )
+    write_store(folder, sequences, source="noise", classes=("a",))
     return Store.open(folder)
 
 
