@@ -32,7 +32,11 @@ PROMISED = {
         "--max_steps",
         "--max_minutes",
     ),
+    "finetune": ("--store", "--protocol", "--seed"),
+    "convert-weights": ("--out",),
     "report": ("--out",),
+    "embed": ("--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
+    "doctor": ("--json", "--no_self_test"),
     "parity": ("mamp", "ntu"),
     "demo": ("--quick", "--out"),
 }
@@ -51,7 +55,7 @@ def test_help_of_each_command(command: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("command", ["prepare", "inspect"])
+@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "doctor"])
 def test_data_commands_do_not_load_torch(command: str) -> None:
     code = (
         "import sys; from marrow.cli.main import COMMANDS; import importlib;"

@@ -45,7 +45,10 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
     for name, (_, line) in frame.COMMANDS.items():
         assert f"  {name} " in shown
         assert line in shown
-    assert list(frame.COMMANDS) == ["prepare", "inspect", "pretrain", "evaluate", "report", "parity", "demo"]
+    assert list(frame.COMMANDS) == [
+        *("prepare", "inspect", "pretrain", "evaluate", "finetune", "convert-weights"),
+        *("report", "embed", "doctor", "parity", "demo"),
+    ]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
