@@ -106,7 +106,7 @@ def test_the_metadata_says_what_made_the_file(run: Path, store: Store, tmp_path:
     assert other["encoder_fingerprint"] != first
 
 
-def test_pandas_reads_the_rows_one_by_one_as_numpy_does(run: Path, store: Store, tmp_path: Path) -> None:
+def test_both_formats_hold_the_same_rows(run: Path, store: Store, tmp_path: Path) -> None:
     _embed(run, store, tmp_path / "features.parquet")
     _embed(run, store, tmp_path / "features.npy")
     matrix = np.load(tmp_path / "features.npy")
