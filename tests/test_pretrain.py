@@ -81,6 +81,7 @@ def test_a_run_leaves_all_that_it_is(store: Path, tmp_path: Path) -> None:
     files = {path.name for path in (tmp_path / "run").iterdir()}
     assert files == {
         "config.yaml", "environment.json", "log.jsonl", "tensorboard", "checkpoints", "encoder", "result.json",
+        ".lock",
     }  # fmt: skip
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == plain(config)
     (environment,) = json.loads((tmp_path / "run" / "environment.json").read_text())
@@ -210,8 +211,8 @@ def test_every_recipe_loads_and_says_where_it_comes_from(name: str) -> None:
     assert f"marrow pretrain --recipe {name} " in header
     for word in ("arXiv 2308.07092", "# Cost", "# Expected"):
         assert word in header
-    if "ntu" in name:
-        tau, depth = (0.8, 3) if "ntu60" in name else (0.75, 5)
+    if "ntu" in name or "pku" in name:
+        tau, depth = (0.75 if "ntu120" in name else 0.8), (3 if "ntu60" in name else 5)
         assert config.objective == MAMPConfig(tau=tau, decoder_depth=depth)
         assert config.encoder == PatchTransformerConfig()
         assert config.input == InputConfig()
@@ -276,9 +277,11 @@ CHANGED: dict[str, Any] = {
     "device": "cpu",
     "precision": "fp32",
     "threads": 1,
+    "strategy": "ddp",
     "loader": "resident",
     "workers": 1,
     "log_every": 7,
+    "profile": True,
 }  # fmt: skip
 # Two processes are started by hand in the engine's own test.
 ELSEWHERE = {"store", "out", "processes", "method"}

@@ -2,17 +2,24 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from marrow.errors import ParseError
 from marrow.readers import READERS, Split, get_reader
+from marrow.readers.bvh import BVH
 from marrow.readers.ntu import NTU
 from marrow.readers.nw_ucla import NWUCLA
+from marrow.readers.pku_mmd import PKUMMD
+from marrow.store import Store, prepare
+from marrow.store.summary import summarise
 from marrow.testing import check_reader
 
 NTU_NAME, UCLA_NAME = "S001C001P001R001A001.skeleton", "a01_s01_e00_v01.json"
+H36M_NAME, BVH_NAME = "S1/walking_1.txt", "clip.bvh"
 
 
 def bodies(joint_count, frame_count, seed):
@@ -35,6 +42,28 @@ def ucla_text(joints):
     return json.dumps({"skeletons": joints.tolist()})
 
 
+def pku_text(joints):
+    return "\n".join(" ".join(f"{value:.6f}" for value in frame.ravel()) for frame in joints) + "\n"
+
+
+def h36m_text(frame_count, seed):
+    angles = np.random.default_rng(seed).normal(scale=0.1, size=(frame_count, 99))
+    return "\n".join(",".join(f"{value:.7f}" for value in frame) for frame in angles) + "\n"
+
+
+def bvh_text(frame_count, seed, leg="LeftLeg"):
+    angles = np.random.default_rng(seed).normal(scale=20, size=(frame_count, 12))
+    tip = "\n      End Site\n      {\n        OFFSET 0 -40 0\n      }\n    }"
+    joints = [
+        f"  JOINT {name}\n    {{\n      OFFSET {x} 0 0\n      CHANNELS 3 Zrotation Xrotation Yrotation{tip}"
+        for name, x in ((leg, 10), ("RightLeg", -10))
+    ]
+    channels = "CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation"
+    head = f"HIERARCHY\nROOT Hips\n{{\n  OFFSET 0 0 0\n  {channels}\n" + "\n".join(joints) + "\n}\nMOTION"
+    frames = "\n".join(" ".join(f"{value:.4f}" for value in frame) for frame in angles)
+    return f"{head}\nFrames: {frame_count}\nFrame Time: 0.0333333\n{frames}\n"
+
+
 def ntu_folder(folder: Path, unit=1.0):
     for setup, performer in ((1, 1), (2, 3), (3, 8)):
         text = ntu_text(unit * bodies(25, 20, performer))
@@ -48,9 +77,35 @@ def ucla_folder(folder: Path, unit=1.0):
     return folder
 
 
+def pku_mmd_folder(folder: Path, unit=1.0):
+    for kind in ("skeleton", "label"):
+        (folder / kind).mkdir()
+    for seed, name in enumerate(("0002-L", "0002-R", "0291-L")):
+        two = np.stack([bodies(25, 30, seed), bodies(25, 30, seed + 10)], axis=1)
+        (folder / "skeleton" / f"{name}.txt").write_text(pku_text(unit * two))
+        (folder / "label" / f"{name}.txt").write_text("1,0,12,2\n51,15,30,1\n")
+    (folder / "cross-subject.txt").write_text("Training videos:\n0002-L,0002-R\nValidataion videos:\n0291-L,\n")
+    (folder / "cross-view.txt").write_text("Training videos:\n0002-R,\nValidataion videos:\n0002-L,0291-L\n")
+    return folder
+
+
+def h36m_folder(folder: Path):
+    for subject in (1, 5, 11):
+        (folder / f"S{subject}").mkdir()
+        (folder / f"S{subject}" / "walking_1.txt").write_text(h36m_text(20, subject))
+    return folder
+
+
+def bvh_folder(folder: Path):
+    for seed in range(3):
+        (folder / f"clip{seed}.bvh").write_text(bvh_text(10, seed))
+    return folder
+
+
 NTU_GOOD = ntu_text(bodies(25, 3, 0))
 NTU_LINES = NTU_GOOD.splitlines(keepends=True)
 UCLA_GOOD = ucla_text(bodies(20, 3, 0))
+H36M_GOOD, BVH_GOOD = h36m_text(3, 0), bvh_text(3, 0)
 BROKEN = {
     "ntu": {
         "truncated": (NTU_NAME, NTU_GOOD[:-200]),
@@ -71,6 +126,20 @@ BROKEN = {
         "joint count": (UCLA_NAME, ucla_text(bodies(25, 3, 0))),
         "name": ("clip.json", UCLA_GOOD),
     },
+    "h36m": {
+        "truncated": (H36M_NAME, H36M_GOOD[:-200]),
+        "empty": (H36M_NAME, ""),
+        "not numbers": (H36M_NAME, H36M_GOOD.replace("0.", "x", 1)),
+        "not a number": (H36M_NAME, H36M_GOOD.replace(",", ",nan,", 1)),
+        "name": ("S1/clip.txt", H36M_GOOD),
+    },
+    "bvh": {
+        "truncated": (BVH_NAME, BVH_GOOD[:-40]),
+        "empty": (BVH_NAME, ""),
+        "not numbers": (BVH_NAME, BVH_GOOD.replace("OFFSET 10", "OFFSET x")),
+        "not a number": (BVH_NAME, BVH_GOOD.replace(" 0.0333333", " nan")),
+        "frame count": (BVH_NAME, BVH_GOOD.replace("Frames: 3", "Frames: 4")),
+    },
 }
 
 
@@ -78,12 +147,25 @@ def synthetic_folder(folder: Path):
     return folder
 
 
-FOLDERS = {"ntu": ntu_folder, "nw_ucla": ucla_folder, "synthetic": synthetic_folder}
+FOLDERS = {
+    "bvh": bvh_folder,
+    "h36m": h36m_folder,
+    "ntu": ntu_folder,
+    "nw_ucla": ucla_folder,
+    "pku_mmd": pku_mmd_folder,
+    "synthetic": synthetic_folder,
+}
+# Subject 11 of Human3.6M is left for validation.
+COVER = {name: name != "h36m" for name in FOLDERS}
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_reader_passes(name, tmp_path):
-    check_reader(get_reader(name), FOLDERS[name](tmp_path))
+    check_reader(get_reader(name), FOLDERS[name](tmp_path), splits_cover=COVER[name])
+
+
+def test_whole_recordings_of_pku_mmd_pass(tmp_path):
+    check_reader(PKUMMD(kind="untrimmed"), pku_mmd_folder(tmp_path))
 
 
 def test_ntu_120_passes(tmp_path):
@@ -93,20 +175,63 @@ def test_ntu_120_passes(tmp_path):
 @pytest.mark.parametrize(("name", "fault"), [(name, fault) for name in BROKEN for fault in BROKEN[name]])
 def test_malformed_file_is_refused(name, fault, tmp_path):
     file_name, content = BROKEN[name][fault]
-    check_reader(get_reader(name), FOLDERS[name](tmp_path), broken={file_name: content.encode()})
+    folder = FOLDERS[name](tmp_path)
+    check_reader(get_reader(name), folder, broken={file_name: content.encode()}, splits_cover=COVER[name])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("skeleton/0291-L.txt", "1 2 3\n"),
+        ("skeleton/0291-L.txt", ""),
+        ("label/0291-L.txt", "1,0,12\n"),
+        ("label/0291-L.txt", "1,0,twelve,2\n"),
+        ("cross-subject.txt", "0002-L\n"),
+    ],
+)
+def test_a_malformed_file_among_those_of_pku_mmd_is_refused(fault, tmp_path):
+    """A single file of PKU-MMD is no data set, so the fault is put among good ones."""
+    root = pku_mmd_folder(tmp_path)
+    (root / fault[0]).write_text(fault[1])
+    with pytest.raises(ParseError) as caught:
+        [PKUMMD().read(root, record) for record in PKUMMD().records(root)]
+    assert (caught.value.path, caught.value.line) == (root / fault[0], 1)
+
+
+def test_a_reader_that_learns_from_files_must_have_the_skeleton_of_all(tmp_path):
+    folder = bvh_folder(tmp_path)
+    (folder / "other.bvh").write_text(bvh_text(3, 0, leg="LeftThigh"))
+    with pytest.raises(ParseError, match="it has no joint 'LeftLeg'"):
+        check_reader(get_reader("bvh"), folder)
 
 
 @pytest.mark.data
-def test_nw_ucla_passes_on_the_real_recordings(data_folder, tmp_path):
+@pytest.mark.slow
+def test_bvh_passes_on_the_real_recordings(data_folder, tmp_path):
+    """All of data set 1, and the left hands of one style of data set 2; the figures are those of the description."""
     import tarfile
 
-    with tarfile.open(data_folder / "nw_ucla" / "all_sqe.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    root = tmp_path / "all_sqe"
-    check_reader(NWUCLA(), root)
-    split = NWUCLA.splits["xview"]
-    records = list(NWUCLA().records(root))
-    assert (sum(map(split.train, records)), sum(map(split.test, records))) == (1020, 464)
+    with tarfile.open(data_folder / "bandai_namco" / "bandai_namco.tar.xz") as archive:
+        for member in archive:
+            if re.search(r"dataset-1_.*bvh|dataset-2_raise-up-left-hand_normal.*bvh", member.name):
+                archive.extract(member, tmp_path, filter="data")
+    reader = BVH(pattern="dataset-(?P<dataset>.)_(?P<label>[^_]+)_(?P<style>[^_]+)_(?P<take>[0-9]+)")
+    check_reader(reader, tmp_path)
+    store = Store.open(prepare(reader, tmp_path, tmp_path / "store").store)
+    declared = [int(file.read_text().partition("Frames:")[2].split()[0]) for file in tmp_path.rglob("*.bvh")]
+    assert (int(store.frame_count.sum()), set(store.fps.tolist())) == (sum(declared), {30.0})
+    assert (store.attribute("dataset") == 1).sum() == 174
+    assert len(store.skeleton.joints) == 21
+    joints, _, _ = store.flat()
+    lengths = np.stack([np.linalg.norm(joints[:, a] - joints[:, b], axis=-1) for a, b in store.skeleton.bones])
+    np.testing.assert_allclose(lengths.std(axis=1), 0, atol=1e-5)
+    left, right, toes = (store.skeleton.index(name) for name in ("Hand_L", "Hand_R", "Toes_L"))
+    assert np.median(joints[:, toes, 1]) == pytest.approx(0.042, abs=0.005)
+    rows = np.flatnonzero(store.label == store.classes.index("raise-up-left-hand"))
+    assert len(rows)
+    for row in rows:
+        highest = store.frames(int(row))[0][0, :, [left, right], 1].max(axis=1)
+        assert highest[0] > highest[1] + 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +291,13 @@ class Spoilt:
 def test_faults_are_found(fault, says, tmp_path):
     with pytest.raises(AssertionError, match=says):
         check_reader(Spoilt(fault), ucla_folder(tmp_path), broken={UCLA_NAME: b""})
+
+
+def test_nothing_looks_wrong_with_poses_without_a_place(tmp_path):
+    """The hips of Human3.6M lie at the origin in every frame, and a bone of it has 0.1 mm."""
+    store = Store.open(prepare(get_reader("h36m"), h36m_folder(tmp_path), tmp_path / "store").store)
+    assert (store.frames(0)[0][0, :, 0] == 0).all()
+    assert not [warning for warning in summarise(store).warnings if "class" not in warning]
 
 
 def test_millimetres_are_found(tmp_path):

@@ -1,14 +1,16 @@
 """No input makes a reader fail with anything but a ParseError with path and line, or a SkipRecording."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ntu_text import skeleton_text, standing
 
-from marrow.errors import ParseError
-from marrow.readers import SkipRecording, get_reader
+from marrow.errors import DataError, ParseError
+from marrow.readers import SkipRecording, get_reader, reader_for
+from marrow.readers.pku_mmd import PKUMMD
 
 NTU_NAME = "S001C001P001R001A001.skeleton"
 UCLA_NAME = "a01_s01_e00_v01.json"
@@ -16,6 +18,35 @@ VALID_NTU = skeleton_text([[(7, standing(0.01 * frame))] + [(8, standing(1))] * 
 VALID_UCLA = json.dumps(
     {"file_name": UCLA_NAME[:-5], "skeletons": [[[0.5, 1.5, 2.5 + frame] for _ in range(20)] for frame in range(3)]}
 )
+VALID_H36M = "\n".join(",".join(["0.25"] * 99) for _ in range(3)) + "\n"
+VALID_BVH = """HIERARCHY
+ROOT Hips
+{
+  OFFSET 0 0 0
+  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+  JOINT Spine
+  {
+    OFFSET 0 10 0
+    CHANNELS 3 Zrotation Xrotation Yrotation
+    End Site
+    {
+      OFFSET 0 5 0
+    }
+  }
+}
+MOTION
+Frames: 2
+Frame Time: 0.04
+0 90 0 1 2 3 4 5 6
+0 91 0 1 2 3 4 5 6
+"""
+# What PKU-MMD needs besides the file that is damaged; each of the three kinds is damaged in turn.
+PKU_FILES = {
+    "skeleton/0002-L.txt": "\n ".join(" ".join(["0.5"] * 150) for _ in range(4)) + "\n",
+    "label/0002-L.txt": "1,0,2,2\n5,3,1,0\n51,2,9,1\n",
+    "cross-subject.txt": "Training videos:\n0002-L, 0002-M,\nValidataion videos:\n0291-L\n",
+}
+BVH_TOKENS = ("{", "}", "ROOT", "JOINT", "End", "Site", "OFFSET", "CHANNELS", "MOTION", "Frames:", "Zrotation", "1e7")
 TOKENS = (
     "",
     "0",
@@ -35,7 +66,8 @@ TOKENS = (
     "٣",
     "9" * 30,
 )
-UCLA_TOKENS = (
+UCLA_TOKENS = ("{", "}", "ROOT", "JOINT", "End", "Site", "OFFSET", "CHANNELS", "MOTION", "Frames:", "Zrotation", "1e7")
+TOKENS = (
     "[",
     "]",
     "{",
@@ -55,8 +87,8 @@ UCLA_TOKENS = (
 
 def error_of(reader_name, folder):
     """Return the error of reading all that is in a folder, or None."""
-    reader = get_reader(reader_name)
     try:
+        reader = reader_for(get_reader(reader_name), folder)
         for record in reader.records(folder):
             reader.read(folder, record)
     except Exception as error:
@@ -66,6 +98,7 @@ def error_of(reader_name, folder):
 def read_all(reader_name, folder, file_name, content):
     """Read one file and look at the error, if there is one."""
     file = folder / file_name
+    file.parent.mkdir(exist_ok=True)
     file.write_bytes(content)
     error = error_of(reader_name, folder)
     file.unlink()
@@ -107,6 +140,10 @@ def folder(tmp_path_factory):
 def test_any_bytes(folder, content):
     read_all("ntu", folder, NTU_NAME, content)
     read_all("nw_ucla", folder, UCLA_NAME, content)
+    read_all("h36m", folder, "S1/walking_1.txt", content)
+    read_all("bvh", folder, "clip.bvh", content)
+    for name in PKU_FILES:
+        read_pku_mmd(folder, name, content)
 
 
 @settings(max_examples=200, deadline=None)
@@ -128,9 +165,53 @@ def test_damaged_nw_ucla(folder, content):
     read_all("nw_ucla", folder, UCLA_NAME, content)
 
 
+@settings(max_examples=200, deadline=None)
+@given(content=damaged(VALID_H36M, TOKENS, ",") | damaged(VALID_H36M, TOKENS, "\n"))
+def test_damaged_h36m(folder, content):
+    read_all("h36m", folder, "S1/walking_1.txt", content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(content=damaged(VALID_BVH, (*TOKENS, *BVH_TOKENS), " ") | damaged(VALID_BVH, (*TOKENS, *BVH_TOKENS), "\n"))
+def test_damaged_bvh(folder, content):
+    read_all("bvh", folder, "clip.bvh", content)
+
+
+def read_pku_mmd(folder, damaged_name, content):
+    """Read a data set in which one file is damaged."""
+    root = folder / "pku"
+    for name, text in PKU_FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content if name == damaged_name else text.encode())
+    error = None
+    try:
+        for record in PKUMMD().records(root):
+            with suppress(SkipRecording):
+                PKUMMD().read(root, record)
+    except DataError as caught:
+        error = caught
+    if isinstance(error, ParseError):
+        assert error.path == root / damaged_name
+        assert 1 <= error.line <= content.count(b"\n") + 2
+    elif error is not None:  # labels that look like skeletons, or the other way round: two folders of a kind
+        assert "PKU-MMD part 1" in str(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), name=st.sampled_from(sorted(PKU_FILES)), separator=st.sampled_from([" ", ",", "\n"]))
+def test_damaged_pku_mmd(folder, data, name, separator):
+    read_pku_mmd(folder, name, data.draw(damaged(PKU_FILES[name], TOKENS, separator)))
+
+
 def test_the_valid_files_are_valid(folder):
-    for reader_name, file_name, text in (("ntu", NTU_NAME, VALID_NTU), ("nw_ucla", UCLA_NAME, VALID_UCLA)):
+    for reader_name, file_name, text, frame_count in (
+        ("ntu", NTU_NAME, VALID_NTU, 14),
+        ("nw_ucla", UCLA_NAME, VALID_UCLA, 3),
+        ("h36m", "S1/walking_1.txt", VALID_H36M, 2),
+        ("bvh", "clip.bvh", VALID_BVH, 2),
+    ):
+        (folder / file_name).parent.mkdir(exist_ok=True)
         (folder / file_name).write_text(text)
-        reader = get_reader(reader_name)
-        assert [reader.read(folder, record).frame_count for record in reader.records(folder)] in ([14], [3])
+        reader = reader_for(get_reader(reader_name), folder)
+        assert [reader.read(folder, record).frame_count for record in reader.records(folder)] == [frame_count]
         (folder / file_name).unlink()

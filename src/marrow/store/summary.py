@@ -15,6 +15,8 @@ from marrow.store.writer import Dropped
 
 # A bone of a person is between a finger's and a thigh's length.
 _BONE_METRES = (0.02, 0.8)
+# Two joints that are nearer are one, on purpose.
+_NO_BONE_METRES = 1e-3
 _MEDIAN_BONE_METRES = (0.05, 0.8)
 _BONE_VARIATION_MAX = 0.5
 _MISSING_MAX = 0.5
@@ -162,7 +164,9 @@ def _measure(store: Store) -> _Motion:
         # A reader may have moved the clip: zeros of the source are no longer zeros.
         origins = np.stack([store.placement(int(clip)).source_origin() for clip in clips])
         origin = np.repeat(origins, store.frame_count[clips] * store.body_count[clips], axis=0)[:, None]
-        at_origin += int((present & (np.abs(joints - origin) < _SAME_METRES).all(axis=-1)).any(axis=-1).sum())
+        lies_there = present & (np.abs(joints - origin) < _SAME_METRES).all(axis=-1)
+        # A joint that is there in every frame was put there: the root of poses without a place.
+        at_origin += int(lies_there[:, ~lies_there.all(axis=0)].any(axis=-1).sum())
 
         length = np.linalg.norm(joints[:, outer] - joints[:, inner], axis=-1)
         whole = present[:, outer] & present[:, inner]
@@ -236,7 +240,7 @@ def _warnings(store: Store, summary: Summary) -> list[str]:
         odd = [
             f"{name} {metres:.2f} m"
             for name, metres in summary.bone_metres.items()
-            if metres > _BONE_METRES[1] or 0 < metres < _BONE_METRES[0] / 4
+            if metres > _BONE_METRES[1] or _NO_BONE_METRES < metres < _BONE_METRES[0] / 4
         ]
         if odd:
             found.append(f"bones of unlikely length (wrong joint order?): {', '.join(odd[:6])}")
