@@ -8,6 +8,9 @@
     RUN/checkpoints/       what a resume needs
     RUN/encoder/           what is kept: the encoder, once the run is finished or interrupted
     RUN/result.json        the last numbers; its presence says that the run is finished
+    RUN/non_finite/        where a loss was not finite: the state before that step and its batches, for `replay_step`
+    RUN/profile.json       with `profile`: where the time of a step goes; profile_trace.json: some steps in detail
+    RUN/.lock              which process trains here
 
 The same call goes on where an interrupted run stopped, and does nothing where the run is finished.
 """
@@ -15,6 +18,7 @@ The same call goes on where an interrupted run stopped, and does nothing where t
 import json
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +32,7 @@ from lightning_fabric.loggers import TensorBoardLogger
 from lightning_fabric.strategies import FSDPStrategy, ModelParallelStrategy
 
 import marrow
-from marrow.data.loader import ResidentLoader, StreamingLoader
+from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
 from marrow.files import write_text_whole
@@ -45,8 +49,10 @@ from marrow.train.monitor import Monitor, TimedLoader
 from marrow.train.optim import adamw
 from marrow.train.precision import make_fabric
 from marrow.train.replay import Replay, replay
-from marrow.train.run_directory import claim_run, describe_environment, plain
+from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
+from marrow.train.run_lock import run_lock
 from marrow.train.schedule import Budget, warmup_cosine
+from marrow.train.store_watch import StoreWatch
 
 _log = logging.getLogger(__name__)
 
@@ -83,43 +89,54 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
 
-    # Where: devices, precision, and a run directory that is empty or of this very run.
+    # Where: devices and precision. Settings that do not fit the data are refused before anything is written.
     store = Store.open(config.store)
     rows = np.arange(len(store)) if config.protocol is None else protocol_rows(store, config.protocol)[0]
     tensorboard = TensorBoardLogger(config.out, name="", version="tensorboard")
-    fabric, precision = make_fabric(config.device, config.precision, processes=config.processes, loggers=[tensorboard])
-    fabric.launch()
-    if fabric.is_global_zero:
-        environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
-        claim_run(config.out, plain(config), environment, MAY_CHANGE)
-    fabric.barrier()
-    result, encoder = config.out / "result.json", config.out / "encoder"
-    if result.exists():
-        _log.info("%s is finished already: nothing was done", config.out)
-        return PretrainResult(config.out, encoder, True, json.loads(result.read_text(encoding="utf-8")))
-
-    # What: the objective around its encoder, the batches, the optimizer, the limits.
-    objective = build_objective(config, store.skeleton).to(fabric.device)
-    loader = _build_loader(config, store, rows, fabric)
-    optimizer = adamw(objective, config.optimizer)
-    steps = config.epochs * loader.steps_per_epoch
-    budget = Budget(min(steps, config.max_steps or steps), config.max_minutes, config.max_cpu_seconds)
-    settings = FitConfig(budget, config.checkpoints, config.optimizer.clip_norm, config.log_every)
-    _log.info(
-        "%d clips, %d steps per epoch, at most %d steps on %s; %s",
-        *(len(rows), loader.steps_per_epoch, budget.steps, fabric.device, precision.reason),
+    fabric, precision = make_fabric(
+        *(config.device, config.precision), processes=config.processes, strategy=config.strategy, loggers=[tensorboard]
     )
+    fabric.launch()
+    cut = Schedule(len(rows), config.batch_clips, config.seed, 0, fabric.world_size, config.micro_batches)
+    objective = build_objective(config, store.skeleton).to(fabric.device)
 
-    # Train, then keep the encoder.
-    timed, monitor = _watch(config, store, rows, fabric, objective, loader)
-    fitted = fit(fabric, objective, optimizer, timed, _learning_rate(config), settings, config.out, monitor=monitor)
-    last = fitted.last or read_log(config.out / "log.jsonl")[-1]
-    if fabric.is_global_zero:
-        tensorboard.finalize("success")
-        save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted))
-        if fitted.finished:
-            write_text_whole(result, json.dumps(last, indent=1) + "\n")
-    fabric.barrier()
+    # A run directory that is empty or of this very run, and of no other process.
+    refuse_strangers(config.out)
+    with run_lock(config.out) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
+            claim_run(config.out, plain(config), environment, MAY_CHANGE)
+        fabric.barrier()
+        result, encoder = config.out / "result.json", config.out / "encoder"
+        if result.exists():
+            _log.info("%s is finished already: nothing was done", config.out)
+            return PretrainResult(config.out, encoder, True, json.loads(result.read_text(encoding="utf-8")))
+
+        # What: the batches, the optimizer, the limits.
+        loader = _build_loader(config, store, rows, fabric)
+        optimizer = adamw(objective, config.optimizer)
+        steps = config.epochs * cut.steps_per_epoch
+        budget = Budget(min(steps, config.max_steps or steps), config.max_minutes, config.max_cpu_seconds)
+        limits = FitConfig(budget, config.checkpoints, config.optimizer.clip_norm, config.log_every, config.profile)
+        _log.info(
+            "%d clips, %d steps per epoch, at most %d steps on %s; %s",
+            *(len(rows), cut.steps_per_epoch, budget.steps, fabric.device, precision.reason),
+        )
+
+        # Train, then keep the encoder.
+        timed, monitor = _watch(config, store, rows, fabric, objective, loader)
+        changed = StoreWatch(store, needed=isinstance(loader, StreamingLoader))
+        rate = _learning_rate(config)
+        fitted = fit(
+            fabric, objective, optimizer, timed, rate, limits, config.out, monitor=monitor, before_save=changed
+        )
+        last = fitted.last or read_log(config.out / "log.jsonl")[-1]
+        if fabric.is_global_zero:
+            tensorboard.finalize("success")
+            save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted))
+            if fitted.finished:
+                write_text_whole(result, json.dumps(last, indent=1) + "\n")
+        fabric.barrier()
     return PretrainResult(config.out, encoder, fitted.finished, last)
 
 

@@ -25,12 +25,14 @@ MAY_CHANGE = (
     "micro_batches",
     "device",
     "processes",
+    "strategy",
     "threads",
     "loader",
     "workers",
     "checkpoints",
     "monitor",
     "log_every",
+    "profile",
 )
 
 
@@ -64,12 +66,16 @@ class PretrainConfig:
         seed: of the initial weights, the order, the crops, the augmentation and what is hidden.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: fp32, bf16, or auto: bf16 where the hardware multiplies it.
-        processes: processes on this machine, one device each; torchrun's setting wins.
+        processes: processes on this machine, one device each; torchrun's and Slurm's setting wins.
+        strategy: how several processes share the work. ddp: each holds all weights; fsdp: each holds a part of the
+            weights and of the optimizer's state (for networks that are too large otherwise); auto: ddp.
         threads: threads per process on the CPU; null: as PyTorch chooses. On a busy machine one is fastest.
         loader: resident: frames stay on the device; streaming: workers read them from the disk; auto: resident where
             they fit.
         workers: reading processes of the streaming loader.
         log_every: optimizer steps between two entries of the log.
+        profile: whether to note where the time of a step goes: a table at the end, RUN/profile.json, and three steps in
+            detail in RUN/profile_trace.json (for ui.perfetto.dev).
     """
 
     store: Path
@@ -94,10 +100,12 @@ class PretrainConfig:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     processes: int = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     threads: int | None = None
     loader: Literal["auto", "resident", "streaming"] = "auto"
     workers: int = 2
     log_every: int = 20
+    profile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "processes", "workers", "log_every", "threads", "max_steps"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from marrow.train import interrupt
 from marrow.train.interrupt import StopWish
 
 
@@ -18,13 +19,18 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_is_a_wish_and_the_second_acts(number: signal.Signals) -> None:
+def test_the_first_signal_is_a_wish_and_a_later_one_acts(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     signal.signal(number, lambda *_: seen.append("acted"))
     with StopWish() as stop:
         os.kill(os.getpid(), number)
         assert stop.requested
         assert not seen
+        os.kill(os.getpid(), number)  # at once: still the same wish
+        assert not seen
+        monkeypatch.setattr(interrupt, "_SAME_WISH_SECONDS", 0.0)
         os.kill(os.getpid(), number)
         assert seen == ["acted"]
 

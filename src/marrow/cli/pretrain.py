@@ -1,9 +1,11 @@
 """`marrow pretrain`: learn an encoder from a store, without labels."""
 
+import logging
 from collections.abc import Sequence
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from marrow.cli.arguments import add_recipe_option, make_parser, recipe_path
 from marrow.cli.main import EXIT_INTERRUPTED
@@ -36,7 +38,11 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
 
 def run(arguments: Namespace) -> int:
     """Pre-train, and print where the encoder is, its loss beside that of predicting the mean, and the verdict."""
+    if rank_zero_only.rank:  # of several processes one speaks
+        logging.getLogger("marrow").setLevel(logging.ERROR)
     result = pretrain(_config(arguments))
+    if rank_zero_only.rank:
+        return 0 if result.finished else EXIT_INTERRUPTED
     last = result.last
     print(f"encoder  {result.encoder}")
     print(f"steps    {last['step']} in {last['wall_seconds']:.0f} s, {last['cpu_seconds']:.0f} s of the processor")

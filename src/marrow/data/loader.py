@@ -22,7 +22,7 @@ from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
 from marrow.data.sampling import centre_windows, gather, random_windows
 from marrow.data.window import InputConfig
-from marrow.errors import CheckpointError, ConfigError
+from marrow.errors import CheckpointError, ConfigError, DataError, MarrowError, StoreError
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.skeleton.streams import stream
 from marrow.store.format import Store
@@ -250,7 +250,7 @@ class StreamingLoader:
         max_bodies = int(np.asarray(store.body_count)[rows].max())
         self._blocks = _StepBlocks(store, rows, input, self._schedule, max_bodies)
         self.position = 0
-        self._stream: Iterator[list[FlatFrames]] | None = None
+        self._stream: Iterator[list[FlatFrames] | MarrowError] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -274,13 +274,29 @@ class StreamingLoader:
             )
             self._stream = iter(loader)
         step: MicroBatches = []
-        for (begin, end), block in zip(self._schedule.places(), next(self._stream), strict=True):
+        for (begin, end), block in zip(self._schedule.places(), self._next_blocks(), strict=True):
             draws = Draws(self._schedule.seed, self.position, torch.arange(begin, end, device=self._device))
             clips = torch.arange(end - begin, device=self._device)
             batch = training_batch(block.to(self._device), clips, draws, self._input, self._augment)
             step.append((batch, draws))
         self.position += 1
         return step
+
+    def _next_blocks(self) -> list[FlatFrames]:
+        """Wait for the workers; what went wrong in one of them goes wrong here, in its own words."""
+        assert self._stream is not None
+        try:
+            blocks = next(self._stream)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise DataError(
+                f"{str(error).splitlines()[0]} It read the store of this run: memory may have run out (use fewer "
+                "--workers), or the store have been cut while it was read. The run goes on from its newest checkpoint"
+            ) from error
+        if isinstance(blocks, MarrowError):
+            raise blocks
+        return blocks
 
     def state_dict(self) -> dict[str, int]:
         """Return the position, and what it is a position in."""
@@ -292,8 +308,11 @@ class StreamingLoader:
         self._stream = None
 
 
-class _StepBlocks(Dataset[list[FlatFrames]]):
-    """Raw frames of the micro-batches of a step, by the number of the step. Runs in the workers."""
+class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
+    """Raw frames of the micro-batches of a step, by the number of the step. Runs in the workers.
+
+    An error is returned, not raised: PyTorch would wrap it in the traceback of the worker.
+    """
 
     def __init__(
         self,
@@ -310,7 +329,15 @@ class _StepBlocks(Dataset[list[FlatFrames]]):
         self._schedule, self._max_bodies = schedule, max_bodies
         self._order: tuple[int, np.ndarray] | None = None
 
-    def __getitem__(self, step: int) -> list[FlatFrames]:
+    def __getitem__(self, step: int) -> list[FlatFrames] | MarrowError:
+        try:
+            return self._read(step)
+        except MarrowError as error:
+            return error
+        except OSError as error:
+            return StoreError(f"{self._path} cannot be read any more: {error}")
+
+    def _read(self, step: int) -> list[FlatFrames]:
         store = self._store = self._store or Store.open(self._path)
         epoch, step_in_epoch = divmod(step, self._schedule.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:

@@ -141,12 +141,25 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
     steps, problem = _steps(folder), None
     for step in reversed(steps):
         try:
-            return load(folder, step)
+            state = load(folder, step)
         except CheckpointError as error:
             _log.warning("Checkpoint passed over: %s", error)
             problem = error
+        else:
+            _check_version(folder, step, state)
+            return state
     if steps:
         raise CheckpointError(
             f"{folder}: none of the {len(steps)} checkpoints is whole; remove the folder to start afresh. {problem}"
         )
     return None
+
+
+def _check_version(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another version; those before versions were written are of the first."""
+    version = state.get("version", 1)
+    if version != VERSION:
+        raise CheckpointError(
+            f"{_paths(folder, step)[0]} is of version {version}; this marrow reads version {VERSION}. "
+            "Go on with the marrow that made it, or start afresh in another folder"
+        )

@@ -1,17 +1,23 @@
 """Ctrl-C, SIGTERM and a closed terminal as a wish to stop soon: the loop grants it once its step is done and saved."""
 
+import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SAME_WISH_SECONDS = 0.5
 # Windows has none.
 _HANG_UP = getattr(signal, "SIGHUP", None)
 
 
 class StopWish:
-    """While this context lasts, the first such signal only sets `requested`; a second one acts as usual.
+    """While this context lasts, the first such signal only sets `requested`; a later one acts as usual.
+
+    One that follows at once is the same wish: a terminal sends Ctrl-C to all processes of a job, and torchrun passes it
+    on to them once more.
 
     A closed terminal (SIGHUP) that is to be ignored, as under `nohup`, is ignored.
 
@@ -21,6 +27,7 @@ class StopWish:
     def __init__(self) -> None:
         self.requested = False
         self._before: dict[int, Any] = {}
+        self._requested_at = 0.0
 
     def __enter__(self) -> "StopWish":
         if threading.current_thread() is threading.main_thread():
@@ -36,8 +43,11 @@ class StopWish:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        if not self.requested:
+            self.requested, self._requested_at = True, time.monotonic()
+        elif time.monotonic() - self._requested_at > _SAME_WISH_SECONDS:
+            self._restore()
+            os.kill(os.getpid(), number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -15,8 +15,11 @@ from lightning_fabric.loggers import Logger
 
 from marrow.errors import ConfigError
 from marrow.train.allocator import keep_freed_memory
+from marrow.train.launch import find_launch
+from marrow.train.sharding import fsdp_strategy
 
 Precision = Literal["auto", "fp32", "bf16"]
+StrategyName = Literal["auto", "ddp", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -66,38 +69,65 @@ def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
 
 
 def make_fabric(
-    device: str, precision: Precision, *, processes: int = 1, loggers: Sequence[Logger] = ()
+    device: str,
+    precision: Precision,
+    *,
+    processes: int = 1,
+    strategy: StrategyName = "auto",
+    loggers: Sequence[Logger] = (),
 ) -> tuple[Fabric, PrecisionChoice]:
     """Make the Fabric that places modules, sets autocast and joins processes. Launch it before use.
 
     Args:
         device: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         precision: see `choose_precision`.
-        processes: processes on this machine, one device each; under torchrun, torchrun decides.
+        processes: processes on this machine, one device each; under torchrun and Slurm's srun, those decide.
+        strategy: how several processes share the work. ddp: each holds all weights. fsdp: each holds a part of the
+            weights and of the optimizer's state. auto: ddp.
         loggers: receive what `Fabric.log_dict` is given.
     """
-    kind, _, number = device.partition(":")
-    if kind == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
-    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdecimal()):
-        raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, got {device!r}")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is cuda, but PyTorch sees no CUDA device here; use --device cpu or auto")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device is mps, but PyTorch sees no such device here; use --device cpu or auto")
-    machines = 1
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        processes = int(os.environ["LOCAL_WORLD_SIZE"])
-        machines = int(os.environ["WORLD_SIZE"]) // processes
+    kind, number = _device(device)
+    launch = find_launch(processes)
+    if launch.processes > 1 and number is not None:
+        raise ConfigError(f"device={device!r} names one device, but there are {launch.processes} processes; say cuda")
+    if kind == "cuda" and launch.processes > torch.cuda.device_count():
+        raise ConfigError(
+            f"expected a GPU for each of {launch.processes} processes, PyTorch sees {torch.cuda.device_count()}"
+        )
+    if kind == "mps" and launch.processes * launch.machines > 1:
+        raise ConfigError("device mps computes in one process only; got several")
+    if strategy not in ("auto", "ddp", "fsdp"):
+        raise ConfigError(f"strategy must be auto, ddp or fsdp, got {strategy!r}")
     if kind == "cpu":
         keep_freed_memory()
     choice = choose_precision(precision, kind)
+    world_size = launch.processes * launch.machines
+    how = "auto" if world_size == 1 else fsdp_strategy(world_size) if strategy == "fsdp" else "ddp"
     fabric = Fabric(
         accelerator=kind,
-        devices=[int(number)] if number else processes,
-        num_nodes=machines,
-        strategy="ddp" if processes * machines > 1 else "auto",
+        devices=launch.processes if number is None else [number],
+        num_nodes=launch.machines,
+        strategy=how,
         precision=choice.fabric,
+        plugins=[launch.environment],
         loggers=list(loggers),
     )
     return fabric, choice
+
+
+def _device(device: str) -> tuple[str, int | None]:
+    """Return the kind and the number of a device that is there."""
+    kind, _, number = device.partition(":")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cpu", "cuda", "mps") or (number and not (number.isdecimal() and kind == "cuda")):
+        raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, got {device!r}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {device}, but PyTorch sees no CUDA device here; use --device cpu or auto")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device is mps, but PyTorch sees no such device here; use --device cpu or auto")
+    if number and int(number) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {device}, but PyTorch sees {torch.cuda.device_count()} CUDA devices here, counted from 0"
+        )
+    return kind, int(number) if number else None

@@ -20,6 +20,7 @@ import marrow
 from marrow.errors import ConfigError
 from marrow.files import write_text_whole
 from marrow.store.format import Store
+from marrow.train.run_lock import LOCK
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 _PACKAGES = ("torch", "numpy", "lightning-fabric", "numba", "pyarrow", "safetensors", "jsonargparse")
@@ -45,11 +46,7 @@ def claim_run(
         ConfigError: the folder holds another run, or something else.
     """
     if not (folder / CONFIG).exists():
-        strangers = [path.name for path in folder.glob("*") if path.suffix != ".partial"]
-        if strangers:
-            raise ConfigError(
-                f"{folder} holds files ({strangers[0]}, ...) but no run; choose an empty folder for --out"
-            )
+        refuse_strangers(folder)
         folder.mkdir(parents=True, exist_ok=True)
         starts = []
     else:
@@ -73,6 +70,18 @@ def claim_run(
     write_text_whole(folder / ENVIRONMENT, text)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
     write_text_whole(folder / CONFIG, text)
+
+
+def refuse_strangers(folder: Path) -> None:
+    """Refuse a folder with files but no run; what a start leaves that was killed at once is no stranger.
+
+    Raises:
+        ConfigError: names one of the files.
+    """
+    ours = (LOCK, ENVIRONMENT, CONFIG)
+    strangers = [path.name for path in folder.glob("*") if path.name not in ours and path.suffix != ".partial"]
+    if strangers and not (folder / CONFIG).exists():
+        raise ConfigError(f"{folder} holds files ({strangers[0]}, ...) but no run; choose an empty folder for --out")
 
 
 def describe_environment(store: Store, device: str, precision: str, processes: int) -> dict[str, Any]:
