@@ -48,7 +48,11 @@ def origin_of(run: Path, provenance: Mapping[str, Any]) -> Origin:
     augment = provenance.get("settings", {}).get("augment")
     return Origin(
         steps=provenance.get("steps", logged.get("step")),
-        cpu_seconds=logged.get("cpu_seconds"),
-        wall_seconds=logged.get("wall_seconds"),
+        cpu_seconds=_number(logged, "cpu_seconds"),
+        wall_seconds=_number(logged, "wall_seconds"),
         augment=None if augment is None else AugmentConfig(**augment),
     )
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float | None:
+    return None if entry.get(name) is None else float(entry[name])
