@@ -29,7 +29,6 @@ import torch
 from jaxtyping import Int64
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
-from lightning_fabric.strategies import FSDPStrategy, ModelParallelStrategy
 
 import marrow
 from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
@@ -52,6 +51,7 @@ from marrow.train.replay import Replay, replay
 from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
 from marrow.train.run_lock import run_lock
 from marrow.train.schedule import Budget, warmup_cosine
+from marrow.train.sharding import is_sharded
 from marrow.train.store_watch import StoreWatch
 
 _log = logging.getLogger(__name__)
@@ -216,8 +216,7 @@ def _watch(
     if not fabric.is_global_zero:
         return timed, None
     history = read_log(config.out / "log.jsonl")
-    sharded = isinstance(fabric.strategy, FSDPStrategy | ModelParallelStrategy)
-    about = {"seed": config.seed, "history": history, "sharded": sharded}
+    about = {"seed": config.seed, "history": history, "sharded": is_sharded(fabric)}
     return timed, Monitor(config.monitor, objective.encoder, fabric, store, rows, timed, **about)
 
 

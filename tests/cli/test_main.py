@@ -1,5 +1,7 @@
 """The frame of the command line: what a person sees when all goes well, and when it does not."""
 
+import io
+import logging
 import subprocess
 import sys
 import time
@@ -47,7 +49,7 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
         assert line in shown
     assert list(frame.COMMANDS) == [
         *("prepare", "inspect", "pretrain", "evaluate", "finetune", "convert-weights"),
-        *("report", "embed", "doctor", "parity", "demo"),
+        *("report", "compare", "embed", "doctor", "parity", "demo"),
     ]
 
 
@@ -158,3 +160,21 @@ def test_the_module_is_the_command() -> None:
     done = _marrow("nothing")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_messages_go_to_where_standard_error_is_at_the_time(
+    command: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live progress bar puts itself in the place of standard error, to stay below what is written."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+
+    def run(arguments: object) -> int:
+        monkeypatch.setattr(sys, "stderr", elsewhere)
+        logging.getLogger("marrow.train").info("learning")
+        return 0
+
+    elsewhere = io.StringIO()
+    command.run = run
+    assert frame.main(["fake"]) == 0
+    assert elsewhere.getvalue() == "learning\n"

@@ -28,7 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("marrow.cli.evaluate", "score an encoder beside its baselines"),
     "finetune": ("marrow.cli.finetune", "train an encoder and a head on labels, into a recogniser"),
     "convert-weights": ("marrow.cli.convert_weights", "turn released checkpoints into encoders"),
-    "report": ("marrow.cli.report", "turn reports into tables and one HTML page"),
+    "report": ("marrow.cli.report", "show runs on one HTML page: scores, curves, moving skeletons"),
+    "compare": ("marrow.cli.compare", "put several runs into one table and one plot"),
     "embed": ("marrow.cli.embed", "write the features of clips to a Parquet or NumPy file"),
     "doctor": ("marrow.cli.doctor", "find out whether this machine is ready, and what to mend"),
     "parity": ("marrow.cli.parity", "compare with numbers recorded from a reference implementation"),
@@ -116,10 +117,20 @@ def _unknown_command(name: str) -> str:
     return f"unknown command {name!r}.{hint} Commands: {', '.join(COMMANDS)}"
 
 
+class _StandardError(logging.Handler):
+    """Writes to what `sys.stderr` is at the time: a live progress bar puts itself in its place, to stay below."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
 def _configure_logging() -> None:
     """Show the library's messages on standard error; standard output is for results."""
     level = logging.DEBUG if os.environ.get("MARROW_DEBUG") == "1" else logging.INFO
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_StandardError()])
     logging.getLogger("marrow").setLevel(level)
 
 
