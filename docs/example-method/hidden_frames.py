@@ -60,7 +60,8 @@ class HiddenFrames(Objective):
     def explain(self, batch: Batch, draw: HiddenFramesDraw) -> Picture:
         """Show the prediction at the hidden frames."""
         hidden, prediction = self._predict(batch, draw)
-        return Picture(batch.joints, batch.present, hidden & batch.present, prediction.expand_as(batch.joints))
+        present, predicted = batch.present, prediction.expand_as(batch.joints)
+        return Picture(batch.joints, present, present & ~hidden, present & hidden, predicted)
 
     def _predict(self, batch: Batch, draw: HiddenFramesDraw) -> tuple[Tensor, Tensor]:
         hidden = draw.hidden.repeat_interleave(self.encoder.frames_per_token, dim=1)[:, None, :, None]

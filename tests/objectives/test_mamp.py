@@ -204,4 +204,7 @@ def test_the_picture_hides_what_the_draw_hides() -> None:
     assert torch.equal(per_token, mamp.predictions(batch, draw)["hidden"])
     # Of a whole body's 80 tokens of 4 frames, int(80 * 0.25) = 20 stay visible.
     assert int(picture.hidden[0, 0].sum()) == 4 * 60
+    assert int(picture.visible[0, 0].sum()) == 4 * 20
+    # Joint 1 of the clip before the last is absent in frames 4 to 7, its second patch: neither visible nor hidden.
+    assert not (picture.visible | picture.hidden)[-2, 0, 4:8, 1].any()
     assert not picture.hidden[-1, 1].any(), "the last clip has one body"

@@ -11,9 +11,9 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow report",
-        "Put scores, curves, a map of the features, predictions and neighbours of runs on one self-contained HTML page. "
-        "Runs that differ only in their seed are summarised over seeds; runs that are not evaluated yet are shown "
-        "without scores.",
+        "Put scores, curves, a map of the features, predictions and neighbours of runs on one self-contained HTML "
+        "page. Runs that differ only in their seed are summarised over seeds; runs that are not evaluated yet are "
+        "shown without scores.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of `marrow pretrain`")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")

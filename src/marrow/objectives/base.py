@@ -19,7 +19,9 @@ class Picture:
     Args:
         joints: the truth, as in the batch.
         present: which joints exist.
-        hidden: which of the present ones the encoder was not shown. All False where a method hides nothing.
+        visible: which of the present ones the encoder was shown.
+        hidden: which of them were kept from it, to be predicted. What is neither was of no use to the method (a patch
+            that is absent in part).
         predicted: where the objective says that they are; read at hidden joints only.
         note: what of the truth went into the predicted positions, in whole sentences for whoever looks at them. Empty
             where nothing did.
@@ -27,6 +29,7 @@ class Picture:
 
     joints: Float[Tensor, "batch body time joint 3"]
     present: Bool[Tensor, "batch body time joint"]
+    visible: Bool[Tensor, "batch body time joint"]
     hidden: Bool[Tensor, "batch body time joint"]
     predicted: Float[Tensor, "batch body time joint 3"]
     note: str = ""

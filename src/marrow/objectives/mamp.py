@@ -178,14 +178,19 @@ class MAMP(Objective):
     @torch.no_grad()
     def explain(self, batch: Batch, draw: MAMPDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
-        said, joints = self.predictions(batch, draw), pack(self._with_absent(batch).joints, draw.body)
-        patches, note = self._as_positions(said["prediction"], joints)
-        is_hidden = said["hidden"][..., None].expand_as(patches).float()
-        predicted, hidden = batch.joints.flatten(0, 1).clone(), torch.zeros_like(batch.present).flatten(0, 1)
+        said, seen = self.predictions(batch, draw), self._with_absent(batch)
+        patches, note = self._as_positions(said["prediction"], pack(seen.joints, draw.body))
+        predicted = batch.joints.flatten(0, 1).clone()
         predicted[draw.body] = self.grid.unpatchify(patches)
-        hidden[draw.body] = self.grid.unpatchify(is_hidden)[..., 0] > 0
-        hidden = hidden.view_as(batch.present) & batch.present
-        return Picture(batch.joints, batch.present, hidden, predicted.view_as(batch.joints), note)
+
+        def per_joint(token: Bool[Tensor, "packed token"]) -> Bool[Tensor, "batch body time joint"]:
+            flags = torch.zeros_like(batch.present).flatten(0, 1)
+            flags[draw.body] = self.grid.unpatchify(token[..., None].expand_as(patches).float())[..., 0] > 0
+            return flags.view_as(batch.present) & batch.present
+
+        visible = self.grid.all_of_patch(pack(seen.present, draw.body)) & ~said["hidden"]
+        shown = predicted.view_as(batch.joints)
+        return Picture(batch.joints, batch.present, per_joint(visible), per_joint(said["hidden"]), shown, note)
 
     @torch.no_grad()
     def predictions(self, batch: Batch, draw: MAMPDraw) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
 """Which clips a page shows, and what a run says of them: places on a map, neighbours, hidden joints and predictions."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,6 +85,7 @@ class Prediction:
     Args:
         clip: the truth's number on the reel.
         predicted: the prediction's; it has joints where they were hidden.
+        visible: that of what the encoder saw.
         label: class of the clip.
         hidden_percent: share of the joints that was hidden.
         error: mean distance of predicted and true positions at hidden joints, in units of the window.
@@ -93,6 +93,7 @@ class Prediction:
 
     clip: int
     predicted: int
+    visible: int
     label: str
     hidden_percent: float
     error: float
@@ -268,8 +269,8 @@ def _add_map_and_queries(
     )
     shown.queries_kind = (
         f"Test clips and their nearest among {among}, by cosine of the pooled features. Of the {len(chosen)} clips on "
-        f"the map, {100 * is_right.mean():.0f} % have a nearest neighbour of their own class; below, as many right ones "
-        "as wrong ones are shown, where there are both."
+        f"the map, {100 * is_right.mean():.0f} % have a nearest neighbour of their own class; below, as many right as "
+        "wrong ones are shown, where there are both."
     )
 
 
@@ -329,27 +330,32 @@ def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) ->
     if window.stream != "joint":
         shown.notes.append(f"No pictures of predictions: the input is the stream {window.stream!r}, not positions.")
         return
-    rows = _varied(store, chosen)
+    rows = _lively(store, chosen)
     [batch] = evaluation_batches(store, rows, window, len(rows), "cpu")
     with torch.no_grad():
         draw = objective.sample(batch, Draws(seed=0, step=0, index=torch.arange(len(batch))))
         picture = objective.explain(batch, draw)
     shown.predictions_note, shown.unit = picture.note, "trunk lengths" if window.alignment == "body" else "m"
-    for index, row in enumerate(rows.tolist()):
+    # Where more is hidden, there is more to see: joints that were absent now and then leave less to hide.
+    share = (picture.hidden.sum((1, 2, 3)) / picture.present.sum((1, 2, 3)).clamp(min=1)).tolist()
+    for index in sorted(range(len(rows)), key=lambda place: -round(share[place], 1))[:PICTURES]:
+        row = int(rows[index])
         joints, present = picture.joints[index].float().numpy(), picture.present[index].numpy()
         hidden, predicted = picture.hidden[index].numpy(), picture.predicted[index].float().numpy()
+        visible = picture.visible[index].numpy()
         if not hidden.any():
             continue
         seconds = window.test_crop * int(store.frame_count[row]) / float(store.fps[row])
-        tracks = [(joints, present), (predicted, hidden)]
-        truth, guess = pack_motion(tracks, store.skeleton, window.window_frames / seconds, _MAX_FRAMES)
+        tracks = [(joints, present), (predicted, hidden), (joints, visible)]
+        truth, guess, seen = pack_motion(tracks, store.skeleton, window.window_frames / seconds, _MAX_FRAMES)
         error = float(np.linalg.norm(predicted - joints, axis=-1)[hidden].mean())
         shown.predictions.append(
             Prediction(
                 shown.reel.add(truth),
                 shown.reel.add(guess),
+                shown.reel.add(seen),
                 class_name(store, int(store.label[row])),
-                100.0 * float(hidden.sum() / present.sum()),
+                100.0 * share[index],
                 error,
             )
         )
@@ -357,15 +363,10 @@ def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) ->
         shown.notes.append(f"No pictures of predictions: {run.method} hides nothing.")
 
 
-def _varied(store: Store, chosen: Sequence[int] | Rows) -> Rows:
-    """Choose clips of different classes, in which much moves first."""
+def _lively(store: Store, chosen: Rows) -> Rows:
+    """Return the clip of each class in which the first body moves most, of at most 16 classes spread over all."""
     label = np.asarray(store.label)
     moves = {int(row): float(np.array(store.frames(int(row))[0])[0].std(axis=0).mean()) for row in chosen}
-    by_motion = sorted(moves, key=lambda row: -moves[row])
-    first_of_class = {int(label[row]): row for row in reversed(by_motion)}
-    picked = (
-        sorted(first_of_class.values(), key=lambda row: -moves[row]) if len(first_of_class) >= PICTURES else by_motion
-    )
-    # Evenly over the classes, from the liveliest on.
-    every = max(1, len(picked) // PICTURES)
-    return np.array(picked[::every][:PICTURES], np.int64)
+    by_class = {int(label[row]): row for row in sorted(moves, key=lambda row: moves[row])}
+    liveliest = [by_class[value] for value in sorted(by_class)]
+    return np.array(liveliest[:: max(1, len(liveliest) // 16)][:16], np.int64)

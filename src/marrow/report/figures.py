@@ -143,6 +143,7 @@ def confusion_figure(matrix: Int64[np.ndarray, "true predicted"], classes: Seque
     )
     names = [short(name, 22 if count <= 30 else 16) for name in classes]
     heat: dict[str, Any] = {
+        "showscale": count > 16,
         "z": percent.tolist(),
         "colorscale": [[0, "#f6f8fb"], [0.15, "#cfe1f0"], [0.5, "#5b9fcb"], [1, "#00375c"]],
         "zmin": 0,
@@ -160,12 +161,13 @@ def confusion_figure(matrix: Int64[np.ndarray, "true predicted"], classes: Seque
         heat |= {"text": texts, "texttemplate": "%{text}", "textfont": {"size": 11}}
     places = list(range(count))
     figure = go.Figure(go.Heatmap(x=places, y=places, **heat))
+    figure.update_layout(meta={"square": True})
     size = 12 if count <= 20 else 9 if count <= 40 else 7
     cell = max(8, min(34, 760 // count))
     _lay_out(figure, height=max(380, cell * count + 150), left=10)
     labels = {"tickvals": places, "ticktext": names, "tickfont": {"size": size}, "showgrid": False, "automargin": True}
-    figure.update_xaxes(**labels, tickangle=-50 if count <= 40 else -90, title="predicted")
-    figure.update_yaxes(**labels, autorange="reversed", title="true class")
+    figure.update_xaxes(**labels, tickangle=-50 if count <= 40 else -90, title_text="predicted")
+    figure.update_yaxes(**labels, autorange="reversed", title_text="true class")
     return figure
 
 
@@ -195,7 +197,7 @@ def gains_figure(classes: Sequence[str], gains: Mapping[str, tuple[str, str, Seq
         tickvals=list(range(len(order))), ticktext=names, tickfont={"size": size}, showgrid=False, automargin=True
     )
     figure.update_yaxes(range=[-0.7, len(order) - 0.3])
-    figure.update_xaxes(title="percentage points", zeroline=True, zerolinecolor=INK, nticks=7)
+    figure.update_xaxes(title_text="percentage points", zeroline=True, zerolinecolor=INK, nticks=7)
     return figure
 
 
@@ -211,13 +213,13 @@ def curves_figure(lines: Sequence[Line], y_name: str, *, log_scale: bool = False
             y=[line.y[place] if math.isfinite(line.y[place]) else None for place in kept],
             mode="lines+markers" if line.markers or len(kept) == 1 else "lines",
             line={"color": line.colour, "dash": line.dash, "width": 2},
-            marker={"size": 6},
+            marker={"size": 7, "symbol": "circle" if line.dash != "dot" else "line-ew-open"},
             hovertemplate=f"{escape(line.label)}<br>step %{{x}}: %{{y:.4~g}}<extra></extra>",
         )
     _lay_out(figure, height=250, left=10)
-    figure.update_xaxes(title="optimizer steps", nticks=6, automargin=True)
+    figure.update_xaxes(title_text="optimizer steps", nticks=6, automargin=True)
     figure.update_yaxes(automargin=True, nticks=6, type="log" if log_scale else "linear", exponentformat="power")
-    figure.update_layout(title=None)
+    figure.update_xaxes(range=[0, 1.02 * max(max(line.x) for line in lines)])
     return figure
 
 
@@ -249,8 +251,8 @@ def cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]]) -> go.Figure
             hoverinfo="text",
         )
     _lay_out(figure, height=380, left=10)
-    figure.update_xaxes(title="processor seconds of pre-training", rangemode="tozero", automargin=True, nticks=6)
-    figure.update_yaxes(title="top-1 accuracy, %", automargin=True)
+    figure.update_xaxes(title_text="processor seconds of pre-training", rangemode="tozero", automargin=True, nticks=6)
+    figure.update_yaxes(title_text="top-1 accuracy, %", automargin=True)
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.28, "x": 0, "xanchor": "left"})
     return figure
 
@@ -343,7 +345,13 @@ def _lay_out(figure: go.Figure, *, height: int, left: int) -> None:
         bargap=0.25,
         hoverlabel={"bgcolor": PAPER, "bordercolor": BLUE, "font": {"family": _FONT, "size": 13, "color": INK}},
     )
-    grid = {"gridcolor": LINE, "zeroline": False, "fixedrange": True, "linecolor": LINE, "tickcolor": LINE}
-    titles = {"title_font": {"size": 12, "color": MUTED}, "tickfont": {"size": 12, "color": MUTED}}
+    grid: dict[str, Any] = {
+        "gridcolor": LINE,
+        "zeroline": False,
+        "fixedrange": True,
+        "linecolor": LINE,
+        "tickcolor": LINE,
+    }
+    titles: dict[str, Any] = {"title_font": {"size": 12, "color": MUTED}, "tickfont": {"size": 12, "color": MUTED}}
     figure.update_xaxes(**grid, **titles, automargin=True)
     figure.update_yaxes(**grid, **titles)

@@ -75,10 +75,11 @@ def _predictions_html(shown: ShownClips) -> str:
     )
     truth = "<label><input type='checkbox' data-do='truth' checked> show the truth</label>"
     stages = "".join(
-        f"<figure><canvas tabindex='0' role='img' data-clip='{each.clip}' data-predicted='{each.predicted}' "
+        f"<figure><canvas tabindex='0' role='img' data-clip='{each.clip}' "
+        f"data-predicted='{each.predicted}' data-visible='{each.visible}' "
         f"aria-label='{escape(each.label, quote=True)}: visible, hidden and predicted joints, moving'></canvas>"
-        f"<figcaption><b>{escape(each.label)}</b> · {each.hidden_percent:.0f} % hidden · mean error {_length(each.error, shown.unit)}"
-        "</figcaption></figure>"
+        f"<figcaption><b>{escape(each.label)}</b> · {each.hidden_percent:.0f} % of joints hidden · mean error there "
+        f"{_length(each.error, shown.unit)}</figcaption></figure>"
         for each in shown.predictions
     )
     content = (

@@ -17,20 +17,30 @@
   library.textContent = new TextDecoder().decode(await Marrow.inflate(document.getElementById("plotly").textContent.trim()));
   document.head.append(library);
 
-  const figures = given("figures") || {};
+  const figures = given("figures") || {}, heights = {};
   for (const [name, { data, layout }] of Object.entries(figures)) {
     const place = document.getElementById(name);
     place.replaceChildren();
+    if (layout.meta && layout.meta.square && place.clientWidth < layout.height) {
+      // On a phone a matrix stays about square.
+      layout.height = Math.max(340, place.clientWidth + 60);
+      for (const trace of data) trace.showscale = false;
+      place.style.minHeight = `${layout.height}px`;
+    }
+    heights[name] = [layout.height, layout.yaxis.tickfont.size];
     await Plotly.newPlot(place, data, layout, { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false });
     place.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
   }
 
   // Paper has its own width: figures are drawn anew for it, and again for the screen.
-  const fit = (scale) => {
-    for (const name of Object.keys(figures)) {
+  const fit = (paper) => {
+    for (const [name, [tall, letters]] of Object.entries(heights)) {
       const place = document.getElementById(name);
-      const width = scale ? Math.min(place.clientWidth, 660) : place.clientWidth;
-      if (width > 0) Plotly.relayout(place, { width, autosize: !scale });
+      const width = paper ? (place.closest(".three") ? 300 : 640) : place.clientWidth;
+      const height = paper ? Math.min(tall, 760) : tall;
+      place.style.minHeight = `${height}px`;
+      const size = letters * Math.min(1, Math.max(0.55, height / tall));
+      if (width > 0) Plotly.relayout(place, { width, height, autosize: !paper, "yaxis.tickfont.size": size });
     }
   };
   window.addEventListener("beforeprint", () => fit(true));

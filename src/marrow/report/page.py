@@ -180,8 +180,8 @@ def _recordings(shown: ShownClips, run: Run) -> str:
     if shown.source == "synthetic":
         return f"<p class='lead'>Synthetic motion, made by marrow; features and predictions of {escape(run.name)}.</p>"
     said = (
-        f"This page holds motion of {len(shown.reel.motions)} recordings that were read with {shown.source!r}: mind their "
-        "terms before you pass it on. With --no-clips it is made without them."
+        f"This page holds motion of {len(shown.reel.motions)} recordings that were read with {shown.source!r}: "
+        "mind their terms before you pass it on. With --no-clips it is made without them."
     )
     return paragraphs([said], "note")
 
@@ -196,8 +196,8 @@ def _by_protocol(runs: Sequence[Run]) -> Mapping[str, list[EvaluationReport]]:
 
 def _about(evaluation: EvaluationReport) -> str:
     return (
-        f"{evaluation.protocol}: {evaluation.train_count:,} labelled training clips, {len(evaluation.test_rows):,} test "
-        f"clips, {len(evaluation.classes)} classes."
+        f"{evaluation.protocol}: {evaluation.train_count:,} labelled training clips, {len(evaluation.test_rows):,} "
+        f"test clips, {len(evaluation.classes)} classes."
     )
 
 

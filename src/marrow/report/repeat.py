@@ -18,19 +18,22 @@ from marrow.tasks.evaluate import EvaluationReport
 from marrow.train.run_directory import plain
 
 
-def repeat_html(runs: Sequence[Run], store: Store | None, page: Path) -> str:
+def repeat_html(runs: Sequence[Run], store: Store | None, page: Path | None) -> str:
     """Return commands, settings, versions and fingerprints.
 
     Args:
         runs: of one experiment.
         store: the data, where it is still there.
-        page: where the page is written.
+        page: where the report on these runs is written; None for a page that is not such a report.
     """
     steps = [
         ("Prepare the data", [prepare_command(run, store) for run in runs]),
         ("Pre-train", [pretrain_command(run) for run in runs]),
         ("Evaluate", evaluate_commands(runs)),
-        ("Report", [_joined(["marrow", "report", *(str(run.folder) for run in runs), "--out", str(page)])]),
+        (
+            "Report",
+            [_joined(["marrow", "report", *(str(run.folder) for run in runs), "--out", str(page)])] * bool(page),
+        ),
     ]
     commands = "".join(
         f"<h4>{title}</h4><pre>{escape(chr(10).join(lines))}</pre>"
@@ -40,7 +43,7 @@ def repeat_html(runs: Sequence[Run], store: Store | None, page: Path) -> str:
     return (
         card("Commands", commands, lead="Settings that are not named have their defaults.", wide=True)
         + card("Versions, data, machine", _facts(runs), wide=True)
-        + card("All settings", _settings(runs), wide=True)
+        + card("All settings", _settings(runs), wide=True, screen=True)
     )
 
 

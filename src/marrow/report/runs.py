@@ -126,7 +126,7 @@ def labels(groups: Sequence[Sequence[Run]], most: int = 3) -> list[str]:
     differing = [n for n in differing if n.startswith("settings.") or n.rpartition(".")[2] not in known]
     found = []
     for group, each in zip(groups, settings, strict=True):
-        said = [f"{name.rpartition('.')[2]} {each.get(name, '–')}" for name in differing]
+        said = [f"{name.rpartition('.')[2]} {_short(each.get(name, '–'))}" for name in differing]
         more = f" and {len(said) - most} more" if len(said) > most else ""
         found.append(" · ".join([group[0].method, *said[:most]]) + more)
     return [
@@ -184,6 +184,10 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _text(file: Path, read: Any) -> Any:

@@ -19,8 +19,17 @@ _SIGNS = {"better": "▲", "worse": "▼", "not shown": "●"}
 def verdicts_html(evaluation: EvaluationReport) -> str:
     """Say in plain sentences how the encoders stand against raw coordinates."""
     strictest = halves(evaluation)[-1]
-    against = [each for each in comparisons(evaluation) if each.against == "raw" and each.clips == strictest]
-    return "".join(
+    every = [each for each in comparisons(evaluation) if each.clips == strictest]
+    against = [each for each in every if each.against == "raw"]
+    passed = {
+        name: (sum(each.verdict == "better" for each in mine), len(mine))
+        for name in ("random", "raw")
+        if (mine := [each for each in every if each.against == name])
+    }
+    names = {"random": "the same encoder at random initialisation", "raw": "raw coordinates without an encoder"}
+    told = " and ".join(f"{names[name]} in {better} of {count} tests" for name, (better, count) in passed.items())
+    headline = f"<p class='headline'>The trained encoder is shown to pass {escape(told)}.</p>" if told else ""
+    return headline + "".join(
         f"<p class='verdict {each.verdict.replace(' ', '-')}'><b class='sign' aria-hidden='true'>"
         f"{_SIGNS[each.verdict]}</b>{escape(sentence)}</p>"
         for each, sentence in zip(against, raw_sentences(evaluation), strict=True)
@@ -50,7 +59,7 @@ def scores_html(evaluation: EvaluationReport, figures: Figures) -> str:
             card(
                 "Trained minus baseline",
                 _difference_charts(differences, clips, figures) + _difference_table(differences, clips),
-                lead="In percentage points, paired: the same clips, the same seeds. Right of zero, training has helped.",
+                lead="In percentage points, paired: the same clips, the same seeds. Right of zero: training helped.",
                 wide=True,
             )
         )
@@ -97,7 +106,8 @@ def _score_chart(every: Sequence[Score], half: str, figures: Figures) -> str:
             ]
             for task in dict.fromkeys(rows):
                 row = task_name(task).replace(", ", "<br>")
-                said = f"{name}, {task_name(score.task)}: {score.mean_percent:.1f} % [{score.low_percent:.1f}, {score.high_percent:.1f}]"
+                interval = f"[{score.low_percent:.1f}, {score.high_percent:.1f}]"
+                said = f"{name}, {task_name(score.task)}: {score.mean_percent:.1f} % {interval}"
                 marks.append(Mark(row, score.mean_percent, score.low_percent, score.high_percent, said))
         if marks:
             groups[name] = (colour, symbol, marks)

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 INK, MUTED, LINE, PAPER = "#1c2333", "#5b6475", "#e4e7ec", "#ffffff"
 
-# After Okabe and Ito, somewhat darker where the original is pale on white. Every use has a second sign: a shape, a word.
+# After Okabe and Ito, darker where the original is pale on white. Every use has a second sign: a shape, a word.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#c9b800", "#1c2333"),
 )
@@ -27,7 +27,7 @@ def packaged(name: str) -> str:
     return files("marrow.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def card(title: str, content: str, *, lead: str = "", wide: bool = False) -> str:
+def card(title: str, content: str, *, lead: str = "", wide: bool = False, screen: bool = False) -> str:
     """Return a part of the page with its title.
 
     Args:
@@ -35,9 +35,11 @@ def card(title: str, content: str, *, lead: str = "", wide: bool = False) -> str
         content: HTML.
         lead: a sentence under the title, plain text.
         wide: allowed to break over two printed pages.
+        screen: left out in print.
     """
     said = f"<p class='lead'>{escape(lead)}</p>" if lead else ""
-    return f"<section class='card{' long' if wide else ''}'><h3>{escape(title)}</h3>{said}{content}</section>"
+    kind = f"card{' long' if wide else ''}{' screen' if screen else ''}"
+    return f"<section class='{kind}'><h3>{escape(title)}</h3>{said}{content}</section>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int = 1) -> str:

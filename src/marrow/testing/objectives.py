@@ -77,7 +77,8 @@ def _check_picture(picture: Picture, batch: Batch) -> None:
     shown = picture.joints[batch.present]
     assert torch.equal(shown, batch.joints[batch.present]), "a picture must show the true joints as in the batch"
     assert picture.hidden.shape == batch.present.shape, f"hidden must be a flag per joint, got {picture.hidden.shape}"
-    assert not (picture.hidden & ~batch.present).any(), "a picture hides joints that are absent"
+    assert not ((picture.hidden | picture.visible) & ~batch.present).any(), "a picture shows or hides absent joints"
+    assert not (picture.hidden & picture.visible).any(), "a joint cannot be both visible and hidden"
     assert picture.predicted.shape == batch.joints.shape, f"a position per joint, got {picture.predicted.shape}"
     assert picture.predicted[picture.hidden].isfinite().all(), "predicted positions must be finite"
     assert not picture.predicted.requires_grad, "a picture must be detached"

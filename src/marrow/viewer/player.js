@@ -52,18 +52,20 @@ const Marrow = (() => {
   // One canvas. `group` is shared by all canvases of a section: whether it plays, how fast, from where it is seen.
   class Stage {
     constructor(canvas, reel, group) {
-      Object.assign(this, { canvas, reel, group, clip: null, predicted: null, time: 0, shown: true });
-      this.seconds = 0;
-      if (canvas.dataset.clip !== undefined) this.show(+canvas.dataset.clip, canvas.dataset.predicted);
+      Object.assign(this, { canvas, reel, group, clip: null, predicted: null, visible: null, time: 0, shown: true });
+      const { clip, predicted, visible } = canvas.dataset;
+      if (clip !== undefined) this.show(+clip, predicted, visible);
       canvas.addEventListener("keydown", (event) => this.onKey(event));
       canvas.addEventListener("pointerdown", (event) => this.onPointerDown(event));
       canvas.addEventListener("pointermove", (event) => this.onPointerMove(event));
       for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { this.from = null; });
     }
 
-    show(number, predicted) {
+    // `predicted` has the joints that were hidden, `visible` those that the encoder saw; for clips with neither, none.
+    show(number, predicted, visible) {
       this.clip = this.reel.clips[number];
       this.predicted = predicted === undefined ? null : this.reel.clips[+predicted];
+      this.visible = visible === undefined ? null : this.reel.clips[+visible];
       this.time = 0;
       this.draw();
     }
@@ -159,7 +161,8 @@ const Marrow = (() => {
       for (let body = this.clip.bodies - 1; body >= 0; body--) {
         if (this.predicted) {
           const guesses = this.project(this.predicted, frame, project)[body];
-          this.drawPicture(points[body], guesses, thick);
+          const seen = this.project(this.visible, frame, project)[body];
+          this.drawPicture(points[body], guesses, seen, thick);
         } else this.drawBody(points[body], COLOURS[Math.min(body, 1)], thick, scale);
       }
     }
@@ -204,11 +207,10 @@ const Marrow = (() => {
     }
 
     // The truth: solid where it was visible, hollow where it was hidden. The prediction: in its own colour.
-    drawPicture(truth, guesses, thick) {
-      const seen = (joint) => truth[joint] && !guesses[joint];
+    drawPicture(truth, guesses, seen, thick) {
       if (this.group.truth) {
         for (const [joint, parent] of this.reel.bones) {
-          const solid = seen(joint) && seen(parent);
+          const solid = seen[joint] && seen[parent];
           this.line(truth[parent], truth[joint], solid ? TRUTH : PALE, solid ? thick : 0.75 * thick);
         }
       }
@@ -217,8 +219,8 @@ const Marrow = (() => {
         if (guesses[joint] || guesses[parent]) this.line(shown[parent], shown[joint], PREDICTED, 0.75 * thick);
       }
       truth.forEach((point, joint) => {
-        if (seen(joint)) this.dot(point, 1.25 * thick, TRUTH);
-        else if (this.group.truth) this.dot(point, 0.9 * thick, "#ffffff", PALE);
+        if (seen[joint]) this.dot(point, 1.25 * thick, TRUTH);
+        else if (guesses[joint] && this.group.truth) this.dot(point, 0.9 * thick, "#ffffff", PALE);
       });
     }
   }
