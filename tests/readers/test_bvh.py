@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from marrow.errors import ConfigError, DataError, ParseError
+from marrow.errors import ConfigError, DataError, ParseError, StoreError
 from marrow.readers import SkipRecording, reader_for
 from marrow.readers.bvh import BVH
 from marrow.readers.bvh_file import read_motion
 from marrow.skeleton.geometry import alignment_of
 from marrow.store import Store, prepare
+from marrow.store.summary import summarise
 
 # A forearm of 10 and a hand of 5 on a root that moves and turns.
 ARM = """HIERARCHY
@@ -289,6 +290,23 @@ def test_labels_and_attributes_from_the_path(tmp_path):
     assert store.attribute("actor").tolist() == ["one", "one", "two"]
     assert store.skeleton.joints == ("Arm", "Hand", "Hand_end")
     assert store.options["pattern"] == reader.pattern
+
+
+def test_a_store_is_not_gone_on_with_when_the_skeleton_has_changed(tmp_path):
+    put(tmp_path, "clip.bvh", ARM)
+    first = prepare(BVH(), tmp_path, tmp_path / "store")
+    assert prepare(BVH(), tmp_path, tmp_path / "store").kept_shards == first.shards
+    put(tmp_path, "clip.bvh", ARM.replace("Hand", "Fist"))
+    with pytest.raises(StoreError, match="begun with other settings or files"):
+        prepare(BVH(), tmp_path, tmp_path / "store")
+
+
+def test_no_verdict_on_uprightness_without_the_joints_for_it(tmp_path):
+    put(tmp_path, "clip.bvh", body_text())
+    reader = BVH(joints=["Hips", "Spine", "UpperLeg_L", "UpperLeg_R"])
+    store = Store.open(prepare(reader, tmp_path, tmp_path / "store").store)
+    assert set(store.skeleton.anchors) == {"centre", "left_hip", "right_hip"}
+    assert not [warning for warning in summarise(store).warnings if "chest" in warning]
 
 
 def test_a_group_may_be_missing(tmp_path):

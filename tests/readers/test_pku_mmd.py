@@ -173,6 +173,16 @@ def test_overlapping_intervals_are_kept_and_counted(root):
     assert read_all(PKUMMD(kind="untrimmed"), root)["0002-L"].notes == clips["0002-L_001"].notes * 2
 
 
+def test_what_is_left_out_overlaps_with_nothing(root):
+    relabel(root, "1,8,0,2\n2,0,5,2\n")
+    assert read_all(PKUMMD(), root)["0002-L_002"].notes == ()
+    assert read_all(PKUMMD(kind="untrimmed"), root)["0002-L"].notes == (
+        "a segment was left out: the labelled interval ends before it starts",
+    )
+    swapped = read_all(PKUMMD(reversed_intervals="swap"), root)
+    assert [swapped[f"0002-L_00{line}"].record.attributes["overlaps"] for line in (1, 2)] == [1, 1]
+
+
 def test_overlaps_by_hand(tmp_path):
     # Line 1 spans 2 and 3, which do not touch each other; 4 begins where 1 ends; 5 is empty.
     file = put(tmp_path, "labels.txt", "1,0,30,2\n1,5,10,2\n1,10,20,2\n1,30,40,2\n1,35,35,2\n")

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import make_parser
 from marrow.errors import StoreError
 from marrow.store.format import Store
-from marrow.store.summary import Summary, summarise
+from marrow.store.summary import UPRIGHT_ANCHORS, Summary, summarise
 
 _PICTURE_CLIPS = 12
 
@@ -141,8 +141,10 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         ("joints absent", ", ".join(f"{name} {100 * share:.2g} %" for name, share in most_missing if share) or "none"),
         ("bones", ", ".join(f"{name} {metres:.2f}" for name, metres in summary.bone_metres.items()) + " m"),
         ("bones that vary most", ", ".join(f"{name} {share:.0%}" for name, share in loosest) + " within a clip"),
-        ("upright", f"{summary.upright:.1%} of the bodies (chest above hips along {store.skeleton.up})"),
     ]
+    if store.skeleton.anchors.keys() >= UPRIGHT_ANCHORS:
+        share = f"{summary.upright:.1%} of the bodies (chest above hips along {store.skeleton.up})"
+        lines.append(("upright", share))
     for reason, count in list(summary.dropped.items())[:8]:
         lines.append(("dropped", f"{count:,}: {reason}"))
     for note, count in list(summary.notes.items())[:8]:

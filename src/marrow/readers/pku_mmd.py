@@ -128,8 +128,11 @@ class PKUMMD:
                 instances = [] if labels is None else parse_labels(labels)
                 if not instances:
                     yield Record(recording, path, attributes={**attributes, "missing": _NO_LABELS})
-                for one, of_clip in zip(instances, _attributes(instances), strict=True):
-                    yield Record(f"{recording}_{one.line:03d}", path, one.label, {**attributes, **of_clip})
+                crowded = overlapping(filter(self._is_used, instances))
+                for one in instances:
+                    clip = {**attributes, "start_frame": one.start, "end_frame": one.end}
+                    clip |= {"confidence": one.confidence, "overlaps": int(one.line in crowded)}
+                    yield Record(f"{recording}_{one.line:03d}", path, one.label, clip)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one clip, or one recording.
@@ -162,7 +165,7 @@ class PKUMMD:
         labels = str(record.attributes.get("labels", ""))
         instances = parse_labels(root / labels) if labels else []
         notes = [] if instances else [_NO_LABELS]
-        notes += [_OVERLAPS] * len(overlapping(instances))
+        notes += [_OVERLAPS] * len(overlapping(filter(self._is_used, instances)))
         segments = []
         for instance in instances:
             try:
@@ -177,6 +180,13 @@ class PKUMMD:
         return SkeletonSequence(
             joints, present, self.fps, self.skeleton, record, segments=tuple(segments), notes=tuple(notes)
         )
+
+    def _is_used(self, instance: Instance) -> bool:
+        try:
+            self._interval(instance)
+        except SkipRecording:
+            return False
+        return True
 
     def _interval(self, instance: Instance, frame_count: int | None = None) -> tuple[int, int, list[str]]:
         """Return the frames of an instance, and what had to be done to them.
@@ -202,17 +212,6 @@ class PKUMMD:
             end = frame_count
             notes.append(_CUT)
         return start, end, notes
-
-
-def _attributes(instances: list[Instance]) -> Iterator[dict[str, int | str]]:
-    crowded = overlapping(instances)
-    for one in instances:
-        yield {
-            "start_frame": one.start,
-            "end_frame": one.end,
-            "confidence": one.confidence,
-            "overlaps": int(one.line in crowded),
-        }
 
 
 def _bodies(

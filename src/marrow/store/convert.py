@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
-from marrow.readers.base import Reader, SkipRecording, reader_for
+from marrow.readers.base import FromFiles, Reader, SkipRecording, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import PLAN_FILE, Store
 from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION, finish_store
@@ -187,6 +187,8 @@ def _make_plan(reader: Reader, records: Sequence[Record], root: Path, shard_clip
         raise DataError(f"{root}: the reader {reader.name!r} found no recording there")
     path_of: dict[str, str] = {}
     digest = hashlib.sha256()
+    if isinstance(reader, FromFiles):  # the same options may mean another skeleton by now
+        digest.update(json.dumps([asdict(reader.skeleton), reader.classes]).encode())
     for record in records:
         if record.id in path_of:
             raise DataError(f"two recordings have the id {record.id!r}: {path_of[record.id]} and {record.path}")

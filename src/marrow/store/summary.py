@@ -20,6 +20,8 @@ _NO_BONE_METRES = 1e-3
 _MEDIAN_BONE_METRES = (0.05, 0.8)
 _BONE_VARIATION_MAX = 0.5
 _MISSING_MAX = 0.5
+# What tells whether a body is upright.
+UPRIGHT_ANCHORS = frozenset(("chest", "left_hip", "right_hip"))
 # What moving a clip there and back may leave of a difference.
 _SAME_METRES = 1e-6
 # Frames over which the median length of a bone is taken.
@@ -250,7 +252,7 @@ def _warnings(store: Store, summary: Summary) -> list[str]:
             f"bones change their length by more than {_BONE_VARIATION_MAX:.0%} within a clip "
             f"(noise, or a wrong joint order): {', '.join(loose[:6])}"
         )
-    if summary.upright < 0.5 and len(store.skeleton.anchors) > 2:
+    if summary.upright < 0.5 and store.skeleton.anchors.keys() >= UPRIGHT_ANCHORS:
         found.append(
             f"in {1 - summary.upright:.0%} of the bodies the chest is not above the hips along {store.skeleton.up}, "
             f"the upward axis of {store.skeleton.name}; up looks like {summary.upright_axis}"
