@@ -111,7 +111,7 @@ def foreign(tmp_path: Path, kind: str) -> Path:
     [
         ("missing", "there is no such file"),
         ("cut", "cannot be read"),
-        ("text", "cannot be read"),
+        ("text", "it is damaged or of another kind"),
         ("empty", "cannot be read"),
         ("object", "NotPlain, and only tensors and plain values are read"),
         ("other model", "not a MAMP model: it has no 'joints_embed.proj.weight'"),

@@ -154,6 +154,7 @@ def test_wrong_use_is_said(run: Path, store: Store, tmp_path: Path, capsys: pyte
         (command(run, store, run), "must be another folder than the run"),
         (command(tmp_path / "nothing", store, tmp_path / "o"), "holds no finished encoder"),
         (command(run, store, tmp_path / "o", "--protocol", "thirds"), "thirds"),
+        (command(run, store, tmp_path / "o", "--protocol", "leave-one-out:half"), "a recogniser is of one fold"),
         (command(run, store, tmp_path / "o", "--from_scratch", "--beside_scratch"), "choose one of them"),
         (command(run, store, tmp_path / "o", "--layer-decai", "0.7"), "did you mean --layer_decay?"),
         (command(run, store, tmp_path / "o", "--dropout", "1"), "dropout must lie in [0, 1)"),

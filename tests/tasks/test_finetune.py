@@ -126,6 +126,7 @@ def test_it_learns_leaves_the_encoder_alone_and_says_what_it_cost(small_store, s
     assert (settings["start"], settings["layer_decay"]) == ("from pre-training", 0.8)
     assert (settings["epochs"], settings["steps_per_epoch"], settings["steps_done"]) == (60, 1, 60)
     assert (settings["pretraining_steps"], settings["pretraining_cpu_seconds"]) == (50, 12.0)
+    assert settings["training_cpu_seconds"] >= 0
     assert settings["note"].startswith("Fine-tuned for 60 epochs, 60 steps,")
     assert "after the 12 processor seconds of pre-training (50 steps)" in settings["note"]
 
@@ -174,6 +175,13 @@ def test_unknown_cost_of_pretraining_is_an_error_where_it_is_needed(small_store,
     config = replace(SMALL, scratch_budget="same_total")
     with pytest.raises(ConfigError, match="what the pre-training cost is not known"):
         Finetune(config).run(small_encoder, _data(small_store), replace(CPU, origin=Origin("random")))
+
+
+def test_predictions_do_not_count_as_training():
+    # Steps of 4 s, predictions of 1 s: the clock stands at 4, then, after the first predictions and another step, at 9.
+    log = [{"cpu_seconds": 4.0, "prediction_cpu_seconds": 1.0}, {"cpu_seconds": 9.0, "prediction_cpu_seconds": 2.0}]
+    assert finetune_training.training_seconds(log, "cpu") == 8.0
+    assert finetune_training.training_seconds(log[:1], "cpu") == 4.0
 
 
 def test_interrupted_and_resumed_is_the_same(small_store, small_encoder, tmp_path, monkeypatch):

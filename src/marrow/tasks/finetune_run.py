@@ -82,6 +82,11 @@ def finetune(
     check_skeleton(encoder, store, run)
     if from_scratch:
         encoder = encoder.fresh(context.seed)
+    if protocol.startswith("leave-one-out:") and "=" not in protocol:
+        raise ConfigError(
+            f"a recogniser is of one fold: give leave-one-out:ATTRIBUTE=VALUE, got {protocol!r}. All folds are scored "
+            "by `marrow evaluate RUN --tasks finetune`"
+        )
     data = TaskData(store, *protocol_rows(store, protocol), protocol=protocol)
     origin = origin_of(run, facts.description.get("provenance", {}))
     context = TaskContext(**{**context.__dict__, "origin": origin.from_scratch() if from_scratch else origin})

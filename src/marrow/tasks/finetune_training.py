@@ -4,6 +4,7 @@ import copy
 import json
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,7 @@ def train(
     fitted = fit(fabric, recognition, optimizer, loader, _learning_rate(config, batch_clips), settings, folder, watch)
     if not fitted.finished:
         return None
-    last = read_log(folder / "log.jsonl")[-1]
+    log = read_log(folder / "log.jsonl")
     recognition.eval()
     return Training(
         recogniser=Recogniser(encoder, recognition.head, data.classes),
@@ -110,11 +111,18 @@ def train(
         epochs=epochs,
         steps_per_epoch=loader.steps_per_epoch,
         steps=fitted.step,
-        cpu_seconds=last["cpu_seconds"] - watch.cpu_seconds,
-        wall_seconds=last["wall_seconds"] - watch.wall_seconds,
+        cpu_seconds=training_seconds(log, "cpu"),
+        wall_seconds=training_seconds(log, "wall"),
         layer_decay=layer_decay,
         augment=augment,
     )
+
+
+def training_seconds(log: Sequence[Mapping[str, Any]], clock: str) -> float:
+    """Return what a training has taken by its log ("cpu" or "wall"), without the predictions after each epoch."""
+    # An entry's clock is read before its own predictions: it contains those that the entry before it counts.
+    before, last = [{}, *log][-2:]
+    return last[f"{clock}_seconds"] - before.get(f"prediction_{clock}_seconds", 0.0)
 
 
 def _with_head(
@@ -186,8 +194,8 @@ class _Predictions:
         self._rows, self._batch_clips, self._steps_per_epoch = data.test_rows, batch_clips, steps_per_epoch
         self._frames = flat_frames(data.store, data.test_rows, recognition.encoder.input, fabric.device)
         logged = (read_log(folder / "log.jsonl") or [{}])[-1]
-        self.cpu_seconds = logged.get("prediction_cpu_seconds", 0.0)
-        self.wall_seconds = logged.get("prediction_wall_seconds", 0.0)
+        self._cpu_seconds = logged.get("prediction_cpu_seconds", 0.0)
+        self._wall_seconds = logged.get("prediction_wall_seconds", 0.0)
 
     def __call__(self, entry: dict[str, Any]) -> dict[str, float]:
         """Predict where an epoch, or the run, has ended; return the time that all predictions have taken so far."""
@@ -197,11 +205,11 @@ class _Predictions:
             path = self._folder / f"step-{entry['step']:08d}.npy"
             path.parent.mkdir(exist_ok=True)
             write_whole(path, partial(_save_array, predicted))
-            self.wall_seconds += time.monotonic() - wall
-            self.cpu_seconds += time.process_time() - cpu
+            self._wall_seconds += time.monotonic() - wall
+            self._cpu_seconds += time.process_time() - cpu
         return {
-            "prediction_cpu_seconds": round(self.cpu_seconds, 3),
-            "prediction_wall_seconds": round(self.wall_seconds, 3),
+            "prediction_cpu_seconds": round(self._cpu_seconds, 3),
+            "prediction_wall_seconds": round(self._wall_seconds, 3),
         }
 
     def until(self, step: int) -> Int64[np.ndarray, "epoch test"]:
