@@ -158,6 +158,16 @@ def test_a_folder_without_permission_is_said(tmp_path: Path, monkeypatch: pytest
     assert (temporary.level, "TMPDIR" in temporary.mend) == ("FAIL", True)
 
 
+def test_a_folder_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    [finding] = machine.examine_machine()
+    assert (finding.level, finding.subject, finding.mend) == ("FAIL", "this folder", "go to another folder")
+
+
 def test_another_encoding_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.locale, "getpreferredencoding", lambda set_it: "cp1252")
     finding = machine._names(tmp_path)
@@ -186,7 +196,7 @@ def test_a_file_beside_the_user_cannot_pass_for_a_package(tmp_path: Path, monkey
 def examined(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Finding]]:
     """What the three examinations find, to be changed by a test."""
     found = {"machine": [Finding("PASS", "memory", "enough")], "packages": list[Finding](), "trial": list[Finding]()}
-    monkeypatch.setattr(machine, "examine_machine", lambda folder: found["machine"])
+    monkeypatch.setattr(machine, "examine_machine", lambda: found["machine"])
     monkeypatch.setattr(packages, "examine_packages", lambda: found["packages"])
     monkeypatch.setattr(self_test, "examine_by_trying", lambda: found["trial"])
     return found

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -178,3 +179,10 @@ def test_messages_go_to_where_standard_error_is_at_the_time(
     command.run = run
     assert frame.main(["fake"]) == 0
     assert elsewhere.getvalue() == "learning\n"
+
+
+def test_a_terminal_that_knows_only_ascii_loses_no_result() -> None:
+    code = "import marrow.cli.main as m\nm.help_text = lambda: 'loss 0.3 ± 0.1'\nraise SystemExit(m.main(['--help']))"
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ascii_only)
+    assert (done.stdout, done.stderr, done.returncode) == ("loss 0.3 ? 0.1\n", "", 0)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
@@ -41,7 +40,7 @@ def run(arguments: Namespace) -> int:
 
     console = Console(highlight=False, soft_wrap=True)
     findings: list[Finding] = []
-    parts = [lambda: examine_machine(Path.cwd()), examine_packages]
+    parts = [examine_machine, examine_packages]
     if not arguments.no_self_test:
         parts.append(examine_by_trying)
     for part in parts:

@@ -7,6 +7,7 @@ method), `build_parser` takes them.
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -64,6 +65,10 @@ def help_text() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 1 (failed), 2 (wrong usage), 130 (interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # Where the terminal knows no ±, a question mark is better than the loss of a result.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()

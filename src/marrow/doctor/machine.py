@@ -14,19 +14,20 @@ _GIB = 2**30
 _INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_bf16": "AMX bf16", "amx_tile": "AMX tiles"}
 
 
-def examine_machine(folder: Path) -> list[Finding]:
-    """Look at everything here that can be seen without importing a package.
-
-    Args:
-        folder: where runs and stores will be written.
-    """
+def examine_machine() -> list[Finding]:
+    """Look at everything that can be seen from the current folder without importing a package."""
+    try:
+        folder = Path.cwd()
+    except OSError as error:
+        text, mend = f"cannot be looked at ({error.strerror}): it may have been removed", "go to another folder"
+        return [Finding("FAIL", "this folder", text, mend)]
     temporary = Path(tempfile.gettempdir())
     return [
         _processor(),
         _memory(),
         *(_shared_memory(Path("/dev/shm")) if sys.platform == "linux" else []),
         _disk("disk", folder),
-        *([_disk("temporary disk", temporary)] if temporary.resolve() != folder.resolve() else []),
+        *([_disk("temporary disk", temporary)] if temporary.resolve() != folder else []),
         _writable("this folder", folder, "WARN"),
         _writable("temporary folder", temporary, "FAIL"),
         _names(temporary),
@@ -133,7 +134,7 @@ def _names(folder: Path) -> Finding:
         with tempfile.NamedTemporaryFile(dir=folder, prefix="Läufe-走る-"):
             pass
     except (OSError, UnicodeError) as error:
-        return Finding("WARN", "encoding", f"{text}; a file name such as Läufe-走る fails here: {error}", mend)
+        return Finding("WARN", "encoding", f"{text}; a file name beyond ASCII fails: {str(error)!a}", mend)
     if any(encoding.lower().replace("-", "").replace("_", "") != "utf8" for encoding in encodings.values()):
         return Finding("WARN", "encoding", text, mend)
     return Finding("PASS", "encoding", text)
