@@ -33,6 +33,9 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     )
     add_recipe_option(parser)
     add_settings(parser, _method_in(arguments))
+    for action in parser._actions:
+        if action.dest == "profile":  # the word alone means yes
+            action.nargs, action.const = "?", True
     return parser
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from marrow.files import write_text_whole
+from marrow.files import write_text_whole, write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ _MEANINGS: dict[Phase, str] = {
     "save": "write a checkpoint",
 }
 _NOTHING = nullcontext()
-# Of the detailed trace: so many steps are left out first, for the first ones are not typical; so many are recorded.
-_TRACE_AFTER, _TRACE_STEPS = 3, 3
+# The first steps are not typical (kernels are compiled, memory is taken) and do not count; the next ones are traced.
+_WARM_UP_STEPS, _TRACE_STEPS = 3, 3
 
 
 class Profile:
@@ -69,30 +70,59 @@ class Profile:
         if self._folder is None:
             return
         self._steps += 1
-        if self._steps == _TRACE_AFTER:
+        begin = time.perf_counter()
+        if self._steps == _WARM_UP_STEPS:
+            self._seconds = dict.fromkeys(_MEANINGS, 0.0)
             self._trace = torch.profiler.profile()
-            self._trace.start()
-        elif self._trace is not None and self._steps == _TRACE_AFTER + _TRACE_STEPS:
-            self._trace.stop()
-            self._trace.export_chrome_trace(str(self._folder / "profile_trace.json"))
-            self._trace = None
+            with _silent_stderr():
+                self._trace.start()
+            self._begin = time.perf_counter()
+        elif self._steps == _WARM_UP_STEPS + _TRACE_STEPS:
+            self._end_trace(self._folder)
+            self._begin += time.perf_counter() - begin
 
     def finish(self) -> None:
-        """Write `profile.json` and say the table."""
-        if self._trace is not None:
-            self._trace.stop()
-            self._trace = None
-        if self._folder is None or not self._steps:
+        """Write `profile.json` and say the table; where there were too few steps, say so."""
+        if self._folder is None:
             return
-        total = time.perf_counter() - self._begin
+        total, counted = time.perf_counter() - self._begin, self._steps - _WARM_UP_STEPS
+        self._end_trace(self._folder)
+        if counted < 1:
+            _log.info("No profile: it takes more than %d steps, got %d", _WARM_UP_STEPS, self._steps)
+            return
         seconds = {**self._seconds, "everything else": total - sum(self._seconds.values())}
         phases = {
-            phase: {"seconds": spent, "milliseconds_per_step": 1e3 * spent / self._steps, "share": spent / total}
+            phase: {"seconds": spent, "milliseconds_per_step": 1e3 * spent / counted, "share": spent / total}
             for phase, spent in seconds.items()
         }
-        facts = {"steps": self._steps, "seconds": total, "device": str(self._device), "phases": phases}
+        facts = {"steps": counted, "seconds": total, "device": str(self._device), "phases": phases}
         write_text_whole(self._folder / "profile.json", json.dumps(facts, indent=1) + "\n")
         _log.info("%s", table(facts))
+
+    def _end_trace(self, folder: Path) -> None:
+        if self._trace is None:
+            return
+        with _silent_stderr():
+            self._trace.stop()
+        write_whole(folder / "profile_trace.json", self._export)
+        self._trace = None
+
+    def _export(self, path: Path) -> None:
+        assert self._trace is not None
+        self._trace.export_chrome_trace(str(path))
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what PyTorch's tracer writes to the process's standard error, whatever its log level, from the user."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def table(facts: dict) -> str:
