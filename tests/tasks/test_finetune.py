@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -225,6 +226,12 @@ def test_too_few_clips_and_clips_without_a_label(small_store, small_encoder):
     data = TaskData(small_store, np.array([0]), np.array([1]), protocol="one")
     with pytest.raises(DataError, match="at least 2 training clips"):
         Finetune(SMALL).run(small_encoder, data, CPU)
+
+
+def test_several_processes_are_refused(small_store, small_encoder, monkeypatch):
+    monkeypatch.setattr(finetune_training, "make_fabric", lambda *_: (SimpleNamespace(world_size=2), None))
+    with pytest.raises(ConfigError, match="fine-tuning runs in one process, got 2"):
+        Finetune(SMALL).run(small_encoder, _data(small_store), CPU)
 
 
 @pytest.mark.parametrize(

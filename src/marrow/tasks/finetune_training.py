@@ -76,6 +76,8 @@ def train(
     if len(data.train_rows) < 2:
         raise DataError("fine-tuning needs at least 2 training clips: the head normalises over the clips of a batch")
     fabric, _ = make_fabric(context.device, context.precision)
+    if fabric.world_size > 1:
+        raise ConfigError(f"fine-tuning runs in one process, got {fabric.world_size} (start it without torchrun)")
     fabric.launch()
     device = fabric.device
     augment = config.augment or context.origin.augment or AugmentConfig()
