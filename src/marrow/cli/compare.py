@@ -20,8 +20,8 @@ def build_parser() -> ArgumentParser:
     parser = make_parser(
         "marrow compare",
         "Put runs of different methods, settings and seeds side by side: one table, and with --out a page with "
-        "accuracy against the time spent. Warns where scores do not answer the same question, and then does not rank them "
-        "together.",
+        "accuracy against the time spent. Warns where scores do not answer the same question, and then does not rank "
+        "them together.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories that `marrow evaluate` has been over")
     parser.add_argument("--out", type=Path | None, default=None, help="write an HTML page here as well")

@@ -141,7 +141,9 @@ def gather_clips(run: Run, store: Store, device: str = "auto") -> ShownClips:
     chosen = _spread_over_classes(store, test if len(test) else train, MAP_CLIPS)
     gallery = np.sort(np.random.default_rng(1).permutation(train)[:GALLERY_CLIPS])
     shown = ShownClips(Reel(store.skeleton), store.source)
-    clips = _Clips(store, shown.reel, _frames_per_clip(store, len(chosen) + QUERIES * NEIGHBOURS))
+    bodies = float(np.asarray(store.body_count).mean())
+    frames = frames_per_clip(len(chosen) + QUERIES * NEIGHBOURS, bodies, len(store.skeleton.joints))
+    clips = _Clips(store, shown.reel, frames)
     if run.description is None:
         shown.notes.append(f"{run.name} has no encoder yet: it is neither finished nor interrupted.")
     else:
@@ -203,11 +205,9 @@ def _spread_over_classes(store: Store, rows: Rows, count: int) -> Rows:
     return np.sort(drawn[np.argsort(turn, kind="stable")[:count]])
 
 
-def _frames_per_clip(store: Store, clips: int) -> int:
-    """Return how many frames of each clip fit into the page."""
-    bodies = float(np.asarray(store.body_count).mean())
-    per_frame = 6 * bodies * len(store.skeleton.joints)
-    return int(np.clip(_MAX_BYTES / (per_frame * max(clips, 1)), _MIN_FRAMES, _MAX_FRAMES))
+def frames_per_clip(clips: int, bodies: float, joints: int) -> int:
+    """Return how many frames of each clip fit into a page, at two bytes per number."""
+    return int(np.clip(_MAX_BYTES / (6 * bodies * joints * max(clips, 1)), _MIN_FRAMES, _MAX_FRAMES))
 
 
 def _add_map_and_queries(

@@ -7,7 +7,7 @@ column of its own.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from marrow.report.runs import Run, experiments, labels
 from marrow.report.scores import halves, task_name
 from marrow.tasks.base import Report
 from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.metrics import paired_difference_percent
 from marrow.tasks.summary import scores
 
 # What a head reports of itself that is an outcome, not a setting.
@@ -86,6 +87,8 @@ class Ranking:
         clean_clips: of them, those that are no copies of training clips.
         columns: tasks; one for each setting of their heads.
         rows: the best in the first column first.
+        lead: of the first row over the second, in the first column, official: points, and the 95 % interval, paired
+            over test clips. None where there is no second.
     """
 
     protocol: str
@@ -94,6 +97,7 @@ class Ranking:
     clean_clips: int
     columns: list[str]
     rows: list[Row]
+    lead: tuple[float, float, float] | None
 
 
 @dataclass
@@ -209,7 +213,31 @@ def _ranking(members: Sequence[tuple[str, list[Run], EvaluationReport]], warning
         rows.append(row)
     listed = list(columns.values())
     rows.sort(key=lambda row: [-row.cells[c].official[0] if c in row.cells else math.inf for c in listed])
-    return Ranking(first.protocol, first.store, len(first.test_rows), first.clean_count, listed, rows)
+    lead = _lead({name: evaluation for name, _, evaluation in members}, rows, columns)
+    return Ranking(first.protocol, first.store, len(first.test_rows), first.clean_count, listed, rows, lead)
+
+
+def _lead(
+    evaluations: Mapping[str, EvaluationReport], rows: Sequence[Row], columns: Mapping[tuple[str, str], str]
+) -> tuple[float, float, float] | None:
+    """Compare the first two rows on the same clips, in the first column."""
+    (task, head), column = next(iter(columns.items()))
+    leading = [row.name for row in rows if column in row.cells][:2]
+    if len(leading) < 2:
+        return None
+    right = []
+    for name in leading:
+        evaluation = evaluations[name]
+        label = np.asarray(evaluation.test_labels)
+        mine = [
+            report
+            for report in evaluation.reports
+            if report.source == "trained" and report.task == task and _head(report, evaluation) == head
+        ]
+        # Of several predictions, the last epoch's comes first; the best one is not looked at.
+        right.append(np.mean([np.asarray(next(iter(r.predictions.values()))) == label for r in mine], axis=0))
+    difference, (low, high) = paired_difference_percent(*right)
+    return difference, low, high
 
 
 def _head(report: Report, evaluation: EvaluationReport) -> str:

@@ -77,13 +77,17 @@ def _leader(ranking: Ranking) -> str:
     column = ranking.columns[0]
     scored = [row for row in ranking.rows if column in row.cells]
     if len(scored) < 2:
-        return f"{ranking.protocol}: {scored[0].name} is the only one scored by {column}."
+        return f"{ranking.protocol}: only {scored[0].name} is scored by {column}."
     first, second = scored[:2]
-    lead = first.cells[column].official[0] - second.cells[column].official[0]
-    low = min(run.low_percent for run in first.cells[column].runs)
-    high = max(run.high_percent for run in second.cells[column].runs)
-    sure = "and their intervals do not touch" if low > high else "but their intervals overlap: that may be chance"
-    return f"{ranking.protocol}, {column}: {first.name} leads {second.name} by {lead:.1f} points, {sure}."
+    if ranking.lead is None:
+        return f"{ranking.protocol}, {column}: {first.name} is first."
+    lead, low, high = ranking.lead
+    said = f"{lead:.1f} points (95 % interval, paired over the test clips: {low:+.1f} to {high:+.1f})"
+    if low <= 0:
+        said += ", which may be chance"
+    elif min(len(first.cells[column].runs), len(second.cells[column].runs)) < 2:
+        said += "; with one seed, nothing is known of the spread over seeds"
+    return f"{ranking.protocol}, {column}: {first.name} leads {second.name} by {said}."
 
 
 def _table(ranking: Ranking) -> str:
@@ -107,7 +111,7 @@ def _cells(row: Row, columns: Sequence[str], kinds: Sequence[str]) -> list[str]:
         *(shown(row.cells.get(column), kind) for column in columns for kind in kinds),
         "–" if row.cpu_seconds is None else duration(row.cpu_seconds),
         "–" if row.steps is None else f"{row.steps:,.0f}",
-        "–" if row.parameters is None else f"{row.parameters:,}",
+        "–" if row.parameters is None else f"{row.parameters / 1e6:.1f} M",
     ]
 
 

@@ -99,7 +99,7 @@ def _chart(
 
 def _values(run: Run, name: str) -> tuple[list[float], list[float]]:
     entries = [entry for entry in run.log if isinstance(entry.get(name), int | float)]
-    return [entry["step"] for entry in entries], [float(entry[name]) for entry in entries]
+    return [float(entry["step"]) for entry in entries], [float(entry[name]) for entry in entries]
 
 
 def _costs(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
@@ -112,13 +112,13 @@ def _cost_cells(log: Sequence[Mapping[str, Any]], memory: Sequence[str]) -> list
     last = log[-1]
     speeds = sorted(entry["clips_per_second"] for entry in log if "clips_per_second" in entry)
     spent = [entry["monitor_cpu_seconds"] for entry in log if "monitor_cpu_seconds" in entry]
-    cpu = last.get("cpu_seconds")
+    cpu = float(last["cpu_seconds"]) if "cpu_seconds" in last else None
     return [
         f"{last['step']:,}",
         f"{last['epoch']:.1f}" if "epoch" in last else "–",
         f"{speeds[len(speeds) // 2]:,.0f}" if speeds else "–",
         duration(cpu) if cpu is not None else "–",
-        duration(last["wall_seconds"]) if "wall_seconds" in last else "–",
+        duration(float(last["wall_seconds"])) if "wall_seconds" in last else "–",
         f"{100 * spent[-1] / cpu:.1f} %" if spent and cpu else "–",
         *(f"{last.get(name, 0):,.4g}" for name in memory),
     ]

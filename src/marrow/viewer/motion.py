@@ -69,9 +69,9 @@ def pack_motion(
     seen_from_front = np.stack([sign * matrix[axis] for axis, sign in axes])
     turned = [(joints[:, kept] @ seen_from_front.T, present[:, kept]) for joints, present in tracks]
 
-    points = np.concatenate([joints[present] for joints, present in turned])
-    middle = (points.min(0) + points.max(0)) / 2 if len(points) else np.zeros(3, np.float32)
-    reach = float(np.abs(points - middle).max(initial=0.0))
+    first = turned[0][0][turned[0][1]]
+    middle = (first.min(0) + first.max(0)) / 2 if len(first) else np.zeros(3, np.float32)
+    reach = max(float(np.abs(joints[present] - middle).max(initial=0.0)) for joints, present in turned)
     unit = max(_UNIT_METRES, reach / _REACH)
     packed = []
     for joints, present in turned:

@@ -303,5 +303,5 @@ const Marrow = (() => {
     return Object.fromEntries(groups.map((group) => [group.root.id, group]));
   }
 
-  return { inflate, play };
+  return { inflate, unpackReel, play };
 })();
