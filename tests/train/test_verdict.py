@@ -59,7 +59,9 @@ def test_flat_since_the_step_from_which_nothing_moved() -> None:
     # Blocks are 200 steps, in each of which the rest of the fall shrinks to exp(-2) of itself: after three, to 0.25 %.
     assert verdict.sentences[-1] == "Neither loss nor neighbours have moved since step 600: stopping costs nothing."
     finished = judge(_log(_SETTLED, None, done=1.0))
-    assert finished.sentences[-1] == ("The loss has not moved since step 600: a longer run is not expected to help.")
+    assert finished.sentences[-1] == (
+        "The loss has hardly moved since step 600: as far as it tells, a longer run will not help."
+    )
 
 
 def test_a_flat_loss_with_rising_neighbours_goes_on() -> None:
@@ -125,3 +127,13 @@ def test_of_several_problems_the_worst_is_the_headline_and_all_are_told() -> Non
 def test_a_log_without_a_monitor_or_a_mean_is_enough() -> None:
     entries = [{"step": number, "loss": 1.0 - number / 50} for number in range(1, 41)]
     assert str(judge(entries)).startswith("Learning: Loss 0.2. It was still improving (loss -0.16 over the last fifth)")
+
+
+def test_a_loss_that_stays_at_the_mean_is_not_learning() -> None:
+    # 0.93 is the loss of predicting the mean; less than 2 % below it is nothing.
+    stuck = judge(_log([0.93 - 0.0001 * number for number in range(100)]))
+    assert (stuck.level, stuck.headline) == ("warning", "Not learning")
+    assert "still that of predicting the mean" in stuck.sentences[1]
+    assert judge(_log([0.93 - 0.001 * number for number in range(100)])).headline == "Learning"
+    early = judge(_log([0.93 - 0.0001 * number for number in range(100)], done=0.4))
+    assert early.headline != "Not learning"

@@ -22,6 +22,8 @@ _FEWEST_ENTRIES = 2 * _BLOCKS
 _LOSS_TOLERANCE = 0.01
 # Not learning: neighbours are surely not better than at random initialisation by so many points.
 _WORTHWHILE_POINTS = 5.0
+# Nor if the loss is more than this share of that of predicting the mean.
+_SHARE_OF_MEAN = 0.98
 # Collapsed: clips differ by less than this share of their features' length, or by less than one direction.
 COLLAPSED_SPREAD_PERCENT = 0.1
 COLLAPSED_RANK = 1.05
@@ -82,8 +84,12 @@ def judge(entries: Entries) -> Verdict:
 
     flat_since = _flat_since(loss, score)
     if flat_since is not None:
-        moved = "Neither loss nor neighbours have moved" if score.means else "The loss has not moved"
-        advice = "a longer run is not expected to help" if finished else "stopping costs nothing"
+        if score.means:
+            moved = "Neither loss nor neighbours have moved"
+            advice = "a longer run is not expected to help" if finished else "stopping costs nothing"
+        else:
+            moved = "The loss has hardly moved"
+            advice = "as far as it tells, " + ("a longer run will not help" if finished else "stopping costs little")
         return Verdict("good", "Flat", (state, f"{moved} since step {flat_since}: {advice}."))
     advice = f"It was still improving{_recent_gain(loss, score)}: " + (
         "a longer run may do better." if finished else "go on."
@@ -180,6 +186,13 @@ def _problems(entries: Entries, measured: Entries, loss: _Curve, score: _Curve) 
                 "lower optimizer.learning_rate or set optimizer.clip_norm."
             )
             problems.append(("Diverging", words))
+    late = entries[-1].get("progress", 0.0) >= 0.5
+    if late and loss.means[-1][1] > _SHARE_OF_MEAN * entries[-1].get("loss_of_mean", math.inf):
+        words = (
+            "The loss is still that of predicting the mean, and more than half of the run is over: give it more steps, "
+            "a higher optimizer.learning_rate, or an easier target."
+        )
+        problems.append(("Not learning", words))
     last = measured[-1] if measured else {}
     if "nearest_neighbour_percent" in last and last.get("progress", 0.0) >= 0.5:
         gain, error = _gain_over_random(last)
