@@ -143,7 +143,7 @@ def test_the_largest_page_stays_below_ten_megabytes():
     reel = Reel(KINECT_V2_25)
     for _ in range(clips):
         joints = rng.uniform(-20, 20, (2, frames, 25, 3)).astype(np.float32)
-        reel.add(pack_motion([(joints, np.ones(joints.shape[:3], bool))], KINECT_V2_25, 30.0, 60)[0])
+        reel.add(pack_motion([(joints, np.ones(joints.shape[:3], bool))], KINECT_V2_25, 15.0, 60)[0])
     # plotly.js, the charts of 120 classes and everything else take less than 3 MB (test_many_classes: 4 at most).
     assert len(json.dumps(reel.payload())) < 6_500_000
     assert frames_per_clip(300, 1.0, 17) == 60

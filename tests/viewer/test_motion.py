@@ -22,10 +22,10 @@ def distances(points):
 
 def test_packing_keeps_shapes_to_a_millimetre():
     joints, present = clip()
-    [packed] = pack_motion([(joints, present)], KINECT_V2_25, 30.0, 60)
+    [packed] = pack_motion([(joints, present)], KINECT_V2_25, 15.0, 60)
     back, there = packed.positions()
     assert packed.unit_metres == 0.001
-    assert packed.seconds == pytest.approx(50 / 30)
+    assert packed.seconds == pytest.approx(50 / 15)
     assert np.array_equal(there, present)
     both = present[..., :, None] & present[..., None, :]
     # Turned and shifted as a whole: distances stay, up to rounding of each end by half a millimetre per axis.
@@ -40,7 +40,7 @@ def test_the_front_is_the_front():
     joints = np.zeros((1, 3, 25, 3), np.float32)
     for name, z in (("HipLeft", -0.2), ("HipRight", 0.2), ("ShoulderLeft", -0.2), ("ShoulderRight", 0.2)):
         joints[:, :, KINECT_V2_25.index(name), 2] = z
-    [packed] = pack_motion([(joints, np.ones((1, 3, 25), bool))], KINECT_V2_25, 30.0, 60)
+    [packed] = pack_motion([(joints, np.ones((1, 3, 25), bool))], KINECT_V2_25, 15.0, 60)
     back, _ = packed.positions()
     assert back[0, 0, KINECT_V2_25.index("HipRight")] == pytest.approx([0.2, 0, 0], abs=0.001)
     assert back[0, 0, KINECT_V2_25.index("HipLeft")] == pytest.approx([-0.2, 0, 0], abs=0.001)
@@ -49,17 +49,23 @@ def test_the_front_is_the_front():
 def test_many_frames_are_thinned_and_far_clips_fit():
     joints, present = clip(frames=301)
     joints[..., 0] += np.linspace(0, 200, 301)[None, :, None]
-    [packed] = pack_motion([(joints, present)], KINECT_V2_25, 30.0, 60)
+    [packed] = pack_motion([(joints, present)], KINECT_V2_25, 15.0, 60)
     assert packed.values.shape == (60, 2, 25, 3)
-    assert packed.seconds == pytest.approx(301 / 30)
+    assert packed.seconds == pytest.approx(301 / 15)
     # 200 metres and some noise: about 100 to either side, in 32,767 steps of 3 mm.
     assert 0.0029 < packed.unit_metres < 0.0033
+
+
+def test_fifteen_frames_per_second_are_enough():
+    [packed] = pack_motion([clip(frames=50)], KINECT_V2_25, 30.0, 60)
+    assert len(packed.values) == 25
+    assert packed.seconds == pytest.approx(50 / 30)
 
 
 def test_versions_of_a_clip_lie_over_each_other():
     joints, present = clip(bodies=1)
     moved = joints + np.float32(0.1)
-    truth, other = pack_motion([(joints, present), (moved, present)], KINECT_V2_25, 30.0, 60)
+    truth, other = pack_motion([(joints, present), (moved, present)], KINECT_V2_25, 15.0, 60)
     difference = (other.positions()[0] - truth.positions()[0])[present]
     # The shift of 0.1 in x, y and z is turned, but the same everywhere.
     assert np.abs(difference - difference.mean(0)).max() < 0.0011
@@ -68,7 +74,7 @@ def test_versions_of_a_clip_lie_over_each_other():
 
 def test_nobody_is_seen():
     joints, present = clip()
-    [packed] = pack_motion([(joints, np.zeros_like(present))], KINECT_V2_25, 30.0, 60)
+    [packed] = pack_motion([(joints, np.zeros_like(present))], KINECT_V2_25, 15.0, 60)
     assert (packed.values == ABSENT).all()
 
 
@@ -76,7 +82,7 @@ def test_the_page_unpacks_what_was_packed():
     """The player, run by Node, reads the same numbers."""
     reel = Reel(KINECT_V2_25)
     for seed, bodies in ((0, 1), (1, 2)):
-        reel.add(pack_motion([clip(bodies, 7, seed=seed)], KINECT_V2_25, 30.0, 60)[0])
+        reel.add(pack_motion([clip(bodies, 7, seed=seed)], KINECT_V2_25, 15.0, 60)[0])
     code = (
         player_script() + f"; Marrow.unpackReel({json.dumps(reel.payload())}).then((reel) => "
         "console.log(JSON.stringify(reel.clips.map((clip) => [clip.frames, clip.bodies, Array.from(clip.values)]))));"

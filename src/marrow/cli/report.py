@@ -27,6 +27,9 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--no_clips", action="store_true", help="leave out moving skeletons: the page holds no motion of recordings"
     )
+    parser.add_argument(
+        "--map_clips", type=int, default=240, help="clips on the map, at most 300; fewer: a smaller page"
+    )
     parser.add_argument("--device", type=str, default="auto", help="where features are extracted: auto, cpu, cuda, ...")
     return parser
 
@@ -42,6 +45,7 @@ def run(arguments: Namespace) -> int:
         store=arguments.store,
         clips=not arguments.no_clips,
         device=arguments.device,
+        map_clips=arguments.map_clips,
     )
     print(page)
     return 0

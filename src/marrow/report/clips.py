@@ -26,6 +26,7 @@ Rows = Int64[np.ndarray, " _"]
 
 # Clips on the map; training clips to look for neighbours among; queries, neighbours of each; pictures of predictions.
 MAP_CLIPS, GALLERY_CLIPS, QUERIES, NEIGHBOURS, PICTURES = 240, 800, 6, 3, 4
+MOST_MAP_CLIPS = 300
 _MAX_FRAMES, _MIN_FRAMES = 60, 12
 # All clips together, before compression. With plotly's 2 MB a page stays well below 10 MB.
 _MAX_BYTES = 4_500_000
@@ -128,17 +129,20 @@ class ShownClips:
     notes: list[str] = field(default_factory=list)
 
 
-def gather_clips(run: Run, store: Store, device: str = "auto") -> ShownClips:
+def gather_clips(run: Run, store: Store, device: str = "auto", map_clips: int = MAP_CLIPS) -> ShownClips:
     """Choose clips of a store and ask a run about them.
 
     Args:
         run: the run; what it has not yet is left out, and noted.
         store: the data.
         device: where features are extracted.
+        map_clips: clips on the map.
     """
+    if not 1 <= map_clips <= MOST_MAP_CLIPS:
+        raise ConfigError(f"the map takes 1 to {MOST_MAP_CLIPS} clips, got {map_clips}")
     evaluation = next((each for each in run.evaluations if each.store == store.fingerprint), None)
     train, test = _rows(run, store, evaluation)
-    chosen = _spread_over_classes(store, test if len(test) else train, MAP_CLIPS)
+    chosen = _spread_over_classes(store, test if len(test) else train, map_clips)
     gallery = np.sort(np.random.default_rng(1).permutation(train)[:GALLERY_CLIPS])
     shown = ShownClips(Reel(store.skeleton), store.source)
     bodies = float(np.asarray(store.body_count).mean())

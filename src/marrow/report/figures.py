@@ -292,6 +292,10 @@ def map_figure(
             hovertext=[said[clip] for clip in mine],
             hoverinfo="text",
         )
+        if len(names) <= 12:
+            x, y = (sorted(places[clip][axis] for clip in mine)[len(mine) // 2] for axis in (0, 1))
+            words = {"text": f"<b>{escape(short(name, 24))}</b>", "font": {"size": 12, "color": INK}}
+            figure.add_annotation(x=x, y=y, showarrow=False, bgcolor="rgba(255,255,255,0.75)", yshift=16, **words)
     # The clip that is playing: a ring around its point.
     ring = {"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2.5}}
     figure.add_scatter(name="playing", x=[None], y=[None], mode="markers", marker=ring, hoverinfo="skip")

@@ -28,7 +28,7 @@
       place.style.minHeight = `${layout.height}px`;
     }
     heights[name] = [layout.height, layout.yaxis.tickfont.size];
-    await Plotly.newPlot(place, data, layout, { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false });
+    await Plotly.newPlot(place, data, layout, { displayModeBar: false, responsive: true, scrollZoom: false });
     place.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
   }
 

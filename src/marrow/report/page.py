@@ -10,7 +10,7 @@ from typing import Any
 
 import marrow
 from marrow.files import write_text_whole
-from marrow.report.clips import ShownClips, gather_clips
+from marrow.report.clips import MAP_CLIPS, ShownClips, gather_clips
 from marrow.report.figures import Figures
 from marrow.report.motion import map_payload, motion_html
 from marrow.report.repeat import repeat_html
@@ -46,6 +46,7 @@ def write_report(
     store: Path | str | None = None,
     clips: bool = True,
     device: str = "auto",
+    map_clips: int = MAP_CLIPS,
 ) -> Path:
     """Gather what is known of runs and write the page.
 
@@ -56,10 +57,12 @@ def write_report(
         store: the data, for the clips that are shown; None: where the first run found it.
         clips: whether the page shows motion of the recordings.
         device: where features of the shown clips are extracted.
+        map_clips: clips on the map of the features; each can be played.
 
     Raises:
         DataError: a folder is no run, or a report in it is damaged.
         StoreError: the given store cannot be used.
+        ConfigError: too many clips are asked for.
     """
     out, found = Path(out), read_runs(runs)
     groups = experiments(found)
@@ -69,7 +72,7 @@ def write_report(
     if not clips:
         missing = "Moving skeletons are left out on request."
     elif data is not None:
-        shown = gather_clips(found[0], data, device)
+        shown = gather_clips(found[0], data, device, map_clips)
     names = labels(groups)
     body = "".join(
         _experiment_html(group, name, figures, out, data, *((shown, missing) if number == 1 else (None, "")), number)

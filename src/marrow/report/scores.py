@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from marrow.report.figures import Figures, Mark, confusion_figure, gains_figure, interval_figure, legend
-from marrow.report.style import GREEN, SOURCES, VERMILLION, card, table
+from marrow.report.style import GREEN, SOURCES, VERMILION, card, table
 from marrow.tasks.base import Report
 from marrow.tasks.evaluate import EvaluationReport
 from marrow.tasks.metrics import confusion_matrix
@@ -205,7 +205,7 @@ def _classes_html(evaluation: EvaluationReport, figures: Figures) -> str:
     parts = [card("Confusion matrix", f"<div class='{kind}'>{heat}</div>", lead=told + most)]
 
     recall, gains, scored = _recall(matrix), {}, matrix.sum(1) > 0
-    for source, colour in (("random", GREEN), ("raw", VERMILLION)):
+    for source, colour in (("random", GREEN), ("raw", VERMILION)):
         baseline = main_reports(evaluation, source)
         if baseline:
             gain = (recall - _recall(_matrix(evaluation, baseline)))[scored]

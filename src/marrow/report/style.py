@@ -7,10 +7,10 @@ from importlib.resources import files
 INK, MUTED, LINE, PAPER = "#1c2333", "#5b6475", "#e4e7ec", "#ffffff"
 
 # After Okabe and Ito, darker where the original is pale on white. Every use has a second sign: a shape, a word.
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#c9b800", "#1c2333"),
 )
-SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
+SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon2", "triangle-down", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
@@ -18,7 +18,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SOURCES = {
     "trained": ("trained encoder", BLUE, "circle"),
     "random": ("same encoder, random initialisation", "#7b8494", "square"),
-    "raw": ("raw aligned coordinates, no encoder", VERMILLION, "diamond"),
+    "raw": ("raw aligned coordinates, no encoder", VERMILION, "diamond"),
 }
 
 

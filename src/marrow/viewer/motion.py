@@ -5,6 +5,7 @@ The page turns and projects the skeletons itself, so that the view can be chosen
 
 import base64
 import gzip
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -20,6 +21,7 @@ ABSENT = -32768
 # The finest step: a millimetre. Clips that reach further than 32 metres take larger steps.
 _UNIT_METRES = 0.001
 _REACH = 32_767
+_FRAMES_PER_SECOND = 15.0
 # Axes of a layout as (to the right, upwards, towards the viewer), right-handed, by the axis that points up.
 _VIEW_AXES = {"y": ((0, 1), (1, 1), (2, 1)), "z": ((0, 1), (2, 1), (1, -1)), "x": ((1, 1), (0, 1), (2, -1))}
 
@@ -60,10 +62,12 @@ def pack_motion(
         tracks: positions and presence, the same frames in each.
         skeleton: the layout of the joint axis.
         fps: frames per second.
-        max_frames: frames beyond this number are thinned out evenly.
+        max_frames: frames beyond this number, or beyond 15 per second, are thinned out evenly; the player draws what
+            lies between.
     """
     frames = tracks[0][0].shape[1]
-    kept = np.linspace(0, frames - 1, min(frames, max_frames)).round().astype(int)
+    enough = max(2, math.ceil(_FRAMES_PER_SECOND * frames / fps))
+    kept = np.linspace(0, frames - 1, min(frames, max_frames, enough)).round().astype(int)
     matrix, _ = alignment_of(*tracks[0], skeleton, "yaw")
     axes = _VIEW_AXES[skeleton.up]
     seen_from_front = np.stack([sign * matrix[axis] for axis, sign in axes])

@@ -70,8 +70,9 @@ const Marrow = (() => {
       this.draw();
     }
 
+    // Where the clip is, in frames: between two of them, joints are drawn in between.
     frame() {
-      return Math.min(this.clip.frames - 1, Math.floor((this.time / Math.max(this.clip.seconds, 0.01)) * this.clip.frames));
+      return Math.min(this.clip.frames - 1, (this.time / Math.max(this.clip.seconds, 0.01)) * (this.clip.frames - 1));
     }
 
     advance(seconds) {
@@ -86,8 +87,8 @@ const Marrow = (() => {
       else if (event.key in turns) this.group.turn(...turns[event.key]);
       else if (event.key in steps && this.clip) {
         this.group.pause();
-        const frame = (this.frame() + steps[event.key] + this.clip.frames) % this.clip.frames;
-        this.time = ((frame + 0.5) / this.clip.frames) * this.clip.seconds;
+        const frame = (Math.round(this.frame()) + steps[event.key] + this.clip.frames) % this.clip.frames;
+        this.time = (frame / Math.max(1, this.clip.frames - 1)) * this.clip.seconds;
         this.draw();
       } else return;
       event.preventDefault();
@@ -170,9 +171,16 @@ const Marrow = (() => {
     project(clip, frame, project) {
       return Array.from({ length: clip.bodies }, (_, body) =>
         Array.from({ length: this.reel.joints }, (_, joint) => {
-          const at = frame * clip.size + (body * this.reel.joints + joint) * 3;
-          const [x, y, z] = clip.values.subarray(at, at + 3);
-          return x === ABSENT ? null : project(x * clip.unit, y * clip.unit, z * clip.unit);
+          const whole = Math.floor(frame + 1e-6), at = whole * clip.size + (body * this.reel.joints + joint) * 3;
+          let [x, y, z] = clip.values.subarray(at, at + 3);
+          if (x === ABSENT) return null;
+          const next = whole + 1 < clip.frames ? at + clip.size : at, share = Math.max(0, frame - whole);
+          if (clip.values[next] !== ABSENT) {
+            x += share * (clip.values[next] - x);
+            y += share * (clip.values[next + 1] - y);
+            z += share * (clip.values[next + 2] - z);
+          }
+          return project(x * clip.unit, y * clip.unit, z * clip.unit);
         }),
       );
     }
