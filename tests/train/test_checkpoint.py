@@ -1,4 +1,5 @@
 import logging
+import random
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,29 @@ def test_a_name_exists_only_when_whole(tmp_path: Path) -> None:
 def test_impossible_settings(arguments: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         CheckpointConfig(**arguments)  # pyright: ignore[reportArgumentType]
+
+
+def test_wherever_one_is_cut_the_one_before_it_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    draw = random.Random(4)
+    _saved(tmp_path, 5, 10)
+    files = [tmp_path / "step-00000010.pt", tmp_path / "step-00000010.json"]
+    contents = [path.read_bytes() for path in files]
+    for _ in range(40):
+        which = draw.randrange(2)
+        files[which].write_bytes(contents[which][: draw.randrange(len(contents[which]) - 1)])
+        caplog.clear()
+        state = load_latest(tmp_path)
+        assert state is not None
+        assert state["step"] == 5
+        assert "Checkpoint passed over" in caplog.text
+        files[which].write_bytes(contents[which])
+    state = load_latest(tmp_path)
+    assert state is not None
+    assert state["step"] == 10
+
+
+def test_one_of_another_version_is_refused_not_passed_over(tmp_path: Path) -> None:
+    _saved(tmp_path, 5)
+    save(tmp_path, 10, {"version": 2, "step": 10}, KEEP_ALL)
+    with pytest.raises(CheckpointError, match="is of version 2; this marrow reads version 1"):
+        load_latest(tmp_path)
