@@ -20,19 +20,19 @@ def distances(points):
     return np.linalg.norm(points[..., None, :, :] - points[..., :, None, :], axis=-1)
 
 
-def test_packing_keeps_shapes_to_a_millimetre():
+def test_packing_keeps_shapes_to_millimetres():
     joints, present = clip()
     [packed] = pack_motion([(joints, present)], KINECT_V2_25, 15.0, 60)
     back, there = packed.positions()
-    assert packed.unit_metres == 0.001
+    assert packed.unit_metres == 0.002
     assert packed.seconds == pytest.approx(50 / 15)
     assert np.array_equal(there, present)
     both = present[..., :, None] & present[..., None, :]
-    # Turned and shifted as a whole: distances stay, up to rounding of each end by half a millimetre per axis.
-    assert np.abs(distances(back) - distances(joints))[both].max() < 0.0018
+    # Turned and shifted as a whole: distances stay, up to rounding of each end by a millimetre per axis.
+    assert np.abs(distances(back) - distances(joints))[both].max() < 2 * np.sqrt(3) * 0.001 + 1e-5
     # Upwards stays upwards.
     rise = (back[..., 1] - joints[..., 1])[present]
-    assert np.ptp(rise) <= 0.0011
+    assert np.ptp(rise) <= 0.0021
 
 
 def test_the_front_is_the_front():
@@ -42,8 +42,8 @@ def test_the_front_is_the_front():
         joints[:, :, KINECT_V2_25.index(name), 2] = z
     [packed] = pack_motion([(joints, np.ones((1, 3, 25), bool))], KINECT_V2_25, 15.0, 60)
     back, _ = packed.positions()
-    assert back[0, 0, KINECT_V2_25.index("HipRight")] == pytest.approx([0.2, 0, 0], abs=0.001)
-    assert back[0, 0, KINECT_V2_25.index("HipLeft")] == pytest.approx([-0.2, 0, 0], abs=0.001)
+    assert back[0, 0, KINECT_V2_25.index("HipRight")] == pytest.approx([0.2, 0, 0], abs=0.0011)
+    assert back[0, 0, KINECT_V2_25.index("HipLeft")] == pytest.approx([-0.2, 0, 0], abs=0.0011)
 
 
 def test_many_frames_are_thinned_and_far_clips_fit():
@@ -68,8 +68,8 @@ def test_versions_of_a_clip_lie_over_each_other():
     truth, other = pack_motion([(joints, present), (moved, present)], KINECT_V2_25, 15.0, 60)
     difference = (other.positions()[0] - truth.positions()[0])[present]
     # The shift of 0.1 in x, y and z is turned, but the same everywhere.
-    assert np.abs(difference - difference.mean(0)).max() < 0.0011
-    assert np.linalg.norm(difference.mean(0)) == pytest.approx(0.1 * np.sqrt(3), abs=0.001)
+    assert np.abs(difference - difference.mean(0)).max() < 0.0041
+    assert np.linalg.norm(difference.mean(0)) == pytest.approx(0.1 * np.sqrt(3), abs=0.002)
 
 
 def test_nobody_is_seen():

@@ -334,7 +334,7 @@ def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) ->
     if window.stream != "joint":
         shown.notes.append(f"No pictures of predictions: the input is the stream {window.stream!r}, not positions.")
         return
-    rows = _lively(store, chosen)
+    rows = _typical(store, chosen)
     [batch] = evaluation_batches(store, rows, window, len(rows), "cpu")
     with torch.no_grad():
         draw = objective.sample(batch, Draws(seed=0, step=0, index=torch.arange(len(batch))))
@@ -367,10 +367,12 @@ def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) ->
         shown.notes.append(f"No pictures of predictions: {run.method} hides nothing.")
 
 
-def _lively(store: Store, chosen: Rows) -> Rows:
-    """Return the clip of each class in which the first body moves most, of at most 16 classes spread over all."""
+def _typical(store: Store, chosen: Rows) -> Rows:
+    """Return, for at most 16 classes, the clip with the median of motion; the liveliest classes first."""
     label = np.asarray(store.label)
     moves = {int(row): float(np.array(store.frames(int(row))[0])[0].std(axis=0).mean()) for row in chosen}
-    by_class = {int(label[row]): row for row in sorted(moves, key=lambda row: moves[row])}
-    liveliest = [by_class[value] for value in sorted(by_class)]
-    return np.array(liveliest[:: max(1, len(liveliest) // 16)][:16], np.int64)
+    of_class: dict[int, list[int]] = {}
+    for row in sorted(moves, key=lambda row: moves[row]):
+        of_class.setdefault(int(label[row]), []).append(row)
+    middle = [rows[len(rows) // 2] for rows in of_class.values()]
+    return np.array(sorted(middle, key=lambda row: -moves[row])[:16], np.int64)

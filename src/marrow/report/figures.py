@@ -315,6 +315,7 @@ def symbol_svg(colour: str, symbol: str) -> str:
     """Return a small picture of a mark, for a legend in HTML."""
     shapes = {
         "circle": "<circle cx='6' cy='6' r='5'/>",
+        "ring": "<circle cx='6' cy='6' r='4.5' fill='#fff' stroke='#98a0ac' stroke-width='2'/>",
         "square": "<rect x='1.5' y='1.5' width='9' height='9'/>",
         "diamond": "<path d='M6 0L12 6L6 12L0 6Z'/>",
         "line": "<rect x='0' y='4.5' width='12' height='3'/>",

@@ -14,7 +14,10 @@ _VIEWS = (
     ("above", "above"),
     ("turned", "as turned"),
 )
-_KEYS = "Drag a skeleton to turn it. Keys, once a skeleton is focused: space, arrows, and , . for single frames."
+_KEYS = (
+    "Drag a skeleton to turn it. By keyboard, once one is focused: space plays and pauses, arrows turn, comma and full "
+    "stop go frame by frame."
+)
 
 
 def motion_html(shown: ShownClips, figures: Figures) -> str:
@@ -69,7 +72,7 @@ def _predictions_html(shown: ShownClips) -> str:
     signs = legend(
         [
             ("visible to the encoder", "#3c4149", "circle"),
-            ("hidden from it (the truth)", "#c3c8d0", "circle"),
+            ("hidden from it (the truth)", "#c3c8d0", "ring"),
             ("predicted there", "#c2417f", "line"),
         ]
     )
@@ -84,7 +87,7 @@ def _predictions_html(shown: ShownClips) -> str:
     )
     content = (
         f"<div class='players pictures'>{signs}{_toolbar(truth)}<div class='pair'>{stages}</div>"
-        f"<p class='lead'>{_KEYS}</p></div>"
+        f"<p class='lead keys screen'>{_KEYS}</p></div>"
     )
     lead = "Windows of clips as the objective sees them, with what it hides and what it predicts there. "
     return card("What was hidden, and what was predicted", content, lead=lead + shown.predictions_note, wide=True)

@@ -1,4 +1,4 @@
-"""Moving skeletons as small numbers for a page: whole millimetres in 16 bits, compressed, played by `player.js`.
+"""Moving skeletons as small numbers for a page: steps of two millimetres in 16 bits, compressed, played by `player.js`.
 
 The page turns and projects the skeletons itself, so that the view can be chosen; nothing is drawn ahead of time.
 """
@@ -18,8 +18,9 @@ from marrow.skeleton.geometry import alignment_of
 from marrow.skeleton.layout import Skeleton
 
 ABSENT = -32768
-# The finest step: a millimetre. Clips that reach further than 32 metres take larger steps.
-_UNIT_METRES = 0.001
+# The finest step: no joint is more than a millimetre off along an axis. Clips that reach further than 65 metres take
+# larger steps.
+_UNIT_METRES = 0.002
 _REACH = 32_767
 _FRAMES_PER_SECOND = 15.0
 # Axes of a layout as (to the right, upwards, towards the viewer), right-handed, by the axis that points up.
