@@ -17,7 +17,7 @@ The same call goes on where an interrupted run stopped, and does nothing where t
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +42,7 @@ from marrow.pretrain_config import MAY_CHANGE, PretrainConfig, load_config
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
 from marrow.train.checkpoint import load_latest
+from marrow.train.launch import find_launch
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
 from marrow.train.monitor import Monitor, TimedLoader
@@ -96,8 +97,10 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     fabric, precision = make_fabric(
         *(config.device, config.precision), processes=config.processes, strategy=config.strategy, loggers=[tensorboard]
     )
+    launch = find_launch(config.processes)
+    world_size = launch.processes * launch.machines
+    cut = Schedule(len(rows), config.batch_clips, config.seed, 0, world_size, config.micro_batches)
     fabric.launch()
-    cut = Schedule(len(rows), config.batch_clips, config.seed, 0, fabric.world_size, config.micro_batches)
     objective = build_objective(config, store.skeleton).to(fabric.device)
 
     # A run directory that is empty or of this very run, and of no other process.
@@ -133,7 +136,7 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
         last = fitted.last or read_log(config.out / "log.jsonl")[-1]
         if fabric.is_global_zero:
             tensorboard.finalize("success")
-            save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted))
+            save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted, last))
             if fitted.finished:
                 write_text_whole(result, json.dumps(last, indent=1) + "\n")
         fabric.barrier()
@@ -236,8 +239,10 @@ def _learning_rate(config: PretrainConfig) -> Callable[[float], float]:
     )
 
 
-def _provenance(config: PretrainConfig, store: Store, clips: int, fitted: FitResult) -> dict[str, Any]:
-    """Say where an encoder came from."""
+def _provenance(
+    config: PretrainConfig, store: Store, clips: int, fitted: FitResult, last: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Say where an encoder came from, and what it cost."""
     return {
         "marrow": marrow.__version__,
         "method": get_objective(config.method).__name__,
@@ -246,6 +251,8 @@ def _provenance(config: PretrainConfig, store: Store, clips: int, fitted: FitRes
         "store_fingerprint": store.fingerprint,
         "steps": fitted.step,
         "finished": fitted.finished,
+        "cpu_seconds": last["cpu_seconds"],
+        "wall_seconds": last["wall_seconds"],
         "seed": config.seed,
         "settings": plain(config),
     }

@@ -41,15 +41,16 @@ def origin_of(run: Path, provenance: Mapping[str, Any]) -> Origin:
     """Gather what is known of a pre-training.
 
     Args:
-        run: a run directory, whose log tells the time; or the folder of an exported encoder.
+        run: a run directory, or the folder of an exported encoder.
         provenance: what the encoder says of itself.
     """
-    logged = (read_log(run / "log.jsonl") or [{}])[-1]
+    # The log of a run that has gone on since knows more than the encoder that was kept when it was interrupted.
+    known = {**provenance, **(read_log(run / "log.jsonl") or [{}])[-1]}
     augment = provenance.get("settings", {}).get("augment")
     return Origin(
-        steps=provenance.get("steps", logged.get("step")),
-        cpu_seconds=_number(logged, "cpu_seconds"),
-        wall_seconds=_number(logged, "wall_seconds"),
+        steps=provenance.get("steps", known.get("step")),
+        cpu_seconds=_number(known, "cpu_seconds"),
+        wall_seconds=_number(known, "wall_seconds"),
         augment=None if augment is None else AugmentConfig(**augment),
     )
 
