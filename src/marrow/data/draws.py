@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-
 # Which stream a name belongs to. Other names, which objectives choose for themselves, count as the objective's.
 # The order is drawn once per epoch, by the loader, for all clips at once.
 STREAMS: dict[str, tuple[str, ...]] = {
