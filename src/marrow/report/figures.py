@@ -161,7 +161,8 @@ def confusion_figure(matrix: Int64[np.ndarray, "true predicted"], classes: Seque
         heat |= {"text": texts, "texttemplate": "%{text}", "textfont": {"size": 11}}
     places = list(range(count))
     figure = go.Figure(go.Heatmap(x=places, y=places, **heat))
-    figure.update_layout(meta={"square": True})
+    # Many classes need their width on any screen, and are scrolled; few of them shrink with it.
+    figure.update_layout(meta={"square": count <= 40, "min_width": 0 if count <= 40 else 8 * count + 170})
     size = 12 if count <= 20 else 9 if count <= 40 else 7
     cell = max(8, min(34, 760 // count))
     _lay_out(figure, height=max(380, cell * count + 150), left=10)

@@ -21,6 +21,7 @@
   for (const [name, { data, layout }] of Object.entries(figures)) {
     const place = document.getElementById(name);
     place.replaceChildren();
+    if (layout.meta && layout.meta.min_width) place.style.minWidth = `${layout.meta.min_width}px`;
     if (layout.meta && layout.meta.square && place.clientWidth < layout.height) {
       // On a phone a matrix stays about square.
       layout.height = Math.max(340, place.clientWidth + 60);
