@@ -470,6 +470,7 @@ def need(*programs: str) -> None:
 def shorten(message: str, length: int = 160) -> str:
     """Return the beginning of a message, without the folders of this machine."""
     words = [Path(word).name if word.startswith("/") else word for word in message.split()]
+    words = [word if len(word) < 60 else f"{word[:20]}…" for word in words]
     text = " ".join(words)
     return text if len(text) <= length else text[: length - 1] + "…"
 

@@ -167,6 +167,7 @@ class MAMP(Objective):
         # Loss: squared error per token, summed over the tokens that count.
         counts = counts.float()
         error = (prediction.float() - target).square().mean(-1)
+        # To compare with: predicting the mean target of this micro-batch everywhere.
         mean = (target * counts[..., None]).sum((0, 1)) / counts.sum().clamp(min=1.0)
         error_of_mean = (target - mean).square().mean(-1)
         return StepOutput(

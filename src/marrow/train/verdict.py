@@ -31,6 +31,7 @@ COLLAPSED_RANK = 1.05
 NARROW_SHARE = 0.2
 # Starved: the step waits for data for more than this share of the time.
 STARVED_PERCENT = 30.0
+_FEWEST_WAITS = 6
 
 
 @dataclass(frozen=True)
@@ -186,11 +187,11 @@ def _problems(entries: Entries, measured: Entries, loss: _Curve, score: _Curve) 
                 "lower optimizer.learning_rate or set optimizer.clip_norm."
             )
             problems.append(("Diverging", words))
-    late = entries[-1].get("progress", 0.0) >= 0.5
+    late = len(entries) >= _FEWEST_ENTRIES and entries[-1].get("progress", 0.0) >= 0.5
     if late and loss.means[-1][1] > _SHARE_OF_MEAN * entries[-1].get("loss_of_mean", math.inf):
         words = (
-            "The loss is still that of predicting the mean, and more than half of the run is over: give it more steps, "
-            "a higher optimizer.learning_rate, or an easier target."
+            "The loss is not below that of predicting the mean, and more than half of the run is over: give it more "
+            "steps, a higher optimizer.learning_rate, or an easier target."
         )
         problems.append(("Not learning", words))
     last = measured[-1] if measured else {}
@@ -211,7 +212,8 @@ def _problems(entries: Entries, measured: Entries, loss: _Curve, score: _Curve) 
         problems.append(("Narrowing", words))
     waiting = [entry["waiting_share_percent"] for entry in entries if "waiting_share_percent" in entry]
     share = _mean(waiting[len(waiting) // 2 :])
-    if waiting and share > STARVED_PERCENT:
+    # The first batches wait for what is compiled or read once.
+    if len(waiting) >= _FEWEST_WAITS and share > STARVED_PERCENT:
         words = (
             f"{share:.0f} % of the time goes into waiting for data: use more workers, a faster disk, or "
             "loader resident, which keeps the frames in memory."
