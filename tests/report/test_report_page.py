@@ -95,6 +95,9 @@ def test_what_is_no_run_is_said(make_run, tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         write_report([tmp_path / "nowhere"], tmp_path / "report.html")
     run = make_run("run", 1)
+    (make_run("tuned", 1) / "head.json").write_text("{}")
+    with pytest.raises(DataError, match="is a recogniser of `marrow finetune`"):
+        write_report([run, tmp_path / "tuned"], tmp_path / "report.html")
     with pytest.raises(DataError, match="names of their own"):
         write_report([run, run], tmp_path / "report.html")
     with pytest.raises(StoreError, match="no such folder"):

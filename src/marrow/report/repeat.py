@@ -65,7 +65,7 @@ def prepare_command(run: Run, store: Store | None) -> str:
 def pretrain_command(run: Run) -> str:
     """Return the command that trains a run: all its settings that are not the defaults of its method."""
     settings = run.settings
-    if not settings:
+    if not {"store", "out"} <= settings.keys():
         return ""
     try:
         defaults = plain(PretrainConfig(Path(), Path(), method=settings.get("method", "mamp")))
