@@ -73,8 +73,8 @@ def read_run(folder: Path | str) -> Run:
     folder = Path(folder)
     if (folder / "head.json").exists():
         raise DataError(
-            f"{folder} is a recogniser of `marrow finetune`, which has its own report.json; expected run directories of "
-            "`marrow pretrain`. Give the run that it was fine-tuned from"
+            f"{folder} is a recogniser of `marrow finetune`, which has its own report.json; expected run "
+            "directories of `marrow pretrain`. Give the run that it was fine-tuned from"
         )
     inner = folder / "encoder" if (folder / "encoder" / DESCRIPTION).is_file() else folder
     try:
