@@ -51,6 +51,7 @@ def test_it_writes_exactly_these_files(demo: tuple[Path, str]) -> None:
     }
     assert plain == {
         "report.html",
+        "run/.lock",
         "run/checkpoints/step-00000020.json",
         "run/checkpoints/step-00000020.pt",
         "run/config.yaml",

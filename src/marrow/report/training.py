@@ -103,12 +103,11 @@ def _values(run: Run, name: str) -> tuple[list[float], list[float]]:
 
 
 def _costs(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    memory = sorted({name for run in runs for name in run.log[-1] if "memory" in name or name.endswith("_bytes")})
-    head = ["run", "steps", "epochs", "clips/s", "processor time", "time on the clock", "monitor", *memory]
-    return head, [[escape(run.name), *_cost_cells(run.log, memory)] for run in runs]
+    head = ["run", "steps", "epochs", "clips/s", "processor time", "time on the clock", "monitor", "peak memory"]
+    return head, [[escape(run.name), *_cost_cells(run.log)] for run in runs]
 
 
-def _cost_cells(log: Sequence[Mapping[str, Any]], memory: Sequence[str]) -> list[str]:
+def _cost_cells(log: Sequence[Mapping[str, Any]]) -> list[str]:
     last = log[-1]
     speeds = sorted(entry["clips_per_second"] for entry in log if "clips_per_second" in entry)
     spent = [entry["monitor_cpu_seconds"] for entry in log if "monitor_cpu_seconds" in entry]
@@ -120,7 +119,7 @@ def _cost_cells(log: Sequence[Mapping[str, Any]], memory: Sequence[str]) -> list
         duration(cpu) if cpu is not None else "–",
         duration(float(last["wall_seconds"])) if "wall_seconds" in last else "–",
         f"{100 * spent[-1] / cpu:.1f} %" if spent and cpu else "–",
-        *(f"{last.get(name, 0):,.4g}" for name in memory),
+        f"{last['peak_memory_mib'] / 1024:.2f} GiB" if "peak_memory_mib" in last else "–",
     ]
 
 

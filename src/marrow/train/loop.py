@@ -21,6 +21,7 @@ from marrow.train import checkpoint
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.interrupt import StopWish
 from marrow.train.logs import JsonLines, Meter
+from marrow.train.memory import peak_memory
 from marrow.train.non_finite import NonFiniteLoss, Recent, not_finite
 from marrow.train.profile import Profile
 from marrow.train.progress import Display
@@ -214,6 +215,7 @@ class _Run:
             "learning_rate": learning_rate,
             "wall_seconds": round(self._wall_seconds(), 3),
             "cpu_seconds": round(self._cpu_seconds(), 3),
+            **peak_memory(self._fabric.device),
         }
 
     def agree(self, stop: bool) -> tuple[bool, bool]:
