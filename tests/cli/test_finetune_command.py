@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +145,24 @@ def test_interrupted_goes_on_and_finished_does_nothing(
     before = (out / "log.jsonl").read_text()
     assert main(command(run, store, out)) == 0
     assert (out / "log.jsonl").read_text() == before
+
+
+def test_two_fine_tunings_in_one_folder_are_refused(
+    run: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tuned"
+    hold = (
+        "import sys, pathlib, marrow.train.run_lock as lock\n"
+        "with lock.run_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", hold, str(out)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert main(command(run, store, out)) == 2
+        assert f"another process trains there (process {holder.pid}" in capsys.readouterr().err
+        assert not (out / "config.yaml").exists()
+        holder.communicate()
 
 
 def test_wrong_use_is_said(run: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ import torch
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.draws import Draws
+from marrow.data.frames import flat_frames
+from marrow.data.loader import evaluation_batch
 from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError, DataError
 from marrow.models.heads import JointsHead
@@ -26,6 +28,7 @@ from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.optim import OptimizerConfig, adamw
+from marrow.train.precision import make_fabric
 from marrow.train.schedule import ScheduleConfig
 
 SMALL = FinetuneConfig(
@@ -172,6 +175,13 @@ def test_timing_leaves_the_training_as_it_would_be(small_store, small_encoder):
     assert timed.predictions == untimed.predictions
 
 
+def test_an_interruption_while_steps_are_timed_ends_it(small_store, small_encoder, monkeypatch):
+    monkeypatch.setattr(finetune_training, "fit", lambda *_: SimpleNamespace(finished=False))
+    context = replace(CPU, origin=Origin("random", cpu_seconds=1.0))
+    with pytest.raises(KeyboardInterrupt):
+        Finetune(replace(SMALL, scratch_budget="same_total")).run(small_encoder, _data(small_store), context)
+
+
 def test_unknown_cost_of_pretraining_is_an_error_where_it_is_needed(small_store, small_encoder):
     config = replace(SMALL, scratch_budget="same_total")
     with pytest.raises(ConfigError, match="what the pre-training cost is not known"):
@@ -183,6 +193,27 @@ def test_predictions_do_not_count_as_training():
     log = [{"cpu_seconds": 4.0, "prediction_cpu_seconds": 1.0}, {"cpu_seconds": 9.0, "prediction_cpu_seconds": 2.0}]
     assert finetune_training.training_seconds(log, "cpu") == 8.0
     assert finetune_training.training_seconds(log[:1], "cpu") == 4.0
+
+
+def test_predictions_that_a_kill_has_undone_are_not_counted(small_store, small_encoder, tmp_path):
+    """The log tells of steps 3 and 6, the newest checkpoint is of step 3: what step 6 took is lost and taken anew."""
+    spent = [{"step": 3, "prediction_cpu_seconds": 100.0, "prediction_wall_seconds": 200.0}]
+    spent += [{"step": 6, "prediction_cpu_seconds": 5000.0, "prediction_wall_seconds": 6000.0}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in spent))
+    data = _data(small_store)
+    predictions = _predictions(tmp_path, small_encoder, data)
+    found = predictions({"step": 6, "progress": 0.5})
+    assert 100.0 <= found["prediction_cpu_seconds"] < 5000.0
+    assert 200.0 <= found["prediction_wall_seconds"] < 6000.0
+
+
+def _predictions(folder, encoder, data):
+    fabric, _ = make_fabric("cpu", "fp32")
+    with torch.no_grad():
+        frames = flat_frames(data.store, data.test_rows, encoder.input, "cpu")
+        times, joints, dim = encoder(evaluation_batch(frames, torch.arange(1), encoder.input)).tokens.shape[2:]
+    recognition = Recognition(encoder, JointsHead(joints, dim, len(data.classes), 4), SMALL, (times, joints))
+    return finetune_training._Predictions(folder, recognition, data, fabric, 8, 3)
 
 
 def test_interrupted_and_resumed_is_the_same(small_store, small_encoder, tmp_path, monkeypatch):
@@ -268,3 +299,6 @@ def test_origin_of_a_run_and_of_an_encoder_alone(tmp_path):
     entry = {"step": 9, "cpu_seconds": 1.5, "wall_seconds": 2.5}
     (tmp_path / "log.jsonl").write_text(json.dumps(entry) + "\n")
     assert origin_of(tmp_path, {}) == Origin(steps=9, cpu_seconds=1.5, wall_seconds=2.5)
+    # A run that was interrupted and has gone on since: its encoder is still the one of the interruption.
+    kept = {"steps": 7, "cpu_seconds": 1.0, "wall_seconds": 2.0}
+    assert origin_of(tmp_path, kept) == Origin(steps=7, cpu_seconds=1.0, wall_seconds=2.0)

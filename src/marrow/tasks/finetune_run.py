@@ -5,12 +5,13 @@
     OUT/checkpoints/, predictions/      what a resume needs; predicted classes of the test clips after every epoch
     OUT/encoder/, head.safetensors, head.json   the recogniser: `marrow.models.heads.Recogniser.load(OUT)`
     OUT/report.json                     the scores; its presence says that the run is finished
+    OUT/.lock                           which process trains here
 
 The same call goes on where an interrupted one stopped, and does nothing where it is finished.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import marrow
@@ -21,11 +22,12 @@ from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.evaluate import check_skeleton, facts_of
 from marrow.tasks.finetune import finetune_in
+from marrow.tasks.finetune_training import make_one_process
 from marrow.tasks.origin import origin_of
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
-from marrow.train.precision import make_fabric
-from marrow.train.run_directory import claim_run, describe_environment, plain
+from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
+from marrow.train.run_lock import run_lock
 
 _log = logging.getLogger(__name__)
 
@@ -88,13 +90,14 @@ def finetune(
             "by `marrow evaluate RUN --tasks finetune`"
         )
     data = TaskData(store, *protocol_rows(store, protocol), protocol=protocol)
+    data.train_labels()  # what is wrong with them is said before a folder is taken
     origin = origin_of(run, facts.description.get("provenance", {}))
-    context = TaskContext(**{**context.__dict__, "origin": origin.from_scratch() if from_scratch else origin})
+    context = replace(context, origin=origin.from_scratch() if from_scratch else origin)
 
     # Where: a folder that is empty or of this very fine-tuning.
     if out.resolve() == run.resolve():
         raise ConfigError(f"--out must be another folder than the run that is fine-tuned, got {out} for both")
-    fabric, precision = make_fabric(context.device, context.precision)
+    fabric, precision = make_one_process(context)
     settings = {
         "run": str(run),
         "store": str(store.path),
@@ -109,30 +112,32 @@ def finetune(
         **plain(config),
     }
     environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
-    claim_run(out, settings, environment, _MAY_CHANGE)
-    if (out / "report.json").exists():
-        _log.info("%s is finished already: nothing was done", out)
-        return FinetuneResult(out, Report.load(out / "report.json"))
+    refuse_strangers(out)
+    with run_lock(out):
+        claim_run(out, settings, environment, _MAY_CHANGE)
+        if (out / "report.json").exists():
+            _log.info("%s is finished already: nothing was done", out)
+            return FinetuneResult(out, Report.load(out / "report.json"))
 
-    # Train, then keep the recogniser and its scores.
-    done = finetune_in(out, encoder, data, config, context, CheckpointConfig(keep_last=1))
-    if done is None:
-        return FinetuneResult(out, None)
-    recogniser, report = done
-    report.fingerprints = {"run": facts.name, "encoder": facts.fingerprint, "store": store.fingerprint}
-    recogniser.save(
-        out,
-        {
-            "marrow": marrow.__version__,
-            "method": "fine-tuning from scratch" if from_scratch else f"fine-tuning of {facts.name}",
-            "protocol": protocol,
-            "num_labels_used": report.num_labels_used,
-            "store_fingerprint": store.fingerprint,
-            "seed": context.seed,
-            "steps": report.settings["steps_done"],
-            "finetuning": report.settings,
-            "before": facts.description.get("provenance", {}),
-        },
-    )
-    report.save(out / "report.json")
-    return FinetuneResult(out, report)
+        # Train, then keep the recogniser and its scores.
+        done = finetune_in(out, encoder, data, config, context, CheckpointConfig(keep_last=1))
+        if done is None:
+            return FinetuneResult(out, None)
+        recogniser, report = done
+        report.fingerprints = {"run": facts.name, "encoder": facts.fingerprint, "store": store.fingerprint}
+        recogniser.save(
+            out,
+            {
+                "marrow": marrow.__version__,
+                "method": "fine-tuning from scratch" if from_scratch else f"fine-tuning of {facts.name}",
+                "protocol": protocol,
+                "num_labels_used": report.num_labels_used,
+                "store_fingerprint": store.fingerprint,
+                "seed": context.seed,
+                "steps": report.settings["steps_done"],
+                "finetuning": report.settings,
+                "before": facts.description.get("provenance", {}),
+            },
+        )
+        report.save(out / "report.json")
+        return FinetuneResult(out, report)

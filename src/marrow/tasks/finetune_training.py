@@ -28,7 +28,7 @@ from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import adamw
-from marrow.train.precision import make_fabric
+from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.schedule import Budget, warmup_cosine
 
 # Steps that are timed to learn what an epoch costs; the one before them warms up.
@@ -75,9 +75,7 @@ def train(
     data.train_labels()
     if len(data.train_rows) < 2:
         raise DataError("fine-tuning needs at least 2 training clips: the head normalises over the clips of a batch")
-    fabric, _ = make_fabric(context.device, context.precision)
-    if fabric.world_size > 1:
-        raise ConfigError(f"fine-tuning runs in one process, got {fabric.world_size} (start it without torchrun)")
+    fabric, _ = make_one_process(context)
     fabric.launch()
     device = fabric.device
     augment = config.augment or context.origin.augment or AugmentConfig()
@@ -118,6 +116,14 @@ def train(
         layer_decay=layer_decay,
         augment=augment,
     )
+
+
+def make_one_process(context: TaskContext) -> tuple[Fabric, PrecisionChoice]:
+    """Make the Fabric of a fine-tuning, and refuse several processes before they write anything."""
+    fabric, precision = make_fabric(context.device, context.precision)
+    if fabric.world_size > 1:
+        raise ConfigError(f"fine-tuning runs in one process, got {fabric.world_size} (start it without torchrun)")
+    return fabric, precision
 
 
 def training_seconds(log: Sequence[Mapping[str, Any]], clock: str) -> float:
@@ -169,7 +175,9 @@ def _further_epochs(
     clock = "cpu_seconds" if fabric.device.type == "cpu" else "wall_seconds"
     settings = FitConfig(Budget(1 + _TIMED_STEPS), CheckpointConfig(every_minutes=1e9, keep_last=1), log_every=1)
     with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
-        fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
+        timed = fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
+        if not timed.finished:
+            raise KeyboardInterrupt  # there is nothing yet to go on with
         seconds = [entry[clock] for entry in read_log(Path(folder) / "log.jsonl")]
     loader.load_state_dict(place)
     # The first of two neighbouring entries is written after its own step: differences are whole steps.
@@ -195,12 +203,12 @@ class _Predictions:
         self._folder, self._recognition, self._fabric = folder / "predictions", recognition, fabric
         self._rows, self._batch_clips, self._steps_per_epoch = data.test_rows, batch_clips, steps_per_epoch
         self._frames = flat_frames(data.store, data.test_rows, recognition.encoder.input, fabric.device)
-        logged = (read_log(folder / "log.jsonl") or [{}])[-1]
-        self._cpu_seconds = logged.get("prediction_cpu_seconds", 0.0)
-        self._wall_seconds = logged.get("prediction_wall_seconds", 0.0)
+        self._history = read_log(folder / "log.jsonl")
+        self._cpu_seconds = self._wall_seconds = 0.0
 
     def __call__(self, entry: dict[str, Any]) -> dict[str, float]:
         """Predict where an epoch, or the run, has ended; return the time that all predictions have taken so far."""
+        self._go_on(entry["step"])
         if entry["step"] % self._steps_per_epoch == 0 or entry["progress"] >= 1.0:
             wall, cpu = time.monotonic(), time.process_time()
             predicted = self._predict()
@@ -213,6 +221,14 @@ class _Predictions:
             "prediction_cpu_seconds": round(self._cpu_seconds, 3),
             "prediction_wall_seconds": round(self._wall_seconds, 3),
         }
+
+    def _go_on(self, step: int) -> None:
+        """Take up what was spent before a step; the log may tell of later ones, which a resumed run lives anew."""
+        before = [entry for entry in self._history if entry["step"] < step]
+        self._history = []
+        if before:
+            self._cpu_seconds = before[-1]["prediction_cpu_seconds"]
+            self._wall_seconds = before[-1]["prediction_wall_seconds"]
 
     def until(self, step: int) -> Int64[np.ndarray, "epoch test"]:
         """Return what was predicted after every epoch up to a step."""

@@ -44,11 +44,11 @@ def origin_of(run: Path, provenance: Mapping[str, Any]) -> Origin:
         run: a run directory, or the folder of an exported encoder.
         provenance: what the encoder says of itself.
     """
-    # The log of a run that has gone on since knows more than the encoder that was kept when it was interrupted.
-    known = {**provenance, **(read_log(run / "log.jsonl") or [{}])[-1]}
+    # The encoder knows its own cost; a run that has gone on since has spent more. The log is for older encoders.
+    known = {**(read_log(run / "log.jsonl") or [{}])[-1], **provenance}
     augment = provenance.get("settings", {}).get("augment")
     return Origin(
-        steps=provenance.get("steps", known.get("step")),
+        steps=known.get("steps", known.get("step")),
         cpu_seconds=_number(known, "cpu_seconds"),
         wall_seconds=_number(known, "wall_seconds"),
         augment=None if augment is None else AugmentConfig(**augment),
