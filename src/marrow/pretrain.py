@@ -17,8 +17,8 @@ The same call goes on where an interrupted run stopped, and does nothing where t
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
 from marrow.train.monitor import Monitor, TimedLoader
 from marrow.train.optim import adamw
-from marrow.train.precision import make_fabric
+from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.replay import Replay, replay
 from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
 from marrow.train.run_lock import run_lock
@@ -57,6 +57,7 @@ from marrow.train.store_watch import StoreWatch
 
 _log = logging.getLogger(__name__)
 
+_RESULT = "result.json"
 # Frames up to this size are kept in the memory of a CPU without asking.
 _RESIDENT_BYTES = 4 * 2**30
 
@@ -90,57 +91,79 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
 
-    # Where: devices and precision. Settings that do not fit the data are refused before anything is written.
+    # The data, the devices, the network. Settings that do not fit each other are refused before anything is written.
     store = Store.open(config.store)
     rows = np.arange(len(store)) if config.protocol is None else protocol_rows(store, config.protocol)[0]
+    launch = find_launch(config.processes)
+    Schedule(len(rows), config.batch_clips, config.seed, 0, launch.processes * launch.machines, config.micro_batches)
     tensorboard = TensorBoardLogger(config.out, name="", version="tensorboard")
     fabric, precision = make_fabric(
         *(config.device, config.precision), processes=config.processes, strategy=config.strategy, loggers=[tensorboard]
     )
-    launch = find_launch(config.processes)
-    world_size = launch.processes * launch.machines
-    cut = Schedule(len(rows), config.batch_clips, config.seed, 0, world_size, config.micro_batches)
     fabric.launch()
     objective = build_objective(config, store.skeleton).to(fabric.device)
 
-    # A run directory that is empty or of this very run, and of no other process.
-    refuse_strangers(config.out)
-    with run_lock(config.out) if fabric.is_global_zero else nullcontext():
-        if fabric.is_global_zero:
-            environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
-            claim_run(config.out, plain(config), environment, MAY_CHANGE)
-        fabric.barrier()
-        result, encoder = config.out / "result.json", config.out / "encoder"
-        if result.exists():
+    with _run_folder(config, store, fabric, precision) as finished:
+        encoder = config.out / "encoder"
+        if finished is not None:
             _log.info("%s is finished already: nothing was done", config.out)
-            return PretrainResult(config.out, encoder, True, json.loads(result.read_text(encoding="utf-8")))
-
-        # What: the batches, the optimizer, the limits.
-        loader = _build_loader(config, store, rows, fabric)
-        optimizer = adamw(objective, config.optimizer)
-        steps = config.epochs * cut.steps_per_epoch
-        budget = Budget(min(steps, config.max_steps or steps), config.max_minutes, config.max_cpu_seconds)
-        limits = FitConfig(budget, config.checkpoints, config.optimizer.clip_norm, config.log_every, config.profile)
-        _log.info(
-            "%d clips, %d steps per epoch, at most %d steps on %s; %s",
-            *(len(rows), cut.steps_per_epoch, budget.steps, fabric.device, precision.reason),
-        )
-
-        # Train, then keep the encoder.
-        timed, monitor = _watch(config, store, rows, fabric, objective, loader)
-        changed = StoreWatch(store, needed=isinstance(loader, StreamingLoader))
-        rate = _learning_rate(config)
-        fitted = fit(
-            fabric, objective, optimizer, timed, rate, limits, config.out, monitor=monitor, before_save=changed
-        )
+            return PretrainResult(config.out, encoder, True, finished)
+        fitted = _train(config, store, rows, fabric, precision, objective)
         last = fitted.last or read_log(config.out / "log.jsonl")[-1]
         if fabric.is_global_zero:
             tensorboard.finalize("success")
             save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted, last))
             if fitted.finished:
-                write_text_whole(result, json.dumps(last, indent=1) + "\n")
+                write_text_whole(config.out / _RESULT, json.dumps(last, indent=1) + "\n")
         fabric.barrier()
     return PretrainResult(config.out, encoder, fitted.finished, last)
+
+
+@contextmanager
+def _run_folder(
+    config: PretrainConfig, store: Store, fabric: Fabric, precision: PrecisionChoice
+) -> Iterator[dict[str, Any] | None]:
+    """Hold a run directory that is empty or of this very run, and of no other process; give the result in it."""
+    refuse_strangers(config.out)
+    with run_lock(config.out) if fabric.is_global_zero else nullcontext():
+        result = None
+        if fabric.is_global_zero:
+            environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
+            claim_run(config.out, plain(config), environment, MAY_CHANGE)
+            file = config.out / _RESULT
+            result = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        # One process looks, and the others wait to be told: all of them must train, or none.
+        yield fabric.broadcast(result)
+
+
+def _train(
+    config: PretrainConfig,
+    store: Store,
+    rows: Int64[np.ndarray, " clip"],
+    fabric: Fabric,
+    precision: PrecisionChoice,
+    objective: Objective,
+) -> FitResult:
+    """Train the objective, from the newest checkpoint of the run directory where there is one."""
+    loader = _build_loader(config, store, rows, fabric)
+    steps = config.epochs * loader.steps_per_epoch
+    budget = Budget(min(steps, config.max_steps or steps), config.max_minutes, config.max_cpu_seconds)
+    _log.info(
+        "%d clips, %d steps per epoch, at most %d steps on %s; %s",
+        *(len(rows), loader.steps_per_epoch, budget.steps, fabric.device, precision.reason),
+    )
+    timed, monitor = _watch(config, store, rows, fabric, objective, loader)
+    return fit(
+        fabric,
+        objective,
+        adamw(objective, config.optimizer),
+        timed,
+        _learning_rate(config),
+        FitConfig(budget, config.checkpoints, config.optimizer.clip_norm, config.log_every, config.profile),
+        config.out,
+        monitor=monitor,
+        before_save=StoreWatch(store, needed=isinstance(loader, StreamingLoader)),
+    )
 
 
 def build_objective(config: PretrainConfig, skeleton: Skeleton) -> Objective:

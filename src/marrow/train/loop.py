@@ -235,8 +235,15 @@ class _Run:
         return stop, by_steps or by_clock
 
     def resume(self) -> None:
-        """Go to the newest checkpoint, where there is one."""
+        """Go to the newest checkpoint, where there is one: all processes to the same."""
         state = checkpoint.load_latest(self._checkpoints)
+        step = 0 if state is None else state["step"]
+        first = self._fabric.broadcast(step)
+        if step != first:
+            raise CheckpointError(
+                f"{self._checkpoints}: process {self._fabric.global_rank} finds a checkpoint of step {step} there, the "
+                f"first process one of step {first} (0: none); all machines must see the same folder"
+            )
         if state is None:
             return
         try:
@@ -244,7 +251,7 @@ class _Run:
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{self._checkpoints}: made for another network or optimizer: {error}") from error
         self._loader.load_state_dict(state["loader"])
-        self.step = state["step"]
+        self.step = step
         self._wall_start -= state["wall_seconds"]
         self._cpu_start -= state["cpu_seconds"]
         _log.info("Going on after step %d", self.step)
