@@ -220,7 +220,7 @@ def interrupt_once(bench: Bench) -> Outcome:
 
 
 def interrupt_twice(bench: Bench) -> Outcome:
-    """Ctrl-C twice, at once"""
+    """Ctrl-C twice: within a moment, and again while the step in hand takes its time"""
     tries = 1 if bench.quick else 4
     for number in range(tries):
         out = bench.folder / f"twice{number}"
@@ -229,10 +229,28 @@ def interrupt_twice(bench: Bench) -> Outcome:
         time.sleep(0.001 * bench.random.random())
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
-        assert process.returncode in (130, -signal.SIGINT), process.returncode
+        assert process.returncode == 130, process.returncode
         assert "Traceback" not in said, said
         bench.finish(out)
-    return Outcome(tries, "ends at once; only steps since the newest checkpoint are done again")
+    # Steps of seconds, so that the first wish has not been granted when the second comes.
+    slow = ["--encoder.width", "256", "--encoder.depth", "12", "--encoder.heads", "8", "--objective.mask_ratio", "0.1"]
+    slow += ["--batch_clips", "90", "--log_every", "1"]
+    out = bench.folder / "twice_slow"
+    process = bench.start_until(out, 5, *slow)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, process.returncode
+    assert "marrow: interrupted" in said, f"the step was over before the second Ctrl-C: {said}"
+    assert "Traceback" not in said, said
+    saved = max(json.loads(path.read_text())["step"] for path in (out / "checkpoints").glob("*.json"))
+    process = bench.start_until(out, saved + 1, *slow)
+    process.kill()
+    process.communicate()
+    return Outcome(
+        tries + 1, "at once: one wish, nothing is done again; later: ends at once, goes on from a checkpoint"
+    )
 
 
 # --- Disks ------------------------------------------------------------------------------------------------------------
