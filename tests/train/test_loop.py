@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -211,11 +212,16 @@ def _one_of_two(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     toy, _ = _fit(Path(folder), ListLoader(micro_batches=2, rank=rank, world_size=2))
     torch.save(toy.state_dict(), Path(folder) / f"rank{rank}.pt")
+    # The second of two machines that do not share the folder finds no checkpoint where the first finds one.
+    sees = Path(folder) if rank == 0 else Path(folder) / "elsewhere"
+    refused = pytest.raises(CheckpointError, match="step 0 there, the first process one of step 10")
+    with nullcontext() if rank == 0 else refused:
+        _fit(sees, ListLoader(micro_batches=2, rank=rank, world_size=2))
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path) -> None:
+def test_two_processes_are_one_with_the_same_global_batch_and_must_see_the_same_folder(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -158,6 +158,18 @@ def test_a_start_that_was_killed_before_the_settings_were_written_is_no_stranger
     assert pretrain(_config(store, tmp_path / "run", max_steps=1)).finished
 
 
+def test_more_processes_than_the_batch_divides_into_are_refused_before_they_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As torchrun says it to each of three.
+    for name, value in (("TORCHELASTIC_RUN_ID", "a"), ("WORLD_SIZE", "3"), ("LOCAL_WORLD_SIZE", "3"), ("RANK", "1")):
+        monkeypatch.setenv(name, value)
+    store = _make(tmp_path / "store")
+    with pytest.raises(ConfigError, match=r"batch_clips=4 must be a positive multiple of 3 \(3 processes"):
+        pretrain(_config(store, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_refused_settings_leave_no_folder_behind(tmp_path: Path) -> None:
     store = _make(tmp_path / "store")
     with pytest.raises(ConfigError, match="batch_clips=13"):
