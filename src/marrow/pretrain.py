@@ -31,7 +31,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
-from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
+from marrow.data.loader import ResidentLoader, StreamingLoader
+from marrow.data.schedule import Schedule
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
 from marrow.files import write_text_whole
@@ -45,7 +46,7 @@ from marrow.train.checkpoint import load_latest
 from marrow.train.launch import find_launch
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
-from marrow.train.monitor import Monitor, TimedLoader
+from marrow.train.monitor import Monitor
 from marrow.train.optim import adamw
 from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.replay import Replay, replay
@@ -54,6 +55,7 @@ from marrow.train.run_lock import run_lock
 from marrow.train.schedule import Budget, warmup_cosine
 from marrow.train.sharding import is_sharded
 from marrow.train.store_watch import StoreWatch
+from marrow.train.timed_loader import TimedLoader
 
 _log = logging.getLogger(__name__)
 

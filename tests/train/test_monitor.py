@@ -1,7 +1,5 @@
 import logging
-import os
 import shutil
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 import yaml
 
 from marrow.cli.main import main
@@ -31,11 +28,13 @@ from marrow.store.format import Store
 from marrow.store.memory import write_store
 from marrow.tasks.features import extract
 from marrow.train import monitor as home
+from marrow.train import timed_loader
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.logs import read_log
-from marrow.train.monitor import Monitor, MonitorConfig, TimedLoader, watched_rows
+from marrow.train.monitor import Monitor, MonitorConfig, watched_rows
 from marrow.train.precision import make_fabric
 from marrow.train.run_directory import plain
+from marrow.train.timed_loader import TimedLoader
 
 # Costs nothing to wait for: every entry of the log is measured.
 ALWAYS = MonitorConfig(clips=24, max_share_percent=100.0, every_percent=1.0)
@@ -244,6 +243,7 @@ class _Steps:
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
     monkeypatch.setattr(home, "time", clock)
+    monkeypatch.setattr(timed_loader, "time", clock)
     return clock
 
 
@@ -393,23 +393,3 @@ def test_clips_without_a_label_come_last(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"monitor.{name} must"):
         MonitorConfig(**{name: value})
-
-
-def _one_of_two(rank: int, port: int, store: Path, folder: Path) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
-    pretrain(_config(store, folder, processes=2))
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_one_of_two_processes_watches_and_the_other_goes_on(store: Store, watched: Path, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_one_of_two, (port, store.path, tmp_path / "run"), nprocs=2)
-    log = read_log(tmp_path / "run" / "log.jsonl")
-    assert "effective_rank" in log[-1]
-    assert [entry["loss"] for entry in log] == pytest.approx(
-        [entry["loss"] for entry in read_log(watched / "log.jsonl")], rel=1e-5
-    )

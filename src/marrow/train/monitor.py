@@ -2,14 +2,16 @@
 
 A small fixed set of training clips is encoded now and then, in eval mode, and put back as it was: the training is the
 same to the last bit with and without. Test clips are never touched. Labels, where there are any, are only counted: each
-clip of the set is asked whether its nearest other clip has its label. That is a trend, not a score: clips of one
-performance may be each other's neighbours.
+clip of the set is asked whether its nearest neighbour has its label. Where the store knows who the people are, the
+neighbour is looked for among clips of other people: clips of one performance, seen by several cameras, are near each
+other whatever the features are worth. It is a trend, not a score.
 
 The monitor limits itself. Cadence and number of clips follow from what it may spend, a share of what the run has spent
 so far; a run too short for that is not measured.
 """
 
 import logging
+import math
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -23,13 +25,12 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from marrow.data.batch import Batch
-from marrow.data.draws import Draws
 from marrow.data.loader import evaluation_batches
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.encoder import Encoder
 from marrow.models.features import chance_percent, effective_rank, leave_one_out_percent, spread_percent
 from marrow.store.format import Store
-from marrow.train.loop import Loader
+from marrow.train.timed_loader import TimedLoader
 from marrow.train.verdict import Verdict, judge
 
 _log = logging.getLogger(__name__)
@@ -73,61 +74,6 @@ class MonitorConfig:
             raise ConfigError(f"monitor.every_percent must lie in (0, 100], got {self.every_percent}")
 
 
-class TimedLoader:
-    """A loader that knows how much of the time goes into it.
-
-    Args:
-        loader: that is asked.
-    """
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-        self.steps = self.clips = 0
-        self._since: float | None = None
-        self._wall = self._busy = 0.0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the rows."""
-        return self._loader.steps_per_epoch
-
-    def next_step(self) -> list[tuple[Batch, Draws]]:
-        """Return the micro-batches of this process for the next optimizer step."""
-        wall, busy = time.monotonic(), time.thread_time()
-        self._since = wall if self._since is None else self._since
-        step = self._loader.next_step()
-        self._wall += time.monotonic() - wall
-        self._busy += time.thread_time() - busy
-        self.steps += 1
-        self.clips += sum(len(batch) for batch, _ in step)
-        return step
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place in the sequence of steps."""
-        return self._loader.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a place in the sequence of steps."""
-        self._loader.load_state_dict(state)
-
-    def read(self) -> dict[str, float]:
-        """Return the shares of the time since the last reading that went into the loader, and into waiting there.
-
-        A resident loader on a CPU computes its batches itself, which is work. What this thread does not spend working
-        in the loader, it waits: for a worker, a disk, or another program.
-        """
-        if self._since is None:
-            return {}
-        passed = max(time.monotonic() - self._since, 1e-9)
-        waiting = max(0.0, self._wall - self._busy)
-        shares = {
-            "loader_share_percent": 100.0 * self._wall / passed,
-            "waiting_share_percent": 100.0 * waiting / passed,
-        }
-        self._since, self._wall, self._busy = None, 0.0, 0.0
-        return shares
-
-
 class Monitor:
     """What the loop asks for further numbers whenever it writes an entry of its log. In one process only.
 
@@ -164,6 +110,7 @@ class Monitor:
             _log.info("The monitor does not look at the encoder: its weights are spread over several processes")
         self._batches: list[Batch] = []
         self._label = torch.from_numpy(np.asarray(store.label)[self._rows])
+        self._person = _people(store, self._rows)
         # Costs are arrays: processor seconds, and beside a GPU seconds on the clock too. What to expect is known after
         # a pilot: of making the batches, once, and of a measurement.
         self._counted = 1 if fabric.device.type == "cpu" else 2
@@ -183,7 +130,7 @@ class Monitor:
         if measured and measured[-1]["monitor_clips"] <= len(self._rows):
             last = measured[-1]
             self._count = int(last["monitor_clips"])
-            names = ("effective_rank_random", "nearest_neighbour_random_percent", "chance_percent")
+            names = ("effective_rank_random", "nearest_neighbour_random_percent", "chance_percent", "monitor_people")
             self._baseline = {name: last[name] for name in names if name in last}
             self._measured_at = self._announced_at = last["progress"]
 
@@ -253,6 +200,7 @@ class Monitor:
             wanted = affordable / (making + encoding * (_WANTED_MEASUREMENTS + 1))
             self._count = max(_FEWEST_CLIPS, int(wanted.min()))
         self._rows, self._label = self._rows[: self._count], self._label[: self._count]
+        self._person = self._person[: self._count]
         self._making, self._cost = making * len(self._rows), encoding * len(self._rows)
 
     def _make_batches(self, clips: int) -> list[Batch]:
@@ -281,10 +229,13 @@ class Monitor:
     def _neighbours(self, features: Float[Tensor, "clip dim"], name: str) -> dict[str, float]:
         """Return the score of the nearest neighbours and that of chance; nothing where labels allow no comparison."""
         known = self._label >= 0
-        label = self._label[known]
-        if len(label) < 2 or not 0.0 < chance_percent(label) < 100.0:
+        label, person = self._label[known], self._person[known]
+        chance = chance_percent(label, person) if len(label) > 1 else math.nan
+        if not 0.0 < chance < 100.0:  # nor where there is none
             return {}
-        return {name: leave_one_out_percent(features[known], label), "chance_percent": chance_percent(label)}
+        numbers = {name: leave_one_out_percent(features[known], label, person), "chance_percent": chance}
+        people = len(torch.unique(person))
+        return numbers | ({"monitor_people": float(people)} if people < len(person) else {})
 
     def _encode(self, encoder: Encoder, batches: Sequence[Batch]) -> Float[Tensor, "clip dim"]:
         """Return pooled features in eval mode; every module goes back to the mode in which it was."""
@@ -310,6 +261,15 @@ class Monitor:
         if alarming or progress >= self._announced_at + 0.1:
             self._announced_at, self._announced = progress, verdict.headline
             _log.log(logging.WARNING if verdict.level == "warning" else logging.INFO, "%s", verdict)
+
+
+def _people(store: Store, rows: Int64[np.ndarray, " clip"]) -> Int64[Tensor, " clip"]:
+    """Return a number for the person in each clip; where fewer than two are known of, one for each clip."""
+    if "subject" in store.attributes:
+        person = np.unique([str(subject) for subject in store.attribute("subject")[rows]], return_inverse=True)[1]
+        if person.max(initial=0) > 0:
+            return torch.from_numpy(person.astype(np.int64))
+    return torch.arange(len(rows))
 
 
 def watched_rows(
