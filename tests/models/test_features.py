@@ -79,3 +79,22 @@ def test_features_that_know_nothing_score_at_chance() -> None:
     scores = [leave_one_out_percent(torch.randn(600, 16, generator=generator), label) for _ in range(5)]
     # Five times 600 clips at 16.5 %: one standard error is 0.7 points.
     assert sum(scores) / 5 == pytest.approx(chance_percent(label), abs=2.1)
+
+
+def test_neighbours_of_other_groups() -> None:
+    # On a circle, in degrees: 0 and 10 are one person's, 30 and 90 another's.
+    angle = torch.deg2rad(torch.tensor([0.0, 10.0, 30.0, 90.0]))
+    features, person = torch.stack([angle.cos(), angle.sin()], dim=1), torch.tensor([0, 0, 1, 1])
+    label = torch.tensor([0, 0, 1, 0])
+    # Among all: 0 -> 10 right, 10 -> 0 right, 30 -> 10 wrong, 90 -> 30 wrong.
+    assert leave_one_out_percent(features, label) == 50.0
+    # Among the other's: 0 -> 30 wrong, 10 -> 30 wrong, 30 -> 10 wrong, 90 -> 10 right.
+    assert leave_one_out_percent(features, label, person) == 25.0
+    # A clip drawn from the other's: 0 and 10 have one of two with their label, 30 none of two, 90 two of two.
+    assert chance_percent(label, person) == pytest.approx(100 * (0.5 + 0.5 + 0.0 + 1.0) / 4)
+
+
+def test_who_has_nobody_else_is_not_asked() -> None:
+    features = torch.eye(3)
+    assert math.isnan(chance_percent(torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1])))
+    assert math.isnan(leave_one_out_percent(features, torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1])))

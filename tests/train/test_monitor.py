@@ -35,6 +35,7 @@ from marrow.train.monitor import Monitor, MonitorConfig, watched_rows
 from marrow.train.precision import make_fabric
 from marrow.train.run_directory import plain
 from marrow.train.timed_loader import TimedLoader
+from marrow.train.verdict import judge
 
 # Costs nothing to wait for: every entry of the log is measured.
 ALWAYS = MonitorConfig(clips=24, max_share_percent=100.0, every_percent=1.0)
@@ -127,6 +128,18 @@ def test_the_numbers_are_those_of_the_features(store: Store, watched: Path) -> N
     # Three classes of eight: of the other 23 clips, seven are of one's own class.
     assert last["chance_percent"] == pytest.approx(100 * 7 / 23)
     assert 0 < last["feature_spread_percent"] <= 100
+    assert "monitor_people" not in last  # one person trains
+
+
+def test_neighbours_are_looked_for_among_other_people(store: Store, tmp_path: Path) -> None:
+    run = pretrain(_config(store, tmp_path / "run", protocol=None)).folder
+    last = read_log(run / "log.jsonl")[-1]
+    rows = watched_rows(store, np.arange(len(store)), 24, seed=0)
+    table, person = extract(load_encoder(run), store, rows, device="cpu", precision="fp32"), store.attribute("subject")
+    expected = leave_one_out_percent(table.pooled, table.label, torch.from_numpy(person[rows]))
+    assert last["nearest_neighbour_percent"] == pytest.approx(expected, abs=100 / 24 + 0.01)
+    assert last["monitor_people"] == 2
+    assert "Nearest neighbours among other people" in str(judge([last]))
 
 
 def test_the_baseline_is_the_encoder_before_its_first_step(store: Store, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What can be read off feature vectors alone: pure functions, shared by the pre-training monitor and the tasks."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 
@@ -56,14 +56,32 @@ def spread_percent(features: Float[Tensor, "clip dim"]) -> float:
     return 100.0 * float((deviation / length.clamp(min=torch.finfo(torch.float64).tiny)).sqrt())
 
 
-def leave_one_out_percent(features: Float[Tensor, "clip dim"], label: Int64[Tensor, " clip"]) -> float:
-    """Return the share of vectors whose nearest other vector by cosine has their label, in percent."""
+def leave_one_out_percent(
+    features: Float[Tensor, "clip dim"], label: Int64[Tensor, " clip"], group: Int64[Tensor, " clip"] | None = None
+) -> float:
+    """Return the share of vectors whose nearest other vector by cosine has their label, in percent.
+
+    Args:
+        features: vectors.
+        label: of each.
+        group: neighbours are looked for in other groups only; a vector without such is not asked. None: each vector is
+            a group of its own.
+    """
+    same = _same_group(label, group)
     normalised = nn.functional.normalize(features.float(), dim=1)
-    cosine = (normalised @ normalised.T).fill_diagonal_(-2.0)
-    return 100.0 * float((label[cosine.argmax(1)] == label).double().mean())
+    cosine = (normalised @ normalised.T).masked_fill(same.to(features.device), -2.0)
+    right = label[cosine.argmax(1).to(label.device)] == label
+    return 100.0 * float(right[~same.all(1)].double().mean())
 
 
-def chance_percent(label: Int64[Tensor, " clip"]) -> float:
+def chance_percent(label: Int64[Tensor, " clip"], group: Int64[Tensor, " clip"] | None = None) -> float:
     """Return what `leave_one_out_percent` amounts to on average for vectors that know nothing: another clip drawn."""
-    counts, clips = torch.bincount(label), len(label)
-    return 100.0 * float((counts * (counts - 1)).sum()) / (clips * (clips - 1))
+    others = ~_same_group(label, group)
+    right = (others & (label[:, None] == label[None, :])).sum(1)
+    count = others.sum(1)
+    return 100.0 * float((right / count.clamp(min=1))[count > 0].double().mean())
+
+
+def _same_group(label: Int64[Tensor, " clip"], group: Int64[Tensor, " clip"] | None) -> Bool[Tensor, "clip clip"]:
+    group = torch.arange(len(label)) if group is None else group
+    return group[:, None] == group[None, :]

@@ -80,7 +80,8 @@ def judge(entries: Entries) -> Verdict:
         headline, advice = problems[0]
         return Verdict("warning", headline, (state, advice, *(f"{name}: {more}" for name, more in problems[1:])))
     if len(entries) < _FEWEST_ENTRIES:
-        words = f"With {len(entries)} entries in the log it is too early for a trend."
+        count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
+        words = f"With {count} in the log it is too early for a trend."
         return Verdict("good" if finished else "wait", "Finished" if finished else "Too early to tell", (state, words))
 
     flat_since = _flat_since(loss, score)
@@ -157,7 +158,8 @@ def _state(entries: Entries, measured: Entries) -> str:
         last = measured[-1]
         if "nearest_neighbour_percent" in last:
             parts.append(
-                f"nearest neighbours {last['nearest_neighbour_percent']:.1f} % (random initialisation "
+                f"nearest neighbours{' among other people' if 'monitor_people' in last else ''} "
+                f"{last['nearest_neighbour_percent']:.1f} % (random initialisation "
                 f"{last['nearest_neighbour_random_percent']:.1f}, chance {last['chance_percent']:.1f}"
                 + (f"; ± {2.0 * _gain_over_random(last)[1]:.0f} with {last['monitor_clips']:.0f} clips)")
             )
