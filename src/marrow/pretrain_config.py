@@ -112,6 +112,8 @@ class PretrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
         objective = get_objective(self.method)
         for name, kind in (("objective", objective.config_type), ("encoder", objective.encoder_type.config_type)):
             value = getattr(self, name)

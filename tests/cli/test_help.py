@@ -75,6 +75,21 @@ def test_no_option_is_called_config(command: str) -> None:
     assert "config" not in names
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_holds_words_and_no_python(command: str) -> None:
+    parser = importlib.import_module(COMMANDS[command][0]).build_parser()
+    text = parser.format_help()
+    assert "<class" not in text
+    assert "Literal[" not in text
+    assert "None" not in text
+    assert "()" not in text
+
+
+_PRETRAIN = ["pretrain", "--store", "store", "--out", "run"]
+_FINETUNE = ["finetune", "run", "--store", "store", "--protocol", "xsub", "--out", "tuned"]
+_EVALUATE = ["evaluate", "run", "--store", "store", "--protocol", "xsub"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -91,6 +106,25 @@ def test_no_option_is_called_config(command: str) -> None:
         (["pretrain", "--recipe", "mamp_nw_ucl"], "Did you mean 'mamp_nw_ucla'?"),
         (["pretrain", "--recipe", "mamp_nw_ucla", "--max-stepss", "3"], "did you mean --max_steps?"),
         (["demo", "--quik"], "did you mean --quick?"),
+        (["prepare"], "missing: READER, --out"),
+        (["parity", "mamp", "file.npz", "--tolerance", "small"], "--tolerance: expected float, got 'small'"),
+        (["report", "run", "--out", "features.parquet"], "must end in .html, got 'features.parquet'"),
+        (["compare", "run", "--out", "features.parquet"], "must end in .html, got 'features.parquet'"),
+        (["prepare", "bvh", "somewhere", "--out", "store", "--options.up", "w"], "expected one of x, y, z, got 'w'"),
+        (["inspect", "somewhere", "--picture", "clips.png"], "--picture must end in .svg, got 'clips.png'"),
+        (["inspect", __file__], "is a file, not a store"),
+        ([*_PRETRAIN, "--recipe", "broken.yaml"], "broken.yaml:2: cannot be read as YAML"),
+        ([*_PRETRAIN, "--recipe", "list.yaml"], "list.yaml: expected settings, one `name: value` in a line"),
+        ([*_PRETRAIN, "--recipe", "binary.yaml"], "binary.yaml: expected a YAML file with settings, this is no text"),
+        ([*_PRETRAIN, "--encoder.width", "0"], "encoder.width must be at least 1, got 0"),
+        ([*_PRETRAIN, "--encoder.mlp_ratio", "-1"], "encoder.mlp_ratio must be positive, got -1"),
+        ([*_PRETRAIN, "--objective.decoder_heads", "0"], "objective.decoder_heads must be at least 1, got 0"),
+        ([*_PRETRAIN, "--optimizer.betas", "[0.9, 2]"], "optimizer.betas must lie in [0, 1), got [0.9, 2.0]"),
+        ([*_PRETRAIN, "--seed", "-1"], "seed must not be negative, got -1"),
+        ([*_FINETUNE, "--augment", "{crop_low: 3}"], "expected 0 < crop_low <= crop_high <= 1, got crop_low=3.0"),
+        ([*_FINETUNE, "--seed", "-1"], "seed must not be negative, got -1"),
+        ([*_EVALUATE, "--max_steps", "0"], "max_steps must be at least 1, got 0"),
+        ([*_EVALUATE, "--max_minutes", "-1"], "max_minutes must be positive, got -1"),
     ],
 )
 def test_wrong_use_is_one_clear_message(
@@ -99,6 +133,9 @@ def test_wrong_use_is_one_clear_message(
     from marrow.cli.main import main
 
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.yaml").write_text("epochs: [1, 2\nseed: 3")
+    (tmp_path / "list.yaml").write_text("- epochs\n")
+    (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
     monkeypatch.delenv("MARROW_DEBUG", raising=False)
     assert main(arguments) in (1, 2)
     message = capsys.readouterr().err

@@ -13,9 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, MarrowError
 
 
 def make_parser(prog: str, description: str) -> ArgumentParser:
@@ -32,6 +33,7 @@ def make_parser(prog: str, description: str) -> ArgumentParser:
         allow_abbrev=False,
         print_config="--print_config",
         default_env=False,
+        formatter_class=_HelpFormatter,
     )
 
 
@@ -86,15 +88,75 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         raise ArgumentError(None, _plainly(str(error), parser) + hint) from error
 
 
+def check_page(path: Path) -> None:
+    """Raise a ConfigError where an HTML page cannot go: said before an hour's work, and no other file is lost to it."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--out is an HTML page and must end in .html, got {str(path)!r}")
+    if path.is_dir():
+        raise ConfigError(f"--out must be a file, {path} is a folder")
+
+
+def instantiated(parser: ArgumentParser, arguments: Namespace) -> dict[str, Any]:
+    """Return parsed arguments with the dataclasses among them made.
+
+    Raises:
+        ConfigError: a setting is out of range, or at odds with another.
+    """
+    try:
+        return parser.instantiate(arguments).as_dict()
+    except MarrowError:
+        raise
+    except ValueError as error:  # where a setting may also be null, jsonargparse lists what each type has against it
+        first = _ERROR_IN_SEVERAL.search(str(error))
+        raise ConfigError(first["first"] if first else str(error)) from error
+
+
+class _HelpFormatter(DefaultHelpFormatter):
+    """Says of an option what it means and its default; its type only where that tells a person something."""
+
+    def _expand_help(self, action: Any) -> str:
+        text = super()._expand_help(action)
+        for pattern, plain in _PLAINER_HELP:
+            text = pattern.sub(plain, text)
+        return text
+
+
+# In the help of jsonargparse: types that default, choices or words tell already, and defaults that are no value.
+_PLAINER_HELP = (
+    (re.compile(r"type: (?:<class '(?:\w+\.)*\w+'>|\w+|Literal\[[^\]]*\])(?: \| null)?(?:, |(?=\)))"), ""),
+    (re.compile(r"default: None(?=\))"), "default: null"),
+    (re.compile(r"\bNone\b"), "null"),
+    (re.compile(r"(?:, |(?<=\())default: null(?=\))"), ""),
+    (re.compile(r"\(required, \)"), "(required)"),
+    (re.compile(r" ?\(\)"), ""),
+)
+
+
 class _RecipeAction(ActionConfigFile):
     """A configuration file that may be given by a recipe's name."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         path = recipe_path(str(values))
+        _check_settings(path)
         try:
             super().__call__(parser, cfg, str(path), option_string)
         except (ArgumentError, TypeError) as error:
             raise ArgumentError(None, f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _check_settings(path: Path) -> None:
+    """Raise an ArgumentError where a file does not hold settings by name."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ArgumentError(None, f"{path}: expected a YAML file with settings, this is no text") from error
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f"{path}:{place.line + 1}" if place else str(path)
+        problem = getattr(error, "problem", None) or error
+        raise ArgumentError(None, f"{where}: cannot be read as YAML: {problem}") from error
+    if not isinstance(values, dict):
+        raise ArgumentError(None, f"{path}: expected settings, one `name: value` in a line; got {str(values)[:60]!r}")
 
 
 def _recipes() -> list[Any]:
@@ -132,12 +194,35 @@ _WRONG_VALUE = re.compile(
 )
 
 
+_WRONG_FOR_SEVERAL = re.compile(
+    r'Parser key "(?P<key>[\w.]+)":.*?Errors:\n\s+- (?P<first>Expected [^\n]*).*Given value: (?P<value>.*)', re.S
+)
+_MISSING = re.compile(r"the following arguments are required: (?P<names>.*)")
+_ERROR_IN_SEVERAL = re.compile(r"Errors:\n  - (?P<first>.*)")
+
+
+def _as_typed(name: str, parser: ArgumentParser) -> str:
+    """Return how a person gives an argument: `--out`, or the capital letters of one without a name."""
+    for action in parser._actions:
+        if action.dest == name:
+            metavar = action.metavar if isinstance(action.metavar, str) else name.upper()
+            return action.option_strings[0] if action.option_strings else metavar
+    return name
+
+
 def _plainly(message: str, parser: ArgumentParser) -> str:
     """Say a complaint of jsonargparse in the words of the command line, with the nearest valid name."""
+    several = _WRONG_FOR_SEVERAL.match(message)
+    if several:
+        message = f'Parser key "{several["key"]}":\n  {several["first"]}. Got value: {several["value"]}'
     wrong = _WRONG_VALUE.fullmatch(message)
     if wrong:
         kind = re.sub(r"<class '([\w.]+)'>|typing\.", r"\1", wrong["kind"])
+        kind = re.sub(r"Literal\[(.*?)\]", lambda choices: f"one of {choices[1].replace(chr(39), '')}", kind)
         return f"--{wrong['key']}: expected {kind}, got {wrong['value']!r}"
+    missing = _MISSING.fullmatch(message)
+    if missing:
+        return f"missing: {', '.join(_as_typed(name, parser) for name in missing['names'].split(', '))}"
     unknown = _UNKNOWN_NAMES.search(message)
     if unknown:
         name = unknown["option"] or "--" + ".".join(filter(None, (unknown["group"], unknown["field"], unknown["key"])))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from marrow.cli.arguments import make_parser
+from marrow.cli.arguments import check_page, make_parser
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,6 +32,8 @@ def build_parser() -> ArgumentParser:
 
 def run(arguments: Namespace) -> int:
     """Compare, print, and write the page where one is asked for."""
+    if arguments.out is not None:
+        check_page(arguments.out)
     from rich.console import Console
 
     from marrow.report.compare import compare_runs

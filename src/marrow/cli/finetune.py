@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from marrow.cli.arguments import make_parser
+from marrow.cli.arguments import instantiated, make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
 
 # Where `--beside_scratch` puts the other side.
@@ -68,7 +68,7 @@ def run(arguments: Namespace) -> int:
             raise ConfigError(f"--{name} must be positive, got {arguments[name]}")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    values = build_parser().instantiate(arguments).as_dict()
+    values = instantiated(build_parser(), arguments)
     config = FinetuneConfig(**{field.name: values[field.name] for field in fields(FinetuneConfig)})
     chosen = ("device", "precision", "seed", "max_steps", "max_minutes")
     context = TaskContext(**{name: arguments[name] for name in chosen})

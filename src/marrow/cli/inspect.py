@@ -8,7 +8,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
-from marrow.errors import StoreError
+from marrow.errors import ConfigError, StoreError
 from marrow.store.format import Store
 from marrow.store.summary import UPRIGHT_ANCHORS, Summary, summarise
 
@@ -33,6 +33,8 @@ def build_parser() -> ArgumentParser:
 
 def run(arguments: Namespace) -> int:
     """Print a store's summary and write its picture."""
+    if arguments.picture is not None and arguments.picture.suffix.lower() != ".svg":
+        raise ConfigError(f"--picture must end in .svg, got {str(arguments.picture)!r}")
     store = Store.open(arguments.store)
     store.verify()
     summary = summarise(store)
@@ -110,7 +112,10 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
     bodies = ", ".join(
         f"{count:,} with {bodies} bod{'y' if bodies == 1 else 'ies'}" for bodies, count in summary.bodies.items()
     )
-    shown = ", ".join(f"{name} {count}" for name, count in labels[:20])
+    if any(summary.labels.values()):
+        shown = ", ".join(f"{name} {count}" for name, count in labels[:20])
+    else:
+        shown = ("no clip has a label of its own: " if labels else "none") + ", ".join(name for name, _ in labels[:20])
     most_missing = sorted(summary.missing.items(), key=lambda item: -item[1])[:5]
     loosest = sorted(summary.bone_variation.items(), key=lambda item: -item[1])[:5]
     lines = [
@@ -130,7 +135,8 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         ),
         (
             "size",
-            f"{summary.stored_bytes / 1e6:,.1f} MB, {padded / summary.stored_bytes:.1f} times smaller than padded",
+            f"{summary.stored_bytes / 1e6:,.1f} MB"
+            + (f", {padded / summary.stored_bytes:.1f} times smaller than padded" if longest <= 300 else ""),
         ),
         ("classes", f"{len(store.classes) or len(labels)}: {shown}{', …' if len(labels) > 20 else ''}"),
     ]

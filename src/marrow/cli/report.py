@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from marrow.cli.arguments import make_parser
+from marrow.cli.arguments import check_page, make_parser
 
 
 def build_parser() -> ArgumentParser:
@@ -36,6 +36,7 @@ def build_parser() -> ArgumentParser:
 
 def run(arguments: Namespace) -> int:
     """Write the page and print where it is."""
+    check_page(arguments.out)
     from marrow.report.page import write_report
 
     page = write_report(

@@ -40,6 +40,11 @@ class PatchTransformerConfig:
     patch_frames: int = 4
 
     def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads", "patch_frames"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"encoder.{name} must be at least 1, got {getattr(self, name)}")
+        if self.mlp_ratio * self.width < 1:
+            raise ConfigError(f"encoder.mlp_ratio must be positive, got {self.mlp_ratio}")
         if self.width % self.heads:
             raise ConfigError(f"encoder.heads must divide encoder.width, got {self.heads} heads for {self.width}")
 

@@ -80,11 +80,11 @@ class MAMPConfig:
             raise ConfigError(
                 f"objective.tau must be positive, got {self.tau}; for no guidance set masking to 'uniform'"
             )
-        if self.stride < 1 or self.decoder_depth < 1:
-            raise ConfigError(
-                f"objective.stride and objective.decoder_depth must be at least 1, got {self.stride} and "
-                f"{self.decoder_depth}"
-            )
+        for name in ("stride", "decoder_depth", "decoder_width", "decoder_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"objective.{name} must be at least 1, got {getattr(self, name)}")
+        if self.decoder_mlp_ratio * self.decoder_width < 1:
+            raise ConfigError(f"objective.decoder_mlp_ratio must be positive, got {self.decoder_mlp_ratio}")
         if self.decoder_width % self.decoder_heads:
             raise ConfigError(
                 f"objective.decoder_heads must divide objective.decoder_width, got {self.decoder_heads} heads for "
@@ -115,6 +115,11 @@ class MAMP(Objective):
     def __init__(self, config: MAMPConfig, encoder: PatchTransformer) -> None:
         super().__init__()
         self.config, self.encoder, self.grid = config, encoder, encoder.grid
+        if config.target == "motion" and config.stride >= encoder.input.window_frames:
+            raise ConfigError(
+                f"objective.stride must be less than the {encoder.input.window_frames} frames of the window, "
+                f"got {config.stride}"
+            )
         width = config.decoder_width
         self.bridge = nn.Linear(encoder.dim, width)
         self.hidden_token = position_parameter(1, 1, width)

@@ -314,6 +314,8 @@ def _choices(what: str, asked: str, known: Sequence[str]) -> str:
 
 
 def _read_header(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"{path} is a file, not a store: a store is a folder that `marrow prepare` makes")
     if not path.is_dir():
         raise StoreError(
             f"{path}: there is no such folder. Make a store with `marrow prepare READER ROOT --out {path}`"

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from marrow.errors import DataError
+from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
@@ -78,7 +78,13 @@ class TaskData:
 
     def train_labels(self) -> Int64[np.ndarray, " train"]:
         """Return the labels that may be learned from."""
-        return self._labels(self.train_rows)
+        labels = self._labels(self.train_rows)
+        if len(labels) > 1 and len(np.unique(labels)) == 1:
+            raise DataError(
+                f"protocol {self.protocol!r}: there is nothing to tell apart: all {len(labels)} training clips are of "
+                f"the class {self.classes[labels[0]]!r}. Choose a protocol whose training half holds two classes."
+            )
+        return labels
 
     def test_clips(self) -> TestClips:
         """Read the test labels. Called once the predictions are there."""
@@ -121,6 +127,14 @@ class TaskContext:
     max_minutes: float | None = None
     features: FeatureCache = field(default_factory=FeatureCache)
     origin: Origin = field(default_factory=Origin)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ConfigError(f"max_steps must be at least 1, got {self.max_steps}")
+        if self.max_minutes is not None and self.max_minutes <= 0:
+            raise ConfigError(f"max_minutes must be positive, got {self.max_minutes}")
 
     def table(self, encoder: Encoder, store: Store, rows: Int64[np.ndarray, " row"]) -> FeatureTable:
         """Return the features of some rows, extracting those that are not cached."""
