@@ -96,7 +96,7 @@ def compare_mamp(path: Path, tolerance: float = 1e-5) -> list[Quantity]:
         reference = {name: recording[name] for name in _QUANTITIES}
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: not a MAMP recording (an .npz with weights/*, {', '.join(_QUANTITIES)}): {error}"
         ) from error

@@ -145,7 +145,7 @@ def _load(path: Path) -> Any:
         what = (
             f"it holds a {other[1]}, and only tensors and plain values are read, for anything else could run code"
             if other
-            else f"it is damaged or of another kind ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
+            else f"it is damaged or of another kind ({type(error).__name__})"  # its text may advise to read it unsafely
         )
         raise CheckpointError(
             f"{path}: expected a checkpoint of the released MAMP code (a .pth file); it cannot be read: {what}"

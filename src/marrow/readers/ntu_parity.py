@@ -39,7 +39,7 @@ def compare_ntu(folder: Path, expected: Path) -> list[RecordingError]:
     try:
         with np.load(expected) as archive:
             arrays = {name: archive[name] for name in sorted(archive.files)}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"expected an .npz with one array per recording at {expected}: {error}") from error
     if not arrays:
         raise DataError(f"expected an .npz with one array per recording at {expected}; it is empty")
