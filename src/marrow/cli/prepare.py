@@ -148,13 +148,17 @@ def _report(summary: PrepareSummary) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    made = f"{summary.shards - summary.kept_shards} shards made in {summary.seconds:.1f} s"
+    new = summary.shards - summary.kept_shards
+    made = f"{new} shard{'' if new == 1 else 's'} made in {summary.seconds:.1f} s"
     kept = f", {summary.kept_shards} kept from an earlier run" if summary.kept_shards else ""
     console.print(f"{summary.store}: {summary.clips} clips ({made}{kept})", markup=False)
-    console.print(
-        f"{_megabytes(summary.stored_bytes)} on disk, {summary.padded_bytes / summary.stored_bytes:.1f} times smaller "
-        f"than padded to 300 frames and 2 bodies ({_megabytes(summary.padded_bytes)})"
-    )
+    beside = ""
+    if summary.padded_bytes > summary.stored_bytes:  # not so where recordings are long
+        beside = (
+            f", {summary.padded_bytes / summary.stored_bytes:.1f} times smaller than padded to 300 frames and 2 bodies "
+            f"({_megabytes(summary.padded_bytes)})"
+        )
+    console.print(f"{_megabytes(summary.stored_bytes)} on disk{beside}")
     if summary.dropped:
         console.print(
             f"{len(summary.dropped)} recordings dropped (listed in {summary.store / 'dropped.parquet'}):", markup=False

@@ -269,8 +269,8 @@ def _warnings(store: Store, summary: Summary) -> list[str]:
     if short:
         found.append(f"{short} clips have a single frame")
     unused = [name for name, count in summary.labels.items() if not count]
-    if unused:
-        found.append(f"classes without a clip: {', '.join(unused[:6])}")
+    if unused and len(unused) < len(summary.labels):  # where no clip has a label, the segments of untrimmed ones may
+        found.append(f"classes without a clip: {', '.join(unused[:6])}{', ...' if len(unused) > 6 else ''}")
     if len(summary.fps) > 1:
         found.append(
             f"clips differ in frame rate: {', '.join(f'{rate:g}' for rate in list(summary.fps)[:6])} per second"

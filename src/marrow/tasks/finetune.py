@@ -122,7 +122,8 @@ def _settings(config: FinetuneConfig, context: TaskContext, training: Training) 
 def _note(config: FinetuneConfig, context: TaskContext, training: Training) -> str:
     """Say in a sentence or two what a score has cost in all."""
     origin, spent = context.origin, training.cpu_seconds
-    own = f"{training.steps / training.steps_per_epoch:.3g} epochs, {training.steps} steps, {_seconds(spent)}"
+    epochs = f"{training.steps / training.steps_per_epoch:.3g}"
+    own = f"{epochs} epoch{'' if epochs == '1' else 's'}, {training.steps} steps, {_seconds(spent)}"
     if origin.cpu_seconds is None:
         before = "a pre-training whose cost is not known"
     else:
@@ -136,4 +137,4 @@ def _note(config: FinetuneConfig, context: TaskContext, training: Training) -> s
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.0f} processor seconds"
+    return f"{seconds:.0f} processor second{'' if f'{seconds:.0f}' == '1' else 's'}"
