@@ -49,6 +49,9 @@ def chosen_rows(store: Store, rows: str | None) -> Int64[np.ndarray, " row"]:
     protocol, slash, half = rows.rpartition("/")
     if slash and half in ("train", "test"):
         return protocol_rows(store, protocol)[0 if half == "train" else 1]
+    name = rows.partition("/")[0]
+    if name in store.splits:
+        raise ConfigError(f"{name!r} is a split: give {name}/train or {name}/test, got {rows!r}")
     chosen = where(store, rows)
     if not len(chosen):
         raise ConfigError(f"no clip of {store.path} satisfies {rows!r}")

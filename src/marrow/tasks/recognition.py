@@ -64,7 +64,8 @@ class FinetuneConfig:
             raise ConfigError(f"layer_decay must lie in (0, 1], got {self.layer_decay}")
         if self.schedule.warmup_epochs > self.epochs:
             raise ConfigError(
-                f"schedule.warmup_epochs must not exceed epochs, got {self.schedule.warmup_epochs:g} of {self.epochs}"
+                f"schedule.warmup_epochs must not exceed epochs, got {self.schedule.warmup_epochs:g} of {self.epochs}; "
+                f"for so short a run give, for example, --schedule.warmup_epochs {self.epochs / 10:g}"
             )
 
 
