@@ -12,6 +12,7 @@ exit status says so.
 # ruff: noqa: D102, D415 (the first line of a fault is its name in the table)
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -24,6 +25,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 MARROW = [sys.executable, "-m", "marrow"]
 # Small enough for seconds, with checkpoints and log entries at every turn.
@@ -424,7 +427,7 @@ def two_in_one_folder(bench: Bench) -> Outcome:
 
 
 def foreign_checkpoint(bench: Bench) -> Outcome:
-    """A checkpoint of another network, of another skeleton, of another version"""
+    """A checkpoint of another network, and one of another version"""
     out, other = bench.folder / "foreign", bench.folder / "foreign_other"
     for folder, more in ((out, []), (other, ["--encoder.width", "16"])):
         process = bench.start_until(folder, 10, *more)
@@ -433,11 +436,20 @@ def foreign_checkpoint(bench: Bench) -> Outcome:
     kept = bench.folder / "foreign_kept"
     shutil.move(out / "checkpoints", kept)
     shutil.copytree(other / "checkpoints", out / "checkpoints")
-    message = refused(bench.pretrain(out), "checkpoints")
+    message = refused(bench.pretrain(out), "another network")
+    shutil.rmtree(out / "checkpoints")
+    shutil.copytree(kept, out / "checkpoints")
+    for seal in (out / "checkpoints").glob("*.json"):
+        tensors = seal.with_suffix(".pt")
+        state = torch.load(tensors, weights_only=True)
+        torch.save({**state, "version": 99}, tensors)
+        digest = hashlib.sha256(tensors.read_bytes()).hexdigest()
+        seal.write_text(json.dumps({**json.loads(seal.read_text()), "bytes": tensors.stat().st_size, "sha256": digest}))
+    refused(bench.pretrain(out), "version 99")
     shutil.rmtree(out / "checkpoints")
     shutil.move(kept, out / "checkpoints")
     bench.finish(out)
-    return Outcome(1, f"said: “{shorten(message)}”; nothing is overwritten")
+    return Outcome(2, f"said: “{shorten(message)}”; nothing is overwritten")
 
 
 # --- Wishes that cannot be met ----------------------------------------------------------------------------------------

@@ -64,6 +64,8 @@ class FitConfig:
         clip_norm: largest gradient norm; None: no clipping.
         log_every: optimizer steps between two entries of the log, each of which waits for the device once.
         profile: whether to note where the time goes, in `profile.json` and `profile_trace.json`.
+        replay_command: what takes a step again whose loss was not finite, with {path} for the file that holds it; None:
+            a message does not tell of that file (there is no such command, or the folder does not last).
     """
 
     budget: Budget
@@ -71,6 +73,7 @@ class FitConfig:
     clip_norm: float | None = None
     log_every: int = 20
     profile: bool = False
+    replay_command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def fit(
                     try:
                         last = run.place(progress, rate) | meter.read()
                     except NonFiniteLoss as error:
-                        raise recent.find_cause(error, take_step, fabric, folder) from None
+                        raise recent.find_cause(error, take_step, fabric, folder, config.replay_command) from None
                     recent.keep()
                     last |= monitor(last) if monitor else {}
                     log.write(last)
@@ -249,7 +252,11 @@ class _Run:
         try:
             load_whole_state(self._trainable, self._optimizer, state["trainable"], state["optimizer"])
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self._checkpoints}: made for another network or optimizer: {error}") from error
+            problem = " ".join(str(error).split())[:400]
+            raise CheckpointError(
+                f"{self._checkpoints}: made for another network or optimizer than that of this run ({problem}). Put back "
+                "the run's own checkpoints, or remove the folder to start afresh"
+            ) from error
         self._loader.load_state_dict(state["loader"])
         self.step = step
         self._wall_start -= state["wall_seconds"]
