@@ -117,9 +117,38 @@ def test_reports_of_other_clips_are_not_joined():
         EvaluationReport.joined([first, second])
 
 
+def test_runs_that_are_not_seeds_of_one_experiment_are_told_apart(small_runs, small_store):
+    def describe(folder, seed, **settings):
+        file = folder / "encoder" / "encoder.json"
+        description = json.loads(file.read_text())
+        description["provenance"] = {"seed": seed, "settings": {"seed": seed, "out": str(folder), **settings}}
+        file.write_text(json.dumps(description))
+
+    def notes():
+        return " ".join(evaluate(small_runs, small_store, "xview", tasks=["knn"], baselines=[], context=CPU).notes)
+
+    describe(small_runs[0], 3, epochs=10, objective={"target": "motion", "stride": 1})
+    describe(small_runs[1], 4, epochs=10, objective={"target": "motion", "stride": 1})
+    assert "differ" not in notes()
+    describe(small_runs[1], 3, epochs=10, objective={"target": "joint", "stride": 1})
+    said = notes()
+    assert "differ in more than their seed (objective.target)" in said
+    assert "have the same seed" in said
+
+
 def test_mistakes_are_named(small_runs, small_store, tmp_path):
-    with pytest.raises(ConfigError, match="raw"):
+    with pytest.raises(ConfigError, match="unknown baseline 'rar'; baselines are random, raw"):
         evaluate(small_runs, small_store, "xview", baselines=["rar"], context=CPU)
+    with pytest.raises(ConfigError, match="at least one run and one task, got 2 runs and 0 tasks"):
+        evaluate(small_runs, small_store, "xview", tasks=[], context=CPU)
+    with pytest.raises(CheckpointError, match="there is no such folder"):
+        evaluate(tmp_path / "nowhere", small_store, "xview", context=CPU)
+    (tmp_path / "begun" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="its training was not finished"):
+        evaluate(tmp_path / "begun", small_store, "xview", context=CPU)
+    one_class = "label=0 & view=0 -> label=0 & view=1"
+    with pytest.raises(DataError, match=r"nothing to tell apart: all \d+ training clips are of the class"):
+        evaluate(small_runs[0], small_store, one_class, context=CPU)
     with pytest.raises(CheckpointError, match="no finished encoder"):
         evaluate(tmp_path / "nothing", small_store, "xview", context=CPU)
     broken = tmp_path / "report.json"

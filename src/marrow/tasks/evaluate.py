@@ -20,6 +20,7 @@ from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.files import write_text_whole
 from marrow.models.encoder import Encoder
 from marrow.models.export import DESCRIPTION, WEIGHTS, load_encoder
+from marrow.pretrain_config import MAY_CHANGE
 from marrow.store.format import Store
 from marrow.tasks import get_task
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
@@ -30,6 +31,9 @@ from marrow.tasks.origin import origin_of
 log = logging.getLogger(__name__)
 
 REPORT_VERSION = 1
+
+# Settings of a run in which the runs of one experiment may differ.
+_NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed")
 
 
 @dataclass(frozen=True)
@@ -174,15 +178,16 @@ def evaluate(
     store = store if isinstance(store, Store) else Store.open(store)
     context = context or TaskContext()
     unknown = [name for name in baselines if name not in BASELINES]
-    if unknown or not folders:
-        raise ConfigError(
-            f"expected runs and baselines out of {', '.join(BASELINES)}; got {folders}, {list(baselines)}"
-        )
+    if unknown:
+        raise ConfigError(f"unknown baseline {unknown[0]!r}; baselines are {', '.join(BASELINES)}")
+    if not folders or not tasks:
+        raise ConfigError(f"expected at least one run and one task, got {len(folders)} runs and {len(tasks)} tasks")
     chosen = [get_task(task) if isinstance(task, str) else task for task in tasks]
     folds = _folds(store, protocol)
     facts = [facts_of(folder, index) for index, folder in enumerate(folders)]
     if len({run.name for run in facts}) < len(facts):
-        raise ConfigError(f"each run must have a name of its own, got {[str(folder) for folder in folders]}")
+        given = ", ".join(map(str, folders))
+        raise ConfigError(f"each run must be given once, and its folder have a name of its own; got {given}")
 
     reports: list[Report] = []
     random_done: set[int] = set()
@@ -292,12 +297,19 @@ def facts_of(folder: Path, index: int) -> RunFacts:
         description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))
         digest = hashlib.sha256((inner / WEIGHTS).read_bytes()).hexdigest()[:16]
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder} holds no finished encoder ({error}); expected a run directory of `marrow pretrain`, "
-            f"or a folder with {DESCRIPTION} and {WEIGHTS}"
-        ) from error
+        raise CheckpointError(f"{folder} holds no finished encoder: {_why_unreadable(folder, inner, error)}") from error
     seed = description.get("provenance", {}).get("seed")
     return RunFacts(folder.resolve().name, index if seed is None else int(seed), description, digest)
+
+
+def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
+    if not folder.is_dir():
+        return "there is no such folder"
+    if (folder / "checkpoints").is_dir() and not (inner / DESCRIPTION).exists():
+        return "its training was not finished; give `marrow pretrain` the same settings again, and it goes on"
+    if (inner / DESCRIPTION).exists():
+        return f"{inner} is damaged ({error})"
+    return f"expected a run directory of `marrow pretrain`, or a folder with {DESCRIPTION} and {WEIGHTS}"
 
 
 def check_skeleton(encoder: Encoder, store: Store, folder: Path) -> None:
@@ -326,7 +338,37 @@ def _notes(
             "The best epoch is chosen in each fold apart."
         )
     notes += list(dict.fromkeys(_seen_in_pretraining(run, test, store) for run in runs))
+    notes += _unequal(runs)
     return notes
+
+
+def _unequal(runs: Sequence[RunFacts]) -> list[str]:
+    """Say where runs that are averaged as seeds of one experiment are not."""
+    described = [_settings_of(run) for run in runs]
+    names = sorted({name for settings in described for name in settings})
+    differing = [name for name in names if len({json.dumps(settings.get(name)) for settings in described}) > 1]
+    notes = []
+    if differing:
+        shown = ", ".join(differing[:4]) + (", ..." if len(differing) > 4 else "")
+        notes.append(
+            f"These runs differ in more than their seed ({shown}): their mean and spread are not those of one "
+            "experiment. `marrow compare` puts different experiments side by side."
+        )
+    if len({run.seed for run in runs}) < len(runs):
+        notes.append("Some of these runs have the same seed: the spread over seeds is understated.")
+    return notes
+
+
+def _settings_of(run: RunFacts) -> dict[str, Any]:
+    """Return what decides the outcome of a run, flat, without its seed."""
+    settings = run.description.get("provenance", {}).get("settings") or {}
+    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in settings.items()}
+    return {
+        ".".join(filter(None, (name, inner))): value
+        for name, part in parts.items()
+        if name not in _NOT_THE_EXPERIMENT
+        for inner, value in part.items()
+    }
 
 
 def _notes_of(reports: Sequence[Report], folds: int) -> list[str]:
