@@ -1,6 +1,8 @@
 import json
 import os
+import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
@@ -16,7 +18,7 @@ from marrow.cli.arguments import parse, recipe_names, recipe_path
 from marrow.cli.main import main
 from marrow.cli.pretrain import build_parser
 from marrow.data.window import InputConfig
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, MarrowError
 from marrow.models.export import load_encoder
 from marrow.models.patch_transformer import PatchTransformerConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
@@ -356,3 +358,15 @@ def test_a_misspelt_setting_is_answered_with_the_nearest(store: Path, capsys: py
     assert "did you mean --objective.mask_ratio?" in capsys.readouterr().err
     assert main([*arguments, "--objective.tau", "-1"]) == 2
     assert "objective.tau must be positive" in capsys.readouterr().err
+
+
+def test_a_step_that_was_not_finite_is_taken_again_by_the_command_that_the_error_names(
+    store: Path, tmp_path: Path
+) -> None:
+    config = _config(store, tmp_path / "run", optimizer=OptimizerConfig(1e12), schedule=ScheduleConfig(0.0, 0.0))
+    with pytest.raises(MarrowError, match=r"step \d+: expected a finite loss") as caught:
+        pretrain(config)
+    command = shlex.split(str(caught.value).rpartition("to take it again: ")[2])
+    assert command[:2] == ["python", "-c"]
+    done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=True)
+    assert "every row does the same: look at the weights and the learning rate" in done.stdout

@@ -60,6 +60,7 @@ from marrow.train.timed_loader import TimedLoader
 _log = logging.getLogger(__name__)
 
 _RESULT = "result.json"
+_REPLAY = "python -c \"from marrow.pretrain import replay_step; print(replay_step('{path}'))\""
 # Frames up to this size are kept in the memory of a CPU without asking.
 _RESIDENT_BYTES = 4 * 2**30
 
@@ -154,6 +155,14 @@ def _train(
         "%d clips, %d steps per epoch, at most %d steps on %s; %s",
         *(len(rows), loader.steps_per_epoch, budget.steps, fabric.device, precision.reason),
     )
+    limits = FitConfig(
+        budget,
+        config.checkpoints,
+        config.optimizer.clip_norm,
+        config.log_every,
+        config.profile,
+        replay_command=_REPLAY,
+    )
     timed, monitor = _watch(config, store, rows, fabric, objective, loader)
     return fit(
         fabric,
@@ -161,7 +170,7 @@ def _train(
         adamw(objective, config.optimizer),
         timed,
         _learning_rate(config),
-        FitConfig(budget, config.checkpoints, config.optimizer.clip_norm, config.log_every, config.profile),
+        limits,
         config.out,
         monitor=monitor,
         before_save=StoreWatch(store, needed=isinstance(loader, StreamingLoader)),

@@ -13,7 +13,7 @@ from marrow.data.draws import Draws
 from marrow.data.frames import flat_frames
 from marrow.data.loader import evaluation_batch
 from marrow.data.subsets import protocol_rows
-from marrow.errors import ConfigError, DataError
+from marrow.errors import ConfigError, DataError, MarrowError
 from marrow.models.heads import JointsHead
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20
@@ -251,6 +251,13 @@ def test_two_bodies_and_clips_without_the_second(small_encoder, tmp_path):
     store = write_store(tmp_path / "store", sequences, source="test", classes=("alone", "together"))
     [report] = Finetune(SMALL).run(small_encoder, _data(store, "half=0 -> half=1"), CPU)
     assert len(report.predictions["top1_last"]) == 4
+
+
+def test_a_loss_that_is_not_finite_is_explained_without_a_file_that_is_gone(small_store, small_encoder):
+    config = replace(SMALL, optimizer=OptimizerConfig(1e30), schedule=ScheduleConfig(0.0, 0.0))
+    with pytest.raises(MarrowError, match="expected a finite loss") as caught:
+        Finetune(config).run(small_encoder, _data(small_store), CPU)
+    assert "non_finite" not in str(caught.value)
 
 
 def test_too_few_clips_and_clips_without_a_label(small_store, small_encoder):

@@ -35,10 +35,13 @@ def _fit(
     steps: int = 10,
     rate: Callable[[float], float] = lambda _: 1e-2,
     every_steps: int | None = 4,
+    replay_command: str | None = "again {path}",
 ) -> None:
     fabric, _ = make_fabric("cpu", "fp32")
     fabric.launch()
-    config = FitConfig(Budget(steps), CheckpointConfig(every_steps=every_steps), log_every=3)
+    config = FitConfig(
+        Budget(steps), CheckpointConfig(every_steps=every_steps), log_every=3, replay_command=replay_command
+    )
     fit(fabric, toy, adamw(toy, OptimizerConfig()), loader, rate, config, folder)
 
 
@@ -50,10 +53,16 @@ def test_positions_that_are_not_finite_are_found_by_row(tmp_path: Path) -> None:
     with pytest.raises(MarrowError, match=r"step 1: .*not finite came with the rows \[11\]") as caught:
         _fit(tmp_path, loader, Toy())
     path = tmp_path / "non_finite" / "step-00000001.pt"
-    assert str(path) in str(caught.value)
+    assert str(caught.value).endswith(f"to take it again: again {path}")
     found = replay(path, Toy())
     assert found.reproduced
     assert (found.rows, found.rows_with_bad_positions, found.guilty_rows) == ([*range(8, 16)], [11], [11])
+
+
+def test_where_nothing_takes_a_step_again_no_file_is_promised(tmp_path: Path) -> None:
+    with pytest.raises(MarrowError, match=r"step 5: .*Alone, every row does the same") as caught:
+        _fit(tmp_path, ListLoader(poisoned_step=5), Toy(), replay_command=None)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_the_step_is_taken_again_from_the_very_state_before_it(tmp_path: Path) -> None:

@@ -100,10 +100,19 @@ class Recent:
         self._loader.load_state_dict(loader)
         return True
 
-    def find_cause(self, error: NonFiniteLoss, take_step: Stepper, fabric: Fabric, folder: Path) -> MarrowError:
+    def find_cause(
+        self, error: NonFiniteLoss, take_step: Stepper, fabric: Fabric, folder: Path, replay_command: str | None
+    ) -> MarrowError:
         """Take the steps since the copy again, leave a file of the bad one, and return an error that says the cause.
 
         All processes must call this; each leaves a file of its own share of the batch.
+
+        Args:
+            error: what was found.
+            take_step: as in the run.
+            fabric: of the run.
+            folder: of the run; the file lies in its `non_finite/`.
+            replay_command: what takes the step again, with {path} for the file; None: the error does not tell of it.
         """
         if not self.restore():
             return MarrowError(
@@ -132,9 +141,11 @@ class Recent:
             found = str(replay(path, self._trainable))
         except (OSError, RuntimeError) as failure:
             return MarrowError(f"{error}. Looking for the cause failed: {failure}")
+        if replay_command is None:
+            return MarrowError(f"{error}. {found}")
         return MarrowError(
             f"{error}. {found} The state before that step and its batches are in {path}; to take it again: "
-            f"python -c \"from marrow.pretrain import replay_step; print(replay_step('{path}'))\""
+            f"{replay_command.format(path=path)}"
         )
 
 
