@@ -57,6 +57,18 @@ def test_two_processes_write_the_same_bytes_as_one(source, tmp_path, reference):
     assert contents(tmp_path / "two") == contents(tmp_path / "reference")
 
 
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"PAR1"), Path.unlink])
+def test_the_same_command_mends_the_list_of_what_was_dropped(source, tmp_path, damage):
+    out = tmp_path / "store"
+    whole = prepare(Toy(), source, out, shard_clips=2)
+    damage(out / "dropped.parquet")
+    with pytest.raises(StoreError, match=r"dropped\.parquet"):
+        _ = Store.open(out).dropped
+    mended = prepare(Toy(), source, out, shard_clips=2)
+    assert (mended.fingerprint, mended.kept_shards) == (whole.fingerprint, whole.shards)
+    assert Store.open(out).dropped == ()
+
+
 def test_the_fingerprint_does_not_depend_on_the_shards(source, tmp_path, reference):
     assert prepare(Toy(), source, tmp_path / "one", shard_clips=100).fingerprint == reference
 

@@ -259,7 +259,9 @@ def _remove(out: Path) -> None:
 
 def _opened(out: Path) -> Store | None:
     try:
-        return Store.open(out)
+        store = Store.open(out)
+        _ = store.dropped  # a file of its own, which opening does not read
+        return store
     except StoreError:
         return None
 

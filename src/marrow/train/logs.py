@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from marrow.errors import DataError
 from marrow.files import write_text_whole
 from marrow.train.non_finite import NonFiniteLoss, StepNumbers
 from marrow.train.step import TakenStep
@@ -95,5 +96,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the entries of a log; none where there is no file. A last line that was cut short is left out."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1] if line]
+    except ValueError as error:
+        raise DataError(
+            f"{path}: cannot be read as a log: {error}. Move it away: the curves are lost, the run is not"
+        ) from error
