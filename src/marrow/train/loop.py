@@ -254,8 +254,8 @@ class _Run:
         except (RuntimeError, ValueError) as error:
             problem = " ".join(str(error).split())[:400]
             raise CheckpointError(
-                f"{self._checkpoints}: made for another network or optimizer than that of this run ({problem}). Put back "
-                "the run's own checkpoints, or remove the folder to start afresh"
+                f"{self._checkpoints}: made for another network or optimizer than that of this run ({problem}). Put "
+                "back the run's own checkpoints, or remove the folder to start afresh"
             ) from error
         self._loader.load_state_dict(state["loader"])
         self.step = step
