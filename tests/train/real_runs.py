@@ -89,13 +89,13 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def entries(out: Path) -> list[dict[str, Any]]:
-    """Return the log without what differs from run to run: times."""
+    """Return the log without what differs from run to run: times and memory."""
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if not _is_time(name)} for line in lines]
+    return [{name: value for name, value in line.items() if not _is_incidental(name)} for line in lines]
 
 
-def _is_time(name: str) -> bool:
-    return "second" in name or name.endswith("_share_percent")
+def _is_incidental(name: str) -> bool:
+    return "second" in name or name.endswith("_share_percent") or name == "peak_memory_mib"
 
 
 def _environment() -> dict[str, str]:
