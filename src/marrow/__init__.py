@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from marrow.store.format import Store
     from marrow.store.memory import write_store
     from marrow.tasks.base import Report, TaskContext
-    from marrow.tasks.evaluate import EvaluationReport, evaluate
+    from marrow.tasks.evaluate import evaluate
+    from marrow.tasks.evaluation_report import EvaluationReport
     from marrow.verbs import prepare
 
 __version__ = "0.1.0"
@@ -68,7 +69,8 @@ _HOMES = {
     "marrow.store.format": ("Store",),
     "marrow.store.memory": ("write_store",),
     "marrow.tasks.base": ("Report", "TaskContext"),
-    "marrow.tasks.evaluate": ("EvaluationReport", "evaluate"),
+    "marrow.tasks.evaluate": ("evaluate",),
+    "marrow.tasks.evaluation_report": ("EvaluationReport",),
     "marrow.verbs": ("prepare",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

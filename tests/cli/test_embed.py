@@ -205,7 +205,7 @@ def test_what_cannot_be_done_is_said_at_once(
 
 def test_another_skeleton_is_refused(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_encoder(_encoder(KINECT_V2_25), tmp_path / "encoder", {})
-    assert _embed(tmp_path, store, tmp_path / "f.npy") == 1
+    assert _embed(tmp_path, store, tmp_path / "f.npy") == 2
     message = capsys.readouterr().err
     assert "'kinect_v2_25' (25 joints)" in message
     assert "'kinect_v1_20' (20 joints)" in message

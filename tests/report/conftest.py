@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from marrow.tasks.base import Report
-from marrow.tasks.evaluate import EvaluationReport, RunFacts
+from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.run_facts import RunFacts
 
 FINGERPRINT = "f" * 64
 

@@ -6,7 +6,9 @@ import pytest
 from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.models.export import save_encoder
 from marrow.tasks.base import Report, TaskContext
-from marrow.tasks.evaluate import EvaluationReport, RunFacts, evaluate
+from marrow.tasks.evaluate import evaluate
+from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.run_facts import RunFacts
 from marrow.tasks.summary import comparisons, numbers, raw_sentences, scores
 
 CPU = TaskContext(device="cpu", precision="fp32", max_steps=2)
@@ -50,6 +52,16 @@ def test_a_later_evaluation_adds_to_the_report_of_the_same_encoder(small_runs, s
     evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
     assert tasks_on_file() == ["knn/pooled"]
     assert "is replaced" in caplog.text
+
+
+def test_a_damaged_report_is_put_aside_and_does_not_cost_the_new_one(small_runs, small_store, caplog):
+    reports = small_runs[0] / "reports"
+    reports.mkdir(exist_ok=True)
+    (reports / "xview.json").write_bytes(b"\xff{")
+    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=CPU)
+    assert [each.task for each in EvaluationReport.load(reports / "xview.json").reports] == ["knn/pooled"]
+    assert (reports / "xview.json.damaged").read_bytes() == b"\xff{"
+    assert "it is kept as xview.json.damaged" in caplog.text
 
 
 def test_leave_one_out_predicts_every_clip_once(small_runs, small_store):

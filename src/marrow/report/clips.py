@@ -16,7 +16,7 @@ from marrow.pretrain import load_objective
 from marrow.report.runs import Run
 from marrow.report.scores import main_reports
 from marrow.store.format import Store
-from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.features import extract
 from marrow.viewer.motion import Reel, pack_motion
 

@@ -18,7 +18,7 @@ from marrow.models.export import WEIGHTS
 from marrow.report.runs import Run, experiments, labels
 from marrow.report.scores import halves, task_name
 from marrow.tasks.base import Report
-from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import paired_difference_percent
 from marrow.tasks.summary import scores
 

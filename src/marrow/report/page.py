@@ -18,7 +18,7 @@ from marrow.report.runs import Run, experiments, find_store, labels, read_runs
 from marrow.report.scores import scores_html, verdicts_html
 from marrow.report.style import card, packaged, paragraphs
 from marrow.report.training import training_html, training_verdicts_html
-from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.viewer.motion import compressed, player_script
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from marrow.pretrain_config import PretrainConfig
 from marrow.report.runs import Run
 from marrow.report.style import card, table
 from marrow.store.format import Store
-from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.train.run_directory import plain
 
 

@@ -11,7 +11,7 @@ import yaml
 from marrow.errors import DataError, StoreError
 from marrow.models.export import DESCRIPTION
 from marrow.store.format import Store
-from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.train.logs import read_log
 from marrow.train.run_directory import CONFIG, ENVIRONMENT
 

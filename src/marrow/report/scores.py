@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from marrow.report.figures import Figures, Mark, confusion_figure, gains_figure, interval_figure, legend
 from marrow.report.style import GREEN, SOURCES, VERMILION, card, table
 from marrow.tasks.base import Report
-from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import confusion_matrix
 from marrow.tasks.summary import Comparison, Score, comparisons, raw_sentences, scores
 

@@ -6,7 +6,6 @@
 Both carry the fingerprints of encoder and store, so that a file can be traced to what made it.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -21,9 +20,10 @@ import marrow
 from marrow.data.subsets import protocol_rows, where
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
-from marrow.models.export import DESCRIPTION, WEIGHTS, load_encoder
+from marrow.models.export import load_encoder
 from marrow.store.format import Store
 from marrow.tasks.features import extract
+from marrow.tasks.run_facts import check_skeleton, facts_of
 from marrow.train.precision import Precision
 
 log = logging.getLogger(__name__)
@@ -107,23 +107,17 @@ def write_features(
         how many clips, and the length of a feature vector.
 
     Raises:
-        ConfigError: the file must not be written.
-        DataError: the store has another skeleton than the encoder.
+        ConfigError: the file must not be written, or the store has another skeleton than the encoder.
+        DataError: features are not finite.
         CheckpointError: there is no encoder, or it is damaged.
     """
     check_output(out, overwrite=overwrite)
     encoder = load_encoder(run)
-    if encoder.skeleton.joints != store.skeleton.joints:
-        raise DataError(
-            f"{run} was trained on the skeleton {encoder.skeleton.name!r} ({len(encoder.skeleton.joints)} joints), "
-            f"{store.path} holds {store.skeleton.name!r} ({len(store.skeleton.joints)} joints); "
-            "use an encoder of that skeleton, or recordings of the encoder's"
-        )
-    inner = run / "encoder" if (run / "encoder" / DESCRIPTION).is_file() else run
+    check_skeleton(encoder, store, run)
     facts = {
         "marrow": marrow.__version__,
         "encoder": str(run),
-        "encoder_fingerprint": hashlib.sha256((inner / WEIGHTS).read_bytes()).hexdigest()[:16],
+        "encoder_fingerprint": facts_of(run, 0).fingerprint,
         "store": str(store.path),
         "store_fingerprint": store.fingerprint,
         "pooling": pooling,

@@ -20,11 +20,11 @@ from marrow.errors import ConfigError
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.evaluate import check_skeleton, facts_of
 from marrow.tasks.finetune import finetune_in
 from marrow.tasks.finetune_training import make_one_process
 from marrow.tasks.origin import origin_of
 from marrow.tasks.recognition import FinetuneConfig
+from marrow.tasks.run_facts import check_skeleton, facts_of
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
 from marrow.train.run_lock import run_lock

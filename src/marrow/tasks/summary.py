@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from scipy.stats import t as student_t
 
 from marrow.tasks.base import Report
-from marrow.tasks.evaluate import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import bootstrap_interval, mean_and_std, paired_difference_percent
 
 

@@ -1,0 +1,94 @@
+"""What a reader of scores has to know: copies, folds, what pre-training saw, runs that are no seeds of each other."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from marrow.data.subsets import protocol_rows
+from marrow.pretrain_config import MAY_CHANGE
+from marrow.store.format import Store
+from marrow.tasks.base import Report, TaskData, TestClips
+from marrow.tasks.run_facts import RunFacts
+
+# Settings of a run in which the runs of one experiment may differ.
+_NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed")
+
+
+def notes_of_protocol(
+    protocol: str, folds: Sequence[TaskData], test: TestClips, runs: Sequence[RunFacts], store: Store
+) -> list[str]:
+    """Say what a reader of the scores has to know."""
+    notes = []
+    if test.copied.any():
+        kept = len(test.copied) - int(test.copied.sum())
+        notes.append(
+            f"{int(test.copied.sum())} of the {len(test.copied)} test clips are bit-identical to a training clip. "
+            f"Official scores count them; clean scores are over the other {kept}."
+        )
+    if len(folds) > 1:
+        notes.append(
+            f"{len(folds)} folds, pooled: every clip is predicted once, by heads that saw none of its fold's labels. "
+            "The best epoch is chosen in each fold apart."
+        )
+    notes += list(dict.fromkeys(_seen_in_pretraining(run, test, store) for run in runs))
+    notes += _unequal(runs)
+    return notes
+
+
+def _unequal(runs: Sequence[RunFacts]) -> list[str]:
+    """Say where runs that are averaged as seeds of one experiment are not."""
+    described = [_settings_of(run) for run in runs]
+    names = sorted({name for settings in described for name in settings})
+    differing = [name for name in names if len({json.dumps(settings.get(name)) for settings in described}) > 1]
+    notes = []
+    if differing:
+        shown = ", ".join(differing[:4]) + (", ..." if len(differing) > 4 else "")
+        notes.append(
+            f"These runs differ in more than their seed ({shown}): their mean and spread are not those of one "
+            "experiment. `marrow compare` puts different experiments side by side."
+        )
+    if len({run.seed for run in runs}) < len(runs):
+        notes.append("Some of these runs have the same seed: the spread over seeds is understated.")
+    return notes
+
+
+def _settings_of(run: RunFacts) -> dict[str, Any]:
+    """Return what decides the outcome of a run, flat, without its seed."""
+    settings = run.description.get("provenance", {}).get("settings") or {}
+    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in settings.items()}
+    return {
+        ".".join(filter(None, (name, inner))): value
+        for name, part in parts.items()
+        if name not in _NOT_THE_EXPERIMENT
+        for inner, value in part.items()
+    }
+
+
+def notes_of_tasks(reports: Sequence[Report], folds: int) -> list[str]:
+    """Gather what tasks say of their scores."""
+    first = ", first fold" if folds > 1 else ""
+    return [
+        f"{report.task} ({report.source}, seed {report.seed}{first}): {report.settings['note']}"
+        for report in reports
+        if "note" in report.settings
+    ]
+
+
+def _seen_in_pretraining(run: RunFacts, test: TestClips, store: Store) -> str:
+    """Say how many test clips the pre-training saw, without their labels, as far as the run tells."""
+    provenance = run.description.get("provenance", {})
+    if "num_labels_used" in provenance:
+        return f"The encoder was fine-tuned with the labels of {provenance['num_labels_used']} clips before."
+    if "settings" not in provenance or provenance.get("store_fingerprint") != store.fingerprint:
+        return "The encoder was pre-trained on other data, or does not say on which."
+    pretrained_on = provenance["settings"]["protocol"]
+    rows = np.arange(len(store)) if pretrained_on is None else protocol_rows(store, pretrained_on)[0]
+    seen = int(np.isin(test.row, rows).sum())
+    if seen == 0:
+        return f"Pre-training learned from {len(rows)} clips without labels; no test clip was among them."
+    return (
+        f"Pre-training learned from {len(rows)} clips without labels, {seen} of the {len(test.row)} test clips "
+        "among them: these scores are transductive (no label was seen, the motion was)."
+    )
