@@ -1,9 +1,12 @@
 """What an encoder is given of a sequence: the settings that decide it. Kept inside every exported encoder."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from marrow.errors import ConfigError
+
+Stream = Literal["joint", "bone", "motion", "bone_motion"]
+Alignment = Literal["none", "yaw", "body"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,15 @@ class InputConfig:
     """
 
     window_frames: int = 120
-    stream: Literal["joint", "bone", "motion", "bone_motion"] = "joint"
-    alignment: Literal["none", "yaw", "body"] = "none"
+    stream: Stream = "joint"
+    alignment: Alignment = "none"
     test_crop: float = 0.95
 
     def __post_init__(self) -> None:
         if self.window_frames < 2:
             raise ConfigError(f"input.window_frames must be at least 2, got {self.window_frames}")
+        for name, choices in (("stream", get_args(Stream)), ("alignment", get_args(Alignment))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"input.{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if not 0.0 < self.test_crop <= 1.0:
             raise ConfigError(f"input.test_crop must lie in (0, 1], got {self.test_crop}")
