@@ -69,7 +69,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_never_had_been(tmp_pat
     begin = time.monotonic()
     run(command(store, tmp_path / "whole", "--max_steps", STEPS))
     seconds = time.monotonic() - begin
-    kills = kill_until_finished(store, tmp_path / "killed", 5, seconds, random.Random(1))
+    kills = kill_until_finished(store, tmp_path / "killed", 3, seconds, random.Random(1))
     assert kills >= 1
     assert_as_if_never_killed(tmp_path / "killed", tmp_path / "whole")
 
