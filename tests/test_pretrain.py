@@ -118,6 +118,16 @@ def test_a_run_can_be_read_again(store: Path, tmp_path: Path) -> None:
         load_config(tmp_path / "run")
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "environment.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_damaged_run_directory_is_named(store: Path, tmp_path: Path, name: str, content: str) -> None:
+    config = _config(store, tmp_path / "run", max_steps=2)
+    pretrain(config)
+    (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(ConfigError, match=rf"{name} is damaged"):
+        pretrain(config)
+
+
 def test_settings_must_be_those_of_the_method(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'mamp' takes MAMPConfig as its objective, got PatchTransformerConfig"):
         PretrainConfig(tmp_path, tmp_path, objective=PatchTransformerConfig())

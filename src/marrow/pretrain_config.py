@@ -34,6 +34,8 @@ MAY_CHANGE = (
     "log_every",
     "profile",
 )
+# In what runs of one experiment may differ.
+NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from report_page_reader import Page
 
-from marrow.errors import DataError, StoreError
+from marrow.errors import ConfigError, DataError, StoreError
 from marrow.report.page import write_report
 
 
@@ -86,6 +86,15 @@ def test_many_classes(make_run, tmp_path, count):
     assert len(gains) == count
     assert gains == sorted(gains)
     assert len(page.text) < 4_000_000
+
+
+def test_what_is_left_out_is_said_at_once_as_well(make_run, tmp_path, caplog):
+    run = make_run("a", 1)
+    with pytest.raises(ConfigError, match="device must be"):
+        write_report([run], tmp_path / "report.html", device="tpu")
+    write_report([run], tmp_path / "report.html")
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "lacks moving skeletons" in warning
 
 
 def test_what_is_no_run_is_said(make_run, tmp_path):

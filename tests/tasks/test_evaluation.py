@@ -64,6 +64,15 @@ def test_a_damaged_report_is_put_aside_and_does_not_cost_the_new_one(small_runs,
     assert "it is kept as xview.json.damaged" in caplog.text
 
 
+def test_one_name_will_do_and_protocols_keep_files_apart(small_runs, small_store):
+    protocols = [f"view=0 & subject{sign}=1 -> view=1" for sign in ("", "!")]
+    for protocol in protocols:
+        report = evaluate(small_runs[0], small_store, protocol, tasks="knn", baselines="raw", context=CPU)
+        assert {each.task for each in report.reports} == {"knn/pooled", "knn/raw", "ridge/raw"}
+    saved = [EvaluationReport.load(path).protocol for path in (small_runs[0] / "reports").glob("*subject*.json")]
+    assert sorted(saved) == sorted(protocols)
+
+
 def test_leave_one_out_predicts_every_clip_once(small_runs, small_store):
     calls = []
     from marrow.models.patch_transformer import PatchTransformer

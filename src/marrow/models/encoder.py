@@ -107,8 +107,10 @@ class Encoder(nn.Module, ABC):
         return load_encoder(folder)
 
     def require_skeleton(self, sequences: Sequence[SkeletonSequence]) -> None:
-        """Raise a DataError where a sequence has another skeleton than the encoder."""
+        """Raise a DataError where something is no sequence, or has another skeleton than the encoder."""
         for sequence in sequences:
+            if not isinstance(sequence, SkeletonSequence):
+                raise DataError(f"expected sequences of type SkeletonSequence, got {type(sequence).__name__}")
             if sequence.skeleton.joints != self.skeleton.joints:
                 raise DataError(
                     f"{sequence.record.id}: the encoder expects skeleton {self.skeleton.name!r} "

@@ -19,6 +19,7 @@ from marrow.report.scores import scores_html, verdicts_html
 from marrow.report.style import card, packaged, paragraphs
 from marrow.report.training import training_html, training_verdicts_html
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.train.precision import make_fabric
 from marrow.viewer.motion import compressed, player_script
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ def write_report(
         StoreError: the given store cannot be used.
         ConfigError: too many clips are asked for.
     """
+    if clips:
+        make_fabric(device, "fp32")  # a device that is not there is said at once
     out, found = Path(out), read_runs(runs)
     groups = experiments(found)
     figures, shown, missing, data = Figures(), None, "", None
@@ -73,6 +76,8 @@ def write_report(
         missing = "Moving skeletons are left out on request."
     elif data is not None:
         shown = gather_clips(found[0], data, device, map_clips)
+    for left_out in [missing] if clips and missing else shown.notes if shown else []:
+        _log.warning("The page lacks moving skeletons. %s", left_out)
     names = labels(groups)
     body = "".join(
         _experiment_html(group, name, figures, out, data, *((shown, missing) if number == 1 else (None, "")), number)

@@ -10,16 +10,11 @@ import yaml
 
 from marrow.errors import DataError, StoreError
 from marrow.models.export import DESCRIPTION
+from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.train.logs import read_log
 from marrow.train.run_directory import CONFIG, ENVIRONMENT
-
-# What may differ between runs of one experiment.
-_NOT_THE_EXPERIMENT = (
-    *("seed", "store", "out", "device", "processes", "threads", "workers", "loader", "log_every"),
-    *("micro_batches", "checkpoints", "monitor"),
-)
 
 
 @dataclass(frozen=True)
@@ -181,7 +176,7 @@ def _identity(run: Run) -> dict[str, Any]:
     settings = provenance.get("settings") or run.settings
     same = {name: description.get(name) for name in ("kind", "config", "input")}
     same["method"] = provenance.get("method", run.settings.get("method"))
-    return {**same, "settings": {name: value for name, value in settings.items() if name not in _NOT_THE_EXPERIMENT}}
+    return {**same, "settings": {name: value for name, value in settings.items() if name not in NOT_THE_EXPERIMENT}}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,8 +34,8 @@ def evaluate(
     store: Store | Path | str,
     protocol: str,
     *,
-    tasks: Sequence[str | Task] = ("linear_probe", "knn"),
-    baselines: Sequence[str] = BASELINES,
+    tasks: str | Sequence[str | Task] = ("linear_probe", "knn"),
+    baselines: str | Sequence[str] = BASELINES,
     augmented: bool | AugmentConfig = False,
     context: TaskContext | None = None,
     save: bool = True,
@@ -47,7 +47,7 @@ def evaluate(
         store: the data.
         protocol: a split of the store ("xview"), "leave-one-out:ATTRIBUTE=VALUE", or "leave-one-out:ATTRIBUTE" for all
             folds, whose predictions are pooled to one score over all clips.
-        tasks: names of tasks, or tasks with settings of their own.
+        tasks: names of tasks, or tasks with settings of their own; or one name.
         baselines: "random": the same encoder at random initialisation, with each run's seed; "raw": coordinates.
         augmented: besides, train the linear probe as the paper does, with the clips augmented anew in every epoch, by
             these settings or (True) by those of each run's pre-training. The trained encoders only: it costs 100 passes
@@ -59,6 +59,8 @@ def evaluate(
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     store = store if isinstance(store, Store) else Store.open(store)
     context = context or TaskContext()
+    tasks = [tasks] if isinstance(tasks, str) else tasks
+    baselines = [baselines] if isinstance(baselines, str) else baselines
     unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
         raise ConfigError(f"unknown baseline {unknown[0]!r}; baselines are {', '.join(BASELINES)}")
@@ -195,4 +197,5 @@ def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
 
 
 def _file_name(protocol: str) -> str:
-    return "".join(character if character.isalnum() or character in "-=." else "_" for character in protocol)
+    plain = protocol.replace("!=", "-not-")
+    return "".join(character if character.isalnum() or character in "-=." else "_" for character in plain)

@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 
 from marrow.data.subsets import protocol_rows
-from marrow.pretrain_config import MAY_CHANGE
+from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData, TestClips
 from marrow.tasks.run_facts import RunFacts
-
-# Settings of a run in which the runs of one experiment may differ.
-_NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed")
 
 
 def notes_of_protocol(
@@ -61,7 +58,7 @@ def _settings_of(run: RunFacts) -> dict[str, Any]:
     return {
         ".".join(filter(None, (name, inner))): value
         for name, part in parts.items()
-        if name not in _NOT_THE_EXPERIMENT
+        if name not in NOT_THE_EXPERIMENT
         for inner, value in part.items()
     }
 

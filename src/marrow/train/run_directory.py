@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -50,8 +50,8 @@ def claim_run(
         folder.mkdir(parents=True, exist_ok=True)
         starts = []
     else:
-        recorded = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-        starts = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        recorded = _read(folder / CONFIG, yaml.safe_load, dict)
+        starts = _read(folder / ENVIRONMENT, json.loads, list)
         there, here = _flat(recorded), _flat(settings)
         differing = [
             f"{name}: {there.get(name)} there, {here.get(name)} here"
@@ -82,6 +82,21 @@ def refuse_strangers(folder: Path) -> None:
     strangers = [path.name for path in folder.glob("*") if path.name not in ours and path.suffix != ".partial"]
     if strangers and not (folder / CONFIG).exists():
         raise ConfigError(f"{folder} holds files ({strangers[0]}, ...) but no run; choose an empty folder for --out")
+
+
+def _read(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
+    """Read a file of a run, or say that it is damaged."""
+    try:
+        content = parse(file.read_text(encoding="utf-8"))
+        if isinstance(content, kind) and content:
+            return content
+        problem = f"expected a {kind.__name__} with content"
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+    raise ConfigError(
+        f"{file} is damaged ({problem}); put it back, or choose another --out. The encoder and the checkpoints beside "
+        "it are untouched"
+    )
 
 
 def describe_environment(store: Store, device: str, precision: str, processes: int) -> dict[str, Any]:
