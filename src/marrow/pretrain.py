@@ -17,10 +17,9 @@ The same call goes on where an interrupted run stopped, and does nothing where t
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +46,12 @@ from marrow.train.launch import find_launch
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
 from marrow.train.monitor import Monitor
-from marrow.train.optim import adamw
+from marrow.train.optim import adamw, learning_rate
 from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.replay import Replay, replay
 from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
 from marrow.train.run_lock import run_lock
-from marrow.train.schedule import Budget, warmup_cosine
+from marrow.train.schedule import Budget
 from marrow.train.sharding import is_sharded
 from marrow.train.store_watch import StoreWatch
 from marrow.train.timed_loader import TimedLoader
@@ -169,7 +168,7 @@ def _train(
         objective,
         adamw(objective, config.optimizer),
         timed,
-        _learning_rate(config),
+        learning_rate(config.optimizer, config.schedule, config.batch_clips, config.epochs),
         limits,
         config.out,
         monitor=monitor,
@@ -260,17 +259,6 @@ def _watch(
 def _resident_limit(device: torch.device) -> int:
     """Return how many bytes of frames may stay on a device: half of what a GPU has free; on a CPU, a fixed size."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _RESIDENT_BYTES
-
-
-def _learning_rate(config: PretrainConfig) -> Callable[[float], float]:
-    """Return the learning rate as a function of the progress of the run."""
-    scale = config.optimizer.scale(config.batch_clips)
-    return partial(
-        warmup_cosine,
-        base=config.optimizer.learning_rate * scale,
-        minimum=config.schedule.min_learning_rate * scale,
-        warmup_share=config.schedule.warmup_epochs / config.epochs,
-    )
 
 
 def _provenance(

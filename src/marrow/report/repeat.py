@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from marrow.report.runs import Run
 from marrow.report.style import card, table
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.train.run_directory import plain
+from marrow.train.run_directory import dotted, plain
 
 
 def repeat_html(runs: Sequence[Run], store: Store | None, page: Path | None) -> str:
@@ -73,8 +73,8 @@ def pretrain_command(run: Run) -> str:
         defaults = {}  # a method of another package, which is not installed here: every setting is named
     words = ["marrow", "pretrain", "--method", str(settings.get("method", "mamp"))]
     words += ["--store", str(settings["store"]), "--out", str(settings["out"])]
-    known = _dotted(defaults)
-    for name, value in _dotted(settings).items():
+    known = dotted(defaults)
+    for name, value in dotted(settings).items():
         if name not in ("method", "store", "out") and (name not in known or known[name] != value):
             words += [f"--{name}", _value(value)]
     return _joined(words)
@@ -140,13 +140,6 @@ def _settings(runs: Sequence[Run]) -> str:
     return "".join(
         f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>" for title, text in found
     )
-
-
-def _dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _value(value: Any) -> str:

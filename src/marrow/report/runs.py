@@ -1,7 +1,7 @@
 """What run directories hold, gathered for a page, and which of them are seeds of one experiment."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.train.logs import read_log
-from marrow.train.run_directory import CONFIG, ENVIRONMENT
+from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def labels(groups: Sequence[Sequence[Run]], most: int = 3) -> list[str]:
         groups: from `experiments`.
         most: settings that are named, at most.
     """
-    settings = [_flat(_identity(group[0])) for group in groups]
+    settings = [dotted(_identity(group[0])) for group in groups]
     names = list(dict.fromkeys(name for each in settings for name in each))
     differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
     differing = [name for name in differing if name not in ("method", "kind", "settings.method")]
@@ -177,13 +177,6 @@ def _identity(run: Run) -> dict[str, Any]:
     same = {name: description.get(name) for name in ("kind", "config", "input")}
     same["method"] = provenance.get("method", run.settings.get("method"))
     return {**same, "settings": {name: value for name, value in settings.items() if name not in NOT_THE_EXPERIMENT}}
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _short(value: Any) -> str:

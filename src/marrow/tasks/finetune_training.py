@@ -27,9 +27,9 @@ from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import adamw
+from marrow.train.optim import adamw, learning_rate
 from marrow.train.precision import PrecisionChoice, make_fabric
-from marrow.train.schedule import Budget, warmup_cosine
+from marrow.train.schedule import Budget
 
 # Steps that are timed to learn what an epoch costs; the one before them warms up.
 _TIMED_STEPS = 5
@@ -100,7 +100,8 @@ def train(
     # Train; after every epoch, predict.
     watch = _Predictions(folder, recognition, data, fabric, context.batch_clips, loader.steps_per_epoch)
     settings = FitConfig(budget, checkpoints, config.optimizer.clip_norm, log_every=loader.steps_per_epoch)
-    fitted = fit(fabric, recognition, optimizer, loader, _learning_rate(config, batch_clips), settings, folder, watch)
+    rate = learning_rate(config.optimizer, config.schedule, batch_clips, config.epochs)
+    fitted = fit(fabric, recognition, optimizer, loader, rate, settings, folder, watch)
     if not fitted.finished:
         return None
     log = read_log(folder / "log.jsonl")
@@ -145,17 +146,6 @@ def _with_head(
         torch.manual_seed(seed)
         head = JointsHead(joints, dim, classes, config.hidden_width)
     return Recognition(encoder, head.to(frames.device), config, (times, joints))
-
-
-def _learning_rate(config: FinetuneConfig, batch_clips: int) -> partial[float]:
-    """Return the learning rate as a function of the progress; the warm-up keeps its share of the planned epochs."""
-    scale = config.optimizer.scale(batch_clips)
-    return partial(
-        warmup_cosine,
-        base=config.optimizer.learning_rate * scale,
-        minimum=config.schedule.min_learning_rate * scale,
-        warmup_share=config.schedule.warmup_epochs / config.epochs,
-    )
 
 
 def _further_epochs(

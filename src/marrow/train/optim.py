@@ -1,13 +1,15 @@
 """AdamW with the papers' settings: which parameters decay, and what the learning rate refers to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import nn
 
 from marrow.errors import ConfigError
+from marrow.train.schedule import ScheduleConfig, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,23 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """Give every group its learning rate: the common one times the group's own `lr_scale`, where it has one."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("lr_scale", 1.0)
+
+
+def learning_rate(
+    config: OptimizerConfig, schedule: ScheduleConfig, batch_clips: int, epochs: int
+) -> Callable[[float], float]:
+    """Return the learning rate as a function of the progress of a run.
+
+    Args:
+        config: the highest learning rate and what it refers to.
+        schedule: the warm-up, which keeps its share of the planned epochs, and the lowest learning rate.
+        batch_clips: clips per step.
+        epochs: that are planned.
+    """
+    scale = config.scale(batch_clips)
+    return partial(
+        warmup_cosine,
+        base=config.learning_rate * scale,
+        minimum=schedule.min_learning_rate * scale,
+        warmup_share=schedule.warmup_epochs / epochs,
+    )

@@ -52,7 +52,7 @@ def claim_run(
     else:
         recorded = _read(folder / CONFIG, yaml.safe_load, dict)
         starts = _read(folder / ENVIRONMENT, json.loads, list)
-        there, here = _flat(recorded), _flat(settings)
+        there, here = dotted(recorded), dotted(settings)
         differing = [
             f"{name}: {there.get(name)} there, {here.get(name)} here"
             for name in sorted(there.keys() | here.keys())
@@ -140,9 +140,9 @@ def _commit() -> str | None:
     return git.stdout.strip()
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted names."""
+def dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under dotted names: {"a": {"b": 1}} as {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        flat |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
