@@ -103,7 +103,7 @@ def test_augmented_probe_runs_the_encoder_on_every_batch(small_store, small_enco
 
 
 def test_time_limit_stops_and_is_said(small_store, small_encoder):
-    context = TaskContext(device="cpu", precision="fp32", max_minutes=0.0)
+    context = TaskContext(device="cpu", precision="fp32", max_minutes=1e-9)
     report = LinearProbe(logistic=None).run(small_encoder, _data(small_store), context)[0]
     assert report.settings["stopped_early"] is True
     assert report.settings["steps_done"] == 1
