@@ -5,6 +5,7 @@ import torch
 from marrow.data.window import InputConfig
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives import OBJECTIVES
+from marrow.objectives.amr import AMR, AMRConfig
 from marrow.objectives.base import Objective
 from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.skeleton.layout import KINECT_V1_20
@@ -17,7 +18,16 @@ def small_mamp() -> Objective:
     return MAMP(MAMPConfig(decoder_depth=1, decoder_width=16, decoder_heads=2, mask_ratio=0.75), encoder)
 
 
-SMALL = {"mamp": small_mamp}
+def small_amr() -> Objective:
+    torch.manual_seed(0)
+    encoder = PatchTransformer(PatchTransformerConfig(width=16, depth=1, heads=2), InputConfig(16), KINECT_V1_20)
+    config = AMRConfig(
+        target_frames=8, energy_windows=(4, 8), decoder_depth=1, decoder_width=16, decoder_heads=2, mask_ratio=0.75
+    )
+    return AMR(config, encoder)
+
+
+SMALL = {"mamp": small_mamp, "amr": small_amr}
 
 
 def test_every_method_has_a_small_size_here() -> None:

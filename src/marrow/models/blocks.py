@@ -1,4 +1,4 @@
-"""The transformer block that the vision-transformer family shares: pre-norm attention and MLP (Dosovitskiy 2021).
+"""The transformer blocks that the vision-transformer family shares: pre-norm attention and MLP (Dosovitskiy 2021).
 
 Everything is plain except the choice of the attention kernel, where the obvious answer is wrong on CPUs.
 """
@@ -74,6 +74,36 @@ class Attention(nn.Module):
         return self.proj(attend(query, key, value, may_attend).transpose(1, 2).flatten(2))
 
 
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries to the tokens of a memory.
+
+    Args:
+        width: length of a query and of a token of the memory.
+        heads: number of heads; must divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.pair = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "one_or_body query dim"],
+        memory: Float[Tensor, "body key dim"],
+        may_attend: Bool[Tensor, "body key"] | None = None,
+    ) -> Float[Tensor, "body query dim"]:
+        """Let every query attend to the tokens of its body's memory that may be attended to.
+
+        Queries that are the same for every body may be given once.
+        """
+        query = self.query(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2).expand(len(memory), -1, -1, -1)
+        key, value = self.pair(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(attend(query, key, value, may_attend).transpose(1, 2).flatten(2))
+
+
 class MLP(nn.Module):
     """Two linear layers with an exact GELU between them."""
 
@@ -146,6 +176,34 @@ class Block(nn.Module):
             return tokens + self.mlp(self.norm2(tokens))
         tokens = tokens[:, queries_from:] + factors[0] * attended
         return tokens + factors[1] * self.mlp(self.norm2(tokens))
+
+
+class CrossBlock(nn.Module):
+    """Pre-norm block whose tokens ask a memory and not each other: x += cross(norm(x), memory); x += mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = CrossAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, mlp_ratio)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "one_or_body query dim"],
+        memory: Float[Tensor, "body key dim"],
+        *,
+        may_attend: Bool[Tensor, "body key"] | None = None,
+    ) -> Float[Tensor, "body query dim"]:
+        """Return the tokens after they have asked the memory.
+
+        Args:
+            tokens: of each body, or once for all of them.
+            memory: what they ask; it stays as it is.
+            may_attend: which tokens of the memory exist; None when all do.
+        """
+        tokens = tokens + self.attn(self.norm1(tokens), memory, may_attend)
+        return tokens + self.mlp(self.norm2(tokens))
 
 
 def initialise_linear(module: nn.Module) -> None:

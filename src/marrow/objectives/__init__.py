@@ -5,12 +5,14 @@ A new method is one file and one line in `OBJECTIVES`; out of tree, an entry poi
 
 from marrow import extensions
 from marrow.errors import ConfigError
+from marrow.objectives.amr import AMR
 from marrow.objectives.base import Objective
 from marrow.objectives.mamp import MAMP
 
 # Every method by the name that --method takes. Its class says what its settings are and which encoder it trains.
 OBJECTIVES: dict[str, type[Objective]] = {
     "mamp": MAMP,
+    "amr": AMR,
 }
 
 

@@ -30,12 +30,14 @@ class Hiding:
     hidden_exists: Bool[Tensor, "body hidden"] | None
 
 
-def visible_count(tokens: int, mask_ratio: float) -> int:
+def visible_count(tokens: int, mask_ratio: float, *, rounded: bool = False) -> int:
     """Return how many of a number of tokens stay visible, at least one.
 
-    The integer part, as in the released code: 750 * (1 - 0.9) is 74.99999999999999 in floating point, so 74 stay.
+    The integer part, as in the released code of MAMP: 750 * (1 - 0.9) is 74.99999999999999 in floating point, so 74
+    stay. With `rounded` it is the nearest whole number, 75.
     """
-    return max(1, int(tokens * (1 - mask_ratio)))
+    count = tokens * (1 - mask_ratio)
+    return max(1, round(count) if rounded else int(count))
 
 
 def motion_intensity(
@@ -73,21 +75,25 @@ def motion_guided_order(
     return logits + gumbel
 
 
-def hide(score: Float[Tensor, "body token"], usable: Bool[Tensor, "body token"], mask_ratio: float) -> Hiding:
+def hide(
+    score: Float[Tensor, "body token"], usable: Bool[Tensor, "body token"], mask_ratio: float, *, rounded: bool = False
+) -> Hiding:
     """Hide all but the tokens with the smallest scores.
 
     Args:
         score: what decides; the smallest stay visible.
         usable: tokens that may be either; the others are neither visible nor hidden.
         mask_ratio: share of the usable tokens that is hidden.
+        rounded: round the number of visible ones to the nearest instead of down.
     """
     order = torch.where(usable, score, torch.inf).argsort(dim=1)
     tokens = usable.shape[1]
     if bool(usable.all()):
-        count = visible_count(tokens, mask_ratio)
+        count = visible_count(tokens, mask_ratio, rounded=rounded)
         return Hiding(order[:, :count], order[:, count:], None, None)
     usable_count = usable.sum(1)
-    count = torch.tensor([visible_count(n, mask_ratio) for n in usable_count.tolist()], device=score.device)
+    counts = [visible_count(n, mask_ratio, rounded=rounded) for n in usable_count.tolist()]
+    count = torch.tensor(counts, device=score.device)
     place = torch.arange(tokens, device=score.device)
     widest = int(count.max())
     # The hidden ones of a body start behind its own visible ones; shift each row to the left by that many.

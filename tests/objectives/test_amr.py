@@ -1,0 +1,428 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from marrow.cli.arguments import parse
+from marrow.cli.pretrain import build_parser
+from marrow.data.batch import Batch
+from marrow.data.draws import Draws
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.models.grid import PatchGrid
+from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.objectives.amr import AMR, AMRConfig, AMRDraw, energy, focal_weight, followed, motion, take
+from marrow.pretrain_config import config_of
+from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
+from marrow.testing import check_objective
+from marrow.testing.encoders import example_batch
+
+# The encoder reads 4 frames per token, the decoder predicts 12: 2 x 20 queries for 6 x 20 tokens.
+SMALL = AMRConfig(decoder_depth=2, decoder_width=32, decoder_heads=4, mask_ratio=0.75, target_frames=12)
+
+
+def small_encoder() -> PatchTransformer:
+    torch.manual_seed(0)
+    config = PatchTransformerConfig(width=32, depth=2, heads=4, patch_frames=4)
+    return PatchTransformer(config, InputConfig(window_frames=24), KINECT_V1_20)
+
+
+def small(config: AMRConfig = SMALL) -> AMR:
+    return AMR(replace(config, energy_windows=(4, 8, 12)), small_encoder())
+
+
+def whole(amr: AMR, clips: int = 4, bodies: int = 2) -> tuple[Batch, AMRDraw]:
+    """Return a batch in which nothing is absent, and a draw."""
+    larger = example_batch(amr.encoder, clips + 2, bodies)  # something is absent in the last two clips
+    batch = Batch(larger.joints[:clips], larger.present[:clips], larger.label[:clips], larger.row[:clips])
+    return batch, amr.sample(batch, Draws(0, 0, torch.arange(clips)))
+
+
+def predict(amr: AMR, joints: Tensor, draw: AMRDraw) -> Tensor:
+    return amr._decode(amr._encode(joints, draw.hiding), draw.hiding)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"target": "joint", "normalise_target": "axis", "masking": "motion"},
+        {"normalise_target": "axis", "fusion": "energies", "queries": "free"},
+        {"normalise_target": "none", "reduction": "weighted_mean", "self_attention": True, "stride": 2},
+    ],
+    ids=["amr", "positions", "alternatives", "more alternatives"],
+)
+def test_conformance(changes: dict[str, object]) -> None:
+    check_objective(lambda: small(replace(SMALL, **changes)), overfit_steps=0 if changes else 150)
+
+
+def test_conformance_of_parity_mode() -> None:
+    check_objective(lambda: small(replace(SMALL, parity=True)), absent_matters=True, overfit_steps=0)
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# Bridge 65,792; query 256; places (5 + 25) * 256 = 7,680; 5 blocks of 789,760; norm 512; prediction 256 * 72 + 72.
+# Free queries: 124 vectors more. Self-attention: 4 times 263,168 and a norm of 512.
+@pytest.mark.parametrize(
+    ("changes", "decoder"),
+    [
+        ({}, 4_041_544),
+        ({"queries": "free"}, 4_041_544 + 31_744),
+        ({"self_attention": True}, 4_041_544 + 4 * 263_680),
+    ],
+)
+def test_parameter_counts(changes: dict[str, object], decoder: int) -> None:
+    encoder = PatchTransformer(PatchTransformerConfig(), InputConfig(), KINECT_V2_25)
+    amr = AMR(AMRConfig(**changes), encoder)  # pyright: ignore[reportArgumentType]
+    assert (parameters(encoder), parameters(amr) - parameters(encoder)) == (6_336_000, decoder)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 3, 5, 6, 10, 15, 30])
+def test_there_are_as_many_queries_as_target_patches(ratio: int) -> None:
+    encoder = PatchTransformer(PatchTransformerConfig(width=8, depth=1, heads=1), InputConfig(), KINECT_V2_25)
+    amr = AMR(AMRConfig(target_frames=4 * ratio, decoder_depth=1, decoder_width=8, decoder_heads=1), encoder)
+    batch = example_batch(encoder, clips=2, bodies=1)
+    draw = amr.sample(batch, Draws(0, 0, torch.arange(2)))
+    assert predict(amr, batch.joints[:, 0], draw).shape == (2, 750 // ratio, 12 * ratio)
+
+
+def test_the_target_grid_need_not_fit_the_encoders_patches() -> None:
+    amr = small(replace(SMALL, target_frames=6))
+    batch, draw = whole(amr)
+    assert amr(batch, draw).weight == 4 * 2 * 4 * 20  # clips, bodies, patches in time, joints
+
+
+@pytest.mark.parametrize(("rounded", "visible"), [(True, 75), (False, 74)])
+def test_visible_tokens_of_750(rounded: bool, visible: int) -> None:
+    encoder = PatchTransformer(PatchTransformerConfig(width=8, depth=1, heads=1), InputConfig(), KINECT_V2_25)
+    config = AMRConfig(round_visible=rounded, decoder_depth=1, decoder_width=8, decoder_heads=1)
+    amr = AMR(config, encoder)
+    batch, draw = whole(amr, clips=1)
+    assert draw.hiding.visible.shape == (2, visible)
+    batch.present[0, 0, :4, 0] = False  # of 749 usable tokens 74.9 stay visible
+    draw = amr.sample(batch, Draws(0, 0, torch.arange(1)))
+    assert draw.hiding.visible_exists is not None
+    assert draw.hiding.visible_exists.sum(1).tolist() == [75 if rounded else 74, visible]
+
+
+def test_a_large_patch_is_its_small_ones_in_order_of_time() -> None:
+    window = torch.randn(1, 48, 3, 3)
+    fine, coarse = PatchGrid(48, 3, 4), PatchGrid(48, 3, 24)
+    for joint in range(3):
+        parts = [fine.patchify(window)[0, 3 * time + joint] for time in range(6)]
+        assert torch.equal(coarse.patchify(window)[0, joint], torch.cat(parts))
+
+
+def test_energy_by_hand() -> None:
+    # Window 0, 2, 4, 6 along x: mean 3, squared distances 9, 1, 1, 9 -> 5. Along z, 1, 1, 5, 5: mean 3, all 4 -> 4 more.
+    joints = torch.zeros(1, 8, 1, 3)
+    joints[0, :4, 0, 0] = torch.tensor([0.0, 2.0, 4.0, 6.0])
+    joints[0, :4, 0, 2] = torch.tensor([1.0, 1.0, 5.0, 5.0])
+    present = torch.ones(1, 8, 1, dtype=torch.bool)
+    assert energy(joints, present, 4)[0, :, 0].tolist() == [9.0] * 4 + [0.0] * 4
+    # Windows of 2: x 0, 2 -> 1, z 1, 1 -> 0; x 4, 6 -> 1, z 5, 5 -> 0.
+    assert energy(joints, present, 2)[0, :, 0].tolist() == [1.0] * 4 + [0.0] * 4
+    # Without the last frame: x 0, 2, 4: mean 2 -> 8/3; z 1, 1, 5: mean 7/3 -> (16 + 16 + 64) / 9 / 3 = 32/9.
+    present[0, 3] = False
+    joints[0, 3] = 1000.0
+    torch.testing.assert_close(energy(joints, present, 4)[0, 0, 0], torch.tensor(8 / 3 + 32 / 9))
+
+
+def test_weight_by_hand() -> None:
+    # Mean energy 1. k = 0.01: energy 1 -> 1/1.01; 0.01 -> 1/2; 2.99 -> 2.99/3.00; 0 -> 1 / (1 + 0.01 / 1e-8) = 1e-6.
+    energies = torch.tensor([1.0, 0.01, 2.99, 0.0]).reshape(1, 4, 1)
+    present = torch.tensor([True, True, True, True]).reshape(1, 4, 1)
+    weight = focal_weight(energies, present, 0.01, 1e-8)[0, :, 0]
+    torch.testing.assert_close(weight, torch.tensor([1 / 1.01, 0.5, 2.99 / 3.0, 1e-6]), rtol=1e-4, atol=1e-7)
+    # The mean is over what is present: without the calm two it is 1.995.
+    present = torch.tensor([True, False, True, False]).reshape(1, 4, 1)
+    weight = focal_weight(energies, present, 1.0, 1e-8)[0, :, 0]
+    torch.testing.assert_close(weight[0], torch.tensor(1 / (1 + 1.995)))
+    # Nothing moves, or nobody is there: all the same.
+    assert (focal_weight(torch.zeros(1, 4, 1), present, 0.01, 1e-8) == 1).all()
+
+
+def test_window_lengths_are_fused_as_asked() -> None:
+    # One joint of two moves in one frame of eight: the energies of windows of 4 and 8 frames differ.
+    encoder = PatchTransformer(PatchTransformerConfig(width=8, depth=1, heads=1), InputConfig(8), KINECT_V1_20)
+    joints = torch.zeros(1, 8, 20, 3)
+    joints[0, 0, 0, 0] = 4.0
+    present = torch.ones(1, 8, 20, dtype=torch.bool)
+    short = energy(joints, present, 4)  # 16 * 3/16 = 3 in the first window of joint 0
+    long = energy(joints, present, 8)  # 16 * 7/64 = 1.75 in all its frames
+    assert (short[0, 0, 0], short[0, 4, 0], long[0, 4, 0]) == (3.0, 0.0, 1.75)
+    config = AMRConfig(
+        target_frames=8, energy_windows=(4, 8), focal_k=2.0, decoder_depth=1, decoder_width=8, decoder_heads=1
+    )
+
+    def of_joint_0(frame: int, config: AMRConfig) -> float:
+        amr = AMR(config, encoder)
+        patches = amr._weight(joints, present)
+        return float(amr.grid.unpatchify(patches)[0, frame, 0, 1])
+
+    # Mean energies: 3 * 4 / 160 = 0.075 and 1.75 * 8 / 160 = 0.0875; k e_t = 0.15 and 0.175.
+    assert of_joint_0(0, config) == pytest.approx((3 / 3.15 + 1.75 / 1.925) / 2)
+    assert of_joint_0(4, config) == pytest.approx((0 + 1.75 / 1.925) / 2, rel=1e-5)
+    # Fused energies: 2.375 and 0.875, mean (0.075 + 0.0875) / 2 = 0.08125, k e_t = 0.1625.
+    assert of_joint_0(0, replace(config, fusion="energies")) == pytest.approx(2.375 / 2.5375)
+    assert of_joint_0(4, replace(config, fusion="energies")) == pytest.approx(0.875 / 1.0375)
+
+
+def test_weights_lie_between_0_and_1_and_do_not_depend_on_scale() -> None:
+    amr = small(replace(SMALL, focal_k=1.0))
+    batch, _ = whole(amr)
+    joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
+    joints[:, :, 0] = joints[:, :1, 0]  # a joint that stands still
+    weight = amr._weight(joints, present)
+    assert 0 < float(weight.min()) < 1e-4
+    assert 0.5 < float(weight.max()) <= 1
+    moving = PatchGrid(24, 20, 12).patchify(torch.ones(1, 24, 20, 3).index_fill(2, torch.tensor(0), 0.0))[0] > 0
+    torch.testing.assert_close(amr._weight(3.0 * joints, present)[:, moving], weight[:, moving], rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "weighted_mean"])
+def test_without_weights_the_loss_is_the_mean_squared_error(reduction: str) -> None:
+    amr = small(replace(SMALL, focal_k=0.0, reduction=reduction))  # pyright: ignore[reportArgumentType]
+    batch, draw = whole(amr)
+    output = amr(batch, draw)
+    joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
+    error = (predict(amr, joints, draw) - amr._target(joints, present)).square().mean()
+    assert output.weight == 8 * 40
+    torch.testing.assert_close(output.loss_sum / output.weight, error, rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_weighs_every_number_of_the_target() -> None:
+    amr = small(replace(SMALL, focal_k=1.0))
+    batch, draw = whole(amr)
+    joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
+    weight = amr._weight(joints, present)
+    error = weight * (predict(amr, joints, draw) - amr._target(joints, present)).square()
+    output = amr(batch, draw)
+    torch.testing.assert_close(output.loss_sum / output.weight, error.mean(), rtol=1e-5, atol=1e-6)
+    amr.config = replace(amr.config, reduction="weighted_mean")
+    output = amr(batch, draw)
+    torch.testing.assert_close(output.loss_sum / output.weight, error.sum() / weight.sum(), rtol=1e-5, atol=1e-6)
+
+
+def test_queries_do_not_see_each_other() -> None:
+    batch, draw = whole(amr := small(replace(SMALL, queries="free")))
+    joints = batch.joints.flatten(0, 1)
+    before = predict(amr, joints, draw)
+    with torch.no_grad():
+        amr.query[7] += 1.0
+    change = (predict(amr, joints, draw) - before).abs().sum((0, 2)) > 0
+    assert change.nonzero().flatten().tolist() == [7]
+
+
+def test_queries_see_each_other_with_self_attention() -> None:
+    batch, draw = whole(amr := small(replace(SMALL, queries="free", self_attention=True)))
+    joints = batch.joints.flatten(0, 1)
+    before = predict(amr, joints, draw)
+    with torch.no_grad():
+        amr.query[7] += 1.0
+    assert ((predict(amr, joints, draw) - before).abs().sum((0, 2)) > 0).all()
+
+
+def test_the_prediction_does_not_see_hidden_patches_and_does_see_visible_ones() -> None:
+    amr = small()
+    batch, draw = whole(amr)
+    joints = batch.joints.flatten(0, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(predict(amr, joints, draw).square().sum(), joints)
+    per_token = amr.encoder.grid.patchify(gradient).abs().sum(-1)
+    assert not per_token.gather(1, draw.hiding.hidden).any()
+    assert (per_token.gather(1, draw.hiding.visible) > 0).all()
+
+
+def test_no_gradient_goes_through_the_weights() -> None:
+    # At a prediction of zero, k decides the weights but not how the target depends on the joints.
+    amr = small(replace(SMALL, focal_k=1.0))
+    joints = example_batch(amr.encoder).joints[:2, 0].requires_grad_()
+    present = torch.ones(2, 24, 20, dtype=torch.bool)
+    assert not amr._weight(joints, present).requires_grad
+
+
+def test_changing_the_hidden_input_changes_the_target_alone() -> None:
+    amr = small()
+    batch, draw = whole(amr)
+    joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
+    place = draw.hiding.hidden[..., None].expand(-1, -1, 12)
+    patches = amr.encoder.grid.patchify(joints)
+    moved = amr.encoder.grid.unpatchify(patches.scatter_add(1, place, torch.randn(*place.shape)))
+    torch.testing.assert_close(predict(amr, moved, draw), predict(amr, joints, draw))
+    assert not torch.equal(amr._target(moved, present), amr._target(joints, present))
+
+
+def test_motion_is_the_forward_difference() -> None:
+    # x = 0, 1, 4 -> 1, 3, 0
+    joints = torch.tensor([0.0, 1.0, 4.0]).reshape(1, 3, 1, 1).expand(1, 3, 1, 3)
+    assert motion(joints, 1)[0, :, 0, 0].tolist() == [1.0, 3.0, 0.0]
+
+
+def test_targets_are_standardised_as_asked() -> None:
+    batch, _ = whole(amr := small())
+    joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
+    # By patch: the 36 numbers of one joint over 12 frames have mean 0 and variance 1 (floor and 1e-6 m² aside).
+    target = amr._target(joints, present)
+    torch.testing.assert_close(target.mean(-1), torch.zeros(8, 40), rtol=0, atol=1e-4)
+    torch.testing.assert_close(target.var(-1), torch.ones(8, 40), rtol=0.01, atol=0)
+    # By axis: each coordinate of a joint over the 24 frames has.
+    amr.config = replace(amr.config, normalise_target="axis", target="joint")
+    values = amr.grid.unpatchify(amr._target(joints, present))
+    torch.testing.assert_close(values.mean(1), torch.zeros(8, 20, 3), rtol=0, atol=1e-3)
+    torch.testing.assert_close(values.var(1), torch.ones(8, 20, 3), rtol=0.01, atol=0)
+    # Not at all: metres.
+    amr.config = replace(amr.config, normalise_target="none")
+    assert torch.equal(amr.grid.unpatchify(amr._target(joints, present)), joints)
+
+
+def test_statistics_by_axis_leave_out_absent_frames() -> None:
+    amr = small(replace(SMALL, target="joint", normalise_target="axis"))
+    joints, present = torch.zeros(1, 24, 20, 3), torch.ones(1, 24, 20, dtype=torch.bool)
+    joints[0, :, 0, 0] = 100.0
+    joints[0, :3, 0, 0] = torch.tensor([1.0, 2.0, 3.0])
+    present[0, 3:, 0] = False
+    # 1, 2, 3: mean 2, unbiased variance 1 -> -1, 0, 1
+    target = amr.grid.unpatchify(amr._target(joints, present))[0, :3, 0, 0]
+    torch.testing.assert_close(target, torch.tensor([-1.0, 0.0, 1.0]), rtol=0, atol=1e-5)
+
+
+def test_a_target_patch_with_an_absent_frame_in_it_or_after_it_does_not_count() -> None:
+    present = torch.ones(1, 24, 20, dtype=torch.bool)
+    present[0, 12, 3] = False  # the first frame of joint 3's second target patch
+    exists = small()._target_exists(present)[0].unflatten(0, (2, 20))
+    assert exists[:, 3].tolist() == [False, False]
+    assert exists[:, 4].all()
+    of_positions = small(replace(SMALL, target="joint"))._target_exists(present)[0].unflatten(0, (2, 20))
+    assert of_positions[:, 3].tolist() == [True, False]
+
+
+def test_parity_computes_absent_bodies_as_zeros_with_full_weight() -> None:
+    amr = small(replace(SMALL, parity=True))
+    batch = example_batch(amr.encoder)
+    draw = amr.sample(batch, Draws(0, 0, torch.arange(4)))
+    assert len(draw.body) == 8
+    assert amr(batch, draw).weight == 8 * 40
+    zeros, present = torch.zeros(1, 24, 20, 3), torch.ones(1, 24, 20, dtype=torch.bool)
+    assert not amr._target(zeros, present).any()
+    assert (amr._weight(zeros, present) == 1).all()
+    assert len(small().sample(batch, Draws(0, 0, torch.arange(4))).body) == 7
+
+
+def test_hiding_is_uniform_unless_motion_is_asked_for() -> None:
+    encoder = small_encoder()
+    batch = example_batch(encoder, clips=400, bodies=1)
+    batch.present[:] = True
+    batch.joints = torch.randn(400, 1, 1, 20, 3) + torch.zeros(400, 1, 24, 20, 3)
+    batch.joints[:, :, :, 0] += 0.1 * torch.randn(400, 1, 24, 3)  # joint 0 alone moves
+    shares = {}
+    for masking in ("uniform", "motion"):
+        amr = AMR(replace(SMALL, masking=masking), encoder)  # pyright: ignore[reportArgumentType]
+        visible = amr.sample(batch, Draws(0, 0, torch.arange(400))).hiding.visible
+        shares[masking] = float((visible % 20 == 0).float().mean()) * 20
+    # A joint's share of the visible tokens, in shares of the even one; 400 x 30 tokens: standard deviation 0.04.
+    assert shares["uniform"] == pytest.approx(1.0, abs=0.15)
+    assert shares["motion"] < 0.6
+
+
+@pytest.mark.parametrize("target", ["joint", "motion"])
+@pytest.mark.parametrize("normalised", ["patch", "axis", "none"])
+def test_a_perfect_prediction_is_pictured_as_the_truth(target: str, normalised: str) -> None:
+    amr = small(replace(SMALL, target=target, normalise_target=normalised))  # pyright: ignore[reportArgumentType]
+    batch, _ = whole(amr)
+    joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
+    positions, note = amr._as_positions(amr._target(joints, present), joints, present)
+    torch.testing.assert_close(amr.grid.unpatchify(positions), joints, rtol=0, atol=1e-4)
+    assert ("standardised" in note) == (normalised != "none")
+    assert ("every 12 frames" in note) == (target == "motion")
+
+
+def test_motion_is_followed_from_the_true_first_position() -> None:
+    # One patch of 4 frames, one coordinate repeated thrice; true positions 5, 7, ...; predicted motion 1, 3, 0, 9.
+    truth = torch.tensor([5.0, 7.0, 100.0, 100.0]).repeat_interleave(3).reshape(1, 1, 12)
+    steps = torch.tensor([1.0, 3.0, 0.0, 9.0]).repeat_interleave(3).reshape(1, 1, 12)
+    assert followed(steps, truth, 4, stride=1)[0, 0, ::3].tolist() == [5.0, 6.0, 9.0, 9.0]
+    assert followed(steps, truth, 4, stride=2)[0, 0, ::3].tolist() == [5.0, 7.0, 6.0, 10.0]
+
+
+def test_the_picture_hides_what_the_draw_hides() -> None:
+    amr = small(replace(SMALL, target="joint"))
+    batch = example_batch(amr.encoder)
+    draw = amr.sample(batch, Draws(0, 0, torch.arange(4)))
+    picture = amr.explain(batch, draw)
+    # Of a whole body's 120 tokens of 4 frames, 30 stay visible.
+    assert int(picture.visible[0, 0].sum()) == 4 * 30
+    assert int(picture.hidden[0, 0].sum()) == 4 * 90
+    visible = amr.encoder.grid.all_of_patch(picture.visible.flatten(0, 1)[draw.body])
+    assert visible[0].nonzero().flatten().tolist() == sorted(draw.hiding.visible[0].tolist())
+    # Joint 1 of the clip before the last is absent in frames 6 to 11: its first target patch is of no use.
+    assert not picture.hidden[-2, 0, :12, 1].any()
+    assert not picture.hidden[-1, 1].any(), "the last clip has one body"
+
+
+def test_a_moment_of_training_beats_the_mean_on_motion_that_can_be_foreseen() -> None:
+    # Every joint swings along a line of its own with the phase of its clip: visible tokens tell what is hidden.
+    torch.manual_seed(0)
+    amr = small(replace(SMALL, target="joint", normalise_target="none"))
+    optimizer = torch.optim.AdamW(amr.parameters(), lr=2e-3)
+    line, turn = torch.randn(20, 3), torch.linspace(0, 2 * torch.pi, 24)[:, None, None]
+    share = 1.0
+    for step in range(150):
+        generator = torch.Generator().manual_seed(step)
+        phase = 2 * torch.pi * torch.rand(16, 1, 1, 1, 1, generator=generator)
+        joints = torch.sin(turn + phase) * line
+        batch = Batch(
+            joints, torch.ones(joints.shape[:-1], dtype=torch.bool), torch.zeros(16).long(), torch.arange(16)
+        )
+        output = amr(batch, amr.sample(batch, Draws(0, step, torch.arange(16))))
+        optimizer.zero_grad()
+        (output.loss_sum / output.weight).backward()
+        optimizer.step()
+        share = float(output.loss_sum.detach() / output.metrics["loss_of_mean"])
+    assert share < 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask_ratio": 1.0}, "between 0 and 1"),
+        ({"tau": 0.0}, "masking to 'uniform'"),
+        ({"stride": 0}, "at least 1"),
+        ({"focal_k": -0.1}, "set focal_k to 0"),
+        ({"energy_floor": 0.0}, "energy_floor must be positive"),
+        ({"energy_windows": ()}, "at least one window"),
+        ({"energy_windows": (4, 1)}, r"at least 2 frames, got \[4, 1\]"),
+        ({"decoder_heads": 5}, "must divide"),
+    ],
+)
+def test_settings_that_cannot_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target_frames": 7}, r"objective.target_frames: 7 frames do not tile 24 frames; choose from \[1, 2, 3, 4,"),
+        ({"target_frames": 0}, "objective.target_frames: 0 frames"),
+        ({"energy_windows": (4, 9)}, "objective.energy_windows: 9 frames do not tile 24"),
+    ],
+)
+def test_windows_that_do_not_fit(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        AMR(replace(SMALL, **changes), small_encoder())
+
+
+def test_settings_can_be_given_on_the_command_line() -> None:
+    arguments = ["--method", "amr", "--store", "s", "--out", "r", "--objective.energy-windows", "[8, 24]"]
+    parser = build_parser(arguments)
+    config = config_of(parser, parse(parser, [*arguments, "--objective.target-frames", "48"]))
+    assert config.objective == AMRConfig(energy_windows=(8, 24), target_frames=48)
+
+
+def test_tokens_are_taken_at_their_places() -> None:
+    patches = torch.arange(6.0).reshape(2, 3, 1)
+    assert take(patches, torch.tensor([[2, 0], [1, 1]]))[..., 0].tolist() == [[2.0, 0.0], [4.0, 4.0]]
