@@ -21,6 +21,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.export import load_encoder
 from marrow.models.patch_transformer import PatchTransformerConfig
+from marrow.objectives.amr import AMRConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.pretrain import PretrainResult, load_objective, pretrain
 from marrow.pretrain_config import PretrainConfig, config_of, load_config
@@ -221,11 +222,13 @@ def test_every_recipe_loads_and_says_where_it_comes_from(name: str) -> None:
     config = config_of(parser, parse(parser, arguments))
     header = recipe_path(name).read_text().split("\nmethod:")[0]
     assert f"marrow pretrain --recipe {name} " in header
-    for word in ("arXiv 2308.07092", "# Cost", "# Expected"):
+    paper = {"mamp": "arXiv 2308.07092", "amr": "arXiv 2606.11450"}[config.method]
+    for word in (paper, "# Cost", "# Expected"):
         assert word in header
     if "ntu" in name or "pku" in name:
         tau, depth = (0.75 if "ntu120" in name else 0.8), (3 if "ntu60" in name else 5)
-        assert config.objective == MAMPConfig(tau=tau, decoder_depth=depth)
+        of_mamp = MAMPConfig(tau=tau, decoder_depth=depth)
+        assert config.objective == {"mamp": of_mamp, "amr": AMRConfig()}[config.method]
         assert config.encoder == PatchTransformerConfig()
         assert config.input == InputConfig()
         assert config.optimizer == OptimizerConfig()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from marrow.models.blocks import Attention, Block, DropPath, attend
+from marrow.models.blocks import Attention, Block, CrossAttention, CrossBlock, DropPath, attend
 
 
 def test_attention_over_one_key_returns_its_value() -> None:
@@ -26,6 +26,37 @@ def test_asking_for_some_tokens_equals_slicing_the_whole() -> None:
     exists = torch.tensor([[True] * 7, [True] * 5 + [False] * 2])
     whole = block(tokens, may_attend=exists)
     torch.testing.assert_close(block(tokens, queries_from=3, may_attend=exists), whole[:, 3:], rtol=1e-5, atol=1e-6)
+
+
+def test_cross_attention_to_the_tokens_themselves_is_self_attention() -> None:
+    torch.manual_seed(0)
+    own, cross, tokens = Attention(8, 2), CrossAttention(8, 2), torch.randn(2, 5, 8)
+    with torch.no_grad():
+        for of_own, of_cross in ((own.qkv.weight, "weight"), (own.qkv.bias, "bias")):
+            getattr(cross.query, of_cross).copy_(of_own[:8])
+            getattr(cross.pair, of_cross).copy_(of_own[8:])
+        cross.proj.load_state_dict(own.proj.state_dict())
+    exists = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    torch.testing.assert_close(cross(tokens, tokens, exists), own(tokens, may_attend=exists))
+
+
+def test_queries_given_once_are_those_of_every_body() -> None:
+    torch.manual_seed(0)
+    block, queries, memory = CrossBlock(8, 2, 2.0), torch.randn(1, 3, 8), torch.randn(4, 5, 8)
+    torch.testing.assert_close(block(queries, memory), block(queries.expand(4, -1, -1), memory))
+
+
+def test_a_cross_block_keeps_its_tokens_apart_and_ignores_what_does_not_exist() -> None:
+    torch.manual_seed(0)
+    block, tokens, memory = CrossBlock(8, 2, 2.0), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    exists = torch.tensor([[True] * 5, [True] * 4 + [False]])
+    before = block(tokens, memory, may_attend=exists)
+    other = tokens.clone()
+    other[:, 1] += 1.0
+    changed = (block(other, memory, may_attend=exists) - before).abs().sum((0, 2)) > 0
+    assert changed.tolist() == [False, True, False]
+    memory[1, 4] = 100.0
+    assert torch.equal(block(tokens, memory, may_attend=exists), before)
 
 
 def test_every_parameter_of_sliced_attention_is_trained() -> None:

@@ -47,14 +47,17 @@ def predict(amr: AMR, joints: Tensor, draw: AMRDraw) -> Tensor:
     "changes",
     [
         {},
+        {"target": "joint"},
         {"target": "joint", "normalise_target": "axis", "masking": "motion"},
         {"normalise_target": "axis", "fusion": "energies", "queries": "free"},
         {"normalise_target": "none", "reduction": "weighted_mean", "self_attention": True, "stride": 2},
     ],
-    ids=["amr", "positions", "alternatives", "more alternatives"],
+    ids=["amr", "positions", "positions by axis", "alternatives", "more alternatives"],
 )
 def test_conformance(changes: dict[str, object]) -> None:
-    check_objective(lambda: small(replace(SMALL, **changes)), overfit_steps=0 if changes else 150)
+    # Only positions can be overfitted in so few steps: the motion of the example's random walk is noise.
+    overfit_steps = 150 if changes == {"target": "joint"} else 0
+    check_objective(lambda: small(replace(SMALL, **changes)), overfit_steps=overfit_steps)
 
 
 def test_conformance_of_parity_mode() -> None:
@@ -118,7 +121,7 @@ def test_a_large_patch_is_its_small_ones_in_order_of_time() -> None:
 
 
 def test_energy_by_hand() -> None:
-    # Window 0, 2, 4, 6 along x: mean 3, squared distances 9, 1, 1, 9 -> 5. Along z, 1, 1, 5, 5: mean 3, all 4 -> 4 more.
+    # Along x 0, 2, 4, 6: mean 3, squared distances 9, 1, 1, 9 -> 5. Along z 1, 1, 5, 5: mean 3, all 4 -> 4 more.
     joints = torch.zeros(1, 8, 1, 3)
     joints[0, :4, 0, 0] = torch.tensor([0.0, 2.0, 4.0, 6.0])
     joints[0, :4, 0, 2] = torch.tensor([1.0, 1.0, 5.0, 5.0])
@@ -238,7 +241,6 @@ def test_the_prediction_does_not_see_hidden_patches_and_does_see_visible_ones() 
 
 
 def test_no_gradient_goes_through_the_weights() -> None:
-    # At a prediction of zero, k decides the weights but not how the target depends on the joints.
     amr = small(replace(SMALL, focal_k=1.0))
     joints = example_batch(amr.encoder).joints[:2, 0].requires_grad_()
     present = torch.ones(2, 24, 20, dtype=torch.bool)
@@ -363,26 +365,23 @@ def test_the_picture_hides_what_the_draw_hides() -> None:
     assert not picture.hidden[-1, 1].any(), "the last clip has one body"
 
 
-def test_a_moment_of_training_beats_the_mean_on_motion_that_can_be_foreseen() -> None:
-    # Every joint swings along a line of its own with the phase of its clip: visible tokens tell what is hidden.
+def test_what_is_hidden_is_learned_from_what_is_visible() -> None:
+    # Each clip stands at a place of its own, which every visible token tells; no batch is seen twice.
     torch.manual_seed(0)
     amr = small(replace(SMALL, target="joint", normalise_target="none"))
-    optimizer = torch.optim.AdamW(amr.parameters(), lr=2e-3)
-    line, turn = torch.randn(20, 3), torch.linspace(0, 2 * torch.pi, 24)[:, None, None]
-    share = 1.0
-    for step in range(150):
-        generator = torch.Generator().manual_seed(step)
-        phase = 2 * torch.pi * torch.rand(16, 1, 1, 1, 1, generator=generator)
-        joints = torch.sin(turn + phase) * line
-        batch = Batch(
-            joints, torch.ones(joints.shape[:-1], dtype=torch.bool), torch.zeros(16).long(), torch.arange(16)
-        )
+    optimizer = torch.optim.AdamW(amr.parameters(), lr=3e-3)
+    pose, shares = torch.randn(20, 3), []
+    for step in range(100):
+        place = torch.randn(16, 1, 1, 1, 3, generator=torch.Generator().manual_seed(step))
+        joints = (place + pose).expand(-1, -1, 24, -1, -1).contiguous()
+        batch = Batch(joints, torch.ones(joints.shape[:-1]) > 0, torch.zeros(16).long(), torch.arange(16))
         output = amr(batch, amr.sample(batch, Draws(0, step, torch.arange(16))))
         optimizer.zero_grad()
         (output.loss_sum / output.weight).backward()
         optimizer.step()
-        share = float(output.loss_sum.detach() / output.metrics["loss_of_mean"])
-    assert share < 0.2
+        shares.append(float(output.loss_sum.detach() / output.metrics["loss_of_mean"]))
+    assert shares[0] > 0.9
+    assert max(shares[-10:]) < 0.2  # of the error of the mean, which knows the pose but not the place
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,19 @@ def test_visible_count_truncates_as_the_released_code() -> None:
     assert visible_count(3, 0.9) == 1
 
 
+def test_visible_count_can_be_rounded() -> None:
+    assert visible_count(750, 0.9, rounded=True) == 75
+    assert visible_count(3, 0.9, rounded=True) == 1
+    score = torch.arange(16.0).expand(2, -1)
+    usable = torch.ones(2, 16, dtype=torch.bool)
+    usable[0, :3] = False  # a tenth of 13 is 1.3, of 16 it is 1.6
+    hiding = hide(score, usable, 0.9, rounded=True)
+    assert hiding.visible[0, 0] == 3
+    assert hiding.visible[1].tolist() == [0, 1]
+    assert hiding.visible_exists is not None
+    assert hiding.visible_exists.tolist() == [[True, False], [True, True]]
+
+
 @given(
     st.lists(st.lists(st.booleans(), min_size=6, max_size=6).filter(any), min_size=1, max_size=4),
     st.floats(0.1, 0.9),

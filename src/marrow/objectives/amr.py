@@ -140,10 +140,13 @@ class AMRConfig:
         Raises:
             ConfigError: the target patches or the energy windows do not.
         """
-        for name, size in (("target_frames", self.target_frames), *(("energy_windows", n) for n in self.energy_windows)):
-            if size < 1 or frames % size:
-                divisors = [n for n in range(1, frames + 1) if frames % n == 0]
-                raise ConfigError(f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}")
+        divisors = [n for n in range(1, frames + 1) if frames % n == 0]
+        sizes = [("target_frames", self.target_frames), *(("energy_windows", n) for n in self.energy_windows)]
+        for name, size in sizes:
+            if size not in divisors:
+                raise ConfigError(
+                    f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}"
+                )
         return PatchGrid(frames, joints, self.target_frames)
 
 
@@ -265,9 +268,7 @@ class AMR(Objective):
         tokens = self.encoder.embedding(patches) + self.encoder.position()[hiding.visible]
         return self.encoder.encode(tokens, may_attend=hiding.visible_exists)
 
-    def _decode(
-        self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding
-    ) -> Float[Tensor, "body query value"]:
+    def _decode(self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding) -> Float[Tensor, "body query value"]:
         """Predict every target patch."""
         memory = self.bridge(encoded)
         position = (self.time_position + self.joint_position).flatten(0, 1)
