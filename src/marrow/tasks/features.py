@@ -74,7 +74,7 @@ def extract(
             label.append(batch.label.cpu())
             row.append(batch.row.cpu())
     encoder.train(was_training)
-    log.info("extracted features of %d clips", len(rows))
+    log.debug("extracted features of %d clips", len(rows))
     # Cloned: tensors made in inference mode cannot take part in the training of a probe.
     return FeatureTable(*(torch.cat(parts).clone() for parts in (pooled, kept, label, row)))
 
