@@ -43,6 +43,14 @@ def test_a_run_that_still_improves() -> None:
     assert str(verdict) == f"Learning: {' '.join(verdict.sentences)}"
 
 
+def test_neighbours_that_fall_are_not_called_an_improvement() -> None:
+    # Means of the last two blocks, 39 and 38, minus those of the two before, 41 and 40.
+    verdict = judge(_log(_FALLING, [48.0 - number for number in range(10)]))
+    assert (
+        verdict.sentences[1] == "The loss was still falling (-0.12 over the last fifth; neighbours -2.0 points): go on."
+    )
+
+
 def test_a_finished_run_is_told_that_longer_may_be_better() -> None:
     assert "a longer run may do better" in str(judge(_log(_FALLING, _RISING_SCORES, done=1.0)))
 

@@ -93,9 +93,7 @@ def judge(entries: Entries) -> Verdict:
             moved = "The loss has hardly moved"
             advice = "as far as it tells, " + ("a longer run will not help" if finished else "stopping costs little")
         return Verdict("good", "Flat", (state, f"{moved} since step {flat_since}: {advice}."))
-    advice = f"It was still improving{_recent_gain(loss, score)}: " + (
-        "a longer run may do better." if finished else "go on."
-    )
+    advice = f"{_recent_gain(loss, score)}: " + ("a longer run may do better." if finished else "go on.")
     return Verdict("good", "Learning", (state, advice))
 
 
@@ -248,10 +246,11 @@ def _flat_since(loss: _Curve, score: _Curve) -> int | None:
 
 
 def _recent_gain(loss: _Curve, score: _Curve) -> str:
-    parts = []
+    """Say what has improved of late: the neighbours with the loss, or the loss alone."""
     points, fall = score.recent_gain(), loss.recent_gain()
-    if points is not None:
-        parts.append(f"{points:+.1f} points")
-    if fall is not None:
-        parts.append(f"loss {fall:+.2g}")
-    return f" ({', '.join(parts)} over the last fifth)" if parts else ""
+    if fall is None:
+        return "It was still improving"
+    if points is not None and points <= 0.0:
+        return f"The loss was still falling ({fall:+.2g} over the last fifth; neighbours {points:+.1f} points)"
+    gained = "" if points is None else f"{points:+.1f} points, "
+    return f"It was still improving ({gained}loss {fall:+.2g} over the last fifth)"
