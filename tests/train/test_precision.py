@@ -6,28 +6,35 @@ from marrow.train.precision import choose_precision, make_fabric
 
 
 @pytest.mark.parametrize(
-    ("has_amx", "cap", "expected"),
+    ("has_amx", "has_avx512_bf16", "cap", "expected"),
     [
-        (True, None, "bf16-mixed"),
-        (True, "DEFAULT", "bf16-mixed"),
-        (True, "AVX512_CORE_AMX", "bf16-mixed"),
-        (True, "avx2", "32-true"),
-        (True, "AVX512_CORE_BF16", "32-true"),
-        (False, None, "32-true"),
-        (False, "AVX512_CORE_AMX", "32-true"),
+        (True, True, None, "AMX tiles"),
+        (True, True, "DEFAULT", "AMX tiles"),
+        (True, True, "AVX512_CORE_AMX", "AMX tiles"),
+        (True, True, "AVX512_CORE_BF16", "AVX-512 with bf16"),
+        (True, True, "avx2", None),
+        (False, True, None, "AVX-512 with bf16"),
+        (False, True, "AVX512_CORE_AMX", "AVX-512 with bf16"),
+        (False, True, "AVX512_CORE", None),
+        (False, True, "AVX512_CORE_VNNI", None),
+        (False, False, None, None),
+        (False, False, "AVX512_CORE_AMX", None),
     ],
 )
-def test_auto_on_a_cpu_asks_for_amx_that_may_be_used(
-    monkeypatch: pytest.MonkeyPatch, has_amx: bool, cap: str | None, expected: str
+def test_auto_on_a_cpu_asks_for_bf16_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, has_amx: bool, has_avx512_bf16: bool, cap: str | None, expected: str | None
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_avx512_bf16, raising=False)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
     if cap is not None:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", cap)
     choice = choose_precision("auto", "cpu")
-    assert choice.fabric == expected
-    assert "AMX" in choice.reason
+    assert choice.fabric == ("32-true" if expected is None else "bf16-mixed")
+    assert choice.reason.startswith(
+        "fp32 chosen: without AMX" if expected is None else f"bf16 chosen: this CPU has {expected}"
+    )
 
 
 @pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16-mixed"), (False, "32-true")])

@@ -11,7 +11,13 @@ from pathlib import Path
 from marrow.doctor.findings import Finding
 
 _GIB = 2**30
-_INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_bf16": "AMX bf16", "amx_tile": "AMX tiles"}
+_INSTRUCTIONS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_bf16": "AVX-512 bf16",
+    "amx_bf16": "AMX bf16",
+    "amx_tile": "AMX tiles",
+}
 
 
 def examine_machine() -> list[Finding]:

@@ -1,7 +1,7 @@
 """Where to compute and in which number format: from the user's words to a Fabric.
 
-bf16 pays only where the hardware multiplies it (AMX tiles on a CPU, tensor cores on a GPU): elsewhere a step takes 1.5
-to 8 times as long as in fp32. So `auto` looks before it chooses.
+bf16 pays only where the hardware multiplies it (AMX tiles or the bf16 instructions of AVX-512 on a CPU, tensor cores on
+a GPU): elsewhere a step takes 1.5 to 8 times as long as in fp32. So `auto` looks before it chooses.
 """
 
 import os
@@ -35,11 +35,21 @@ class PrecisionChoice:
     reason: str
 
 
-def _cpu_multiplies_bf16() -> bool:
-    """Tell whether bf16 matrix products will run on AMX tiles: the chip has them and oneDNN may use them."""
-    # ONEDNN_MAX_CPU_ISA caps what oneDNN may use; only its absence, these two values and names of AMX let AMX through.
+def _cpu_bf16() -> str | None:
+    """Name what will multiply bf16 matrices: instructions that the chip has and that oneDNN may use; None: nothing."""
+    # ONEDNN_MAX_CPU_ISA caps what oneDNN may use: its absence and two values let all through, else names say how much.
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL")).upper()
-    return torch.cpu._is_amx_tile_supported() and (cap in ("ALL", "DEFAULT") or "AMX" in cap)
+    everything = cap in ("ALL", "DEFAULT")
+    if torch.cpu._is_amx_tile_supported() and (everything or "AMX" in cap):
+        return "AMX tiles"
+    if _has_avx512_bf16() and (everything or any(name in cap for name in ("BF16", "FP16", "AMX", "AVX10"))):
+        return "AVX-512 with bf16"
+    return None
+
+
+def _has_avx512_bf16() -> bool:
+    # Not every version of torch that is supported can tell.
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
@@ -60,10 +70,11 @@ def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
             return PrecisionChoice("bf16-mixed", "bf16 chosen: this GPU multiplies it in hardware")
         return PrecisionChoice("32-true", "fp32 chosen: this GPU does not multiply bf16 in hardware")
     if device_type == "cpu":
-        if _cpu_multiplies_bf16():
-            return PrecisionChoice("bf16-mixed", "bf16 chosen: this CPU has AMX tiles")
+        if (found := _cpu_bf16()) is not None:
+            return PrecisionChoice("bf16-mixed", f"bf16 chosen: this CPU has {found}")
         return PrecisionChoice(
-            "32-true", "fp32 chosen: without AMX tiles (or with oneDNN kept from them) bf16 is slower"
+            "32-true",
+            "fp32 chosen: without AMX tiles or AVX-512 with bf16 (or with oneDNN kept from them) bf16 is slower",
         )
     return PrecisionChoice("32-true", f"fp32 chosen: bf16 is not known to pay on {device_type}")
 
