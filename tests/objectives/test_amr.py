@@ -392,6 +392,7 @@ def test_what_is_hidden_is_learned_from_what_is_visible() -> None:
         ({"stride": 0}, "at least 1"),
         ({"focal_k": -0.1}, "set focal_k to 0"),
         ({"energy_floor": 0.0}, "energy_floor must be positive"),
+        ({"query_std": 0.0}, "query_std must be positive"),
         ({"energy_windows": ()}, "at least one window"),
         ({"energy_windows": (4, 1)}, r"at least 2 frames, got \[4, 1\]"),
         ({"decoder_heads": 5}, "must divide"),
@@ -413,6 +414,15 @@ def test_settings_that_cannot_be(changes: dict[str, object], message: str) -> No
 def test_windows_that_do_not_fit(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         AMR(replace(SMALL, **changes), small_encoder())
+
+
+def test_how_far_apart_queries_begin() -> None:
+    usual, apart = (small(replace(SMALL, query_std=std)) for std in (0.02, 0.5))
+    assert [float(each.joint_position.detach().std()) for each in (usual, apart)] == pytest.approx(
+        [0.02, 0.5], rel=0.15
+    )
+    assert [float(each.time_position.detach().std()) for each in (usual, apart)] == pytest.approx([0.02, 0.5], rel=0.3)
+    assert torch.equal(usual.encoder.joint_position, apart.encoder.joint_position)
 
 
 def test_settings_can_be_given_on_the_command_line() -> None:

@@ -214,6 +214,6 @@ def initialise_linear(module: nn.Module) -> None:
             nn.init.zeros_(child.bias)
 
 
-def position_parameter(*shape: int) -> nn.Parameter:
-    """Return a learned embedding, truncated normal with standard deviation 0.02."""
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
+def position_parameter(*shape: int, std: float = 0.02) -> nn.Parameter:
+    """Return a learned embedding, drawn from a normal distribution that is cut off at -2 and 2."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=std))
