@@ -50,7 +50,7 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
         assert line in shown
     assert list(frame.COMMANDS) == [
         *("prepare", "inspect", "pretrain", "evaluate", "finetune", "convert-weights"),
-        *("report", "compare", "embed", "doctor", "parity", "demo"),
+        *("report", "compare", "grid", "embed", "doctor", "parity", "demo"),
     ]
 
 

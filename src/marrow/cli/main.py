@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert-weights": ("marrow.cli.convert_weights", "turn released checkpoints into encoders"),
     "report": ("marrow.cli.report", "show runs on one HTML page: scores, curves, moving skeletons"),
     "compare": ("marrow.cli.compare", "put several runs into one table and one plot"),
+    "grid": ("marrow.cli.grid", "train and score a table of experiments from one file"),
     "embed": ("marrow.cli.embed", "write the features of clips to a Parquet or NumPy file"),
     "doctor": ("marrow.cli.doctor", "find out whether this machine is ready, and what to mend"),
     "parity": ("marrow.cli.parity", "compare with numbers recorded from a reference implementation"),
