@@ -1,8 +1,10 @@
 """`marrow grid`: a table of experiments from one file."""
 
+import json
 import logging
+import sys
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from marrow.errors import ConfigError
 if TYPE_CHECKING:
     from marrow.grid.cells import Cell
     from marrow.grid.run import Outcome
+    from marrow.grid.table import GridTables
     from marrow.pretrain_config import PretrainConfig
 
 _log = logging.getLogger(__name__)
@@ -48,8 +51,10 @@ def run(arguments: Namespace) -> int:
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
     from marrow.data.subsets import protocol_rows
     from marrow.grid.cells import conflict, make_cells
+    from marrow.grid.page import write_tables
     from marrow.grid.plan import chosen_rows, grid_path, read_grid
     from marrow.grid.run import run_cells
+    from marrow.grid.table import finished_line, read_tables
     from marrow.store.format import Store
 
     grid = read_grid(grid_path(arguments.grid))
@@ -61,55 +66,87 @@ def run(arguments: Namespace) -> int:
     cells = make_cells(grid, store, arguments.out, arguments.threads, _parsed)
     rows = chosen_rows(grid, arguments.rows.split(",")) if arguments.rows else grid.rows
     chosen = _with_seeds([cell for cell in cells if cell.row in rows], arguments.seeds)
-
     refused = {cell.folder: why for cell in cells if (why := conflict(cell, store))}
-    missing = [cell for cell in chosen if cell.folder not in refused and cell.next_work() is not None]
-    for cell in cells:
-        if cell.folder in refused:
-            _log.warning(
-                "! %s: %s holds a run with other settings (%s). It is left alone and not in the table; remove the "
-                "folder, choose another --out, or put the grid back",
-                *(cell.name, cell.folder, refused[cell.folder]),
-            )
-    skipped = len(chosen) - len(missing) - sum(cell.folder in refused for cell in chosen)
-    _log.info("%s: cells: %d, finished: %d, to do: %d", grid.title, len(chosen), skipped, len(missing))
+    for cell in (cell for cell in cells if cell.folder in refused):
+        _log.warning(
+            "! %s: %s holds a run with other settings (%s). It is left alone and not in the table; remove the folder, "
+            "choose another --out, or put the grid back",
+            *(cell.name, cell.folder, refused[cell.folder]),
+        )
+    todo = [cell for cell in chosen if cell.folder not in refused and cell.next_work() is not None]
+    others = sum(cell.folder in refused for cell in chosen)
+    finished = len(chosen) - len(todo) - others
+    _log.info("%s: cells: %d, finished: %d, to do: %d", grid.title, len(chosen), finished, len(todo))
+
+    outcomes: list[Outcome] = []
+    if not arguments.dry_run:
+        lines = _Lines(len(todo), lambda cell: finished_line(cell, grid, store))
+        outcomes = run_cells(todo, arguments.jobs, arguments.threads, lines)
+    tables = read_tables(grid, cells, store, refused)
+    pages = write_tables(tables, arguments.out)
+    if arguments.json:
+        print(json.dumps(tables.plain(), indent=1))
+    else:
+        _show(tables)
+        print("\n".join(str(page) for page in pages))
     if arguments.dry_run:
-        for cell in missing:
-            _log.info("- missing: %s", cell.name)
         return 0
-    outcomes = run_cells(missing, arguments.jobs, arguments.threads, _Lines(len(missing)))
-    unfinished = len(missing) - sum(outcome.status == "finished" for outcome in outcomes)
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    if unfinished > failed:
+    return _status(outcomes, len(todo), others)
+
+
+def _status(outcomes: "Sequence[Outcome]", todo: int, others: int) -> int:
+    """Return the exit status, and say once more what went wrong."""
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    for outcome in failed:
+        _log.error("! failed: %s: %s", outcome.cell.name, outcome.said)
+    unfinished = todo - sum(outcome.status == "finished" for outcome in outcomes)
+    if unfinished > len(failed):
         _log.info("interrupted: the same command goes on from here")
-    if failed or any(cell.folder in refused for cell in chosen):
+    if failed or others:
         return EXIT_FAILED
     return EXIT_INTERRUPTED if unfinished else 0
+
+
+def _show(tables: "GridTables") -> None:
+    """Print the tables, and what is missing in them."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from marrow.grid.page import heading, notes
+    from marrow.grid.table import table_lines
+
+    # A file or a pipe has no width: nothing is folded there.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    for each in tables.tables:
+        title = f"{each.group}: {heading(tables)}" if len(tables.tables) > 1 else heading(tables)
+        shown = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        head, lines = table_lines(each, tables, lambda text: f"[bold]{text}[/bold]")
+        for place, name in enumerate(head):
+            justify = "right" if place > 1 else "left"
+            shown.add_column(escape(name.replace(", ", "\n")), justify=justify, overflow="fold", no_wrap=place > 0)
+        for name, *rest in lines:
+            shown.add_row(escape(name), *rest)
+        console.print(shown)
+    for note in notes(tables):
+        console.print(f"- {note}", highlight=False, markup=False)
 
 
 class _Lines:
     """Says one line per cell as it ends."""
 
-    def __init__(self, count: int) -> None:
-        self._count, self._done = count, 0
+    def __init__(self, count: int, finished_line: "Callable[[Cell], str]") -> None:
+        self._count, self._finished_line, self._done = count, finished_line, 0
 
     def __call__(self, outcome: "Outcome") -> None:
         self._done += 1
-        place = f"[{self._done}/{self._count}]"
+        said = f"{outcome.cell.name}: {outcome.status}"
         if outcome.status == "finished":
-            _log.info("%s %s", place, _said(outcome.cell))
-        else:
-            _log.info("%s %s: %s", place, outcome.cell.name, " ".join(filter(None, (outcome.status, outcome.said))))
-
-
-def _said(cell: "Cell") -> str:
-    """Return a finished cell in one line: steps, seconds, and its first score."""
-    import json
-
-    from marrow.grid.cells import RESULT
-
-    last = json.loads((cell.folder / RESULT).read_text(encoding="utf-8"))
-    return f"{cell.name}: {last['step']:,} steps, {last['cpu_seconds']:.0f} processor seconds"
+            said = self._finished_line(outcome.cell)
+        elif outcome.said:
+            said += f": {outcome.said}"
+        _log.info("[%d/%d] %s", self._done, self._count, said)
 
 
 def _parsed(words: Sequence[str]) -> "PretrainConfig":

@@ -114,15 +114,24 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
-    """Put runs side by side.
+    """Put runs side by side; those that differ in nothing but their seed are one experiment.
 
     Args:
         runs: from `read_runs`.
     """
     groups = experiments(runs)
-    names = labels(groups)
+    return compare_experiments(list(zip(labels(groups), groups, strict=True)))
+
+
+def compare_experiments(named: Sequence[tuple[str, Sequence[Run]]]) -> Comparison:
+    """Put experiments side by side whose names are known.
+
+    Args:
+        named: names of their own, each with the runs of that experiment, whose names differ from each other.
+    """
+    runs = [run for _, group in named for run in group]
     sets: dict[tuple[Any, ...], list[tuple[str, list[Run], EvaluationReport]]] = {}
-    for name, group in zip(names, groups, strict=True):
+    for name, group in named:
         by_question: dict[tuple[Any, ...], list[tuple[Run, EvaluationReport]]] = {}
         for run in group:
             for evaluation in run.evaluations:
@@ -134,7 +143,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     rankings = [_ranking(members, warnings) for members in sets.values()]
     without = [
         _row(name, [run for run in group if not run.evaluations])
-        for name, group in zip(names, groups, strict=True)
+        for name, group in named
         if not all(run.evaluations for run in group)
     ]
     return Comparison(rankings, list(dict.fromkeys(warnings)), without)

@@ -1,0 +1,122 @@
+"""The tables of a grid as files: Markdown, JSON, and a page with accuracy against processor time."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from marrow.files import write_text_whole
+from marrow.grid.table import GridTables, SeedScores, TableRow, table_lines
+from marrow.report.compare_page import score_text
+from marrow.report.figures import Figures, Mark, cost_figure
+from marrow.report.page import page_html
+from marrow.report.style import card, paragraphs, table
+
+TABLE, TABLE_JSON, PAGE = "table.md", "table.json", "time.html"
+
+_HOW_TO_READ = (
+    "<b>How to read this.</b> Scores are top-1 accuracy of frozen encoders in percent, mean ± standard deviation over "
+    "seeds; so are the bars of the plot. Official scores count every test clip of the protocol; clean scores leave out "
+    "copies of training clips. Processor seconds are those of pre-training."
+)
+
+
+def write_tables(tables: GridTables, out: Path) -> list[Path]:
+    """Write `table.md`, `table.json` and `time.html` into a folder, and return them."""
+    contents = {
+        TABLE: markdown(tables),
+        TABLE_JSON: json.dumps(tables.plain(), indent=1) + "\n",
+        PAGE: time_page(tables),
+    }
+    for name, text in contents.items():
+        write_text_whole(out / name, text)
+    return [out / name for name in contents]
+
+
+def heading(tables: GridTables) -> str:
+    """Say what the numbers are."""
+    clean = f", {tables.clean_clips:,} of them clean" if len(tables.kinds) > 1 else ""
+    counts = f"{tables.test_clips:,} test clips{clean}" if tables.test_clips else "nothing is scored yet"
+    return f"Top-1 in percent on {tables.protocol}, {counts}, data {tables.store[:8]}; ± over seeds"
+
+
+def markdown(tables: GridTables) -> str:
+    """Return the tables as Markdown, the best of a column in bold."""
+    parts = [f"# {tables.title}", f"{heading(tables)}."]
+    for each in tables.tables:
+        if len(tables.tables) > 1:
+            parts.append(f"## {each.group}")
+        head, lines = table_lines(each, tables, lambda text: f"**{text}**")
+        rule = ["---", "---", *["---:"] * (len(head) - 2)]
+        parts.append(
+            "\n".join(
+                f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in (head, rule, *lines)
+            )
+        )
+    return "\n\n".join([*parts, *notes(tables)]) + "\n"
+
+
+def notes(tables: GridTables) -> list[str]:
+    """Say what is missing and what a reader has to know."""
+    notes = list(tables.warnings)
+    if tables.missing:
+        notes.append(f"Not finished yet: {'; '.join(tables.missing)}.")
+    if tables.refused:
+        notes.append(f"Left out, because the folder holds a run with other settings: {'; '.join(tables.refused)}.")
+    return notes
+
+
+def time_page(tables: GridTables) -> str:
+    """Return the page: accuracy against processor seconds, one chart per column, then the tables."""
+    figures = Figures()
+    charts = [chart for column in tables.columns if (chart := _chart(tables, column, figures))]
+    told = "One point per row, with its deviation over seeds. Up and to the left is better."
+    body = "<h2 id='time'>Accuracy against time spent</h2>"
+    body += (
+        card("Official scores", f"<div class='pair'>{''.join(charts)}</div>", lead=told, wide=True) if charts else ""
+    )
+    body += (
+        paragraphs(notes(tables), "note") + f"<h2 id='tables'>Tables</h2><p class='lead'>{escape(heading(tables))}.</p>"
+    )
+    for each in tables.tables:
+        head, lines = table_lines(each, tables, lambda text: f"\0{text}\1")
+        cells = [[escape(cell).replace("\0", "<b>").replace("\1", "</b>") for cell in line] for line in lines]
+        body += card(each.group if len(tables.tables) > 1 else "Scores", table(head, cells, numbers_from=2), wide=True)
+    runs = sum(len(row.seeds) for row in _trained(tables))
+    contents = [("time", "Time"), ("tables", "Tables")]
+    return page_html(tables.title, body, figures, contents=contents, run_count=runs, how_to_read=_HOW_TO_READ)
+
+
+def _trained(tables: GridTables) -> list[TableRow]:
+    """Return the experiments, each once."""
+    every = {row.name: row for each in tables.tables for row in each.rows if row.source == "trained"}
+    return list(every.values())
+
+
+def _chart(tables: GridTables, column: str, figures: Figures) -> str:
+    """Draw one column; empty where no row has both a score and a time."""
+    points: dict[str, list[tuple[float, Mark]]] = {}
+    said: list[str] = []
+    for row in _trained(tables):
+        found = row.scores.get(column)
+        if found is not None and row.cpu_seconds is not None:
+            points.setdefault(row.line or row.name, []).append((row.cpu_seconds, _mark(row, found, row.cpu_seconds)))
+            said.append(f"{row.name}: {found.official[0]:.1f} % after {row.cpu_seconds:.0f} s")
+    if not points:
+        return ""
+    figure = cost_figure({escape(name): sorted(marks, key=lambda mark: mark[0]) for name, marks in points.items()})
+    for name, marks in points.items():
+        if len(marks) > 1:
+            figure.update_traces(mode="lines+markers", selector={"name": escape(name)})
+    chart = figures.place(figure, f"{column} against processor seconds. {'; '.join(said)}")
+    return f"<div><h4>{escape(column)}</h4>{chart}</div>"
+
+
+def _mark(row: TableRow, found: SeedScores, cpu_seconds: float) -> Mark:
+    mean, deviation = found.official
+    seeds: Sequence[int] = row.seeds
+    text = (
+        f"{escape(row.name)}<br>{score_text(found.official, len(found.by_seed))} % over {len(seeds)} "
+        f"seed{'s' if len(seeds) > 1 else ''}<br>{cpu_seconds:,.0f} processor seconds"
+    )
+    return Mark(escape(row.name), mean, mean - deviation, mean + deviation, text)

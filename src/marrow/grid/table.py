@@ -1,0 +1,258 @@
+"""What came out of a grid: its finished cells as tables, one per group, read from the run directories alone.
+
+Scores are read and averaged as `marrow compare` does it; here the rows have the names and the order that the file gives
+them, and the baselines have rows of their own.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from marrow.grid.cells import Cell, found_evaluation
+from marrow.grid.plan import Grid, GridRow
+from marrow.report.compare import Row, compare_experiments
+from marrow.report.compare_page import score_text
+from marrow.report.runs import Run, read_run
+from marrow.report.scores import task_name
+from marrow.store.format import Store
+from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.summary import scores
+from marrow.train.progress import duration
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """A score over seeds.
+
+    Args:
+        official: over all test clips: mean and deviation over seeds, in percent.
+        clean: without copies of training clips; None where there are none.
+        by_seed: official score of each seed, in percent.
+    """
+
+    official: tuple[float, float]
+    clean: tuple[float, float] | None
+    by_seed: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A line of a table.
+
+    Args:
+        name: of the experiment or baseline.
+        source: trained, random (initialisation) or raw (coordinates).
+        seeds: that are finished.
+        planned: seeds that the grid asks for.
+        steps: optimizer steps, mean over seeds; None where unknown.
+        cpu_seconds: of pre-training, mean over seeds; None where unknown.
+        peak_memory_mib: the largest of all its runs; None where it was not logged.
+        parameters: of the encoder.
+        scores: by column; empty where no seed is finished.
+        line: rows with the same are joined in the plot.
+    """
+
+    name: str
+    source: Literal["trained", "random", "raw"]
+    seeds: tuple[int, ...]
+    planned: tuple[int, ...]
+    steps: float | None
+    cpu_seconds: float | None
+    peak_memory_mib: float | None
+    parameters: int | None
+    scores: dict[str, SeedScores]
+    line: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one group, in the order of the file, then the baselines."""
+
+    group: str
+    rows: list[TableRow]
+
+
+@dataclass(frozen=True)
+class GridTables:
+    """All tables of a grid, and what is missing in them.
+
+    Args:
+        title: of the grid.
+        protocol: that was scored.
+        store: fingerprint of the data.
+        test_clips: how many; 0 where nothing is finished.
+        clean_clips: of them, those that are no copies of training clips.
+        columns: tasks; one for each setting of their heads.
+        tables: one per group.
+        missing: names of the cells that are not finished.
+        refused: names of the cells whose folder holds a run with other settings.
+        warnings: what a reader of the scores has to know.
+    """
+
+    title: str
+    protocol: str
+    store: str
+    test_clips: int
+    clean_clips: int
+    columns: list[str]
+    tables: list[Table]
+    missing: list[str]
+    refused: list[str]
+    warnings: list[str]
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self)
+
+    @property
+    def kinds(self) -> tuple[Literal["official", "clean"], ...]:
+        """Return which kinds of score there are."""
+        return ("official", "clean") if self.clean_clips < self.test_clips else ("official",)
+
+
+def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collection[Path] = ()) -> GridTables:
+    """Read what the finished cells of a grid have found.
+
+    Args:
+        grid: the table of experiments.
+        cells: all of its cells.
+        store: the data.
+        refused: folders of cells that are not looked at, because they hold another run.
+    """
+    runs: dict[str, list[Run]] = {}
+    missing: list[str] = []
+    for cell in (cell for cell in cells if cell.folder not in refused):
+        evaluation = found_evaluation(cell.folder, grid, cell.row, store)
+        if evaluation is None or cell.next_work() is not None:
+            missing.append(cell.name)
+        else:
+            run = replace(read_run(cell.folder), evaluations=[evaluation])
+            runs.setdefault(cell.row.name, []).append(run)
+    comparison = compare_experiments(list(runs.items()))
+    scored = {row.name: row for ranking in comparison.rankings for row in ranking.rows}
+    first = comparison.rankings[0] if comparison.rankings else None
+    columns = list(dict.fromkeys(column for ranking in comparison.rankings for column in ranking.columns))
+    tables = [
+        Table(group, _rows([row for row in grid.rows if group in row.groups], scored, runs)) for group in grid.groups
+    ]
+    return GridTables(
+        title=grid.title,
+        protocol=grid.protocol,
+        store=store.fingerprint,
+        test_clips=first.test_clips if first else 0,
+        clean_clips=first.clean_clips if first else 0,
+        columns=columns,
+        tables=tables,
+        missing=missing,
+        refused=[cell.name for cell in cells if cell.folder in refused],
+        warnings=comparison.warnings,
+    )
+
+
+def finished_line(cell: Cell, grid: Grid, store: Store) -> str:
+    """Return a finished cell in one line: steps, processor seconds, first score."""
+    evaluation = found_evaluation(cell.folder, grid, cell.row, store)
+    last = read_run(cell.folder).log[-1]
+    said = f"{cell.name}: {last['step']:,} steps, {duration(last['cpu_seconds'])} of the processor"
+    first = next((each for each in evaluation.reports if each.source == "trained"), None) if evaluation else None
+    if first is not None:
+        said += f", {task_name(first.task)} {next(iter(first.metrics.values())):.1f} %"
+    return said
+
+
+def table_lines(table: Table, tables: GridTables, best: Callable[[str], str]) -> tuple[list[str], list[list[str]]]:
+    """Return the heading and the cells of a table as text.
+
+    Args:
+        table: one of them.
+        tables: what it belongs to.
+        best: marks the best score of a column, in a grid of more than one row.
+    """
+    head = ["row", "seeds", "steps", "CPU time", "peak memory"]
+    head += [
+        f"{column}{f', {kind}' if len(tables.kinds) > 1 else ''}" for column in tables.columns for kind in tables.kinds
+    ]
+    trained = {row.name for each in tables.tables for row in each.rows if row.source == "trained"}
+    lines = [_facts(row) for row in table.rows]
+    for column in tables.columns:
+        for kind in tables.kinds:
+            shown = [_shown(row, column, kind) for row in table.rows]
+            # As it is shown: two that read alike are equally good.
+            means = [float(text.partition(" ")[0]) for text in shown if text != "–"]
+            for line, text in zip(lines, shown, strict=True):
+                is_best = len(trained) > 1 and text != "–" and float(text.partition(" ")[0]) == max(means)
+                line.append(best(text) if is_best else text)
+    return head, lines
+
+
+def _shown(row: TableRow, column: str, kind: Literal["official", "clean"]) -> str:
+    found = row.scores.get(column)
+    return "–" if found is None else score_text(getattr(found, kind), len(found.by_seed))
+
+
+def _facts(row: TableRow) -> list[str]:
+    seeds = ", ".join(map(str, row.seeds)) or "–"
+    return [
+        row.name,
+        seeds if len(row.seeds) == len(row.planned) else f"{seeds} (of {len(row.planned)})",
+        "–" if row.steps is None else f"{row.steps:,.0f}",
+        "–" if row.cpu_seconds is None else duration(row.cpu_seconds),
+        "–" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f} MiB",
+    ]
+
+
+def _rows(rows: Sequence[GridRow], scored: dict[str, Row], runs: dict[str, list[Run]]) -> list[TableRow]:
+    """Return the lines of a group: the experiments, then their baselines."""
+    lines = [_row(row, scored.get(row.name), runs.get(row.name, [])) for row in rows]
+    with_baselines = [row for row in rows if row.baselines and row.name in scored]
+    for row in with_baselines:
+        name = "random initialisation" + (f" ({row.name})" if len(with_baselines) > 1 else "")
+        lines.append(_baseline(name, "random", scored[row.name], runs[row.name]))
+    for row in with_baselines[:1]:
+        lines.append(_baseline("raw coordinates", "raw", scored[row.name], runs[row.name]))
+    return lines
+
+
+def _row(row: GridRow, found: Row | None, runs: Sequence[Run]) -> TableRow:
+    if found is None:
+        return TableRow(row.name, "trained", (), row.seeds, None, None, None, None, {}, row.line)
+    memory = [entry["peak_memory_mib"] for run in runs for entry in run.log if "peak_memory_mib" in entry]
+    return TableRow(
+        name=row.name,
+        source="trained",
+        seeds=tuple(seed for seed in row.seeds if seed in found.seeds),
+        planned=row.seeds,
+        steps=found.steps,
+        cpu_seconds=found.cpu_seconds,
+        peak_memory_mib=max(memory, default=None),
+        parameters=found.parameters,
+        scores={
+            column: SeedScores(cell.official, cell.clean, tuple(run.percent for run in cell.runs))
+            for column, cell in found.cells.items()
+        },
+        line=row.line,
+    )
+
+
+def _baseline(name: str, source: Literal["random", "raw"], beside: Row, runs: Sequence[Run]) -> TableRow:
+    """Return the line of a baseline: the scores in the columns of the encoders that it was measured beside."""
+    evaluation = EvaluationReport.joined([each for run in runs for each in run.evaluations])
+    # The best epoch was chosen on the test clips: it is no score to compare by.
+    every = {(score.task, score.clips): score for score in scores(evaluation) if _is_score_of(score, source)}
+    found: dict[str, SeedScores] = {}
+    for task in dict.fromkeys(report.task for report in evaluation.reports if report.source == "trained"):
+        # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
+        theirs = task if source == "random" else "knn/raw" if task.startswith("knn") else "ridge/raw"
+        column = next((each for each in beside.cells if each.partition(" #")[0] == task_name(task)), None)
+        official, clean = every.get((theirs, "official")), every.get((theirs, "clean"))
+        if column is not None and official is not None:
+            pair = None if clean is None else (clean.mean_percent, clean.std_percent)
+            found[column] = SeedScores((official.mean_percent, official.std_percent), pair, official.by_seed)
+    seeds = tuple(dict.fromkeys(report.seed for report in evaluation.reports if report.source == source))
+    shown = seeds if source == "random" else ()
+    return TableRow(name, source, shown, shown, None, None, None, None, found)
+
+
+def _is_score_of(score: Any, source: str) -> bool:
+    return score.source == source and "best" not in score.name
