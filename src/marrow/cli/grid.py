@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> int:
         protocol_rows(store, grid.protocol)
     except ConfigError as error:
         raise ConfigError(f"{grid.path}: {error}") from error
-    cells = make_cells(grid, store, arguments.out, arguments.threads, _parsed)
+    cells = make_cells(grid, store, arguments.out, arguments.threads, settings_of)
     rows = chosen_rows(grid, arguments.rows.split(",")) if arguments.rows else grid.rows
     chosen = _with_seeds([cell for cell in cells if cell.row in rows], arguments.seeds)
     refused = {cell.folder: why for cell in cells if (why := conflict(cell, store))}
@@ -117,7 +117,7 @@ def _show(tables: "GridTables") -> None:
     from marrow.grid.page import heading, notes
     from marrow.grid.table import table_lines
 
-    # A file or a pipe has no width: nothing is folded there.
+    # As in `marrow compare`: a file or a pipe has no width, and nothing is folded there.
     console = Console() if sys.stdout.isatty() else Console(width=200)
     for each in tables.tables:
         title = f"{each.group}: {heading(tables)}" if len(tables.tables) > 1 else heading(tables)
@@ -149,7 +149,7 @@ class _Lines:
         _log.info("[%d/%d] %s", self._done, self._count, said)
 
 
-def _parsed(words: Sequence[str]) -> "PretrainConfig":
+def settings_of(words: Sequence[str]) -> "PretrainConfig":
     """Return what `marrow pretrain` takes some words for."""
     from marrow.cli import pretrain
     from marrow.pretrain_config import config_of

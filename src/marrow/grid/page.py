@@ -58,12 +58,17 @@ def markdown(tables: GridTables) -> str:
 
 def notes(tables: GridTables) -> list[str]:
     """Say what is missing and what a reader has to know."""
-    notes = list(tables.warnings)
-    if tables.missing:
-        notes.append(f"Not finished yet: {'; '.join(tables.missing)}.")
-    if tables.refused:
-        notes.append(f"Left out, because the folder holds a run with other settings: {'; '.join(tables.refused)}.")
-    return notes
+    said = list(tables.warnings)
+    for which, what in (
+        (tables.missing, "Not finished yet"),
+        (tables.refused, "Left out, because the folder holds a run with other settings"),
+    ):
+        if which:
+            cells = [
+                f"{row} (seed{'s'[: len(seeds) > 1]} {', '.join(map(str, seeds))})" for row, seeds in which.items()
+            ]
+            said.append(f"{what}: {'; '.join(cells)}.")
+    return said
 
 
 def time_page(tables: GridTables) -> str:

@@ -21,6 +21,8 @@ from marrow.train.interrupt import StopWish
 
 _log = logging.getLogger(__name__)
 
+MARROW = (sys.executable, "-m", "marrow")
+
 _SECONDS_BETWEEN_LOOKS = 0.1
 _TOLD_LINES = 4
 
@@ -125,7 +127,7 @@ class _Running:
             start = log.tell()
             # In a session of its own: Ctrl-C reaches this process alone, which asks once for all to stop.
             process = subprocess.Popen(
-                [sys.executable, "-m", "marrow", *work.words],
+                [*MARROW, *work.words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -85,8 +85,8 @@ class GridTables:
         clean_clips: of them, those that are no copies of training clips.
         columns: tasks; one for each setting of their heads.
         tables: one per group.
-        missing: names of the cells that are not finished.
-        refused: names of the cells whose folder holds a run with other settings.
+        missing: seeds of the cells that are not finished, by row.
+        refused: seeds of the cells whose folder holds a run with other settings, by row.
         warnings: what a reader of the scores has to know.
     """
 
@@ -97,8 +97,8 @@ class GridTables:
     clean_clips: int
     columns: list[str]
     tables: list[Table]
-    missing: list[str]
-    refused: list[str]
+    missing: dict[str, list[int]]
+    refused: dict[str, list[int]]
     warnings: list[str]
 
     def plain(self) -> dict[str, Any]:
@@ -121,11 +121,14 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         refused: folders of cells that are not looked at, because they hold another run.
     """
     runs: dict[str, list[Run]] = {}
-    missing: list[str] = []
-    for cell in (cell for cell in cells if cell.folder not in refused):
+    missing: dict[str, list[int]] = {}
+    others: dict[str, list[int]] = {}
+    for cell in cells:
         evaluation = found_evaluation(cell.folder, grid, cell.row, store)
-        if evaluation is None or cell.next_work() is not None:
-            missing.append(cell.name)
+        if cell.folder in refused:
+            others.setdefault(cell.row.name, []).append(cell.seed)
+        elif evaluation is None or cell.next_work() is not None:
+            missing.setdefault(cell.row.name, []).append(cell.seed)
         else:
             run = replace(read_run(cell.folder), evaluations=[evaluation])
             runs.setdefault(cell.row.name, []).append(run)
@@ -145,7 +148,7 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         columns=columns,
         tables=tables,
         missing=missing,
-        refused=[cell.name for cell in cells if cell.folder in refused],
+        refused=others,
         warnings=comparison.warnings,
     )
 
@@ -169,7 +172,7 @@ def table_lines(table: Table, tables: GridTables, best: Callable[[str], str]) ->
         tables: what it belongs to.
         best: marks the best score of a column, in a grid of more than one row.
     """
-    head = ["row", "seeds", "steps", "CPU time", "peak memory"]
+    head = ["row", "seeds", "steps", "CPU, s", "peak, MiB"]
     head += [
         f"{column}{f', {kind}' if len(tables.kinds) > 1 else ''}" for column in tables.columns for kind in tables.kinds
     ]
@@ -197,8 +200,8 @@ def _facts(row: TableRow) -> list[str]:
         row.name,
         seeds if len(row.seeds) == len(row.planned) else f"{seeds} (of {len(row.planned)})",
         "–" if row.steps is None else f"{row.steps:,.0f}",
-        "–" if row.cpu_seconds is None else duration(row.cpu_seconds),
-        "–" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f} MiB",
+        "–" if row.cpu_seconds is None else f"{row.cpu_seconds:,.0f}",
+        "–" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f}",
     ]
 
 

@@ -1,0 +1,163 @@
+"""What came out: on cells that are written by hand, with scores that are counted on fingers."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from grid_cells import finish
+
+from marrow.cli.main import main
+from marrow.grid.cells import conflict
+from marrow.grid.page import markdown, time_page, write_tables
+from marrow.grid.table import finished_line, read_tables
+
+
+@pytest.fixture
+def finished(write_grid, cells_of, ten_clips):
+    """Two rows with two seeds and one with one: 2 and 4, 1 and 1, and 3 of ten clips wrong, the first being copies."""
+    rows = [
+        {"name": "A", "baselines": True, "line": "up", "group": ["main", "time"]},
+        {"name": "B | <b>", "settings": {"encoder.width": 32}},
+        {"name": "C", "settings": {"encoder.width": 64}, "line": "up", "group": "time", "seeds": [0]},
+    ]
+    grid = write_grid(rows, seeds=[0, 1], title="Three <rows>")
+    cells = cells_of(grid)
+    for cell, wrong, seconds in zip(cells, (2, 4, 1, 1, 3), (100, 100, 50, 50, 40), strict=True):
+        finish(cell, ten_clips, wrong, cpu_seconds=seconds, baselines=cell.row.baselines)
+    return grid, cells
+
+
+def test_means_deviations_and_baselines(finished, ten_clips) -> None:
+    tables = read_tables(*finished, ten_clips)
+    main_table, time_table = tables.tables
+    assert (tables.test_clips, tables.clean_clips, tables.columns) == (10, 8, ["knn, pooled"])
+    assert (tables.missing, tables.refused, tables.warnings) == ({}, {}, [])
+    assert [row.name for row in main_table.rows] == ["A", "B | <b>", "random initialisation", "raw coordinates"]
+    assert [row.name for row in time_table.rows] == ["A", "C", "random initialisation", "raw coordinates"]
+    a, b, random, raw = main_table.rows
+    # 2 and 4 of 10 wrong: 80 and 60. Without the two copies, 0 and 2 of 8: 100 and 75.
+    assert a.scores["knn, pooled"].official == (70.0, pytest.approx(200**0.5))
+    assert a.scores["knn, pooled"].clean == (87.5, pytest.approx(312.5**0.5))
+    assert a.scores["knn, pooled"].by_seed == (80.0, 60.0)
+    # 100 and 101 seconds; the largest memory of any entry of any seed.
+    assert (a.seeds, a.planned, a.steps, a.cpu_seconds, a.peak_memory_mib) == ((0, 1), (0, 1), 1000.0, 100.5, 701.0)
+    assert b.scores["knn, pooled"].official == (90.0, 0.0)
+    assert (random.scores["knn, pooled"].official, random.seeds) == ((50.0, 0.0), (0, 1))
+    assert random.scores["knn, pooled"].clean == (pytest.approx(62.5), 0.0)
+    assert (raw.scores["knn, pooled"].official, raw.cpu_seconds) == ((90.0, 0.0), None)
+
+
+def test_markdown_has_the_best_in_bold(finished, ten_clips) -> None:
+    text = markdown(read_tables(*finished, ten_clips))
+    assert text.startswith("# Three <rows>\n\nTop-1 in percent on xview, 10 test clips, 8 of them clean, data ")
+    main_table = text.split("## ")[1].splitlines()
+    assert main_table == [
+        "main",
+        "",
+        "| row | seeds | steps | CPU, s | peak, MiB | knn, pooled, official | knn, pooled, clean |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| A | 0, 1 | 1,000 | 100 | 701 | 70.0 ± 14.1 | 87.5 ± 17.7 |",
+        "| B \\| <b> | 0, 1 | 1,000 | 50 | 701 | **90.0 ± 0.0** | **100.0 ± 0.0** |",
+        "| random initialisation | 0, 1 | – | – | – | 50.0 ± 0.0 | 62.5 ± 0.0 |",
+        "| raw coordinates | – | – | – | – | **90.0** | **100.0** |",
+        "",
+    ]
+
+
+def test_the_page_joins_rows_of_a_line_by_time(finished, ten_clips) -> None:
+    page = time_page(read_tables(*finished, ten_clips))
+    figures = re.search(r"id='figures'>(.*?)</script>", page, re.S)
+    assert figures
+    [figure] = json.loads(figures[1]).values()
+    up, b = figure["data"]
+    assert (up["name"], up["mode"], up["x"], up["y"]) == ("up", "lines+markers", [40.0, 100.5], [70.0, 70.0])
+    assert up["error_y"]["array"] == [0.0, pytest.approx(200**0.5)]
+    assert (b["name"], b["mode"], b["x"], b["y"]) == ("B | &lt;b&gt;", "markers", [50.5], [90.0])
+    assert "<title>Three &lt;rows&gt;</title>" in page
+    assert "<td>B | &lt;b&gt;</td>" in page
+    assert "<b>90.0 ± 0.0</b>" in page
+
+
+def test_what_is_missing_is_said_and_left_out(finished, ten_clips, tmp_path: Path) -> None:
+    grid, cells = finished
+    (cells[1].folder / "reports" / "xview.json").unlink()
+    (cells[4].folder / "result.json").unlink()
+    assert [cell.next_work().name for cell in (cells[1], cells[4])] == ["evaluate", "pretrain"]
+    tables = read_tables(grid, cells, ten_clips, [cells[2].folder])
+    assert (tables.missing, tables.refused) == ({"A": [1], "C": [0]}, {"B | <b>": [0]})
+    a, b, *_ = tables.tables[0].rows
+    assert (a.seeds, a.scores["knn, pooled"].official, b.seeds) == ((0,), (80.0, 0.0), (1,))
+    text = markdown(tables)
+    assert "| A | 0 (of 2) | 1,000 | 100 | 700 | 80.0 | **100.0** |" in text
+    assert "| C | – (of 1) | – | – | – | – | – |" in text
+    assert "Not finished yet: A (seed 1); C (seed 0).\n" in text
+    assert "Left out, because the folder holds a run with other settings: B | <b> (seed 0).\n" in text
+
+
+def test_a_grid_of_one_row_has_no_best(write_grid, cells_of, ten_clips) -> None:
+    grid = write_grid([{"name": "A"}])
+    [cell] = cells = cells_of(grid)
+    finish(cell, ten_clips, 2)
+    assert "| 80.0 | 100.0 |" in markdown(read_tables(grid, cells, ten_clips))
+    assert (
+        finished_line(cell, grid, ten_clips)
+        == "A, seed 0: 1,000 steps, 1 min 40 s of the processor, knn, pooled 80.0 %"
+    )
+
+
+def test_a_grid_of_nothing_is_a_table_of_dashes(write_grid, cells_of, ten_clips, tmp_path: Path) -> None:
+    grid = write_grid([{"name": "A", "baselines": True}])
+    tables = read_tables(grid, cells_of(grid), ten_clips)
+    written = write_tables(tables, tmp_path / "out")
+    assert [path.name for path in written] == ["table.md", "table.json", "time.html"]
+    assert "nothing is scored yet" in written[0].read_text()
+    assert json.loads(written[1].read_text())["missing"] == {"A": [0]}
+
+
+def test_a_report_counts_only_for_its_encoder_tasks_and_baselines(write_grid, cells_of, ten_clips) -> None:
+    [cell] = cells_of(write_grid([{"name": "A"}]))
+    finish(cell, ten_clips, 2)
+    assert cell.next_work() is None
+    [asks_more] = cells_of(write_grid([{"name": "A"}], tasks="knn,linear_probe"))
+    assert asks_more.next_work().name == "evaluate"
+    [asks_baselines] = cells_of(write_grid([{"name": "A", "baselines": True}]))
+    assert asks_baselines.next_work().name == "evaluate"
+    # The run was scored while it was interrupted, and has gone on since.
+    (cell.folder / "encoder" / "encoder.safetensors").write_bytes(b"other weights")
+    assert cell.next_work().name == "evaluate"
+
+
+def test_a_run_with_other_settings_is_told_by_the_setting(write_grid, cells_of, ten_clips) -> None:
+    [cell] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.5}}]))
+    assert conflict(cell, ten_clips) is None
+    finish(cell, ten_clips, 2)
+    assert conflict(cell, ten_clips) is None
+    [other] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.25}}]))
+    assert conflict(other, ten_clips) == "optimizer.learning_rate: 0.5 there, 0.25 in the grid"
+    # Where and how fast is no other experiment.
+    [faster] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.5, "device": "cpu"}}]))
+    assert conflict(faster, ten_clips) is None
+    (cell.folder / "environment.json").write_text(json.dumps([{"store": {"fingerprint": "e" * 64}}]))
+    assert conflict(cell, ten_clips) == "the store holds other data than the one that the run began with"
+
+
+def test_a_dry_run_runs_nothing_and_shows_what_is_there(finished, ten_clips, tmp_path: Path, capfd) -> None:
+    grid, cells = finished
+    (cells[3].folder / "result.json").unlink()
+    command = ["grid", str(grid.path), "--store", str(ten_clips.path), "--out", str(tmp_path / "out"), "--dry_run"]
+    assert main(command) == 0
+    shown = capfd.readouterr().out
+    assert "- Not finished yet: B | <b> (seed 1)." in shown
+    assert shown.index("70.0 ± 14.1") < shown.index("90.0") < shown.index("50.0 ± 0.0")
+    assert not (tmp_path / "out" / "cells" / "b-b" / "seed1.log").exists()
+    assert main([*command, "--rows", "A,D"]) == 2
+    assert "has no row 'D'" in capfd.readouterr().err
+    assert main([*command, "--rows", "C", "--seeds", "1"]) == 2
+    assert "no chosen row has the seed '1'; they have 0" in capfd.readouterr().err
+    values = yaml.safe_load(grid.path.read_text()) | {"protocol": "xvieww"}
+    grid.path.write_text(yaml.safe_dump(values))
+    assert main(command) == 2
+    said = capfd.readouterr().err
+    assert f"{grid.path}: {ten_clips.path} has no split 'xvieww'" in said
