@@ -164,3 +164,15 @@ def test_a_recipe_may_stand_beside_the_grid(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", grid_names())
 def test_shipped_grids_hold_rows_that_pretrain_takes(name: str, cells_of) -> None:
     assert cells_of(read_grid(grid_path(name)))
+
+
+def test_the_grid_that_is_explained_is_one(tmp_path: Path, cells_of) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "grids.md").read_text(encoding="utf-8")
+    explained = re.search(r"```yaml\n(.*?)```", page, re.S)
+    assert explained
+    grid = read(tmp_path, explained[1])
+    assert [cell.name for cell in cells_of(grid)][-2:] == [
+        "nine tenths hidden, seed 2",
+        "nine tenths hidden, 40 s, seed 0",
+    ]
+    assert grid.groups == ["main", "time"]
