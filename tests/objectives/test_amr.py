@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from marrow.cli.arguments import parse
 from marrow.cli.pretrain import build_parser
@@ -97,6 +98,22 @@ def test_the_target_grid_need_not_fit_the_encoders_patches() -> None:
     amr = small(replace(SMALL, target_frames=6))
     batch, draw = whole(amr)
     assert amr(batch, draw).weight == 4 * 2 * 4 * 20  # clips, bodies, patches in time, joints
+
+
+def test_operations_in_linear_layers_are_as_few_as_published() -> None:
+    encoder = PatchTransformer(PatchTransformerConfig(), InputConfig(), KINECT_V2_25)
+    amr = AMR(AMRConfig(), encoder)
+    joints = torch.randn(1, 2, 120, 25, 3)
+    batch = Batch(joints, torch.ones(joints.shape[:-1]) > 0, torch.zeros(1).long(), torch.arange(1))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        amr(batch, amr.sample(batch, Draws(0, 0, torch.arange(1))))
+    square = 256**2
+    encoded = 75 * (12 * 256 + 8 * 12 * square)
+    decoded = 75 * square + 5 * (125 * 10 * square + 75 * 2 * square) + 125 * 256 * 72
+    # Two operations each, two bodies; what the queries ask first is the same for both and computed once.
+    expected = 2 * 2 * (encoded + decoded) - 2 * 125 * square
+    assert counter.get_flop_counts()["Global"][torch.ops.aten.addmm] == expected
+    assert expected / 1e9 == pytest.approx(3.8, abs=0.1)  # as published
 
 
 @pytest.mark.parametrize(("rounded", "visible"), [(True, 75), (False, 74)])
