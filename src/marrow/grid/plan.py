@@ -224,6 +224,8 @@ def _row(values: _Mapping, file: _Section, number: int) -> GridRow:
     name = row.text("name")
     if name is None:
         raise row.error("name", "expected a name; it is missing")
+    if "," in name:
+        raise row.error("name", f"expected a name without commas, which separate names in --rows; got {name!r}")
     slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
     if not slug:
         raise row.error("name", f"expected a name with letters a to z or digits, for its folder; got {name!r}")
