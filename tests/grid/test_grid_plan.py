@@ -18,7 +18,7 @@ settings: {optimizer.learning_rate: 0.001, encoder.width: 64}
 rows:
   - name: MAE
     settings: &mae {objective.masking: uniform}
-  - name: "AMR, 40 s"
+  - name: "AMR 40 s"
     recipe: amr_synthetic
     seeds: [3]
     budget: {max_steps: 40}
@@ -84,17 +84,17 @@ def test_cells_are_commands_of_marrow_in_the_order_of_the_file(write_grid, cells
     ("old", "new", "said"),
     [
         ("title:", "titles:", "grid.yaml:1: unknown name 'titles'. Did you mean 'title'?"),
-        ("    line:", "    lien:", "grid.yaml:16: row 'AMR, 40 s': unknown name 'lien'. Did you mean 'line'?"),
+        ("    line:", "    lien:", "grid.yaml:16: row 'AMR 40 s': unknown name 'lien'. Did you mean 'line'?"),
         (
             "max_steps",
             "max_step",
-            "grid.yaml:13: row 'AMR, 40 s': unknown budget 'max_step'. Did you mean 'max_steps'?",
+            "grid.yaml:13: row 'AMR 40 s': unknown budget 'max_step'. Did you mean 'max_steps'?",
         ),
         ("protocol: xview\n", "", "grid.yaml:1: expected the protocol"),
         ("protocol: xview", "tasks: [knn, linear_prob]\nprotocol: xview", "grid.yaml:3: unknown task 'linear_prob'"),
         ("[0, 1]", "[0, 0]", "grid.yaml:4: expected a list of different seeds from 0 on, as in [0, 1, 2], got [0, 0]"),
         ("[0, 1]", "3", "grid.yaml:4: expected a list of different seeds"),
-        ("[3]", "[true]", "grid.yaml:12: row 'AMR, 40 s': expected a list of different seeds"),
+        ("[3]", "[true]", "grid.yaml:12: row 'AMR 40 s': expected a list of different seeds"),
         ("seeds: [0, 1]\n", "", "grid.yaml:7: row 'MAE': expected seeds, of the row or of the grid"),
         ("recipe: mamp_synthetic\n", "", "row 'MAE': expected a recipe"),
         ("{optimizer.learning_rate: 0.001, encoder.width: 64}", "[1]", "grid.yaml:6: expected `name: value` pairs"),
@@ -102,6 +102,7 @@ def test_cells_are_commands_of_marrow_in_the_order_of_the_file(write_grid, cells
         ("encoder.width: 64", "epochs: 3", "epochs is no setting of a row: it is given by `budget`"),
         ("MAE deeper", "mae", "row 'mae': its folder would be 'mae', which is that of the row 'MAE'"),
         ("MAE deeper", "±", "expected a name with letters a to z or digits"),
+        ("MAE deeper", "MAE, deeper", "expected a name without commas"),
         ("baselines: true", "baselines: both", "expected true or false for baselines, got 'both'"),
         ("group: [time, main]", "group: [1]", "expected one name or a list of names for group"),
         (
@@ -150,7 +151,7 @@ def test_settings_are_refused_as_pretrain_refuses_them(write_grid, cells_of, row
 
 def test_rows_are_chosen_by_name_or_folder(tmp_path: Path) -> None:
     grid = read(tmp_path, GOOD)
-    assert [row.name for row in chosen_rows(grid, ["MAE deeper", "amr-40-s"])] == ["AMR, 40 s", "MAE deeper"]
+    assert [row.name for row in chosen_rows(grid, ["MAE deeper", "amr-40-s"])] == ["AMR 40 s", "MAE deeper"]
     with pytest.raises(ConfigError, match=r"has no row 'MEA'\. Did you mean 'MAE'"):
         chosen_rows(grid, ["MEA"])
 
@@ -173,6 +174,6 @@ def test_the_grid_that_is_explained_is_one(tmp_path: Path, cells_of) -> None:
     grid = read(tmp_path, explained[1])
     assert [cell.name for cell in cells_of(grid)][-2:] == [
         "nine tenths hidden, seed 2",
-        "nine tenths hidden, 40 s, seed 0",
+        "nine tenths hidden (40 s), seed 0",
     ]
     assert grid.groups == ["main", "time"]
