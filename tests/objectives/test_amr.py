@@ -13,7 +13,17 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.grid import PatchGrid
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
-from marrow.objectives.amr import AMR, AMRConfig, AMRDraw, energy, focal_weight, followed, motion, take
+from marrow.objectives.amr import (
+    AMR,
+    AMRConfig,
+    AMRDraw,
+    energy,
+    focal_weight,
+    followed,
+    mean_and_variance,
+    motion,
+    take,
+)
 from marrow.pretrain_config import config_of
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.testing import check_objective
@@ -309,14 +319,36 @@ def test_statistics_by_axis_leave_out_absent_frames() -> None:
     torch.testing.assert_close(target, torch.tensor([-1.0, 0.0, 1.0]), rtol=0, atol=1e-5)
 
 
-def test_a_target_patch_with_an_absent_frame_in_it_or_after_it_does_not_count() -> None:
+def test_absent_frames_of_a_target_patch_do_not_count() -> None:
     present = torch.ones(1, 24, 20, dtype=torch.bool)
     present[0, 12, 3] = False  # the first frame of joint 3's second target patch
-    exists = small()._target_exists(present)[0].unflatten(0, (2, 20))
-    assert exists[:, 3].tolist() == [False, False]
-    assert exists[:, 4].all()
-    of_positions = small(replace(SMALL, target="joint"))._target_exists(present)[0].unflatten(0, (2, 20))
-    assert of_positions[:, 3].tolist() == [True, False]
+    motions = small()._target_exists(present)[0].unflatten(0, (2, 20)).unflatten(-1, (12, 3))
+    # The step that leads into it is the last of the first patch, the one that leads out the first of the second.
+    assert motions[:, 3].all(-1).tolist() == [[True] * 11 + [False], [False] + [True] * 11]
+    assert motions[:, 4].all()
+    positions = small(replace(SMALL, target="joint"))._target_exists(present)[0].unflatten(0, (2, 20))
+    assert positions[:, 3].sum(-1).tolist() == [36, 33]
+
+
+@pytest.mark.parametrize("changes", [{}, {"target": "joint"}, {"reduction": "weighted_mean"}])
+def test_the_loss_does_not_depend_on_what_stands_in_absent_frames(changes: dict[str, object]) -> None:
+    amr = small(replace(SMALL, **changes))
+    batch, _ = whole(amr)
+    batch.present[:, :, 10:14, 5] = False
+    draw = amr.sample(batch, Draws(0, 0, torch.arange(4)))
+    other = replace(batch, joints=torch.where(batch.present[..., None], batch.joints, 7.0))
+    assert not torch.equal(batch.joints, other.joints)
+    ours, theirs = amr(batch, draw), amr(other, draw)
+    torch.testing.assert_close(ours.loss_sum, theirs.loss_sum)
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    if changes == {"target": "joint"}:  # 4 of 24 frames of one of 20 joints are missing, of 8 bodies with 40 patches
+        assert float(ours.weight) == pytest.approx(8 * (40 - 4 / 12))
+
+
+def test_mean_and_variance_are_of_what_exists() -> None:
+    values, exists = torch.tensor([[1.0, 3.0, 99.0], [5.0, 99.0, 99.0]]), torch.tensor([[1, 1, 0], [0, 0, 0]]) > 0
+    mean, variance = mean_and_variance(values, exists, dim=1)
+    assert (mean.tolist(), variance.tolist()) == ([[2.0], [0.0]], [[2.0], [0.0]])
 
 
 def test_parity_computes_absent_bodies_as_zeros_with_full_weight() -> None:

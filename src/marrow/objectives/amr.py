@@ -27,9 +27,9 @@ The authors released no code, and no text known to us settles the following; eac
    linear layer, with nothing added. 5 blocks of the encoder's width (`decoder_depth`, ...), inferred from the published
    FLOPs; with `self_attention` the queries also ask each other, an ablation of the paper.
 
-Absence is treated as in MAMP: absent bodies are packed away (`parity` computes them as zeros instead), a patch that is
-absent in part is neither visible nor hidden, and a target patch with an absent frame in it, or right after it, is
-predicted but not counted. Energies and their means are over the frames that exist.
+Absence is treated as in MAMP: absent bodies are packed away (`parity` computes them as zeros instead), and a patch that
+is absent in part is neither visible nor hidden. Target patches are long: where one is absent in part, the frames that
+exist count. Energies, means and variances are of the frames that exist; motion into or out of an absent one does not.
 
 All target patches are predicted and count, whether or not the encoder saw something of them: at nine tenths hidden,
 half of the large patches hold a visible token.
@@ -228,18 +228,17 @@ class AMR(Objective):
 
         # Target: the motion in large patches, and how much each of its numbers matters; functions of the input alone.
         target = self._target(joints, present)
-        weight = self._weight(joints, present)
-        counts = self._target_exists(present).float()
+        exists = self._target_exists(present)
+        weight = self._weight(joints, present) * exists
 
-        # Loss: weighted squared error per target patch, summed over those that count.
+        # Loss: weighted squared error per target patch, summed over them.
         error = (weight * (prediction - target).square()).mean(-1)
         # To compare with: predicting the mean target of this micro-batch everywhere.
-        matters = weight * counts[..., None]
-        mean = (matters * target).sum((0, 1)) / matters.sum((0, 1)).clamp(min=1e-12)
-        error_of_mean = (matters * (target - mean).square()).mean(-1)
+        mean = (weight * target).sum((0, 1)) / weight.sum((0, 1)).clamp(min=1e-12)
+        error_of_mean = (weight * (target - mean).square()).mean(-1)
         return StepOutput(
-            loss_sum=(error * counts).sum(),
-            weight=counts.sum() if self.config.reduction == "mean" else matters.mean(-1).sum(),
+            loss_sum=error.sum(),
+            weight=(exists.float() if self.config.reduction == "mean" else weight).mean(-1).sum(),
             metrics={"loss_of_mean": error_of_mean.sum().detach()},
         )
 
@@ -261,7 +260,7 @@ class AMR(Objective):
         grid, hiding = self.encoder.grid, draw.hiding
         visible = _frames_of(grid, _flags(grid, hiding.visible, hiding.visible_exists))
         hidden = _frames_of(grid, _flags(grid, hiding.hidden, hiding.hidden_exists))
-        hidden = hidden & _frames_of(self.grid, self._target_exists(present))
+        hidden = hidden & self._values_exist(present)
         shown = predicted.view_as(batch.joints)
         return Picture(batch.joints, batch.present, per_joint(visible), per_joint(hidden), shown, note)
 
@@ -293,9 +292,9 @@ class AMR(Objective):
         mean, deviation = self._statistics(joints, present)
         return (self.grid.patchify(self._values(joints)) - mean) / deviation
 
-    def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body query"]:
-        """Tell which target patches count: those with no step into or out of an absent frame."""
-        return self.grid.all_of_patch(self._values_exist(present))
+    def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body query value"]:
+        """Tell which numbers of the target patches exist."""
+        return self.grid.patchify(self._values_exist(present)[..., None].expand(-1, -1, -1, 3).float()) > 0
 
     @torch.no_grad()
     def _weight(
@@ -325,13 +324,11 @@ class AMR(Objective):
         """Return the mean and the deviation that standardise target patches."""
         values = self._values(joints)
         if self.config.normalise_target == "patch":
-            variance, mean = torch.var_mean(self.grid.patchify(values), dim=-1, keepdim=True)
+            mean, variance = mean_and_variance(self.grid.patchify(values), self._target_exists(present), dim=-1)
         elif self.config.normalise_target == "axis":
-            exists = self._values_exist(present)[..., None]
-            count = exists.sum(1, keepdim=True)
-            mean = torch.where(exists, values, 0.0).sum(1, keepdim=True) / count.clamp(min=1)
-            variance = torch.where(exists, values - mean, 0.0).square().sum(1, keepdim=True) / (count - 1).clamp(min=1)
-            mean, variance = (self.grid.patchify(each.expand_as(values)) for each in (mean, variance))
+            exists = self._values_exist(present)[..., None].expand_as(values)
+            of_window = mean_and_variance(values, exists, dim=1)
+            mean, variance = (self.grid.patchify(each.expand_as(values)) for each in of_window)
         else:
             return values.new_zeros(()), values.new_ones(())
         return mean, (variance + _FLOOR).sqrt()
@@ -395,6 +392,16 @@ def focal_weight(
     total = torch.where(present, energy, 0.0).sum((1, 2), keepdim=True)
     mean = total / present.sum((1, 2), keepdim=True).clamp(min=1)
     return 1.0 / (1.0 + k * mean / (energy + floor))
+
+
+def mean_and_variance(
+    values: Float[Tensor, "..."], exists: Bool[Tensor, "..."], dim: int
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """Return mean and unbiased variance along an axis, which is kept, of the values that exist; zero where none do."""
+    count = exists.sum(dim, keepdim=True)
+    mean = torch.where(exists, values, 0.0).sum(dim, keepdim=True) / count.clamp(min=1)
+    squares = torch.where(exists, values - mean, 0.0).square().sum(dim, keepdim=True)
+    return mean, squares / (count - 1).clamp(min=1)
 
 
 def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
