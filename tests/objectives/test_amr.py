@@ -409,9 +409,21 @@ def test_the_picture_hides_what_the_draw_hides() -> None:
     assert int(picture.hidden[0, 0].sum()) == 4 * 90
     visible = amr.encoder.grid.all_of_patch(picture.visible.flatten(0, 1)[draw.body])
     assert visible[0].nonzero().flatten().tolist() == sorted(draw.hiding.visible[0].tolist())
-    # Joint 1 of the clip before the last is absent in frames 6 to 11: its first target patch is of no use.
-    assert not picture.hidden[-2, 0, :12, 1].any()
+    # Joint 1 of the clip before the last is absent in frames 6 to 11: neither of the tokens there is hidden.
+    assert not picture.hidden[-2, 0, 4:12, 1].any()
     assert not picture.hidden[-1, 1].any(), "the last clip has one body"
+
+
+def test_positions_before_a_gap_are_pictured_but_no_motion_across_it() -> None:
+    hidden = {}
+    for target in ("joint", "motion"):
+        amr = small(replace(SMALL, target=target))
+        batch = example_batch(amr.encoder)
+        noise = torch.rand(4, 2, 120, generator=torch.Generator().manual_seed(0))
+        noise[..., 1] = 1.0  # the token of joint 1 in frames 0 to 3 is among the hidden ones
+        hidden[target] = amr.explain(batch, amr.hide(batch, noise)).hidden[-2, 0, :12, 1]
+    assert hidden["joint"].tolist() == [True] * 4 + [False] * 8
+    assert not hidden["motion"].any()
 
 
 def test_what_is_hidden_is_learned_from_what_is_visible() -> None:

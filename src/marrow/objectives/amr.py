@@ -260,7 +260,10 @@ class AMR(Objective):
         grid, hiding = self.encoder.grid, draw.hiding
         visible = _frames_of(grid, _flags(grid, hiding.visible, hiding.visible_exists))
         hidden = _frames_of(grid, _flags(grid, hiding.hidden, hiding.hidden_exists))
-        hidden = hidden & self._values_exist(present)
+        known = self._values_exist(present)
+        if self.config.target == "motion":  # which leads on from the first frame of a patch: a gap ends that
+            known = _frames_of(self.grid, self.grid.all_of_patch(known))
+        hidden = hidden & known
         shown = predicted.view_as(batch.joints)
         return Picture(batch.joints, batch.present, per_joint(visible), per_joint(hidden), shown, note)
 
