@@ -104,6 +104,15 @@ def test_a_failure_shows_its_last_lines_and_the_others_go_on(make_cell, tmp_path
     assert not (tmp_path / "a1").exists(), "what needs the failed command is not begun"
 
 
+def test_a_line_that_cannot_be_said_stops_nothing(make_cell, caplog) -> None:
+    def on_end(outcome) -> None:
+        raise KeyError("step")
+
+    outcomes = run_cells([make_cell("a", "make"), make_cell("b", "make")], 1, 1, on_end)
+    assert [outcome.status for outcome in outcomes] == ["finished", "finished"]
+    assert caplog.text.count("A, seed 0: finished (more could not be said of it: KeyError('step'))") == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_what_runs_save_and_begins_nothing_else(make_cell, tmp_path: Path, number: int) -> None:
     def stop_once_both_run() -> None:

@@ -129,6 +129,40 @@ def test_a_report_counts_only_for_its_encoder_tasks_and_baselines(write_grid, ce
     assert cell.next_work().name == "evaluate"
 
 
+@pytest.mark.parametrize("foreign", ["{", "[]", '{"version": 1, "runs": ["x"], "reports": []}', "3"])
+def test_another_report_in_a_cell_may_be_anything(finished, ten_clips, foreign: str) -> None:
+    grid, cells = finished
+    before = read_tables(grid, cells, ten_clips)
+    (cells[0].folder / "reports" / "other.json").write_text(foreign)
+    (cells[0].folder / "reports" / "zzz.json").write_text(foreign)
+    assert read_tables(grid, cells, ten_clips) == before
+    assert finished_line(cells[0], grid, ten_clips).endswith("knn, pooled 80.0 %")
+
+
+def test_a_report_of_no_run_is_no_report(write_grid, cells_of, ten_clips) -> None:
+    [cell] = cells_of(write_grid([{"name": "A"}]))
+    finish(cell, ten_clips, 2)
+    file = cell.folder / "reports" / "xview.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "runs": []}))
+    assert cell.next_work().name == "evaluate"
+
+
+def test_a_damaged_log_costs_its_own_cell_and_no_other(finished, ten_clips) -> None:
+    grid, cells = finished
+    (cells[0].folder / "log.jsonl").write_text("{\n{}\n")
+    (cells[2].folder / "log.jsonl").write_text("")
+    tables = read_tables(grid, cells, ten_clips)
+    a, b, *_ = tables.tables[0].rows
+    assert (a.seeds, a.cpu_seconds, b.seeds, b.cpu_seconds) == ((1,), 101.0, (0, 1), 51.0)
+    [said] = [note for note in tables.warnings if "left out" in note]
+    assert said.startswith("A, seed 0 is finished, but left out: ")
+    assert "log.jsonl: cannot be read as a log" in said
+    assert finished_line(cells[2], grid, ten_clips) == "B | <b>, seed 0: no log, knn, pooled 90.0 %"
+    # The only cell of its row.
+    (cells[4].folder / "log.jsonl").write_text("{\n{}\n")
+    assert read_tables(grid, cells, ten_clips).tables[1].rows[1].seeds == ()
+
+
 def test_a_run_with_other_settings_is_told_by_the_setting(write_grid, cells_of, ten_clips) -> None:
     [cell] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.5}}]))
     assert conflict(cell, ten_clips) is None

@@ -121,17 +121,21 @@ def found_evaluation(run: Path, grid: Grid, row: GridRow, store: Store) -> Evalu
     for path in sorted((run / "reports").glob("*.json")):
         try:
             report = EvaluationReport.load(path)
-            current = facts_of(run, 0).fingerprint
-        except (MarrowError, OSError):
-            continue
-        asked = {("trained", task) for task in grid.tasks}
-        asked |= {("random", task) for task in grid.tasks} if row.baselines else set()
-        there = {(each.source, each.task.partition("/")[0]) for each in report.reports}
-        raw = not row.baselines or any(each.source == "raw" for each in report.reports)
-        same = (report.protocol, report.store) == (grid.protocol, store.fingerprint)
-        if same and asked <= there and raw and report.runs[0].fingerprint == current:
-            return report
+            if _answers(report, facts_of(run, 0).fingerprint, grid, row, store):
+                return report
+        except (MarrowError, OSError, ValueError, TypeError, AttributeError):
+            continue  # damaged, or not of marrow: another may be the one
     return None
+
+
+def _answers(report: EvaluationReport, encoder: str, grid: Grid, row: GridRow, store: Store) -> bool:
+    """Say whether a report holds what the grid asks of a row, about the encoder with this fingerprint."""
+    asked = {("trained", task) for task in grid.tasks}
+    asked |= {("random", task) for task in grid.tasks} if row.baselines else set()
+    there = {(each.source, each.task.partition("/")[0]) for each in report.reports}
+    raw = not row.baselines or any(each.source == "raw" for each in report.reports)
+    same = (report.protocol, report.store) == (grid.protocol, store.fingerprint)
+    return same and asked <= there and raw and [run.fingerprint for run in report.runs] == [encoder]
 
 
 def conflict(cell: Cell, store: Store) -> str | None:

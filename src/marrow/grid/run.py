@@ -75,12 +75,19 @@ def run_cells(
                     if outcome is not None:
                         running.remove(each)
                         outcomes.append(outcome)
-                        on_end(outcome)
+                        _tell(on_end, outcome)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
             for each in running:  # whatever went wrong here: no process is left behind
                 each.terminate()
     return outcomes
+
+
+def _tell(on_end: Callable[[Outcome], None], outcome: Outcome) -> None:
+    try:
+        on_end(outcome)
+    except Exception as error:  # a line about one cell is no reason to stop the others
+        _log.warning("%s: %s (more could not be said of it: %r)", outcome.cell.name, outcome.status, error)
 
 
 class _Running:

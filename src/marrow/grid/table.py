@@ -5,10 +5,11 @@ them, and the baselines have rows of their own.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from marrow.errors import DataError
 from marrow.grid.cells import Cell, found_evaluation
 from marrow.grid.plan import Grid, GridRow
 from marrow.report.compare import Row, compare_experiments
@@ -18,6 +19,7 @@ from marrow.report.scores import task_name
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.summary import scores
+from marrow.train.logs import read_log
 from marrow.train.progress import duration
 
 
@@ -123,6 +125,7 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
     runs: dict[str, list[Run]] = {}
     missing: dict[str, list[int]] = {}
     others: dict[str, list[int]] = {}
+    damaged: list[str] = []
     for cell in cells:
         evaluation = found_evaluation(cell.folder, grid, cell.row, store)
         if cell.folder in refused:
@@ -130,8 +133,10 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         elif evaluation is None or cell.next_work() is not None:
             missing.setdefault(cell.row.name, []).append(cell.seed)
         else:
-            run = replace(read_run(cell.folder), evaluations=[evaluation])
-            runs.setdefault(cell.row.name, []).append(run)
+            try:
+                runs.setdefault(cell.row.name, []).append(read_run(cell.folder, [evaluation]))
+            except DataError as error:
+                damaged.append(f"{cell.name} is finished, but left out: {error}.")
     comparison = compare_experiments(list(runs.items()))
     scored = {row.name: row for ranking in comparison.rankings for row in ranking.rows}
     first = comparison.rankings[0] if comparison.rankings else None
@@ -149,15 +154,18 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         tables=tables,
         missing=missing,
         refused=others,
-        warnings=comparison.warnings,
+        warnings=[*damaged, *comparison.warnings],
     )
 
 
 def finished_line(cell: Cell, grid: Grid, store: Store) -> str:
     """Return a finished cell in one line: steps, processor seconds, first score."""
     evaluation = found_evaluation(cell.folder, grid, cell.row, store)
-    last = read_run(cell.folder).log[-1]
-    said = f"{cell.name}: {last['step']:,} steps, {duration(last['cpu_seconds'])} of the processor"
+    last = read_log(cell.folder / "log.jsonl")[-1:]
+    said = f"{cell.name}: "
+    said += (
+        f"{last[0]['step']:,} steps, {duration(float(last[0]['cpu_seconds']))} of the processor" if last else "no log"
+    )
     first = next((each for each in evaluation.reports if each.source == "trained"), None) if evaluation else None
     if first is not None:
         said += f", {task_name(first.task)} {next(iter(first.metrics.values())):.1f} %"

@@ -59,8 +59,12 @@ class Run:
         return trained_on | {evaluation.store for evaluation in self.evaluations}
 
 
-def read_run(folder: Path | str) -> Run:
+def read_run(folder: Path | str, evaluations: Sequence[EvaluationReport] | None = None) -> Run:
     """Read what a run directory holds.
+
+    Args:
+        folder: the run directory.
+        evaluations: its reports, where they are known already: none in the folder is read then.
 
     Raises:
         DataError: it holds no run, or a damaged one.
@@ -83,8 +87,8 @@ def read_run(folder: Path | str) -> Run:
     if not (settings or description or reports or log):
         what = "there is no such folder" if not folder.exists() else "it holds neither a log nor an encoder nor reports"
         raise DataError(f"{folder} is not a run directory of `marrow pretrain`: {what}")
-    evaluations = [EvaluationReport.load(path) for path in reports]
-    return Run(folder, folder.resolve().name, settings, environments, log, description, evaluations)
+    found = [EvaluationReport.load(path) for path in reports] if evaluations is None else list(evaluations)
+    return Run(folder, folder.resolve().name, settings, environments, log, description, found)
 
 
 def read_runs(folders: Sequence[Path | str]) -> list[Run]:
