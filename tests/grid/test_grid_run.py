@@ -172,12 +172,12 @@ def test_a_cell_for_real_then_skipped_then_refused(tmp_path: Path, monkeypatch, 
     Path("grid.yaml").write_text(GRID.replace("encoder.width: 16", "encoder.width: 32"))
     before = {path: path.read_bytes() for path in Path("out/cells").rglob("*") if path.is_file()}
     assert main([*command, "--seeds", "0"]) == 1
-    assert "encoder.width: 16 there, 32 in the grid" in caplog.text
+    assert "encoder.width: 16 there, 32 here" in caplog.text
     assert "holds a run with other settings: Small (seed 0)" in capfd.readouterr().out
     assert {path: path.read_bytes() for path in Path("out/cells").rglob("*") if path.is_file()} == before
 
     # And as `marrow pretrain` itself sees it.
     [cell, _] = make_cells(read_grid(Path("grid.yaml")), store, Path("out"), 1, settings_of)
-    assert conflict(cell, store) == "encoder.width: 16 there, 32 in the grid"
+    assert conflict(cell, store) == "encoder.width: 16 there, 32 here"
     assert main(list(cell.work[0].words)) == 2
     assert "encoder.width: 16 there, 32 here" in capfd.readouterr().err

@@ -9,9 +9,12 @@ import yaml
 from grid_cells import finish
 
 from marrow.cli.main import main
+from marrow.errors import ConfigError
 from marrow.grid.cells import conflict
 from marrow.grid.page import markdown, time_page, write_tables
 from marrow.grid.table import finished_line, read_tables
+from marrow.pretrain_config import MAY_CHANGE
+from marrow.train.run_directory import claim_run, plain
 
 
 @pytest.fixture
@@ -169,12 +172,44 @@ def test_a_run_with_other_settings_is_told_by_the_setting(write_grid, cells_of, 
     finish(cell, ten_clips, 2)
     assert conflict(cell, ten_clips) is None
     [other] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.25}}]))
-    assert conflict(other, ten_clips) == "optimizer.learning_rate: 0.5 there, 0.25 in the grid"
+    assert conflict(other, ten_clips) == "optimizer.learning_rate: 0.5 there, 0.25 here"
     # Where and how fast is no other experiment.
     [faster] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.5, "device": "cpu"}}]))
     assert conflict(faster, ten_clips) is None
     (cell.folder / "environment.json").write_text(json.dumps([{"store": {"fingerprint": "e" * 64}}]))
     assert conflict(cell, ten_clips) == "the store holds other data than the one that the run began with"
+
+
+def test_a_finished_run_may_lack_a_setting_that_has_its_default(write_grid, cells_of, ten_clips) -> None:
+    [cell] = cells_of(write_grid([{"name": "A"}]))
+    finish(cell, ten_clips, 2)
+    file = cell.folder / "config.yaml"
+    values = yaml.safe_load(file.read_text())
+    assert values["objective"].pop("tau") == cell.config.objective.tau
+    values["optimizer"].pop("learning_rate")
+    file.write_text(yaml.safe_dump(values))
+    default = type(cell.config.optimizer)().learning_rate
+    [cell] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": default}}]))
+    assert conflict(cell, ten_clips) is None
+    [other] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.25}}]))
+    assert conflict(other, ten_clips) == f"optimizer.learning_rate: {default} there, 0.25 here"
+    # An unfinished one is to go on, and `marrow pretrain` will refuse that.
+    (cell.folder / "result.json").unlink()
+    said = conflict(cell, ten_clips)
+    assert said == f"objective.tau: None there, {cell.config.objective.tau} here; " + (
+        f"optimizer.learning_rate: None there, {default} here"
+    )
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        claim_run(cell.folder, plain(cell.config), {"store": {"fingerprint": ten_clips.fingerprint}}, MAY_CHANGE)
+
+
+def test_a_damaged_run_is_left_alone(finished, ten_clips) -> None:
+    cell = finished[1][0]
+    for file, text in (("environment.json", "[{}]"), ("environment.json", "["), ("config.yaml", "3")):
+        (cell.folder / file).write_text(text)
+        said = conflict(cell, ten_clips)
+        assert said is not None
+        assert said.startswith(f"the run there cannot be read: {cell.folder / file} is damaged")
 
 
 def test_a_dry_run_runs_nothing_and_shows_what_is_there(finished, ten_clips, tmp_path: Path, capfd) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 from marrow.errors import ConfigError, MarrowError
 from marrow.grid.plan import Grid, GridRow
-from marrow.pretrain_config import MAY_CHANGE, PretrainConfig, load_config
+from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.run_facts import facts_of
-from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted, plain
+from marrow.train.run_directory import CONFIG, differences, plain
 
 RESULT = "result.json"
 
@@ -141,24 +141,21 @@ def _answers(report: EvaluationReport, encoder: str, grid: Grid, row: GridRow, s
 def conflict(cell: Cell, store: Store) -> str | None:
     """Say how the run in a cell's folder differs from what the grid asks for; None where it does not, or is not there.
 
-    What may change when a run goes on (device, threads, ...) is no difference.
+    An unfinished run is judged as `marrow pretrain` will judge it, which is to go on with it. A finished one only has to
+    be what the grid asks for: a setting that its marrow did not know yet is no difference while it has its default.
     """
     if not (cell.folder / CONFIG).is_file():
         return None
+    config = cell.config
+    defaults = plain(PretrainConfig(config.store, config.out, method=config.method))
+    finished = (cell.folder / RESULT).is_file()
     try:
-        there, here = dotted(plain(load_config(cell.folder))), dotted(plain(cell.config))
-        [first, *_] = json.loads((cell.folder / ENVIRONMENT).read_text(encoding="utf-8"))
-        fingerprint = first["store"]["fingerprint"]
-    except (MarrowError, OSError, ValueError, KeyError, TypeError) as error:
+        found = differences(
+            *(cell.folder, plain(config), store.fingerprint, MAY_CHANGE), defaults=defaults if finished else None
+        )
+    except ConfigError as error:
         return f"the run there cannot be read: {error}"
-    differing = [
-        f"{name}: {there.get(name)} there, {here.get(name)} in the grid"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name) and name.partition(".")[0] not in MAY_CHANGE
-    ]
-    if fingerprint != store.fingerprint:
-        differing.append("the store holds other data than the one that the run began with")
-    return "; ".join(differing) or None
+    return "; ".join(found) or None
 
 
 def _pretrain_words(grid: Grid, row: GridRow, store: Store, run: Path, seed: int, threads: int) -> tuple[str, ...]:

@@ -50,16 +50,8 @@ def claim_run(
         folder.mkdir(parents=True, exist_ok=True)
         starts = []
     else:
-        recorded = _read(folder / CONFIG, yaml.safe_load, dict)
+        differing = differences(folder, settings, environment["store"]["fingerprint"], may_change)
         starts = _read(folder / ENVIRONMENT, json.loads, list)
-        there, here = dotted(recorded), dotted(settings)
-        differing = [
-            f"{name}: {there.get(name)} there, {here.get(name)} here"
-            for name in sorted(there.keys() | here.keys())
-            if there.get(name) != here.get(name) and name.partition(".")[0] not in may_change
-        ]
-        if starts[0]["store"]["fingerprint"] != environment["store"]["fingerprint"]:
-            differing.append("the store holds other data than the one that the run began with")
         if differing:
             raise ConfigError(
                 f"{folder} holds a run with other settings ({'; '.join(differing)}); "
@@ -70,6 +62,43 @@ def claim_run(
     write_text_whole(folder / ENVIRONMENT, text)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
     write_text_whole(folder / CONFIG, text)
+
+
+def differences(
+    folder: Path,
+    settings: Mapping[str, Any],
+    store_fingerprint: str,
+    may_change: Collection[str],
+    defaults: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Say how the run in a folder differs from the one that is asked for; empty where it is the same.
+
+    Args:
+        folder: a run directory.
+        settings: that are asked for; plain; nested mappings for groups.
+        store_fingerprint: of the data that is asked for.
+        may_change: names of settings that are not compared.
+        defaults: what a setting stands for that the run did not know, as it was made by an older marrow; None: such a
+            setting is a difference.
+
+    Raises:
+        ConfigError: the folder holds no run, or a damaged one.
+    """
+    recorded = _read(folder / CONFIG, yaml.safe_load, dict)
+    starts = _read(folder / ENVIRONMENT, json.loads, list)
+    there, here = dotted(defaults or {}) | dotted(recorded), dotted(settings)
+    differing = [
+        f"{name}: {there.get(name)} there, {here.get(name)} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name) and name.partition(".")[0] not in may_change
+    ]
+    try:
+        began_with = starts[0]["store"]["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{folder / ENVIRONMENT} is damaged (it does not name the data); put it back") from error
+    if began_with != store_fingerprint:
+        differing.append("the store holds other data than the one that the run began with")
+    return differing
 
 
 def refuse_strangers(folder: Path) -> None:
