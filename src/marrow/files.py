@@ -1,9 +1,18 @@
-"""Files that exist whole or not at all, whenever the writing is cut: by a kill, a full disk, a loss of power."""
+"""Files that exist whole or not at all, whenever the writing is cut: by a kill, a full disk, a loss of power.
+
+And locks on files, which end with the processes that hold them.
+"""
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -28,6 +37,28 @@ def write_text_whole(path: Path, text: str) -> None:
     """Write a text as `write_whole` does, in UTF-8; make its folder if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def lock_file(file: IO[bytes], wait: bool) -> bool:
+    """Lock an open file, until it is closed here and in every process that was started with it.
+
+    Where the system or a network folder has no such locks, nothing is locked.
+
+    Args:
+        file: open for writing.
+        wait: for another process that holds it.
+
+    Returns:
+        False where another process holds it.
+    """
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:

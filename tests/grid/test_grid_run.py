@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import marrow
-from marrow.cli.grid import settings_of
-from marrow.cli.main import main
+from marrow.cli.grid import _status, settings_of
+from marrow.cli.main import EXIT_INTERRUPTED, main
+from marrow.files import lock_file
 from marrow.grid import run as module
 from marrow.grid.cells import Cell, Work, conflict, make_cells
 from marrow.grid.plan import read_grid
@@ -27,12 +29,13 @@ PROGRAM = """
     what, made, diary = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    own = f" {os.getpid()}" if what == "stay" else ""
     def note(word):
         with diary.open("a") as file:
-            file.write(f"{word} {made.name} {os.environ['OMP_NUM_THREADS']}\\n")
+            file.write(f"{word} {made.name} {os.environ['OMP_NUM_THREADS']}{own}\\n")
     note("begin")
     print("saying", what, flush=True)
-    if what == "wait":
+    if what in ("wait", "stay"):
         while not stopped:
             time.sleep(0.01)
         note("saved")
@@ -130,6 +133,70 @@ def test_a_signal_lets_what_runs_save_and_begins_nothing_else(make_cell, tmp_pat
     assert [outcome.status for outcome in outcomes] == ["interrupted", "interrupted"]
     assert sorted(line for line in diary(tmp_path) if "saved" in line) == ["saved a0 1", "saved b0 1"]
     assert not [line for line in diary(tmp_path) if "c0" in line]
+
+
+HOLD_RUN = """
+import sys
+from pathlib import Path
+from marrow.train.run_lock import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+RUN_CELL = """
+import sys
+from marrow.grid import run as module
+module.MARROW = (sys.executable, sys.argv[1])
+from pathlib import Path
+from types import SimpleNamespace
+from marrow.grid.cells import Work
+folder = Path(sys.argv[2])
+work = Work(("stay", str(folder / "a0"), str(folder / "diary")), (folder / "a0").exists)
+log = folder / "a" / "seed0.log"
+module.run_cells([SimpleNamespace(folder=folder / "a" / "seed0", log=log, name="A", next_work=lambda: work)], 1, 1)
+"""
+
+
+def test_a_run_that_another_process_trains_is_not_touched(make_cell, tmp_path: Path) -> None:
+    elsewhere, other = make_cell("a", "make"), make_cell("b", "make")
+    command = [sys.executable, "-c", HOLD_RUN, str(elsewhere.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        outcomes = run_cells([elsewhere, other], 1, 1)
+        assert [(outcome.cell, outcome.status) for outcome in outcomes] == [
+            (other, "finished"),
+            (elsewhere, "running elsewhere"),
+        ]
+        assert f"another process trains there (process {holder.pid} on " in outcomes[1].said
+        assert _status(outcomes, 2, 0) == EXIT_INTERRUPTED
+        assert diary(tmp_path) == ["begin b0 1", "end b0 1"]
+        # Freed while others of the queue are at work: it is asked again, and begun.
+        last = make_cell("c", "make")
+        outcomes = run_cells([elsewhere, last], 1, 1, lambda _: holder.kill() or holder.wait())
+        assert [(each.cell, each.status) for each in outcomes] == [(last, "finished"), (elsewhere, "finished")]
+
+
+def test_what_a_killed_call_left_running_is_not_begun_again(make_cell, tmp_path: Path) -> None:
+    cell = make_cell("a", "wait")
+    command = [sys.executable, "-c", RUN_CELL, str(tmp_path / "program.py"), str(tmp_path)]
+    with subprocess.Popen(command) as call:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not (tmp_path / "diary").exists():
+            time.sleep(0.02)
+        [said] = diary(tmp_path)
+        call.kill()
+    [outcome] = run_cells([cell], 1, 1)
+    assert (outcome.status, outcome.said) == ("running elsewhere", f"another process writes into {cell.log}")
+    assert diary(tmp_path) == [said], "the command was not begun a second time"
+    os.kill(int(said.split()[3]), signal.SIGTERM)
+    end = time.monotonic() + 60
+    while time.monotonic() < end and len(diary(tmp_path)) < 2:
+        time.sleep(0.02)
+    with cell.log.open("ab") as log:
+        assert lock_file(log, wait=True)
+    (tmp_path / "a0").touch()
+    assert [outcome.status for outcome in run_cells([cell], 1, 1)] == ["finished"]
 
 
 GRID = """\

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from grid_cells import finish
 
 from marrow.cli.main import main
 from marrow.errors import ConfigError
+from marrow.files import lock_file
 from marrow.grid.cells import conflict
 from marrow.grid.page import markdown, time_page, write_tables
 from marrow.grid.table import finished_line, read_tables
@@ -210,6 +212,23 @@ def test_a_damaged_run_is_left_alone(finished, ten_clips) -> None:
         said = conflict(cell, ten_clips)
         assert said is not None
         assert said.startswith(f"the run there cannot be read: {cell.folder / file} is damaged")
+
+
+def test_tables_are_written_by_one_call_at_a_time(finished, ten_clips, tmp_path: Path) -> None:
+    grid, cells = finished
+    command = ["grid", str(grid.path), "--store", str(ten_clips.path), "--out", str(tmp_path / "out"), "--dry_run"]
+    with (tmp_path / "out" / ".lock").open("ab") as other_call:
+        assert lock_file(other_call, wait=False)
+        with (tmp_path / "out" / ".lock").open("ab") as again:
+            assert not lock_file(again, wait=False)
+        thread = threading.Thread(target=main, args=(command,))
+        thread.start()
+        thread.join(3)
+        assert thread.is_alive()
+        # What the other call finishes meanwhile is in the table.
+        (cells[0].folder / "result.json").unlink()
+    thread.join(60)
+    assert json.loads((tmp_path / "out" / "table.json").read_text())["missing"] == {"A": [0]}
 
 
 def test_a_dry_run_runs_nothing_and_shows_what_is_there(finished, ten_clips, tmp_path: Path, capfd) -> None:

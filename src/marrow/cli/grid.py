@@ -29,7 +29,7 @@ def build_parser() -> ArgumentParser:
         "marrow grid",
         "Train and score every cell (a row of settings with one seed) of a file, several side by side, and put them "
         "into one table and one plot of accuracy against time. Finished cells are skipped and interrupted ones go on: "
-        "the same command ends what was stopped.",
+        "the same command finishes what was stopped.",
     )
     parser.add_argument("grid", type=str, metavar="GRID", help="a YAML file, or the name of a grid that marrow ships")
     parser.add_argument("--store", type=Path, required=True, help="the data, as made by `marrow prepare`")
@@ -50,6 +50,7 @@ def run(arguments: Namespace) -> int:
             raise ConfigError(f"--{name} must be at least 1, got {getattr(arguments, name)}")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
     from marrow.data.subsets import protocol_rows
+    from marrow.files import lock_file
     from marrow.grid.cells import conflict, make_cells
     from marrow.grid.page import write_tables
     from marrow.grid.plan import chosen_rows, grid_path, read_grid
@@ -82,8 +83,12 @@ def run(arguments: Namespace) -> int:
     if not arguments.dry_run:
         lines = _Lines(len(todo), lambda cell: finished_line(cell, grid, store))
         outcomes = run_cells(todo, arguments.jobs, arguments.threads, lines)
-    tables = read_tables(grid, cells, store, refused)
-    pages = write_tables(tables, arguments.out)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / ".lock").open("ab") as alone:
+        # Of two calls with this folder, the later one waits here: it reads what the earlier one has finished.
+        lock_file(alone, wait=True)
+        tables = read_tables(grid, cells, store, refused)
+        pages = write_tables(tables, arguments.out)
     if arguments.json:
         print(json.dumps(tables.plain(), indent=1))
     else:
@@ -99,9 +104,14 @@ def _status(outcomes: "Sequence[Outcome]", todo: int, others: int) -> int:
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _log.error("! failed: %s: %s", outcome.cell.name, outcome.said)
+    elsewhere = [outcome for outcome in outcomes if outcome.status == "running elsewhere"]
+    for outcome in elsewhere:
+        _log.warning("! running elsewhere: %s: %s", outcome.cell.name, outcome.said)
     unfinished = todo - sum(outcome.status == "finished" for outcome in outcomes)
-    if unfinished > len(failed):
+    if unfinished > len(failed) + len(elsewhere):
         _log.info("interrupted: the same command goes on from here")
+    elif elsewhere:
+        _log.info("the same command, once those have ended, looks after them and makes the tables anew")
     if failed or others:
         return EXIT_FAILED
     return EXIT_INTERRUPTED if unfinished else 0

@@ -141,7 +141,7 @@ def _answers(report: EvaluationReport, encoder: str, grid: Grid, row: GridRow, s
 def conflict(cell: Cell, store: Store) -> str | None:
     """Say how the run in a cell's folder differs from what the grid asks for; None where it does not, or is not there.
 
-    An unfinished run is judged as `marrow pretrain` will judge it, which is to go on with it. A finished one only has to
+    An unfinished run is judged as `marrow pretrain` will judge it, which is to go on with it. A finished one need only
     be what the grid asks for: a setting that its marrow did not know yet is no difference while it has its default.
     """
     if not (cell.folder / CONFIG).is_file():

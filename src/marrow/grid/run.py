@@ -1,7 +1,8 @@
 """The queue of a grid: so many cells side by side, each one command after the other, in processes of their own.
 
 Nothing is kept in memory that matters: what is finished is told by the cells' folders alone, so that a grid that was
-stopped at any moment goes on with the same call.
+stopped at any moment goes on with the same call. A cell that another process works on, a second call or a command that
+a killed call left behind, is told by the locks on its log and on its run directory.
 """
 
 import logging
@@ -14,10 +15,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
+from marrow.errors import ConfigError
+from marrow.files import lock_file
 from marrow.grid.cells import Cell, Work
 from marrow.train.interrupt import StopWish
+from marrow.train.run_lock import LOCK, run_lock
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +37,14 @@ class Outcome:
 
     Args:
         cell: which.
-        status: finished; failed; or interrupted: the same call goes on with it.
-        said: for a failed one, which command it was and the last lines of its log.
+        status: finished; failed; interrupted: the same call goes on with it; or running elsewhere: another process
+            works on it, and it was not touched.
+        said: for a failed one, which command it was and the last lines of its log; for one that runs elsewhere, how
+            that is known.
     """
 
     cell: Cell
-    status: Literal["finished", "failed", "interrupted"]
+    status: Literal["finished", "failed", "interrupted", "running elsewhere"]
     said: str = ""
 
 
@@ -47,7 +53,8 @@ def run_cells(
 ) -> list[Outcome]:
     """Do what is missing of some cells.
 
-    Ctrl-C or SIGTERM ends the commands that run, which save and stop, and begins no other.
+    Ctrl-C or SIGTERM ends the commands that run, which save and stop, and begins no other. A cell that runs elsewhere
+    is asked again at the end of the queue.
 
     Args:
         cells: that are not finished, in the order in which they are begun.
@@ -56,15 +63,29 @@ def run_cells(
         on_end: is told each outcome as it comes.
 
     Returns:
-        One outcome per cell that was begun.
+        One outcome per cell that was begun or runs elsewhere.
     """
     waiting, running, outcomes = deque(cells), list[_Running](), list[Outcome]()
+    put_off = set[Path]()
+
+    def end(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        _tell(on_end, outcome)
+
     with StopWish() as stop:
         asked_to_stop = False
         try:
             while running or (waiting and not stop.requested):
                 while waiting and len(running) < jobs and not stop.requested:
-                    running.append(_Running(waiting.popleft(), threads))
+                    cell = waiting.popleft()
+                    begun = _begin(cell, threads)
+                    if isinstance(begun, _Running):
+                        running.append(begun)
+                    elif cell.folder in put_off:
+                        end(begun)
+                    else:
+                        put_off.add(cell.folder)
+                        waiting.append(cell)
                 if stop.requested and not asked_to_stop:
                     asked_to_stop = True
                     _log.info("Stopping: what runs (cells: %d) saves where it is", len(running))
@@ -74,11 +95,12 @@ def run_cells(
                     outcome = each.look(stop.requested)
                     if outcome is not None:
                         running.remove(each)
-                        outcomes.append(outcome)
-                        _tell(on_end, outcome)
+                        end(outcome)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
-            for each in running:  # whatever went wrong here: no process is left behind
+            # Whatever went wrong here: what runs is asked to stop. (A kill of this process leaves it running; the locks
+            # tell the next call.)
+            for each in running:
                 each.terminate()
     return outcomes
 
@@ -90,11 +112,35 @@ def _tell(on_end: Callable[[Outcome], None], outcome: Outcome) -> None:
         _log.warning("%s: %s (more could not be said of it: %r)", outcome.cell.name, outcome.status, error)
 
 
-class _Running:
-    """A cell at work: its command of the moment."""
+def _begin(cell: Cell, threads: int) -> "_Running | Outcome":
+    """Begin a cell; return an outcome instead where another process is at it."""
+    cell.log.parent.mkdir(parents=True, exist_ok=True)
+    log = cell.log.open("ab")
+    # The commands write into this very log, and so hold its lock as well: as long as this process or one of them lives.
+    said = "" if lock_file(log, wait=False) else f"another process writes into {cell.log}"
+    if not said and (cell.folder / LOCK).is_file():
+        try:
+            with run_lock(cell.folder):
+                pass
+        except ConfigError as error:
+            said = str(error)
+    if not said:
+        return _Running(cell, threads, log)
+    log.close()
+    return Outcome(cell, "running elsewhere", said)
 
-    def __init__(self, cell: Cell, threads: int) -> None:
-        self._cell, self._threads = cell, threads
+
+class _Running:
+    """A cell at work: its command of the moment.
+
+    Args:
+        cell: which.
+        threads: of each command's process.
+        log: its log, open and locked; closed with the last command.
+    """
+
+    def __init__(self, cell: Cell, threads: int, log: IO[bytes]) -> None:
+        self._cell, self._threads, self._log = cell, threads, log
         self._work, self._process, self._log_start = self._next()
 
     def terminate(self) -> None:
@@ -104,6 +150,12 @@ class _Running:
 
     def look(self, stopping: bool) -> Outcome | None:
         """Begin the next command where one has ended well; return the outcome once there is one."""
+        outcome = self._outcome(stopping)
+        if outcome is not None:
+            self._log.close()
+        return outcome
+
+    def _outcome(self, stopping: bool) -> Outcome | None:
         if self._process is None:
             return Outcome(self._cell, "finished")
         status = self._process.poll()
@@ -125,22 +177,19 @@ class _Running:
         work = self._cell.next_work()
         if work is None:
             return None, None, 0
-        path = self._cell.log
-        path.parent.mkdir(parents=True, exist_ok=True)
         one = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        with path.open("ab") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} $ marrow {shlex.join(work.words)}\n".encode())
-            log.flush()
-            start = log.tell()
-            # In a session of its own: Ctrl-C reaches this process alone, which asks once for all to stop.
-            process = subprocess.Popen(
-                [*MARROW, *work.words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **one},
-                start_new_session=True,
-            )
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} $ marrow {shlex.join(work.words)}\n".encode())
+        self._log.flush()
+        start = self._cell.log.stat().st_size
+        # In a session of its own: Ctrl-C reaches this process alone, which asks once for all to stop.
+        process = subprocess.Popen(
+            [*MARROW, *work.words],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **one},
+            start_new_session=True,
+        )
         return work, process, start
 
     def _last_lines(self) -> str:
