@@ -29,6 +29,7 @@ if __name__ == "__main__" and any(os.environ.get(name) != value for name, value 
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
@@ -51,7 +52,8 @@ def eager_block(block: Block, tokens: Tensor) -> Tensor:
     )
     weights = ((query @ key.transpose(-2, -1)) * query.shape[-1] ** -0.5).softmax(dim=-1)
     tokens = tokens + attention.proj((weights @ value).transpose(1, 2).flatten(2))
-    return tokens + block.mlp(block.norm2(tokens))
+    # Not `block.mlp`, which spares memory: it computes the GELU a second time for the gradient.
+    return tokens + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(tokens))))
 
 
 def eager_loss(mamp: MAMP, batch: Batch, draw: MAMPDraw, *, only: Tensor | None = None) -> Tensor:

@@ -1,7 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from marrow.models.blocks import Attention, Block, CrossAttention, CrossBlock, DropPath, attend
+from marrow.models.blocks import MLP, Attention, Block, CrossAttention, CrossBlock, DropPath, attend
 
 
 def test_attention_over_one_key_returns_its_value() -> None:
@@ -89,3 +91,42 @@ def test_a_block_without_its_branches_is_the_identity() -> None:
     torch.testing.assert_close(result[1], tokens[1] + block.attn(block.norm1(tokens))[1])
     torch.testing.assert_close(result[2], tokens[2] + block.mlp(block.norm2(tokens))[2])
     assert torch.equal(block(tokens, factors=torch.ones(2, 3, 1, 1)), block(tokens))
+
+
+def gradients(mlp: MLP, tokens: Tensor, output: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad(output.square().sum(), [tokens, *mlp.parameters()]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_gradients_of_an_mlp_are_those_of_its_layers_written_out(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    mlp, tokens = MLP(8, 2.0).to(dtype), torch.randn(2, 5, 8, dtype=dtype, requires_grad=True)
+    output, written_out = mlp(tokens), mlp.fc2(F.gelu(mlp.fc1(tokens)))
+    assert torch.equal(output, written_out)
+    for ours, plain in zip(gradients(mlp, tokens, output), gradients(mlp, tokens, written_out), strict=True):
+        torch.testing.assert_close(ours, plain)
+
+
+def test_an_mlp_has_gradients_under_autocast() -> None:
+    torch.manual_seed(0)
+    mlp, tokens = MLP(8, 2.0), torch.randn(2, 5, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, written_out = mlp(tokens), mlp.fc2(F.gelu(mlp.fc1(tokens)))
+    for ours, plain in zip(gradients(mlp, tokens, output), gradients(mlp, tokens, written_out), strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, plain)
+
+
+def test_an_mlp_keeps_its_input_and_its_hidden_layer_once() -> None:
+    mlp, tokens, kept = MLP(8, 2.0), torch.randn(2, 5, 8, requires_grad=True), {}
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in mlp.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = mlp(tokens)
+    # 10 tokens of 8 numbers and their 16 hidden ones, 4 bytes each; with the GELU it would be 10 x (8 + 16 + 16) x 4.
+    assert sum(size for place, size in kept.items() if place not in parameters) == 10 * (8 + 16) * 4
+    assert output.shape == (2, 5, 8)
