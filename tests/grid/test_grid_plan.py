@@ -100,6 +100,11 @@ def test_cells_are_commands_of_marrow_in_the_order_of_the_file(write_grid, cells
         ("{optimizer.learning_rate: 0.001, encoder.width: 64}", "[1]", "grid.yaml:6: expected `name: value` pairs"),
         ("encoder.width: 64", "seed: 3", "grid.yaml:6: seed is no setting of a row: it is given by `seeds`"),
         ("encoder.width: 64", "epochs: 3", "epochs is no setting of a row: it is given by `budget`"),
+        ("encoder.width: 64", "max-steps: 3", "grid.yaml:6: max_steps is no setting of a row: it is given by `budget`"),
+        ("encoder.width: 64", "encoder: {width: 32}, encoder.width: 64", "grid.yaml:6: encoder.width is given twice"),
+        ("{max_steps: 40}", "{max_steps: 40, max-steps: 50}", "max_steps is given twice"),
+        ("encoder.width: 64", "[a, b]: 1", "grid.yaml:6: cannot be read as YAML: expected a name before the colon"),
+        ("encoder.width: 64", "? {a: 1} : 1", "grid.yaml:6: cannot be read as YAML: expected a name before the colon"),
         ("MAE deeper", "mae", "row 'mae': its folder would be 'mae', which is that of the row 'MAE'"),
         ("MAE deeper", "±", "expected a name with letters a to z or digits"),
         ("MAE deeper", "MAE, deeper", "expected a name without commas"),
@@ -138,6 +143,7 @@ def test_a_wrong_file_is_one_message_with_its_line(tmp_path: Path, old: str, new
         ({"settings": {"encoder.width": "wide"}}, "--encoder.width: expected int, got 'wide'"),
         ({"settings": {"encoder.width": 0}}, "encoder.width must be at least 1, got 0"),
         ({"settings": {"objective.target_frames": 8}}, "--objective.target_frames"),
+        ({"recipe": "amr_synthetic", "settings": {"objective.target_frames": 12}}, "target_frames"),
         ({"settings": {"encoder.depth": 5}}, "has the same settings as row 'first' ("),
     ],
 )
@@ -149,9 +155,16 @@ def test_settings_are_refused_as_pretrain_refuses_them(write_grid, cells_of, row
     assert "--help" not in str(caught.value)
 
 
+def test_a_device_or_precision_of_a_row_is_that_of_its_scores(write_grid, cells_of) -> None:
+    rows = [{"name": "A"}, {"name": "B", "settings": {"device": "cpu", "precision": "fp32"}}]
+    a, b = (cell.work[1].words for cell in cells_of(write_grid(rows)))
+    assert not [word for word in a if word.startswith(("--device", "--precision"))]
+    assert {"--device=cpu", "--precision=fp32"} <= set(b)
+
+
 def test_rows_are_chosen_by_name_or_folder(tmp_path: Path) -> None:
     grid = read(tmp_path, GOOD)
-    assert [row.name for row in chosen_rows(grid, ["MAE deeper", "amr-40-s"])] == ["AMR 40 s", "MAE deeper"]
+    assert [row.name for row in chosen_rows(grid, ["MAE deeper", " amr-40-s"])] == ["AMR 40 s", "MAE deeper"]
     with pytest.raises(ConfigError, match=r"has no row 'MEA'\. Did you mean 'MAE'"):
         chosen_rows(grid, ["MEA"])
 

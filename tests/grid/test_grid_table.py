@@ -168,6 +168,42 @@ def test_a_damaged_log_costs_its_own_cell_and_no_other(finished, ten_clips) -> N
     assert read_tables(grid, cells, ten_clips).tables[1].rows[1].seeds == ()
 
 
+def test_rows_that_were_not_made_alike_are_named(finished, ten_clips) -> None:
+    grid, cells = finished
+    data = {"store": {"fingerprint": ten_clips.fingerprint}}
+    one = {**data, "marrow": "0.1.0", "commit": 40 * "a", "precision": "fp32, as asked"}
+    alike = {**one, "precision": "fp32 chosen: this GPU does not multiply bf16 in hardware"}
+    for cell in cells:
+        (cell.folder / "environment.json").write_text(json.dumps([one, alike]))
+    assert read_tables(grid, cells, ten_clips).warnings == []
+    # One seed of A went on in another precision, and C is of a changed checkout.
+    other = {**one, "precision": "bf16 chosen: this CPU has AMX tiles"}
+    (cells[1].folder / "environment.json").write_text(json.dumps([one, other]))
+    (cells[4].folder / "environment.json").write_text(json.dumps([{**one, "commit": 40 * "a" + "-dirty"}]))
+    assert read_tables(grid, cells, ten_clips).warnings == [
+        "The runs were made by different versions of marrow "
+        "(0.1.0 at aaaaaaaa: A, B | <b>; 0.1.0 at aaaaaaaa-dirty: C).",
+        "The runs were made in different precisions (fp32: A, B | <b>, C; bf16: A).",
+    ]
+
+
+def test_columns_are_the_tasks_of_the_grid(write_grid, cells_of, ten_clips) -> None:
+    grid = write_grid([{"name": "A"}])
+    [cell] = cells = cells_of(grid)
+    finish(cell, ten_clips, 2)
+    file = cell.folder / "reports" / "xview.json"
+    values = json.loads(file.read_text())
+    more = [{**values["reports"][0], "task": task} for task in ("logistic/pooled", "linear_probe/pooled", "finetune/x")]
+    file.write_text(json.dumps({**values, "reports": values["reports"] + more}))
+    assert read_tables(grid, cells, ten_clips).columns == ["knn, pooled"]
+    probed = write_grid([{"name": "A"}], tasks="linear_probe")
+    columns = read_tables(probed, cells_of(probed), ten_clips).columns
+    assert [column.partition(",")[0] for column in columns] == ["logistic", "linear probe"]
+    # Another draw of the probes is another score.
+    file.write_text(json.dumps({**values, "settings": {"probe_seed": 1}}))
+    assert cell.next_work().name == "evaluate"
+
+
 def test_a_run_with_other_settings_is_told_by_the_setting(write_grid, cells_of, ten_clips) -> None:
     [cell] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.5}}]))
     assert conflict(cell, ten_clips) is None
@@ -242,6 +278,8 @@ def test_a_dry_run_runs_nothing_and_shows_what_is_there(finished, ten_clips, tmp
     assert not (tmp_path / "out" / "cells" / "b-b" / "seed1.log").exists()
     assert main([*command, "--rows", "A,D"]) == 2
     assert "has no row 'D'" in capfd.readouterr().err
+    assert main([*command, "--rows", ""]) == 2
+    assert "has no row ''" in capfd.readouterr().err
     assert main([*command, "--rows", "C", "--seeds", "1"]) == 2
     assert "no chosen row has the seed '1'; they have 0" in capfd.readouterr().err
     values = yaml.safe_load(grid.path.read_text()) | {"protocol": "xvieww"}

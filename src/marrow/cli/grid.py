@@ -65,7 +65,7 @@ def run(arguments: Namespace) -> int:
     except ConfigError as error:
         raise ConfigError(f"{grid.path}: {error}") from error
     cells = make_cells(grid, store, arguments.out, arguments.threads, settings_of)
-    rows = chosen_rows(grid, arguments.rows.split(",")) if arguments.rows else grid.rows
+    rows = grid.rows if arguments.rows is None else chosen_rows(grid, arguments.rows.split(","))
     chosen = _with_seeds([cell for cell in cells if cell.row in rows], arguments.seeds)
     refused = {cell.folder: why for cell in cells if (why := conflict(cell, store))}
     for cell in (cell for cell in cells if cell.folder in refused):

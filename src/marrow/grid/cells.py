@@ -12,6 +12,7 @@ from typing import Any
 
 from marrow.errors import ConfigError, MarrowError
 from marrow.grid.plan import Grid, GridRow
+from marrow.pretrain import build_objective
 from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
@@ -94,6 +95,7 @@ def make_cells(
         of_seed = {seed: _pretrain_words(grid, row, store, folder / f"seed{seed}", seed, threads) for seed in row.seeds}
         try:
             config = parse(of_seed[row.seeds[0]])
+            build_objective(config, store.skeleton)  # refuses what does not fit together
         except (MarrowError, ValueError) as error:
             raise ConfigError(f"{row.place}: row {row.name!r}: {error}") from error
         same = json.dumps({**plain(config), "seed": None, "out": None}, sort_keys=True)
@@ -108,7 +110,7 @@ def make_cells(
             work = (
                 Work(words, (run / RESULT).is_file),
                 Work(
-                    _evaluate_words(grid, row, store, run),
+                    _evaluate_words(grid, row, store, run, config),
                     lambda run=run, row=row: found_evaluation(run, grid, row, store) is not None,
                 ),
             )
@@ -117,15 +119,26 @@ def make_cells(
 
 
 def found_evaluation(run: Path, grid: Grid, row: GridRow, store: Store) -> EvaluationReport | None:
-    """Return the report of a run on the grid's protocol; None where it lacks a task or a baseline, or is outdated."""
+    """Return the report of a run on the grid's protocol and tasks.
+
+    None where it lacks a task or a baseline, was made of another encoder, or with probes of another seed than 0.
+    """
     for path in sorted((run / "reports").glob("*.json")):
         try:
-            report = EvaluationReport.load(path)
+            report = _of_tasks(EvaluationReport.load(path), grid)
             if _answers(report, facts_of(run, 0).fingerprint, grid, row, store):
                 return report
         except (MarrowError, OSError, ValueError, TypeError, AttributeError):
             continue  # damaged, or not of marrow: another may be the one
     return None
+
+
+def _of_tasks(report: EvaluationReport, grid: Grid) -> EvaluationReport:
+    """Leave out what a report holds besides the grid's tasks and raw coordinates, as more was asked for by hand."""
+    # The linear probe scores a logistic regression beside it.
+    kinds = {*grid.tasks, *(("logistic",) if "linear_probe" in grid.tasks else ())}
+    kept = [each for each in report.reports if each.source == "raw" or each.task.partition("/")[0] in kinds]
+    return replace(report, reports=kept)
 
 
 def _answers(report: EvaluationReport, encoder: str, grid: Grid, row: GridRow, store: Store) -> bool:
@@ -134,8 +147,13 @@ def _answers(report: EvaluationReport, encoder: str, grid: Grid, row: GridRow, s
     asked |= {("random", task) for task in grid.tasks} if row.baselines else set()
     there = {(each.source, each.task.partition("/")[0]) for each in report.reports}
     raw = not row.baselines or any(each.source == "raw" for each in report.reports)
-    same = (report.protocol, report.store) == (grid.protocol, store.fingerprint)
-    return same and asked <= there and raw and [run.fingerprint for run in report.runs] == [encoder]
+    known = (report.protocol, report.store, report.settings.get("probe_seed"))
+    return (
+        known == (grid.protocol, store.fingerprint, 0)
+        and asked <= there
+        and raw
+        and [run.fingerprint for run in report.runs] == [encoder]
+    )
 
 
 def conflict(cell: Cell, store: Store) -> str | None:
@@ -164,9 +182,10 @@ def _pretrain_words(grid: Grid, row: GridRow, store: Store, run: Path, seed: int
     return ("pretrain", *(f"--{name}={_value(value)}" for name, value in options.items()))
 
 
-def _evaluate_words(grid: Grid, row: GridRow, store: Store, run: Path) -> tuple[str, ...]:
+def _evaluate_words(grid: Grid, row: GridRow, store: Store, run: Path, config: PretrainConfig) -> tuple[str, ...]:
     options = {"store": store.path, "protocol": grid.protocol, "tasks": ",".join(grid.tasks)}
     options |= {"baselines": "random,raw" if row.baselines else "none"}
+    options |= {name: how for name in ("device", "precision") if (how := getattr(config, name)) != "auto"}
     return ("evaluate", str(run), *(f"--{name}={_value(value)}" for name, value in options.items()))
 
 

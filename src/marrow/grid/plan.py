@@ -16,7 +16,6 @@ import yaml
 
 from marrow.errors import ConfigError
 from marrow.tasks import get_task
-from marrow.train.run_directory import dotted
 
 BUDGETS = ("epochs", "max_steps", "max_minutes", "max_cpu_seconds")
 DEFAULT_GROUP = "main"
@@ -183,11 +182,21 @@ class _Section:
         return tuple(dict.fromkeys(each.strip() for each in listed))
 
     def mapping(self, name: str) -> dict[str, Any] | None:
-        """Return settings under dotted names, or None where they are not given."""
+        """Return settings under dotted names, as `marrow pretrain` has them, or None where they are not given."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, _Mapping):
             raise self.error(name, f"expected `name: value` pairs for {name}, got {value!r}")
-        return None if value is None else dotted(value)
+        return None if value is None else self._dotted(name, value)
+
+    def _dotted(self, section: str, values: _Mapping, prefix: str = "") -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for name, value in values.items():
+            full = prefix + name.replace("-", "_")
+            inner = self._dotted(section, value, f"{full}.") if isinstance(value, _Mapping) else {full: value}
+            for twice in flat.keys() & inner.keys():
+                raise self.error(section, f"{twice} is given twice")
+            flat |= inner
+        return flat
 
     def seeds(self) -> tuple[int, ...] | None:
         """Return the seeds, or None where they are not given."""
@@ -270,10 +279,10 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> _Mapping:
     seen: set[str] = set()
     for key, _ in node.value:
-        if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-            raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
         if not isinstance(key, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(problem="expected a name before the colon", problem_mark=key.start_mark)
+        if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+            raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
         seen.add(key.value)
     loader.flatten_mapping(node)
     result = _Mapping()
@@ -308,6 +317,7 @@ def chosen_rows(grid: Grid, names: Sequence[str]) -> list[GridRow]:
         ConfigError: there is no such row.
     """
     known = {key: row for row in grid.rows for key in (row.name, row.slug)}
+    names = [name.strip() for name in names]
     for name in names:
         if name not in known:
             raise ConfigError(

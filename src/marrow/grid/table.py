@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 from marrow.errors import DataError
 from marrow.grid.cells import Cell, found_evaluation
+from marrow.grid.origins import mixed_origins
 from marrow.grid.plan import Grid, GridRow
 from marrow.report.compare import Row, compare_experiments
 from marrow.report.compare_page import score_text
 from marrow.report.runs import Run, read_run
-from marrow.report.scores import task_name
+from marrow.report.scores import raw_task, task_name
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.summary import scores
+from marrow.tasks.summary import Score, scores
 from marrow.train.logs import read_log
 from marrow.train.progress import duration
 
@@ -154,7 +155,7 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         tables=tables,
         missing=missing,
         refused=others,
-        warnings=[*damaged, *comparison.warnings],
+        warnings=[*damaged, *mixed_origins(runs), *comparison.warnings],
     )
 
 
@@ -254,7 +255,7 @@ def _baseline(name: str, source: Literal["random", "raw"], beside: Row, runs: Se
     found: dict[str, SeedScores] = {}
     for task in dict.fromkeys(report.task for report in evaluation.reports if report.source == "trained"):
         # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
-        theirs = task if source == "random" else "knn/raw" if task.startswith("knn") else "ridge/raw"
+        theirs = task if source == "random" else raw_task(task)
         column = next((each for each in beside.cells if each.partition(" #")[0] == task_name(task)), None)
         official, clean = every.get((theirs, "official")), every.get((theirs, "clean"))
         if column is not None and official is not None:
@@ -265,5 +266,5 @@ def _baseline(name: str, source: Literal["random", "raw"], beside: Row, runs: Se
     return TableRow(name, source, shown, shown, None, None, None, None, found)
 
 
-def _is_score_of(score: Any, source: str) -> bool:
+def _is_score_of(score: Score, source: str) -> bool:
     return score.source == source and "best" not in score.name

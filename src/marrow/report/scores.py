@@ -88,7 +88,7 @@ def main_reports(evaluation: EvaluationReport, source: str) -> list[Report]:
     trained = [report.task for report in evaluation.reports if report.source == "trained"]
     task = next((task for task in trained if not task.startswith("knn")), trained[0] if trained else "")
     if source == "raw":
-        task = _raw_task(task)
+        task = raw_task(task)
     return [report for report in of_source if report.task == task]
 
 
@@ -102,7 +102,7 @@ def _score_chart(every: Sequence[Score], half: str, figures: Figures) -> str:
             rows = [
                 each.task
                 for each in every
-                if each.source == "trained" and (each.task if source != "raw" else _raw_task(each.task)) == score.task
+                if each.source == "trained" and (each.task if source != "raw" else raw_task(each.task)) == score.task
             ]
             for task in dict.fromkeys(rows):
                 row = task_name(task).replace(", ", "<br>")
@@ -119,7 +119,7 @@ def _score_table(every: Sequence[Score], clips: Sequence[str], counts: dict[str,
     found = {(score.source, score.task, score.name, score.clips): score for score in every}
     rows = []
     for task, name in dict.fromkeys((score.task, score.name) for score in every if score.source == "trained"):
-        sources = [("trained", task, name), ("random", task, name), ("raw", _raw_task(task), "top1")]
+        sources = [("trained", task, name), ("random", task, name), ("raw", raw_task(task), "top1")]
         cells = [_score_cell(found.get((*each, half))) for half in clips for each in sources]
         rows.append([escape(task_name(task, name)), *cells])
     short = ("trained", "random", "raw")
@@ -130,7 +130,8 @@ def _score_table(every: Sequence[Score], clips: Sequence[str], counts: dict[str,
     return f"<p class='lead'>{told}</p>{table(head, rows)}"
 
 
-def _raw_task(task: str) -> str:
+def raw_task(task: str) -> str:
+    """Return the task of raw coordinates that stands beside one of the encoders."""
     return "knn/raw" if task.startswith("knn") else "ridge/raw"
 
 
