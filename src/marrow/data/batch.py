@@ -1,6 +1,7 @@
 """What the network is given: a rectangular batch, whose raggedness has become the flag `present`."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,24 +17,32 @@ class Batch:
         present: which joints exist; False for a whole body that the clip does not have.
         label: 0-based class, -1 where unknown.
         row: the clip's row in the store.
+        frame_count: how many frames each clip has in its window, which begins with them (`input.pace` is "recorded");
+            the others are padding, in which nothing is present. None: all windows are full.
     """
 
     joints: Float[Tensor, "batch body time joint 3"]
     present: Bool[Tensor, "batch body time joint"]
     label: Int64[Tensor, " batch"]
     row: Int64[Tensor, " batch"]
+    frame_count: Int64[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return self.joints.shape[0]
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on another device."""
-        return Batch(
-            self.joints.to(device, non_blocking=True),
-            self.present.to(device, non_blocking=True),
-            self.label.to(device, non_blocking=True),
-            self.row.to(device, non_blocking=True),
-        )
+        return self._each(lambda values: values.to(device, non_blocking=True))
+
+    def take(self, places: slice | Int64[Tensor, " taken"]) -> "Batch":
+        """Return some of the clips."""
+        return self._each(lambda values: values[places])
+
+    def frames(self) -> Int64[Tensor, " batch"]:
+        """Return how many frames each clip has in its window."""
+        if self.frame_count is not None:
+            return self.frame_count
+        return torch.full_like(self.row, self.joints.shape[2])
 
     def absent_as_zeros(self) -> "Batch":
         """Declare every joint present, at the zeros that stand for the absent ones.
@@ -42,4 +51,8 @@ class Batch:
         second body becomes a skeleton at the origin that is embedded, encoded, predicted and averaged like any other.
         """
         zeroed = torch.where(self.present[..., None], self.joints, torch.zeros_like(self.joints))
-        return Batch(zeroed, torch.ones_like(self.present), self.label, self.row)
+        return replace(self, joints=zeroed, present=torch.ones_like(self.present))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: None if value is None else change(value) for name, value in values.items()})

@@ -28,10 +28,13 @@ class Features:
         tokens: one vector per body, encoder time and encoder joint (1 where the encoder has no joint axis); zero where
             absent.
         present: which tokens exist.
+        summary: one vector per body that the method itself reads out (a class or fusion token); zero where the body is
+            absent. None: the method has none, and the average of the tokens stands for the body.
     """
 
     tokens: Float[Tensor, "batch body time joint dim"]
     present: Bool[Tensor, "batch body time joint"]
+    summary: Float[Tensor, "batch body dim"] | None = None
 
     def _mean(self, axes: tuple[int, ...]) -> Float[Tensor, "..."]:
         """Average over axes, over what is present; zero where nothing is."""
@@ -39,12 +42,19 @@ class Features:
         return (self.tokens * weight).sum(axes) / weight.sum(axes).clamp(min=1.0)
 
     def pooled(self) -> Float[Tensor, "batch dim"]:
-        """Average over bodies, time and joints."""
-        return self._mean((1, 2, 3))
+        """Average over bodies, and within a body over time and joints, or take its summary where there is one."""
+        if self.summary is None:
+            return self._mean((1, 2, 3))
+        exists = self.present.flatten(2).any(2)[..., None].to(self.summary.dtype)
+        return (self.summary * exists).sum(1) / exists.sum(1).clamp(min=1.0)
 
     def joints_kept(self) -> Float[Tensor, "batch joint_dim"]:
         """Average over bodies and time, keep the joints side by side."""
         return self._mean((1, 2)).flatten(1)
+
+    def readout(self) -> Float[Tensor, "batch readout_dim"]:
+        """Return what a head is put on: the summary where there is one, else the joints side by side."""
+        return self.joints_kept() if self.summary is None else self.pooled()
 
     def over_time(self) -> Float[Tensor, "batch time dim"]:
         """Average over bodies and joints, keep time."""

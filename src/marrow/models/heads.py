@@ -5,7 +5,7 @@ The head is that of MAMP's fine-tuning: the joints' features, averaged over time
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,10 @@ class JointsHead(nn.Module):
     """Average over bodies and time, keep the joints, then Linear, BatchNorm, ReLU, Linear.
 
     The authors average over time, then over both persons, of whom the absent one is a skeleton at the origin. Here the
-    average is over what is present.
+    average is over what is present. Where the encoder has a summary of each body, that takes the joints' place.
 
     Args:
-        joints: joints of the features (1 where the encoder has no joint axis).
+        joints: joints of the features (1 where the encoder has no joint axis, or a summary).
         dim: length of a feature vector.
         classes: outputs.
         hidden_width: of the layer between.
@@ -49,18 +49,19 @@ class JointsHead(nn.Module):
         initialise_linear(self)
 
     def forward(
-        self, features: Features, kept: Bool[Tensor, "batch body time joint dim"] | None = None, rate: float = 0.0
+        self, features: Features, kept: Bool[Tensor, "batch body *axes dim"] | None = None, rate: float = 0.0
     ) -> Float[Tensor, "batch class"]:
         """Return one score per class, before the softmax.
 
         Args:
             features: from the encoder.
-            kept: dropout: which numbers of the features remain; None: all.
+            kept: dropout: which numbers of the features (of the summary, where there is one) remain; None: all.
             rate: share of them that does not, for which the others make up.
         """
         if kept is not None:
-            features = Features(features.tokens * kept / (1.0 - rate), features.present)
-        return self.classify(F.relu(self.norm(self.hidden(features.joints_kept()))))
+            read = "tokens" if features.summary is None else "summary"
+            features = replace(features, **{read: getattr(features, read) * kept / (1.0 - rate)})
+        return self.classify(F.relu(self.norm(self.hidden(features.readout()))))
 
 
 @dataclass

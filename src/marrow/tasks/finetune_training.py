@@ -141,11 +141,12 @@ def _with_head(
     frames = loader.frames
     batch = evaluation_batch(frames, torch.zeros(1, dtype=torch.int64, device=frames.device), encoder.input)
     with torch.no_grad():
-        times, joints, dim = encoder(batch).tokens.shape[2:]
+        features = encoder(batch)
+    axes = tuple(features.tokens.shape[2:4]) if features.summary is None else ()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = JointsHead(joints, dim, classes, config.hidden_width)
-    return Recognition(encoder, head.to(frames.device), config, (times, joints))
+        head = JointsHead(features.tokens.shape[3] if axes else 1, encoder.dim, classes, config.hidden_width)
+    return Recognition(encoder, head.to(frames.device), config, axes)
 
 
 def _further_epochs(

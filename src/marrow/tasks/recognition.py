@@ -74,7 +74,7 @@ class FinetuneDraw:
     """What is random in a step: residual branches left out, and numbers of the features left out."""
 
     drop: DropPath | None
-    kept: Bool[Tensor, "batch body time joint dim"] | None
+    kept: Bool[Tensor, "batch body *axes dim"] | None
 
 
 class Recognition(Trainable):
@@ -84,15 +84,16 @@ class Recognition(Trainable):
         encoder: is trained.
         head: is trained with it.
         config: rates and smoothing.
-        grid: times and joints of the encoder's features.
+        axes: of what the head reads, between body and dim: times and joints of the encoder's tokens; none where it has
+            a summary of each body (an encoder whose windows are of unequal length must have one).
     """
 
     # BatchNorm: a clip's loss depends on the others of its micro-batch.
     couples_samples = True
 
-    def __init__(self, encoder: Encoder, head: JointsHead, config: FinetuneConfig, grid: tuple[int, int]) -> None:
+    def __init__(self, encoder: Encoder, head: JointsHead, config: FinetuneConfig, axes: tuple[int, ...]) -> None:
         super().__init__()
-        self.encoder, self.head, self.config, self.grid = encoder, head, config, grid
+        self.encoder, self.head, self.config, self.axes = encoder, head, config, axes
 
     def sample(self, batch: Batch, draws: Draws) -> FinetuneDraw:
         """Draw what is left out, each clip's by its place in the global batch."""
@@ -100,7 +101,7 @@ class Recognition(Trainable):
         if self.config.drop_path > 0 and self.encoder.branches > 0:
             drop = DropPath(draws.uniform("drop_path", bodies, self.encoder.branches), self.config.drop_path)
         if self.config.dropout > 0:
-            kept = draws.uniform("dropout", bodies, *self.grid, self.encoder.dim) >= self.config.dropout
+            kept = draws.uniform("dropout", bodies, *self.axes, self.encoder.dim) >= self.config.dropout
         return FinetuneDraw(drop, kept)
 
     def forward(self, batch: Batch, draw: FinetuneDraw) -> StepOutput:

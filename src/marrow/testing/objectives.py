@@ -91,7 +91,7 @@ def _check_cuts(objective: Objective, batch: Batch, draws: Draws) -> None:
         objective.zero_grad()
         loss_sum, weight = torch.zeros(()), torch.zeros(())
         for places in torch.arange(len(batch)).split(size):
-            piece = Batch(batch.joints[places], batch.present[places], batch.label[places], batch.row[places])
+            piece = batch.take(places)
             its_draws = Draws(draws.seed, draws.step, draws.index[places])
             output = objective(piece, objective.sample(piece, its_draws))
             output.loss_sum.backward()

@@ -8,7 +8,7 @@ steps), and the state before it, with its batches, is written to RUN/non_finite/
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -160,5 +160,5 @@ def not_finite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
 
 def _plain(batch: Batch, draws: Draws) -> dict[str, Any]:
     """Return what `torch.load` accepts under `weights_only`."""
-    tensors = {"joints": batch.joints, "present": batch.present, "label": batch.label, "row": batch.row}
+    tensors = {field.name: tensor for field in fields(batch) if (tensor := getattr(batch, field.name)) is not None}
     return {**tensors, "seed": draws.seed, "step": draws.step, "index": draws.index}

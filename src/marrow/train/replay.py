@@ -142,7 +142,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _batch(plain: Mapping[str, Any], device: torch.device) -> tuple[Batch, Draws]:
-    batch = Batch(plain["joints"], plain["present"], plain["label"], plain["row"]).to(device)
+    batch = Batch(**{field.name: plain.get(field.name) for field in fields(Batch)}).to(device)
     return batch, Draws(plain["seed"], plain["step"], plain["index"].to(device))
 
 
@@ -150,8 +150,7 @@ def _clips(batch: Batch, draws: Draws) -> Iterator[tuple[Batch, Draws]]:
     """Yield the clips of a batch one by one."""
     for place in range(len(batch)):
         one = slice(place, place + 1)
-        clip = Batch(batch.joints[one], batch.present[one], batch.label[one], batch.row[one])
-        yield clip, Draws(draws.seed, draws.step, draws.index[one])
+        yield batch.take(one), Draws(draws.seed, draws.step, draws.index[one])
 
 
 def _loss_and_gradient(trainable: Trainable, batch: Batch, draws: Draws, bf16: bool) -> tuple[Tensor, Tensor]:
