@@ -31,7 +31,16 @@ def attend(
         value: what is answered.
         may_attend: which keys exist; None when all do.
     """
-    allowed = None if may_attend is None else may_attend[:, None, None, :]
+    return attend_pairs(query, key, value, None if may_attend is None else may_attend[:, None, None, :])
+
+
+def attend_pairs(
+    query: Float[Tensor, "body head query dim"],
+    key: Float[Tensor, "body head key dim"],
+    value: Float[Tensor, "body head key dim"],
+    allowed: Bool[Tensor, "#body 1 #query key"] | None = None,
+) -> Float[Tensor, "body head query dim"]:
+    """Do what `attend` does where a query decides, too, which keys it may attend to."""
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.shape[2] <= _SHORT_KEYS:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         if allowed is not None:
