@@ -17,6 +17,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, MarrowError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.encoder import Encoder
+from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
 
@@ -26,6 +27,7 @@ WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
 # Every kind of encoder by the name that its file bears; out of tree, an entry point in the group `marrow.encoders`.
 ENCODERS: dict[str, type[Encoder]] = {
     "patch_transformer": PatchTransformer,
+    "hierarchical_transformer": HierarchicalTransformer,
 }
 
 

@@ -7,12 +7,14 @@ from marrow import extensions
 from marrow.errors import ConfigError
 from marrow.objectives.amr import AMR
 from marrow.objectives.base import Objective
+from marrow.objectives.hi_trs import HiTRS
 from marrow.objectives.mamp import MAMP
 
 # Every method by the name that --method takes. Its class says what its settings are and which encoder it trains.
 OBJECTIVES: dict[str, type[Objective]] = {
     "mamp": MAMP,
     "amr": AMR,
+    "hi_trs": HiTRS,
 }
 
 

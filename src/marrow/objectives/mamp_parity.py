@@ -7,7 +7,7 @@ are read; see `docs/parity.md` for what each quantity is.
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,8 @@ from marrow.errors import DataError
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.objectives.mamp_released import released_to_ours
+from marrow.objectives.parity import Quantity, relative_error
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One compared quantity: relative error by norm, and the largest that is accepted."""
-
-    name: str
-    error: float
-    tolerance: float
-
-    @property
-    def passes(self) -> bool:
-        """Tell whether the error is within tolerance (an error that is not a number is not)."""
-        return self.error <= self.tolerance
 
 
 def build_from_recording(recording: Mapping[str, np.ndarray]) -> tuple[MAMP, dict[str, Any]]:
@@ -102,7 +89,7 @@ def compare_mamp(path: Path, tolerance: float = 1e-5) -> list[Quantity]:
         ) from error
     ours = {**_measure(mamp, joints, noise), **_measure_uniform(mamp, joints, noise)}
     return [
-        Quantity(name, _relative_error(ours[name], reference[name]), 0.0 if name.startswith("hidden") else tolerance)
+        Quantity(name, relative_error(ours[name], reference[name]), 0.0 if name.startswith("hidden") else tolerance)
         for name in _QUANTITIES
     ]
 
@@ -143,12 +130,3 @@ def _measure_uniform(mamp: MAMP, joints: Tensor, noise: Tensor) -> dict[str, np.
     uniform.load_state_dict(mamp.state_dict())
     measured = _measure(uniform, joints, noise)
     return {"loss_uniform": measured["loss"], "hidden_uniform": measured["hidden"]}
-
-
-def _relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
-    if ours.shape != reference.shape:
-        return float("inf")
-    if reference.dtype == bool:
-        return float((ours != reference).mean())
-    difference = np.linalg.norm((ours.astype(np.float64) - reference).ravel())
-    return float(difference / np.linalg.norm(reference.astype(np.float64).ravel()))

@@ -1,0 +1,402 @@
+"""The encoder of Hi-TRS: three transformers in series, over the joints of a frame, a clip, and a whole sequence.
+
+Chen, Zhao, Yuan, Tian, Xia, Geng, Han, Metaxas: "Hierarchically Self-Supervised Transformer for Human Skeleton
+Representation Learning", ECCV 2022 (doi 10.1007/978-3-031-19809-0_11). The frame level relates the joints of one frame;
+the clip level relates the joints of different frames (never of one: that has been done) in a clip of 7 frames, of which
+every second frame is taken; the sequence level relates clips. A fusion token at the end of a clip or a sequence
+collects what is said about it.
+
+Nothing is padded before the sequence level: frames of all sequences are computed end to end, each once, then their
+clips. Clips reach beyond the ends of a sequence; the frames there are zeros, as in the released code, of which one is
+computed for the whole batch.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from marrow.data.batch import Batch
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.models.blocks import MLP, DropPath, attend_pairs
+from marrow.models.encoder import Encoder, Features
+from marrow.models.packing import existing, pack, unpack
+from marrow.skeleton.layout import Skeleton
+
+
+@dataclass(frozen=True)
+class HierarchicalTransformerConfig:
+    """Size of a hierarchical transformer; the defaults are the paper's.
+
+    Args:
+        widths: length of a token at the frame, the clip and the sequence level.
+        depths: layers of each level.
+        mlp_ratios: width of the hidden layer of the MLPs of each level, in its widths.
+        heads: attention heads, at every level.
+        head_width: numbers of a head, whatever the width of the level.
+        clip_frames: frames of a clip; odd, so that one of them is its centre.
+        clip_dilation: frames from one of them to the next.
+        clip_stride: frames from the centre of a clip to that of the next.
+        max_clips: the most clips of a sequence that there are positions for.
+        dropout: share of what attention and MLPs say that is left out in pre-training.
+        parity: do as the released code with bodies that are absent: they are sequences of zeros, averaged in.
+    """
+
+    widths: tuple[int, int, int] = (128, 256, 512)
+    depths: tuple[int, int, int] = (3, 3, 3)
+    mlp_ratios: tuple[float, float, float] = (1.0, 0.5, 0.5)
+    heads: int = 8
+    head_width: int = 64
+    clip_frames: int = 7
+    clip_dilation: int = 2
+    clip_stride: int = 7
+    max_clips: int = 200
+    dropout: float = 0.2
+    parity: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "depths", "mlp_ratios"):
+            values = tuple(getattr(self, name))  # a list, where it was read from a file
+            object.__setattr__(self, name, values)
+            if len(values) != 3 or min(values) <= 0:
+                raise ConfigError(
+                    f"encoder.{name} must be three positive numbers, for the frame, the clip and the sequence level; "
+                    f"got {list(values)}"
+                )
+        for name in ("heads", "head_width", "clip_dilation", "clip_stride", "max_clips"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"encoder.{name} must be at least 1, got {getattr(self, name)}")
+        if self.clip_frames < 1 or self.clip_frames % 2 == 0:
+            raise ConfigError(f"encoder.clip_frames must be odd and at least 1, got {self.clip_frames}")
+        if self.widths[1] % 4 or self.widths[0] % 2 or self.widths[2] % 2:
+            raise ConfigError(
+                "encoder.widths: half of the channels are sines, and at the clip level half of those tell the joint: "
+                f"the first and last must be even, the second a multiple of 4; got {list(self.widths)}"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"encoder.dropout must lie in [0, 1), got {self.dropout}")
+
+    def clip_count(self, frames: int) -> int:
+        """Return how many clips a sequence of some frames has."""
+        return -(-frames // self.clip_stride)
+
+
+@dataclass
+class FlatSequences:
+    """The sequences of a batch, one per present body, with their frames end to end and a frame of zeros behind all.
+
+    Args:
+        joints: positions in the unit of the batch; zero where absent.
+        start: row of the first frame of each sequence.
+        frames: how many each has.
+        sequence: which sequence a frame belongs to; the frame of zeros to none, which is their number.
+    """
+
+    joints: Float[Tensor, "row joint 3"]
+    start: Int64[Tensor, " sequence"]
+    frames: Int64[Tensor, " sequence"]
+    sequence: Int64[Tensor, " row"]
+
+    def rows(self, sequence: Int64[Tensor, " *any"], frame: Int64[Tensor, " *any"]) -> Int64[Tensor, " *any"]:
+        """Return the rows of frames; beyond the ends of a sequence that is the frame of zeros."""
+        inside = (frame >= 0) & (frame < self.frames[sequence])
+        return torch.where(inside, self.start[sequence] + frame, len(self.joints) - 1)
+
+
+def flatten(joints: Float[Tensor, "sequence time joint 3"], frames: Int64[Tensor, " sequence"]) -> FlatSequences:
+    """Lay the first `frames` frames of each sequence end to end."""
+    counts = torch.arange(joints.shape[1], device=joints.device) < frames[:, None]
+    number = torch.arange(len(frames) + 1, device=joints.device)
+    return FlatSequences(
+        joints=torch.cat((joints[counts], torch.zeros_like(joints[:1, 0]))),
+        start=frames.cumsum(0) - frames,
+        frames=frames,
+        sequence=number.repeat_interleave(torch.cat((frames, frames.new_ones(1)))),
+    )
+
+
+class Layer(nn.Module):
+    """Pre-norm attention and MLP; the heads have their own width, and attention has no biases.
+
+    Args:
+        width: length of a token.
+        heads: attention heads.
+        head_width: numbers of a head.
+        mlp_ratio: width of the MLP's hidden layer, in widths.
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.heads, inner = heads, heads * head_width
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * inner, bias=False)
+        self.proj = nn.Linear(inner, width, bias=False)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, mlp_ratio)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "item token dim"],
+        *,
+        allowed: Bool[Tensor, "#item 1 #token token"] | None = None,
+        queries_from: int = 0,
+        dropout: float = 0.0,
+        factors: Float[Tensor, "2 item 1 1"] | None = None,
+    ) -> Float[Tensor, "item query dim"]:
+        """Return the tokens from `queries_from` on, after they have attended.
+
+        Args:
+            tokens: of each frame, clip or sequence.
+            allowed: which pairs of query and key may meet; None: all.
+            queries_from: the first token that is wanted.
+            dropout: share of what the two branches say that is left out (PyTorch's own generator draws it).
+            factors: what the two branches of each item are multiplied by (`DropPath`); None: nothing.
+        """
+        inner = self.proj.in_features
+        weight, normed = self.qkv.weight, self.norm1(tokens)
+        query = F.linear(normed[:, queries_from:], weight[:inner])
+        key, value = F.linear(normed, weight[inner:]).chunk(2, dim=-1)
+        split = [each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value)]
+        if allowed is not None and allowed.shape[2] > 1:
+            allowed = allowed[:, :, queries_from:]
+        attended = self.proj(attend_pairs(*split, allowed).transpose(1, 2).flatten(2))
+        before = (1.0, 1.0) if factors is None else factors.unbind(0)
+        tokens = tokens[:, queries_from:] + before[0] * F.dropout(attended, dropout, dropout > 0)
+        return tokens + before[1] * F.dropout(self.mlp(self.norm2(tokens)), dropout, dropout > 0)
+
+
+class HierarchicalTransformer(Encoder):
+    """Hi-TRS: from the joints of a frame to clips to the sequence.
+
+    Its features are the clip embeddings in their context (a step of time is a clip); its summary is the fusion token of
+    the sequence.
+
+    Args:
+        config: its size.
+        input: the window it reads; `pace: recorded` is the paper's.
+        skeleton: the layout of the joints.
+    """
+
+    config_type = HierarchicalTransformerConfig
+    config: HierarchicalTransformerConfig
+
+    def __init__(self, config: HierarchicalTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.config, self.input, self.skeleton = config, input, skeleton
+        self.dim, self.frames_per_token, self.branches = config.widths[2], config.clip_stride, 2 * sum(config.depths)
+        if config.clip_count(input.window_frames) > config.max_clips:
+            raise ConfigError(
+                f"a window of {input.window_frames} frames has {config.clip_count(input.window_frames)} clips, more "
+                f"than encoder.max_clips = {config.max_clips}: raise that, or shorten input.window_frames"
+            )
+        joints, (frame, clip, sequence) = len(skeleton.joints), config.widths
+        self.embedding = nn.Sequential(nn.Linear(3, frame), nn.GELU(), nn.LayerNorm(frame))
+        self.joint_position = nn.Parameter(sinusoid(joints, frame))
+        self.to_clip = nn.Linear(frame, clip)
+        place = (config.clip_frames, joints, clip // 2)
+        by_joint, by_frame = sinusoid(joints, clip // 2), sinusoid(config.clip_frames, clip // 2)[:, None]
+        self.clip_position = nn.Parameter(torch.cat((by_joint.expand(place), by_frame.expand(place)), dim=-1))
+        self.clip_fusion = nn.Parameter(torch.rand(1, 1, clip))
+        self.to_sequence = nn.Linear(clip, sequence)
+        self.sequence_position = nn.Parameter(sinusoid(config.max_clips, sequence))
+        self.sequence_fusion = nn.Parameter(torch.rand(1, 1, sequence))
+        self.frame_layers, self.clip_layers, self.sequence_layers = (
+            nn.ModuleList(Layer(width, config.heads, config.head_width, ratio) for _ in range(depth))
+            for width, ratio, depth in zip(config.widths, config.mlp_ratios, config.depths, strict=True)
+        )
+        pairs = other_frames(config.clip_frames, joints)[None, None]
+        self.register_buffer("_clip_pairs", pairs, persistent=False)
+
+    def embed_frames(
+        self,
+        joints: Float[Tensor, "row joint 3"],
+        dropout: float = 0.0,
+        factors: Float[Tensor, "branch row 1 1"] | None = None,
+    ) -> Float[Tensor, "row joint frame_dim"]:
+        """Relate the joints of every frame to each other."""
+        tokens = self.embedding(joints) + self.joint_position
+        for number, layer in enumerate(self.frame_layers):
+            tokens = layer(tokens, dropout=dropout, factors=_of_layer(factors, number))
+        return tokens
+
+    def embed_clips(
+        self,
+        frames: Float[Tensor, "row joint clip_dim"],
+        rows: Int64[Tensor, "clip clip_frame"],
+        dropout: float = 0.0,
+        factors: Float[Tensor, "branch clip 1 1"] | None = None,
+    ) -> Float[Tensor, "clip clip_dim"]:
+        """Relate the joints of different frames of every clip, and return the clips' fusion tokens.
+
+        Args:
+            frames: from `embed_frames`, then `to_clip`.
+            rows: which of them each clip consists of, in its order.
+            dropout: as in pre-training.
+            factors: of `DropPath`.
+        """
+        tokens = (frames[rows] + self.clip_position).flatten(1, 2)
+        fusion = self.clip_fusion.to(tokens.dtype).expand(len(rows), -1, -1)
+        tokens = torch.cat((tokens, fusion), dim=1)
+        for number, layer in enumerate(self.clip_layers):
+            # Of the last layer, nothing but the fusion token is read.
+            first = tokens.shape[1] - 1 if number == len(self.clip_layers) - 1 else 0
+            tokens = layer(
+                tokens,
+                allowed=self._clip_pairs,
+                queries_from=first,
+                dropout=dropout,
+                factors=_of_layer(factors, number),
+            )
+        return tokens[:, -1]
+
+    def embed_sequences(
+        self,
+        clips: Float[Tensor, "sequence clip clip_dim"],
+        exists: Bool[Tensor, "sequence clip"],
+        dropout: float = 0.0,
+        factors: Float[Tensor, "branch sequence 1 1"] | None = None,
+        *,
+        summary_alone: bool = False,
+    ) -> Float[Tensor, "sequence token dim"]:
+        """Relate the clips of every sequence, and return them in their context, the sequence's fusion token last.
+
+        Args:
+            clips: from `embed_clips`, padded.
+            exists: which are clips, and not padding.
+            dropout: as in pre-training.
+            factors: of `DropPath`.
+            summary_alone: return the fusion token and nothing else, which costs less.
+        """
+        tokens = self.to_sequence(clips) + self.sequence_position[: clips.shape[1]]
+        tokens = torch.cat((tokens, self.sequence_fusion.to(tokens.dtype).expand(len(clips), -1, -1)), dim=1)
+        allowed = F.pad(exists, (0, 1), value=True)[:, None, None]
+        for number, layer in enumerate(self.sequence_layers):
+            last = number == len(self.sequence_layers) - 1
+            tokens = layer(
+                tokens,
+                allowed=allowed,
+                queries_from=tokens.shape[1] - 1 if summary_alone and last else 0,
+                dropout=dropout,
+                factors=_of_layer(factors, number),
+            )
+        return tokens
+
+    def clip_rows(
+        self, flat: FlatSequences, sequence: Int64[Tensor, " clip"], centre: Int64[Tensor, " clip"]
+    ) -> Int64[Tensor, "clip clip_frame"]:
+        """Return the rows of the frames of some clips, by their sequence and the frame in their middle."""
+        offset = torch.arange(self.config.clip_frames, device=centre.device) - self.config.clip_frames // 2
+        frame = centre[:, None] + self.config.clip_dilation * offset
+        return flat.rows(sequence[:, None].expand_as(frame), frame)
+
+    def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:
+        """Encode every present body: its frames, its clips, then all of it."""
+        if self.config.parity:
+            batch = batch.absent_as_zeros()
+        clips, bodies = batch.joints.shape[:2]
+        body = existing(batch.present.flatten(2))
+        present = pack(batch.present, body)
+        frames = batch.frames()[body // bodies]
+        flat = flatten(torch.where(present[..., None], pack(batch.joints, body), 0.0), frames)
+        count = clip_counts(frames, self.config.clip_stride)
+        sequence, place = clip_places(count)
+        of_frame, of_clip, of_sequence = self._factors(drop, body, flat.sequence, sequence)
+
+        embedded = self.to_clip(self.embed_frames(flat.joints, factors=of_frame))
+        rows = self.clip_rows(flat, sequence, place * self.config.clip_stride)
+        embedded = self.embed_clips(embedded, rows, factors=of_clip)
+        exists = torch.arange(int(count.max()) if len(count) else 0, device=count.device) < count[:, None]
+        padded = embedded.new_zeros(*exists.shape, embedded.shape[-1])
+        padded[exists] = embedded
+        tokens = self.embed_sequences(padded, exists, factors=of_sequence).float()
+
+        # A clip that the body is nowhere seen in was computed, and attended to, but is nobody's feature.
+        seen = torch.cat((present.any(2)[_inside(present, frames)], present.new_zeros(1)))
+        exists = exists.masked_scatter(exists, seen[rows].any(1))
+        tokens = torch.where(F.pad(exists, (0, 1), value=True)[..., None], tokens, 0.0)
+        whole = unpack(tokens, body, clips, bodies)
+        return Features(
+            tokens=whole[:, :, :-1, None],
+            present=unpack(exists, body, clips, bodies)[..., None],
+            summary=whole[:, :, -1],
+        )
+
+    def _factors(
+        self, drop: DropPath | None, body: Int64[Tensor, " packed"], *of: Int64[Tensor, " _"]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the factors of the branches at each level: those of the sequence that a frame or clip belongs to."""
+        if drop is None:
+            return None, None, None
+        # As in the patch transformer: the two branches of a layer share its rate, which rises from 0 to the highest.
+        rates = torch.linspace(0.0, 1.0, sum(self.config.depths)).repeat_interleave(2)
+        branches = [2 * depth for depth in self.config.depths]
+        frame, clip, sequence = drop.factors(rates, body).split(branches)
+        one = torch.ones_like(frame[:, :1])  # the frame of zeros is everybody's
+        return torch.cat((frame, one), dim=1)[:, of[0]], clip[:, of[1]], sequence
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return what each level begins with together with its first layer, and its other layers one by one."""
+        levels: list[tuple[Any, list[nn.Parameter]]] = [
+            (self.frame_layers, [*self.embedding.parameters(), self.joint_position]),
+            (self.clip_layers, [*self.to_clip.parameters(), self.clip_position, self.clip_fusion]),
+            (self.sequence_layers, [*self.to_sequence.parameters(), self.sequence_position, self.sequence_fusion]),
+        ]
+        groups = []
+        for layers, begins_with in levels:
+            first, *others = [list(layer.parameters()) for layer in layers]
+            groups += [begins_with + first, *others]
+        return groups
+
+    def fresh(self, seed: int) -> "HierarchicalTransformer":
+        """Return the same architecture at random initialisation, on the same device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = HierarchicalTransformer(self.config, self.input, self.skeleton)
+        return encoder.to(self.joint_position.device)
+
+
+def clip_counts(frames: Int64[Tensor, " sequence"], stride: int) -> Int64[Tensor, " sequence"]:
+    """Return how many clips sequences of some frames have: one centred on every `stride`-th frame, the first included.
+
+    77 frames: 11 clips; 78: 12. The same as padding by half a clip at both ends and sliding it over the whole.
+    """
+    return torch.div(frames + stride - 1, stride, rounding_mode="floor")
+
+
+def clip_places(count: Int64[Tensor, " sequence"]) -> tuple[Int64[Tensor, " clip"], Int64[Tensor, " clip"]]:
+    """Return, for all clips of all sequences, whose each is and its number there."""
+    sequence = torch.arange(len(count), device=count.device).repeat_interleave(count)
+    first = (count.cumsum(0) - count)[sequence]
+    return sequence, torch.arange(len(sequence), device=count.device) - first
+
+
+def sinusoid(places: int, width: int) -> Float[Tensor, "place dim"]:
+    """Return sines (even channels) and cosines (odd) of places, the wavelength growing from 2 pi to 10,000 times that.
+
+    Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
+    """
+    rate = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.arange(places, dtype=torch.float64)[:, None] * rate
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :width].float()
+
+
+def other_frames(frames: int, joints: int) -> Bool[Tensor, "token token"]:
+    """Tell which tokens of a clip may attend to which: to all joints of other frames, to themselves, to the fusion token.
+
+    The joints of one frame do not meet at this level. The fusion token, the last, attends to everything.
+    """
+    frame = torch.arange(frames).repeat_interleave(joints)
+    allowed = (frame[:, None] != frame) | torch.eye(frames * joints, dtype=torch.bool)
+    return F.pad(allowed, (0, 1, 0, 1), value=True)
+
+
+def _inside(present: Bool[Tensor, "sequence time joint"], frames: Int64[Tensor, " sequence"]) -> Bool[Tensor, "_ _"]:
+    return torch.arange(present.shape[1], device=frames.device) < frames[:, None]
+
+
+def _of_layer(factors: Float[Tensor, "branch item 1 1"] | None, number: int) -> Float[Tensor, "2 item 1 1"] | None:
+    return None if factors is None else factors[2 * number : 2 * number + 2]

@@ -1,0 +1,369 @@
+"""Hi-TRS: a pretext task at every level of a hierarchical transformer.
+
+Chen, Zhao, Yuan, Tian, Xia, Geng, Han, Metaxas: "Hierarchically Self-Supervised Transformer for Human Skeleton
+Representation Learning", ECCV 2022 (doi 10.1007/978-3-031-19809-0_11). A seventh of the joints is hidden, and what is
+left feeds four tasks at once: where the hidden joints are (frame level); whether two frames of a clip have changed
+places (clip level); whether two clips have (sequence level); and which of the batch's last clips follows what came
+before (sequence level).
+
+The same functions as the released code, computed with less work:
+
+1. Every frame is computed once for all tasks, end to end with the frames of the other sequences. Frames and clips that
+   would be padding are never computed, nor are absent bodies. Of a clip, only the fusion token runs through the second
+   half of the last layer.
+2. Hiding is a draw for the whole batch, without a loop over joints.
+
+Deviations:
+
+3. Frames beyond the ends of a sequence are one and the same frame of zeros, so that they share their dropout.
+4. Sequences of unequal length: the future clip of each is its own last one, which hides nothing of the others.
+5. An absent joint is never hidden, no target, and no source of another joint's place; the step into or out of an absent
+   frame is no flow. Frames of a present body in which it is not seen are zeros, as in the released code.
+6. Both bodies of a clip are in the same batch, as sequences of their own, and so negatives of each other.
+7. A sequence that is too short for three clips is stretched to that (`input.min_frames`) instead of being dropped.
+8. Streams are those of marrow: motion is the forward difference, where the authors take the backward one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from marrow.data.batch import Batch
+from marrow.data.draws import Draws
+from marrow.errors import ConfigError
+from marrow.models.hierarchical_transformer import HierarchicalTransformer, clip_counts, clip_places, flatten
+from marrow.models.packing import existing, pack, unpack
+from marrow.models.trainable import StepOutput
+from marrow.objectives.base import Objective, Picture
+
+
+@dataclass(frozen=True)
+class HiTRSConfig:
+    """Settings of hierarchical pre-training; the defaults are the paper's.
+
+    Args:
+        mask_ratio: share of the joints that are to be predicted.
+        constant_share: share of those that are replaced by the constant point.
+        swapped_share: share of those that are replaced by another joint of another frame. The rest stays as it is.
+        constant: each coordinate of the constant point, in the unit of the input.
+        pose_scale: by how much predicted and true positions are multiplied before they are compared.
+        temperature: by which the similarities of future clips are divided.
+        pose_weight: of the hidden joints' positions in the loss.
+        clip_order_weight: of the order of a clip's frames.
+        sequence_order_weight: of the order of a sequence's clips.
+        future_weight: of the clip that follows.
+    """
+
+    mask_ratio: float = 0.15
+    constant_share: float = 0.8
+    swapped_share: float = 0.1
+    constant: float = 1.0
+    pose_scale: float = 10.0
+    temperature: float = 0.07
+    pose_weight: float = 1.0
+    clip_order_weight: float = 1.0
+    sequence_order_weight: float = 1.0
+    future_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.mask_ratio < 1.0:
+            raise ConfigError(f"objective.mask_ratio must lie between 0 and 1, got {self.mask_ratio}")
+        if min(self.constant_share, self.swapped_share) < 0 or self.constant_share + self.swapped_share > 1:
+            raise ConfigError(
+                "objective: expected constant_share and swapped_share of at least 0, and at most 1 together, got "
+                f"{self.constant_share} and {self.swapped_share}"
+            )
+        for name in ("pose_scale", "temperature"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"objective.{name} must be positive, got {getattr(self, name)}")
+        for name in ("pose_weight", "clip_order_weight", "sequence_order_weight", "future_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"objective.{name} must not be negative, got {getattr(self, name)}")
+
+
+@dataclass
+class HiTRSDraw:
+    """What is random in a step.
+
+    Args:
+        body: the bodies in it, each a sequence.
+        selected: joints whose position is to be predicted.
+        shown: what the encoder is given instead of the batch's joints.
+        centre: frame in the middle of the clip whose order is asked for.
+        moves: whether that clip moves; only then it counts.
+        frame_swap: its two frames that change places, counted in the clip.
+        clip_swap: the two clips of the sequence that change places.
+        dropout_seed: of the step's dropout.
+    """
+
+    body: Int64[Tensor, " sequence"]
+    selected: Bool[Tensor, "sequence time joint"]
+    shown: Float[Tensor, "sequence time joint 3"]
+    centre: Int64[Tensor, " sequence"]
+    moves: Bool[Tensor, " sequence"]
+    frame_swap: Int64[Tensor, "sequence 2"]
+    clip_swap: Int64[Tensor, "sequence 2"]
+    dropout_seed: int
+
+
+class HiTRS(Objective):
+    """Hierarchical pre-training.
+
+    Args:
+        config: settings.
+        encoder: the network that is kept.
+    """
+
+    config_type = HiTRSConfig
+    encoder_type = HierarchicalTransformer
+    encoder: HierarchicalTransformer
+    # The future clip is told from the last clips of the other sequences, and terms are averaged each by its own count.
+    couples_samples = True
+
+    def __init__(self, config: HiTRSConfig, encoder: HierarchicalTransformer) -> None:
+        super().__init__()
+        self.config, self.encoder = config, encoder
+        shortest = encoder.input.window_frames if encoder.input.pace == "resized" else encoder.input.min_frames
+        if encoder.config.clip_count(shortest) < 3:
+            raise ConfigError(
+                f"Hi-TRS asks for the order of two clips and for a third: a sequence needs at least 3 clips, which are "
+                f"{2 * encoder.config.clip_stride + 1} frames with encoder.clip_stride = {encoder.config.clip_stride}; "
+                f"the shortest has {shortest} (raise input.min_frames, or input.window_frames where the pace is resized)"
+            )
+        if encoder.config.clip_frames < 3:
+            raise ConfigError(f"Hi-TRS needs clips of at least 3 frames, got {encoder.config.clip_frames}")
+        frame, clip, sequence = encoder.config.widths
+        self.pose = nn.Linear(frame, 3)
+        self.clip_order = nn.Linear(clip, 2)
+        self.sequence_order = nn.Linear(sequence, 2)
+        self.future = nn.Linear(sequence, clip)
+
+    @torch.no_grad()
+    def sample(self, batch: Batch, draws: Draws) -> HiTRSDraw:
+        """Draw the hidden joints of every body, a moving clip, and what changes places."""
+        encoder, bodies = self.encoder.config, batch.joints.shape[1]
+        body = existing(batch.present.flatten(2))
+        present, frames = pack(batch.present, body), batch.frames()[body // bodies]
+        joints = torch.where(present[..., None], pack(batch.joints, body), 0.0)
+
+        noise = pack(draws.uniform("hidden", bodies, *present.shape[1:], 3), body)
+        selected = (noise[..., 0] < self.config.mask_ratio) & present
+        shown = self._replaced(joints, present, frames, selected, noise)
+
+        moving = moving_clips(joints, present, frames, encoder.clip_frames, encoder.clip_dilation)
+        choice = pack(draws.uniform("moving_clip", bodies), body)
+        order = pack(draws.uniform("order_swaps", bodies, 4), body)
+        context = clip_counts(frames, encoder.clip_stride) - 1
+        return HiTRSDraw(
+            body=body,
+            selected=selected,
+            shown=shown,
+            centre=chosen(moving, choice),
+            moves=moving.any(1),
+            frame_swap=distant_pair(torch.full_like(context, encoder.clip_frames), order[:, :2]),
+            clip_swap=distant_pair(context, order[:, 2:]),
+            dropout_seed=int(draws.uniform("dropout")[0] * 2**24),
+        )
+
+    def forward(self, batch: Batch, draw: HiTRSDraw) -> StepOutput:
+        """Compute the four losses of a batch."""
+        with _seeded(draw.dropout_seed, batch.joints.device):
+            said = self.answers(batch, draw)
+        config, weight = self.config, torch.ones_like(draw.centre).sum().float()
+
+        # Frame level: where the hidden joints are. Target: the batch itself.
+        truth = config.pose_scale * pack(batch.joints, draw.body)[draw.selected]
+        pose = _mean(F.smooth_l1_loss(config.pose_scale * said["pose"], truth, reduction="none"))
+        # Clip and sequence level: in order (the first half) or not.
+        clip_order, clip_right = _in_order(said["clip_order"], draw.moves)
+        sequence_order, sequence_right = _in_order(said["sequence_order"], torch.ones_like(draw.moves))
+        # Sequence level: which last clip follows, by cosine similarity (InfoNCE, one direction).
+        similarity = F.normalize(said["future"], dim=1) @ F.normalize(said["future_target"], dim=1).T
+        logits = similarity / config.temperature
+        own = torch.arange(len(logits), device=logits.device)
+        future = F.cross_entropy(logits, own)
+
+        losses = {
+            "pose": config.pose_weight * pose,
+            "clip_order": config.clip_order_weight * clip_order,
+            "sequence_order": config.sequence_order_weight * sequence_order,
+            "future": config.future_weight * future,
+        }
+        return StepOutput(
+            loss_sum=torch.stack(list(losses.values())).sum() * weight,
+            weight=weight,
+            metrics={
+                **{f"{name}_loss": loss.detach() * weight for name, loss in losses.items()},
+                "clip_order_percent": 100.0 * clip_right * weight,
+                "sequence_order_percent": 100.0 * sequence_right * weight,
+                "future_percent": 100.0 * (logits.detach().argmax(1) == own).float().mean() * weight,
+                "loss_of_mean": self._loss_of_knowing_nothing(truth, len(own)) * weight,
+            },
+        )
+
+    def answers(self, batch: Batch, draw: HiTRSDraw) -> dict[str, Tensor]:
+        """Return what the network says to each task; dropout, in training, draws from PyTorch's own generator.
+
+        Returns:
+            `pose` [selected, 3] in the unit of the input; `clip_order` and `sequence_order` [2 * sequence, 2], those in
+            order first; `future` and `future_target` [sequence, clip_dim].
+        """
+        encoder, dropout = self.encoder, self.encoder.config.dropout if self.training else 0.0
+        frames = batch.frames()[draw.body // batch.joints.shape[1]]
+        flat = flatten(draw.shown, frames)
+        count = clip_counts(frames, encoder.config.clip_stride)
+        sequence, place = clip_places(count)
+        own = torch.arange(len(count), device=count.device)
+
+        # Encode: every frame once; then the clips of all sequences and, for the clip task, one clip in two orders.
+        embedded = encoder.embed_frames(flat.joints, dropout)
+        in_order = encoder.clip_rows(flat, own, draw.centre)
+        rows = torch.cat(
+            (
+                encoder.clip_rows(flat, sequence, place * encoder.config.clip_stride),
+                in_order,
+                swapped(in_order, draw.frame_swap),
+            )
+        )
+        clips = encoder.embed_clips(encoder.to_clip(embedded), rows, dropout)
+        clips, pair = clips.split([len(sequence), 2 * len(count)])
+
+        # Decode: the context is all clips but the last of each sequence, in order and not.
+        exists = torch.arange(int(count.max()), device=count.device) < count[:, None]
+        padded = clips.new_zeros(*exists.shape, clips.shape[1])
+        padded[exists] = clips
+        target = padded[own, count - 1].detach()
+        context = torch.cat((padded, swapped(padded, draw.clip_swap)))[:, :-1]
+        in_context = exists[:, 1:].repeat(2, 1)
+        summary = encoder.embed_sequences(context, in_context, dropout, summary_alone=True)[:, -1]
+        inside = torch.arange(draw.selected.shape[1], device=own.device) < frames[:, None]
+        selected = embedded[:-1][draw.selected[inside]]
+        return {
+            "pose": self.pose(selected).float(),
+            "clip_order": self.clip_order(pair).float(),
+            "sequence_order": self.sequence_order(summary).float(),
+            "future": self.future(summary[: len(own)]).float(),
+            "future_target": target.float(),
+        }
+
+    @torch.no_grad()
+    def explain(self, batch: Batch, draw: HiTRSDraw) -> Picture:
+        """Show which joints are to be predicted, and where they are said to be."""
+        training = self.training
+        said = self.eval().answers(batch, draw)
+        self.train(training)
+        clips, bodies = batch.joints.shape[:2]
+        predicted = pack(batch.joints, draw.body).clone()
+        predicted[draw.selected] = said["pose"].to(predicted.dtype)
+        hidden = unpack(draw.selected, draw.body, clips, bodies)
+        whole = torch.where(hidden[..., None], unpack(predicted, draw.body, clips, bodies), batch.joints)
+        note = "A joint in ten of those that are to be predicted is shown as it is, another with a wrong place."
+        return Picture(batch.joints, batch.present, batch.present & ~hidden, hidden, whole, note)
+
+    def _replaced(
+        self,
+        joints: Float[Tensor, "sequence time joint 3"],
+        present: Bool[Tensor, "sequence time joint"],
+        frames: Int64[Tensor, " sequence"],
+        selected: Bool[Tensor, "sequence time joint"],
+        noise: Float[Tensor, "sequence time joint 3"],
+    ) -> Float[Tensor, "sequence time joint 3"]:
+        """Replace the selected joints: most by the constant point, some by another joint of another frame."""
+        sequences, width, joint_count = present.shape
+        # Below mask_ratio the first number is uniform once more: it decides what takes a selected joint's place.
+        kind = noise[..., 0] / self.config.mask_ratio
+        time = torch.arange(width, device=joints.device)[None, :, None]
+        joint = torch.arange(joint_count, device=joints.device)
+        steps = (noise[..., 1] * (frames - 1)[:, None, None]).long() + 1
+        other_time = torch.remainder(time + steps, frames[:, None, None])
+        other_joint = torch.remainder(joint + (noise[..., 2] * (joint_count - 1)).long() + 1, joint_count)
+        own = torch.arange(sequences, device=joints.device)[:, None, None]
+        is_constant = selected & (kind < self.config.constant_share)
+        is_swapped = selected & ~is_constant & (kind < self.config.constant_share + self.config.swapped_share)
+        is_swapped &= present[own, other_time, other_joint]
+        shown = torch.where(is_swapped[..., None], joints[own, other_time, other_joint], joints)
+        return torch.where(is_constant[..., None], self.config.constant, shown)
+
+    def _loss_of_knowing_nothing(self, truth: Tensor, sequences: int) -> Tensor:
+        """Return the loss of the mean position, and of a guess in every choice."""
+        config = self.config
+        pose = _mean(F.smooth_l1_loss(truth.mean(0, keepdim=True).expand_as(truth), truth, reduction="none"))
+        guess = torch.tensor([2.0, 2.0, float(sequences)], device=truth.device).log()
+        weights = [config.clip_order_weight, config.sequence_order_weight, config.future_weight]
+        return config.pose_weight * pose + (guess * torch.tensor(weights, device=truth.device)).sum()
+
+
+def moving_clips(
+    joints: Float[Tensor, "sequence time joint 3"],
+    present: Bool[Tensor, "sequence time joint"],
+    frames: Int64[Tensor, " sequence"],
+    clip_frames: int,
+    dilation: int,
+) -> Bool[Tensor, "sequence time"]:
+    """Tell which frames are the centre of a clip in which anything moves.
+
+    Flow is the sum of the absolute differences of a frame and the one before it; a clip moves when any of its frames
+    inside the sequence, the first one of the sequence apart, has flow.
+    """
+    steps = torch.where((present[:, 1:] & present[:, :-1])[..., None], joints[:, 1:] - joints[:, :-1], 0.0)
+    inside = torch.arange(joints.shape[1], device=joints.device) < frames[:, None]
+    flows = F.pad((steps != 0).flatten(2).any(2), (1, 0)) & inside
+    reach = dilation * (clip_frames // 2)
+    within_reach = F.pad(flows, (reach, reach)).unfold(1, 2 * reach + 1, 1)[..., ::dilation]
+    return within_reach.any(2) & inside
+
+
+def chosen(candidates: Bool[Tensor, "sequence time"], uniform: Float[Tensor, " sequence"]) -> Int64[Tensor, " sequence"]:
+    """Choose one of the candidates of each sequence, each equally often; 0 where there is none."""
+    rank = candidates.cumsum(1)
+    wanted = (uniform * rank[:, -1]).long() + 1
+    return (rank >= wanted[:, None]).int().argmax(1)
+
+
+def distant_pair(count: Int64[Tensor, " sequence"], uniform: Float[Tensor, "sequence 2"]) -> Int64[Tensor, "sequence 2"]:
+    """Choose two of `count` places that are at least 2 apart, each pair equally often; of two places, both.
+
+    A pair (a, b) with b >= a + 2 is a pair (a, b - 1) of different places among one fewer.
+    """
+    fewer = (count - 1).clamp(min=2)
+    first = (uniform[:, 0] * fewer).long()
+    second = torch.remainder(first + 1 + (uniform[:, 1] * (fewer - 1)).long(), fewer)
+    low, high = torch.minimum(first, second), torch.maximum(first, second)
+    return torch.stack((low, torch.where(count > 2, high + 1, high)), dim=1)
+
+
+def swapped(items: Tensor, pair: Int64[Tensor, "sequence 2"]) -> Tensor:
+    """Exchange two items of each sequence."""
+    own = torch.arange(len(items), device=items.device)[:, None]
+    order = torch.arange(items.shape[1], device=items.device).repeat(len(items), 1)
+    return items[own, order.scatter(1, pair, pair.flip(1))]
+
+
+def _in_order(
+    logits: Float[Tensor, "twice 2"], counts: Bool[Tensor, " sequence"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return the mean cross-entropy and the share that is right; the first half is in order (class 1), the second not."""
+    truth = torch.arange(2, device=logits.device).flip(0).repeat_interleave(len(counts))
+    weight = counts.repeat(2).float()
+    total = weight.sum().clamp(min=1.0)
+    loss = (F.cross_entropy(logits, truth, reduction="none") * weight).sum() / total
+    right = ((logits.detach().argmax(1) == truth) * weight).sum() / total
+    return loss, right
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Return the mean; zero of nothing."""
+    return values.sum() / max(1, values.numel())
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Let PyTorch's own generator, which dropout draws from, begin at a seed, and leave it as it was before."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

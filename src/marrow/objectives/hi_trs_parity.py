@@ -1,0 +1,192 @@
+"""Comparison of Hi-TRS with numbers recorded from the authors' code: `marrow parity hi_trs FILE.npz`.
+
+The file holds the weights of a model of any size under the released key names, sequences of one length, what was hidden
+and exchanged in them, and what the released code made of that without dropout. Only names and numbers are read; see
+`docs/parity.md` for what each quantity is.
+"""
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marrow.data.batch import Batch
+from marrow.data.window import InputConfig
+from marrow.errors import DataError
+from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
+from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw
+from marrow.objectives.parity import Quantity, relative_error
+from marrow.skeleton.layout import KINECT_V2_25
+
+_QUANTITIES = (
+    *("loss_pose", "loss_clip_order", "loss_video_order", "loss_future", "clip_logits", "video_logits"),
+    *("future_prediction", "future_target", "grad_norm", "downstream_clip_embedding", "downstream_video_embedding"),
+)
+_CLIP_DILATION, _CLIP_STRIDE = 2, 7
+
+# Released names of what is no layer, and ours.
+_NAMES = {
+    "s_input_map.0": "encoder.embedding.0",
+    "s_input_map.2": "encoder.embedding.2",
+    "s_pe.pe": "encoder.joint_position",
+    "s_pose_reg": "pose",
+    "c_input_map": "encoder.to_clip",
+    "c_pe.pe": "encoder.clip_position",
+    "clip_fuse_token": "encoder.clip_fusion",
+    "c_motion_cls": "clip_order",
+    "v_input_map": "encoder.to_sequence",
+    "v_pe.pe": "encoder.sequence_position",
+    "video_fuse_token": "encoder.sequence_fusion",
+    "v_motion_cls": "sequence_order",
+    "v_ft_reg": "future",
+}
+_LEVELS = {"s": "frame", "c": "clip", "v": "sequence"}
+_PARTS = {
+    "self_attn_norm": "norm1",
+    "slf_attn.fc": "proj",
+    "pff_norm": "norm2",
+    "pos_ffn.w_1": "mlp.fc1",
+    "pos_ffn.w_2": "mlp.fc2",
+}
+_LAYER = re.compile(r"([scv])_enc\.layer_stack\.(\d+)\.(.+)\.(weight|bias)")
+
+
+def released_to_ours(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of a released model; queries, keys and values of a layer become one matrix.
+
+    Raises:
+        KeyError: a name is not known.
+    """
+    ours: dict[str, Tensor] = {}
+    for name, value in released.items():
+        if (found := _LAYER.fullmatch(name)) is None:
+            stem, _, last = name.rpartition(".")
+            ours[_NAMES[name] if name in _NAMES else f"{_NAMES[stem]}.{last}"] = value
+            continue
+        level, number, part, last = found.groups()
+        layer = f"encoder.{_LEVELS[level]}_layers.{number}"
+        if part == "slf_attn.w_qs":
+            thirds = [released[name.replace("w_qs", third)] for third in ("w_qs", "w_ks", "w_vs")]
+            ours[f"{layer}.qkv.weight"] = torch.cat(thirds)
+        elif part not in ("slf_attn.w_ks", "slf_attn.w_vs"):
+            ours[f"{layer}.{_PARTS[part]}.{last}"] = value
+    return ours
+
+
+def build_from_recording(recording: Mapping[str, np.ndarray]) -> HiTRS:
+    """Build the recorded model and load its weights."""
+    settings = ast.literal_eval(str(recording["config"]))
+    model = settings["model"]
+    prefix = "weights/"
+    released = {k[len(prefix) :]: torch.from_numpy(recording[k]) for k in recording if k.startswith(prefix)}
+    widths = tuple(released[f"{level}_enc.layer_stack.0.self_attn_norm.weight"].shape[0] for level in _LEVELS)
+    hidden = tuple(released[f"{level}_enc.layer_stack.0.pos_ffn.w_1.bias"].shape[0] for level in _LEVELS)
+    config = HierarchicalTransformerConfig(
+        widths=widths,
+        depths=(model["layer_num"],) * 3,
+        mlp_ratios=(hidden[0] / widths[0], hidden[1] / widths[1], hidden[2] / widths[2]),
+        heads=model["nhead"],
+        head_width=model["d_att"],
+        clip_frames=model["w_size"],
+        clip_dilation=_CLIP_DILATION,
+        clip_stride=_CLIP_STRIDE,
+        max_clips=released["v_pe.pe"].shape[0],
+        dropout=0.0,
+    )
+    objective = HiTRS(HiTRSConfig(), HierarchicalTransformer(config, InputConfig(settings["F"]), KINECT_V2_25))
+    objective.load_state_dict(released_to_ours(released))
+    return objective
+
+
+def compare_hi_trs(path: Path, tolerance: float = 1e-5) -> list[Quantity]:
+    """Compare losses, logits, predictions, gradient norm and embeddings with recorded ones.
+
+    Args:
+        path: an `.npz` in the format of the module's docstring.
+        tolerance: largest relative error by norm.
+
+    Raises:
+        DataError: the file is missing or lacks a quantity.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            recording = {key: archive[key] for key in archive.files}
+        objective, draw = build_from_recording(recording), _draw(recording)
+        joints = torch.from_numpy(recording["joints"])
+        reference = {name: recording[name] for name in _QUANTITIES}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{path}: not a Hi-TRS recording (an .npz with weights/*, {', '.join(_QUANTITIES)}): {error}"
+        ) from error
+    ours = _measure(objective, joints, draw)
+    return [Quantity(name, relative_error(ours[name], reference[name]), tolerance) for name in _QUANTITIES]
+
+
+def _draw(recording: Mapping[str, np.ndarray]) -> HiTRSDraw:
+    """Return what was hidden and exchanged, in our terms.
+
+    The file numbers frames from the 6 frames of padding on, and gives clips in their order and exchanged.
+    """
+    clips = len(recording["joints"])
+    in_order, exchanged = torch.from_numpy(recording["clip_pair"])
+    centre = in_order[len(in_order) // 2] - _CLIP_DILATION * (len(in_order) // 2)
+    frame_swap = (in_order != exchanged).nonzero().flatten()
+    permutation = torch.from_numpy(recording["video_permutation"])
+    clip_swap = (permutation != torch.arange(len(permutation))).nonzero().flatten()
+    return HiTRSDraw(
+        body=torch.arange(clips),
+        selected=torch.from_numpy(recording["selected"]),
+        shown=torch.from_numpy(recording["masked_joints"]),
+        centre=centre.repeat(clips),
+        moves=torch.ones(clips, dtype=torch.bool),
+        frame_swap=frame_swap.repeat(clips, 1),
+        clip_swap=clip_swap.repeat(clips, 1),
+        dropout_seed=0,
+    )
+
+
+def _measure(objective: HiTRS, joints: Tensor, draw: HiTRSDraw) -> dict[str, np.ndarray]:
+    clips = torch.arange(len(joints))
+    batch = Batch(joints[:, None], torch.ones(joints[:, None].shape[:-1], dtype=torch.bool), clips, clips)
+    output = objective(batch, draw)
+    objective.zero_grad()
+    (output.loss_sum / output.weight).backward()
+    squares = sum(float(p.grad.double().square().sum()) for p in objective.parameters() if p.grad is not None)
+    with torch.no_grad():
+        said = objective.answers(batch, draw)
+        clip_embedding, summary = _downstream(objective.encoder, batch)
+    losses = {name: (output.metrics[f"{ours}_loss"] / output.weight).numpy() for name, ours in _LOSSES.items()}
+    return {
+        **losses,
+        "clip_logits": said["clip_order"].numpy(),
+        "video_logits": said["sequence_order"].numpy(),
+        "future_prediction": said["future"].numpy(),
+        "future_target": said["future_target"].numpy(),
+        "grad_norm": np.array(squares**0.5),
+        "downstream_clip_embedding": clip_embedding,
+        "downstream_video_embedding": summary,
+    }
+
+
+_LOSSES = {
+    "loss_pose": "pose",
+    "loss_clip_order": "clip_order",
+    "loss_video_order": "sequence_order",
+    "loss_future": "future",
+}
+
+
+def _downstream(encoder: HierarchicalTransformer, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clip embeddings of the batch as it is, before their context, and the summaries of the sequences."""
+    seen: list[Tensor] = []
+    handle = encoder.to_sequence.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    features = encoder(batch)
+    handle.remove()
+    assert features.summary is not None
+    return seen[0].numpy(), features.summary[:, 0].numpy()
