@@ -107,7 +107,7 @@ def test_jitter_is_gaussian_and_leaves_the_absent_alone():
     joints, present = torch.zeros(20, 1, 100, 4, 3), torch.ones(20, 1, 100, 4, dtype=torch.bool)
     present[:, :, 50:] = False
     nothing = Augmentation(None, None)
-    noisy, still_present = finish(joints, present, nothing, draws(20), AugmentConfig(jitter_metres=0.01), SMALL)
+    noisy, still_present = finish(joints, present, nothing, draws(20), AugmentConfig(jitter_metres=0.01), SMALL, 100)
     assert torch.equal(still_present, present)
     assert (noisy[:, :, 50:] == 0).all()
     seen = noisy[:, :, :50].flatten()  # 12,000 numbers: standard error of the mean 0.0001, of the deviation 0.00006

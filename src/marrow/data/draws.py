@@ -24,7 +24,21 @@ from torch import Tensor
 # The order is drawn once per epoch, by the loader, for all clips at once.
 STREAMS: dict[str, tuple[str, ...]] = {
     "order": ("order",),
-    "crop and augmentation": ("crop", "rotation", "yaw", "mirror", "scale", "jitter"),
+    "crop and augmentation": (
+        "crop",
+        "rotation",
+        "yaw",
+        "mirror",
+        "scale",
+        "jitter",
+        "one_of_each",
+        "one_scale",
+        "one_shear",
+        "one_noisy_joints",
+        "one_noise",
+        "one_interpolation",
+        "one_crop",
+    ),
     "objective": ("hidden",),
     "dropout": ("dropout", "drop_path"),
 }

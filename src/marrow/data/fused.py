@@ -25,9 +25,15 @@ def gather_fused(
     length: Int64[Tensor, " batch"],
     window_frames: int,
     aligning: Float32[Tensor, "batch 3 3"],
+    frame_count: Int64[Tensor, " batch"] | None = None,
 ) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
-    """Cut `[start, start + length)` of clips out of frames on the CPU, resize to `window_frames`, apply `aligning`."""
+    """Cut `[start, start + length)` of clips out of frames on the CPU, resize, apply `aligning`.
+
+    A clip gets `frame_count` frames, or all `window_frames` where that is None.
+    """
     shape = (len(clips), frames.max_bodies, window_frames, frames.joints.shape[1])
+    if frame_count is None:
+        frame_count = torch.full_like(length, window_frames)
     joints, present = torch.empty((*shape, 3), dtype=torch.float32), torch.empty(shape, dtype=torch.bool)
     _compiled()(
         frames.joints.flatten(1).numpy(),
@@ -39,6 +45,7 @@ def gather_fused(
         clips.numpy(),
         start.numpy(),
         length.numpy(),
+        frame_count.numpy(),
         aligning.contiguous().numpy(),
         joints.flatten(3).numpy(),
         present.numpy(),
@@ -58,15 +65,27 @@ def _compiled() -> Any:
 
 
 def _gather_kernel(
-    joints, present, first, frame_count, body_count, origin, clips, start, length, aligning, out_joints, out_present
+    joints,
+    present,
+    first,
+    frame_count,
+    body_count,
+    origin,
+    clips,
+    start,
+    length,
+    out_frame_count,
+    aligning,
+    out_joints,
+    out_present,
 ):
-    batch, max_bodies, window_frames, joint_count = out_present.shape
-    double = 2 * window_frames
+    batch, max_bodies, _, joint_count = out_present.shape
     # A turned source frame is kept until its place is needed: of two neighbours, one is even and one is odd.
     turned = np.empty((2, 3 * joint_count), np.float32)
     held = np.empty(2, np.int64)
     for b in range(batch):
-        clip = clips[b]
+        clip, out_frames = clips[b], out_frame_count[b]
+        double = 2 * out_frames
         xx, xy, xz = aligning[b, 0]
         yx, yy, yz = aligning[b, 1]
         zx, zy, zz = aligning[b, 2]
@@ -79,9 +98,11 @@ def _gather_kernel(
                 continue
             base = first[clip] + body * frame_count[clip] + start[b]
             held[:] = -1
-            for i in range(window_frames):
+            out_joints[b, body, out_frames:] = np.float32(0.0)
+            out_present[b, body, out_frames:] = False
+            for i in range(out_frames):
                 # ((2i + 1) L - N) / 2N in integers, as in `sampling._source_frames`.
-                numerator = min(max((2 * i + 1) * length[b] - window_frames, 0), last)
+                numerator = min(max((2 * i + 1) * length[b] - out_frames, 0), last)
                 lower = numerator // double
                 rest = numerator - lower * double
                 weight = np.float32(rest) / np.float32(double)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -18,12 +18,13 @@ from marrow.data.augment import AugmentConfig, draw_augmentation, finish
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
-from marrow.data.sampling import centre_windows, gather, random_windows
+from marrow.data.sampling import centre_windows, frames_at_pace, gather, random_windows
 from marrow.data.schedule import Schedule
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError, DataError, MarrowError, StoreError
+from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
-from marrow.skeleton.streams import stream
+from marrow.skeleton.streams import bone, stream
 from marrow.store.format import Store
 
 MicroBatches = list[tuple[Batch, Draws]]
@@ -35,20 +36,40 @@ def training_batch(
     """Cut, resize, align and augment one batch of random windows."""
     windows = random_windows(frames.frame_count[clips], draws, augment)
     augmentation = draw_augmentation(draws, augment, frames.skeleton)
-    joints, present = gather(frames, clips, windows, input.window_frames, augmentation.matrix)
-    joints, present = finish(joints, present, augmentation, draws, augment, frames.skeleton)
-    if input.stream != "joint":
-        joints, present = stream(joints, present, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips])
+    times, frame_count = frames_at_pace(windows, input)
+    joints, present = gather(frames, clips, windows, times, augmentation.matrix, frame_count)
+    joints, present = finish(joints, present, augmentation, draws, augment, frames.skeleton, input.window_frames)
+    joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count)
 
 
 def evaluation_batch(frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig) -> Batch:
     """Cut, resize and align the centred windows of some clips; nothing is random."""
     windows = centre_windows(frames.frame_count[clips], input.test_crop)
-    joints, present = gather(frames, clips, windows, input.window_frames)
-    if input.stream != "joint":
-        joints, present = stream(joints, present, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips])
+    times, frame_count = frames_at_pace(windows, input)
+    joints, present = gather(frames, clips, windows, times, frame_count=frame_count)
+    joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count)
+
+
+def _streamed(
+    joints: Float32[Tensor, "batch body time joint 3"],
+    present: Bool[Tensor, "batch body time joint"],
+    frame_count: Int64[Tensor, " batch"] | None,
+    skeleton: Skeleton,
+    name: str,
+) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Derive a stream of windows that may end before the time axis does."""
+    if name == "joint":
+        return joints, present
+    values, exists = stream(joints, present, skeleton, name)
+    if frame_count is not None and name in ("motion", "bone_motion"):
+        # The last frame of a full window has the motion zero, and that one exists. A clip that ends earlier ends alike:
+        # what it is must not depend on the longest clip of its batch.
+        whole = present if name == "motion" else bone(joints, present, skeleton)[1]
+        is_last = torch.arange(joints.shape[2], device=joints.device) == frame_count[:, None] - 1
+        exists = exists | (whole & is_last[:, None, :, None])
+    return values, exists
 
 
 def batch_from_sequences(

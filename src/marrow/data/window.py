@@ -7,6 +7,7 @@ from marrow.errors import ConfigError
 
 Stream = Literal["joint", "bone", "motion", "bone_motion"]
 Alignment = Literal["none", "yaw", "body"]
+Pace = Literal["resized", "recorded"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class InputConfig:
     """From a stored sequence to a window.
 
     Args:
-        window_frames: frames after resizing.
+        window_frames: frames after resizing; at recorded pace, the most frames that a clip keeps.
         stream: joint positions, bones (joint minus parent), motion (next frame minus this one), or motion of the bones.
         alignment: what is undone before the encoder sees a clip, once per clip, from its own frames:
             none: nothing, the coordinates as stored.
@@ -22,18 +23,31 @@ class InputConfig:
             mean hip centre at the origin.
             body: as yaw, and scaled by the clip's mean trunk length, so that the unit is the trunk.
         test_crop: centred share of the frames that is used where nothing is random (evaluation).
+        pace: how fast a clip moves through its window:
+            resized: every clip is stretched or compressed to `window_frames`.
+            recorded: a clip keeps its own frames, and its window ends with them (`Batch.frame_count`). Only clips of
+            fewer than `min_frames` are stretched to so many, and those of more than `window_frames` compressed.
+        min_frames: fewest frames of a clip at recorded pace.
     """
 
     window_frames: int = 120
     stream: Stream = "joint"
     alignment: Alignment = "none"
     test_crop: float = 0.95
+    pace: Pace = "resized"
+    min_frames: int = 15
 
     def __post_init__(self) -> None:
         if self.window_frames < 2:
             raise ConfigError(f"input.window_frames must be at least 2, got {self.window_frames}")
-        for name, choices in (("stream", get_args(Stream)), ("alignment", get_args(Alignment))):
+        for name, kind in (("stream", Stream), ("alignment", Alignment), ("pace", Pace)):
+            choices = get_args(kind)
             if getattr(self, name) not in choices:
                 raise ConfigError(f"input.{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if not 0.0 < self.test_crop <= 1.0:
             raise ConfigError(f"input.test_crop must lie in (0, 1], got {self.test_crop}")
+        if self.pace == "recorded" and not 2 <= self.min_frames <= self.window_frames:
+            raise ConfigError(
+                "at input.pace recorded, input.min_frames must lie between 2 and input.window_frames "
+                f"({self.window_frames}), got {self.min_frames}; lower it, or widen the window"
+            )

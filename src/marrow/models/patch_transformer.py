@@ -62,6 +62,8 @@ class PatchTransformer(Encoder):
 
     def __init__(self, config: PatchTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
         super().__init__()
+        if input.pace != "resized":
+            raise ConfigError(f"this encoder reads full windows: input.pace must be resized, got {input.pace!r}")
         self.config, self.input, self.skeleton = config, input, skeleton
         self.dim, self.frames_per_token, self.branches = config.width, config.patch_frames, 2 * config.depth
         self.grid = PatchGrid(input.window_frames, len(skeleton.joints), config.patch_frames)
