@@ -142,6 +142,8 @@ def test_a_draw_belongs_to_the_place_in_the_global_batch():
         ({"min_crop_frames": 0}, "min_crop_frames"),
         ({"mirror_probability": 1.5}, "mirror_probability"),
         ({"scale_share": 1.0}, "scale_share"),
+        ({"one_of_each": 1.5}, "one_of_each"),
+        ({"one_of_each": float("nan")}, "one_of_each"),
         ({"rotation_radians": -0.1}, "rotation_radians"),
         ({"yaw_radians": float("nan")}, "yaw_radians"),
         ({"jitter_metres": float("inf")}, "jitter_metres"),

@@ -344,14 +344,22 @@ def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) ->
     share = (picture.hidden.sum((1, 2, 3)) / picture.present.sum((1, 2, 3)).clamp(min=1)).tolist()
     for index in sorted(range(len(rows)), key=lambda place: -round(share[place], 1))[:PICTURES]:
         row = int(rows[index])
-        joints, present = picture.joints[index].float().numpy(), picture.present[index].numpy()
-        hidden, predicted = picture.hidden[index].numpy(), picture.predicted[index].float().numpy()
-        visible = picture.visible[index].numpy()
+        frames = int(batch.frames()[index])
+        joints, present, hidden, predicted, visible = (
+            values[index, :, :frames].numpy()
+            for values in (
+                picture.joints.float(),
+                picture.present,
+                picture.hidden,
+                picture.predicted.float(),
+                picture.visible,
+            )
+        )
         if not hidden.any():
             continue
         seconds = window.test_crop * int(store.frame_count[row]) / float(store.fps[row])
         tracks = [(joints, present), (predicted, hidden), (joints, visible)]
-        truth, guess, seen = pack_motion(tracks, store.skeleton, window.window_frames / seconds, _MAX_FRAMES)
+        truth, guess, seen = pack_motion(tracks, store.skeleton, frames / seconds, _MAX_FRAMES)
         error = float(np.linalg.norm(predicted - joints, axis=-1)[hidden].mean())
         shown.predictions.append(
             Prediction(
