@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import marrow
-from marrow.cli.grid import _status, settings_of
+from marrow.cli.grid import _status, finetuning_of, settings_of
 from marrow.cli.main import EXIT_INTERRUPTED, main
 from marrow.files import lock_file
 from marrow.grid import run as module
@@ -64,7 +64,7 @@ def make_cell(write_grid, cells_of, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         made = [tmp_path / f"{name}{number}" for number in range(len(kinds))]
         diary = str(tmp_path / "diary")
         work = [Work((kind, str(path), diary), path.exists) for kind, path in zip(kinds, made, strict=True)]
-        return Cell(template.row, 0, tmp_path / name / "seed0", template.config, tuple(work))
+        return Cell(template.row, 0, tmp_path / name / "seed0", template.config, template.scoring, tuple(work))
 
     return make
 
@@ -244,7 +244,7 @@ def test_a_cell_for_real_then_skipped_then_refused(tmp_path: Path, monkeypatch, 
     assert {path: path.read_bytes() for path in Path("out/cells").rglob("*") if path.is_file()} == before
 
     # And as `marrow pretrain` itself sees it.
-    [cell, _] = make_cells(read_grid(Path("grid.yaml")), store, Path("out"), 1, settings_of)
+    [cell, _] = make_cells(read_grid(Path("grid.yaml")), store, Path("out"), 1, settings_of, finetuning_of)
     assert conflict(cell, store) == "encoder.width: 16 there, 32 here"
     assert main(list(cell.work[0].words)) == 2
     assert "encoder.width: 16 there, 32 here" in capfd.readouterr().err

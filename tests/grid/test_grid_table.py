@@ -106,10 +106,7 @@ def test_a_grid_of_one_row_has_no_best(write_grid, cells_of, ten_clips) -> None:
     [cell] = cells = cells_of(grid)
     finish(cell, ten_clips, 2)
     assert "| 80.0 | 100.0 |" in markdown(read_tables(grid, cells, ten_clips))
-    assert (
-        finished_line(cell, grid, ten_clips)
-        == "A, seed 0: 1,000 steps, 1 min 40 s of the processor, knn, pooled 80.0 %"
-    )
+    assert finished_line(cell) == "A, seed 0: 1,000 steps, 1 min 40 s of the processor, knn, pooled 80.0 %"
 
 
 def test_a_grid_of_nothing_is_a_table_of_dashes(write_grid, cells_of, ten_clips, tmp_path: Path) -> None:
@@ -141,7 +138,7 @@ def test_another_report_in_a_cell_may_be_anything(finished, ten_clips, foreign: 
     (cells[0].folder / "reports" / "other.json").write_text(foreign)
     (cells[0].folder / "reports" / "zzz.json").write_text(foreign)
     assert read_tables(grid, cells, ten_clips) == before
-    assert finished_line(cells[0], grid, ten_clips).endswith("knn, pooled 80.0 %")
+    assert finished_line(cells[0]).endswith("knn, pooled 80.0 %")
 
 
 def test_a_report_of_no_run_is_no_report(write_grid, cells_of, ten_clips) -> None:
@@ -162,7 +159,7 @@ def test_a_damaged_log_costs_its_own_cell_and_no_other(finished, ten_clips) -> N
     [said] = [note for note in tables.warnings if "left out" in note]
     assert said.startswith("A, seed 0 is finished, but left out: ")
     assert "log.jsonl: cannot be read as a log" in said
-    assert finished_line(cells[2], grid, ten_clips) == "B | <b>, seed 0: no log, knn, pooled 90.0 %"
+    assert finished_line(cells[2]) == "B | <b>, seed 0: no log, knn, pooled 90.0 %"
     # The only cell of its row.
     (cells[4].folder / "log.jsonl").write_text("{\n{}\n")
     assert read_tables(grid, cells, ten_clips).tables[1].rows[1].seeds == ()

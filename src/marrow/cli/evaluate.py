@@ -2,25 +2,32 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from marrow.cli.arguments import make_parser
+from marrow.cli.arguments import instantiated, make_parser
+
+if TYPE_CHECKING:
+    from marrow.tasks.recognition import FinetuneConfig
 
 DEFAULT_TASKS = "linear_probe,knn"
 DEFAULT_BASELINES = "random,raw"
+FINETUNE = "finetune"
 
 
 def build_parser() -> ArgumentParser:
-    """Return the parser of the command."""
+    """Return the parser of the command: its own options, and every setting of the task `finetune`."""
+    from marrow.tasks.recognition import FinetuneConfig
+
     parser = make_parser(
         "marrow evaluate",
-        "Score frozen encoders with a linear probe and nearest neighbours, beside the same encoder at random "
-        "initialisation and beside raw coordinates. Several runs count as seeds of one experiment. Each run keeps its "
-        "report in RUN/reports/.",
+        "Score frozen encoders with a linear probe and nearest neighbours, or encoders by fine-tuning, beside the same "
+        "encoder at random initialisation and beside raw coordinates. Several runs count as seeds of one experiment. "
+        "Each run keeps its report in RUN/reports/.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of `marrow pretrain`, or exported encoders")
     parser.add_argument("--store", type=Path, required=True, help="the data, as made by `marrow prepare`")
@@ -46,7 +53,26 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--batch_clips", type=int, default=64, help="clips per forward pass of the encoder")
     parser.add_argument("--max_steps", type=int | None, default=None, help="shorten each probe's training to this")
     parser.add_argument("--max_minutes", type=float | None, default=None, help="stop each probe's training after this")
+    parser.add_class_arguments(FinetuneConfig, FINETUNE)
     return parser
+
+
+def finetune_config(arguments: Namespace) -> "FinetuneConfig":
+    """Return the settings of the task `finetune`.
+
+    Raises:
+        ConfigError: they do not fit together, or that task is not asked for.
+    """
+    from marrow.errors import ConfigError
+    from marrow.tasks.recognition import FinetuneConfig
+
+    config = instantiated(build_parser(), arguments)[FINETUNE]
+    tasks = _names(arguments.tasks)
+    if config != FinetuneConfig() and FINETUNE not in tasks:
+        raise ConfigError(
+            f"--{FINETUNE}.* are settings of the task {FINETUNE}, which is not among --tasks {','.join(tasks)}"
+        )
+    return config
 
 
 def run(arguments: Namespace) -> int:
@@ -54,13 +80,15 @@ def run(arguments: Namespace) -> int:
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
     from marrow.tasks.base import TaskContext
     from marrow.tasks.evaluate import evaluate
+    from marrow.tasks.finetune import Finetune
     from marrow.tasks.summary import numbers
 
+    finetune = Finetune(finetune_config(arguments))
     evaluation = evaluate(
         arguments.runs,
         arguments.store,
         arguments.protocol,
-        tasks=_names(arguments.tasks),
+        tasks=[finetune if task == finetune.name else task for task in _names(arguments.tasks)],
         baselines=[] if arguments.baselines == "none" else _names(arguments.baselines),
         augmented=arguments.augmented,
         context=TaskContext(

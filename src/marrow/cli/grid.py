@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from marrow.grid.run import Outcome
     from marrow.grid.table import GridTables
     from marrow.pretrain_config import PretrainConfig
+    from marrow.tasks.recognition import FinetuneConfig
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def run(arguments: Namespace) -> int:
         protocol_rows(store, grid.protocol)
     except ConfigError as error:
         raise ConfigError(f"{grid.path}: {error}") from error
-    cells = make_cells(grid, store, arguments.out, arguments.threads, settings_of)
+    cells = make_cells(grid, store, arguments.out, arguments.threads, settings_of, finetuning_of)
     rows = grid.rows if arguments.rows is None else chosen_rows(grid, arguments.rows.split(","))
     chosen = _with_seeds([cell for cell in cells if cell.row in rows], arguments.seeds)
     refused = {cell.folder: why for cell in cells if (why := conflict(cell, store))}
@@ -81,7 +82,7 @@ def run(arguments: Namespace) -> int:
 
     outcomes: list[Outcome] = []
     if not arguments.dry_run:
-        lines = _Lines(len(todo), lambda cell: finished_line(cell, grid, store))
+        lines = _Lines(len(todo), finished_line)
         outcomes = run_cells(todo, arguments.jobs, arguments.threads, lines)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (arguments.out / ".lock").open("ab") as alone:
@@ -164,9 +165,20 @@ def settings_of(words: Sequence[str]) -> "PretrainConfig":
     from marrow.cli import pretrain
     from marrow.pretrain_config import config_of
 
+    arguments = _parsed(words)
+    return config_of(pretrain.build_parser(["--method", arguments.method]), arguments)
+
+
+def finetuning_of(words: Sequence[str]) -> "FinetuneConfig":
+    """Return the settings of fine-tuning that `marrow evaluate` takes some words for."""
+    from marrow.cli.evaluate import finetune_config
+
+    return finetune_config(_parsed(words))
+
+
+def _parsed(words: Sequence[str]) -> Namespace:
     try:
-        arguments = parse_command(words[0], words[1:])
-        return config_of(pretrain.build_parser(["--method", arguments.method]), arguments)
+        return parse_command(words[0], words[1:])
     except ArgumentError as error:
         # Its last line is about the options of the command, which are not what was mistyped here.
         raise ConfigError(str(error).partition("\nmarrow: `")[0]) from error

@@ -8,15 +8,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from marrow.errors import ConfigError, MarrowError
 from marrow.grid.plan import Grid, GridRow
+from marrow.grid.scoring import Scoring, as_options, evaluate_words, make_scoring
 from marrow.pretrain import build_objective
 from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
 from marrow.store.format import Store
-from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.run_facts import facts_of
+from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.run_directory import CONFIG, differences, plain
 
 RESULT = "result.json"
@@ -49,6 +48,7 @@ class Cell:
         seed: of the run.
         folder: the run directory.
         config: every setting that the run is to have.
+        scoring: what is asked of its scores.
         work: the commands that make it, one after the other.
     """
 
@@ -56,6 +56,7 @@ class Cell:
     seed: int
     folder: Path
     config: PretrainConfig
+    scoring: Scoring
     work: tuple[Work, ...]
 
     @property
@@ -74,7 +75,12 @@ class Cell:
 
 
 def make_cells(
-    grid: Grid, store: Store, out: Path, threads: int, parse: Callable[[Sequence[str]], PretrainConfig]
+    grid: Grid,
+    store: Store,
+    out: Path,
+    threads: int,
+    parse: Callable[[Sequence[str]], PretrainConfig],
+    parse_evaluation: Callable[[Sequence[str]], FinetuneConfig],
 ) -> list[Cell]:
     """Return the cells of a grid, in the order of the file, seeds innermost.
 
@@ -84,6 +90,7 @@ def make_cells(
         out: folder of the grid.
         threads: of each command.
         parse: turns the words after `marrow` of a pre-training into its settings, as the command itself does.
+        parse_evaluation: likewise, those of an evaluation into its settings of fine-tuning.
 
     Raises:
         ConfigError: a row's recipe or settings are refused, or two rows are the same experiment; names the row.
@@ -96,9 +103,11 @@ def make_cells(
         try:
             config = parse(of_seed[row.seeds[0]])
             build_objective(config, store.skeleton)  # refuses what does not fit together
+            scoring = make_scoring(grid, row, store, config, parse_evaluation)
         except (MarrowError, ValueError) as error:
             raise ConfigError(f"{row.place}: row {row.name!r}: {error}") from error
-        same = json.dumps({**plain(config), "seed": None, "out": None}, sort_keys=True)
+        how = {"tasks": row.tasks, "finetune": plain(scoring.finetune)}
+        same = json.dumps({**plain(config), "seed": None, "out": None, **how}, sort_keys=True)
         if same in known:
             raise ConfigError(
                 f"{row.place}: row {row.name!r} has the same settings as row {known[same].name!r} "
@@ -110,50 +119,12 @@ def make_cells(
             work = (
                 Work(words, (run / RESULT).is_file),
                 Work(
-                    _evaluate_words(grid, row, store, run, config),
-                    lambda run=run, row=row: found_evaluation(run, grid, row, store) is not None,
+                    evaluate_words(grid, row, store, run, config),
+                    lambda run=run, scoring=scoring: scoring.found(run) is not None,
                 ),
             )
-            cells.append(Cell(row, seed, run, replace(config, seed=seed, out=run), work))
+            cells.append(Cell(row, seed, run, replace(config, seed=seed, out=run), scoring, work))
     return cells
-
-
-def found_evaluation(run: Path, grid: Grid, row: GridRow, store: Store) -> EvaluationReport | None:
-    """Return the report of a run on the grid's protocol and tasks.
-
-    None where it lacks a task or a baseline, was made of another encoder, or with probes of another seed than 0.
-    """
-    for path in sorted((run / "reports").glob("*.json")):
-        try:
-            report = _of_tasks(EvaluationReport.load(path), grid)
-            if _answers(report, facts_of(run, 0).fingerprint, grid, row, store):
-                return report
-        except (MarrowError, OSError, ValueError, TypeError, AttributeError):
-            continue  # damaged, or not of marrow: another may be the one
-    return None
-
-
-def _of_tasks(report: EvaluationReport, grid: Grid) -> EvaluationReport:
-    """Leave out what a report holds besides the grid's tasks and raw coordinates, as more was asked for by hand."""
-    # The linear probe scores a logistic regression beside it.
-    kinds = {*grid.tasks, *(("logistic",) if "linear_probe" in grid.tasks else ())}
-    kept = [each for each in report.reports if each.source == "raw" or each.task.partition("/")[0] in kinds]
-    return replace(report, reports=kept)
-
-
-def _answers(report: EvaluationReport, encoder: str, grid: Grid, row: GridRow, store: Store) -> bool:
-    """Say whether a report holds what the grid asks of a row, about the encoder with this fingerprint."""
-    asked = {("trained", task) for task in grid.tasks}
-    asked |= {("random", task) for task in grid.tasks} if row.baselines else set()
-    there = {(each.source, each.task.partition("/")[0]) for each in report.reports}
-    raw = not row.baselines or any(each.source == "raw" for each in report.reports)
-    known = (report.protocol, report.store, report.settings.get("probe_seed"))
-    return (
-        known == (grid.protocol, store.fingerprint, 0)
-        and asked <= there
-        and raw
-        and [run.fingerprint for run in report.runs] == [encoder]
-    )
 
 
 def conflict(cell: Cell, store: Store) -> str | None:
@@ -179,16 +150,4 @@ def conflict(cell: Cell, store: Store) -> str | None:
 def _pretrain_words(grid: Grid, row: GridRow, store: Store, run: Path, seed: int, threads: int) -> tuple[str, ...]:
     options = {"recipe": row.recipe, "store": store.path, "out": run, "protocol": grid.protocol}
     options |= {"seed": seed, "threads": threads, **row.budget, **row.settings}
-    return ("pretrain", *(f"--{name}={_value(value)}" for name, value in options.items()))
-
-
-def _evaluate_words(grid: Grid, row: GridRow, store: Store, run: Path, config: PretrainConfig) -> tuple[str, ...]:
-    options = {"store": store.path, "protocol": grid.protocol, "tasks": ",".join(grid.tasks)}
-    options |= {"baselines": "random,raw" if row.baselines else "none"}
-    options |= {name: how for name in ("device", "precision") if (how := getattr(config, name)) != "auto"}
-    return ("evaluate", str(run), *(f"--{name}={_value(value)}" for name, value in options.items()))
-
-
-def _value(value: Any) -> str:
-    """Return a value as the command line takes it."""
-    return str(value) if isinstance(value, str | Path) else json.dumps(value, default=str)
+    return ("pretrain", *as_options(options))

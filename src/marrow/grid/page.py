@@ -15,9 +15,10 @@ from marrow.report.style import card, paragraphs, table
 TABLE, TABLE_JSON, PAGE = "table.md", "table.json", "time.html"
 
 _HOW_TO_READ = (
-    "<b>How to read this.</b> Scores are top-1 accuracy of frozen encoders in percent, mean ± standard deviation over "
-    "seeds; so are the bars of the plot. Official scores count every test clip of the protocol; clean scores leave out "
-    "copies of training clips. Processor seconds are those of pre-training."
+    "<b>How to read this.</b> Scores are top-1 accuracy in percent, mean ± standard deviation over "
+    "seeds; so are the bars of the plot. They are of frozen encoders; in columns called finetune of fine-tuned ones, "
+    "where random initialisation means training from scratch. Official scores count every test clip; clean scores "
+    "leave out copies of training clips. Processor seconds are those of pre-training."
 )
 
 

@@ -4,23 +4,23 @@
 another thing: how patches tile a window.)
 """
 
-import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from marrow.errors import ConfigError
+from marrow.grid.yaml_file import Mapping, Section, load, nearest
 from marrow.tasks import get_task
 
 BUDGETS = ("epochs", "max_steps", "max_minutes", "max_cpu_seconds")
 DEFAULT_GROUP = "main"
-_GRID_NAMES = ("title", "recipe", "protocol", "tasks", "seeds", "budget", "settings", "rows")
-_ROW_NAMES = ("name", "recipe", "seeds", "budget", "settings", "baselines", "group", "line")
+_TASKS = ("linear_probe", "knn")
+_TUNED = "finetune."
+_GRID_NAMES = ("title", "recipe", "protocol", "tasks", "seeds", "budget", "settings", "evaluation", "rows")
+_ROW_NAMES = ("name", "recipe", "tasks", "seeds", "budget", "settings", "evaluation", "baselines", "group", "line")
 # Settings of a run that a grid says elsewhere.
 _ELSEWHERE = {
     "store": "the option --store",
@@ -44,6 +44,8 @@ class GridRow:
         seeds: of its runs.
         budget: limits of a run by name, one or more of `BUDGETS`.
         settings: what differs from the recipe, by dotted names.
+        tasks: names of the evaluations.
+        evaluation: what differs from their defaults, by dotted names.
         baselines: whether random initialisation and raw coordinates are scored beside it.
         groups: tables that it stands in.
         line: rows with the same are joined in the plot; None: a point of its own.
@@ -56,6 +58,8 @@ class GridRow:
     seeds: tuple[int, ...]
     budget: dict[str, Any]
     settings: dict[str, Any]
+    tasks: tuple[str, ...]
+    evaluation: dict[str, Any]
     baselines: bool
     groups: tuple[str, ...]
     line: str | None
@@ -70,14 +74,12 @@ class Grid:
         path: its file.
         title: its heading.
         protocol: whose training half is learned from, and on which the encoders are scored.
-        tasks: names of the evaluations.
         rows: the experiments, in the order of the file.
     """
 
     path: Path
     title: str
     protocol: str
-    tasks: tuple[str, ...]
     rows: tuple[GridRow, ...]
 
     @property
@@ -115,8 +117,8 @@ def read_grid(path: Path) -> Grid:
     Raises:
         ConfigError: names the file and the line of what is wrong.
     """
-    values = _load(path)
-    file = _Section(values, str(path), path, _GRID_NAMES)
+    values = load(path)
+    file = Section(values, str(path), path, _GRID_NAMES)
     protocol = file.text("protocol")
     if protocol is None:
         raise file.error("protocol", "expected the protocol that is learned and scored on; it is missing")
@@ -125,7 +127,7 @@ def read_grid(path: Path) -> Grid:
         raise file.error("rows", "expected a list of rows, one `- name: ...` each")
     rows: list[GridRow] = []
     for number, row_values in enumerate(listed, start=1):
-        if not isinstance(row_values, _Mapping):
+        if not isinstance(row_values, Mapping):
             raise file.error("rows", f"row {number}: expected `name: value` pairs, got {str(row_values)[:60]!r}")
         row = _row(row_values, file, number)
         for other in rows:
@@ -135,101 +137,14 @@ def read_grid(path: Path) -> Grid:
                     f"{other.name!r} ({other.place}); give it another name"
                 )
         rows.append(row)
-    return Grid(path, file.text("title") or path.stem, protocol, _tasks(file), tuple(rows))
+    if "evaluation" in values and not any("finetune" in row.tasks for row in rows):
+        raise file.error("evaluation", "no row is scored by finetune, whose settings these are; add it to tasks")
+    return Grid(path, file.text("title") or path.stem, protocol, tuple(rows))
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return " Did you mean ...?" where a known name is spelt like it, else nothing."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-class _Mapping(dict[str, Any]):
-    """Values by name, and the lines of the names."""
-
-    line: int
-    lines: dict[str, int]
-
-
-class _Section:
-    """The grid or a row of it: its values, and errors that say where they stand."""
-
-    def __init__(self, values: _Mapping, said: str, path: Path, known: Collection[str]) -> None:
-        self.values, self._said, self.path = values, said, path
-        for name in values:
-            if name not in known:
-                raise self.error(name, f"unknown name {name!r}.{nearest(name, known)} Names: {', '.join(known)}")
-
-    def error(self, name: str, problem: str) -> ConfigError:
-        """Return the error about one of the values."""
-        line = self.values.lines.get(name, self.values.line)
-        said = "" if self._said == str(self.path) else f"{self._said}: "
-        return ConfigError(f"{self.path}:{line}: {said}{problem}")
-
-    def text(self, name: str) -> str | None:
-        """Return a text, or None where it is not given."""
-        value = self.values.get(name)
-        if value is not None and (not isinstance(value, str) or not value.strip()):
-            raise self.error(name, f"expected a text for {name}, got {value!r}")
-        return value
-
-    def names(self, name: str) -> tuple[str, ...]:
-        """Return a list of names, given as such, as one name, or separated by commas; empty where it is not given."""
-        value = self.values.get(name, [])
-        listed = value.split(",") if isinstance(value, str) else value
-        if not isinstance(listed, list) or not all(isinstance(each, str) and each.strip() for each in listed):
-            raise self.error(name, f"expected one name or a list of names for {name}, got {value!r}")
-        return tuple(dict.fromkeys(each.strip() for each in listed))
-
-    def mapping(self, name: str) -> dict[str, Any] | None:
-        """Return settings under dotted names, as `marrow pretrain` has them, or None where they are not given."""
-        value = self.values.get(name)
-        if value is not None and not isinstance(value, _Mapping):
-            raise self.error(name, f"expected `name: value` pairs for {name}, got {value!r}")
-        return None if value is None else self._dotted(name, value)
-
-    def _dotted(self, section: str, values: _Mapping, prefix: str = "") -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for name, value in values.items():
-            full = prefix + name.replace("-", "_")
-            inner = self._dotted(section, value, f"{full}.") if isinstance(value, _Mapping) else {full: value}
-            for twice in flat.keys() & inner.keys():
-                raise self.error(section, f"{twice} is given twice")
-            flat |= inner
-        return flat
-
-    def seeds(self) -> tuple[int, ...] | None:
-        """Return the seeds, or None where they are not given."""
-        value = self.values.get("seeds")
-        if value is None:
-            return None
-        whole = isinstance(value, list) and all(type(seed) is int and seed >= 0 for seed in value)
-        if not whole or not value or len(set(value)) < len(value):
-            raise self.error("seeds", f"expected a list of different seeds from 0 on, as in [0, 1, 2], got {value!r}")
-        return tuple(value)
-
-    def budget(self) -> dict[str, Any] | None:
-        """Return the limits of a run, or None where they are not given."""
-        limits = self.mapping("budget")
-        for name in limits or {}:
-            if name not in BUDGETS:
-                raise self.error(
-                    "budget", f"unknown budget {name!r}.{nearest(name, BUDGETS)} Names: {', '.join(BUDGETS)}"
-                )
-        return limits
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that differ from the recipe."""
-        settings = self.mapping("settings") or {}
-        for name in settings:
-            if name in _ELSEWHERE:
-                raise self.error("settings", f"{name} is no setting of a row: it is given by {_ELSEWHERE[name]}")
-        return settings
-
-
-def _row(values: _Mapping, file: _Section, number: int) -> GridRow:
+def _row(values: Mapping, file: Section, number: int) -> GridRow:
     """Return a row, with what it shares with the others filled in."""
-    row = _Section(values, f"row {values.get('name', number)!r}", file.path, _ROW_NAMES)
+    row = Section(values, f"row {values.get('name', number)!r}", file.path, _ROW_NAMES)
     name = row.text("name")
     if name is None:
         raise row.error("name", "expected a name; it is missing")
@@ -238,12 +153,15 @@ def _row(values: _Mapping, file: _Section, number: int) -> GridRow:
     slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
     if not slug:
         raise row.error("name", f"expected a name with letters a to z or digits, for its folder; got {name!r}")
-    seeds, budget = row.seeds() or file.seeds(), row.budget()
+    seeds, budget = _seeds(row) or _seeds(file), _budget(row)
     if seeds is None:
         raise row.error("seeds", "expected seeds, of the row or of the grid, as in `seeds: [0, 1, 2]`; there are none")
     recipe = row.text("recipe") or file.text("recipe")
     if recipe is None:
         raise row.error("recipe", "expected a recipe, of the row or of the grid; there is none")
+    tasks = _tasks(row) or _tasks(file) or _TASKS
+    if "evaluation" in values and "finetune" not in tasks:
+        raise row.error("evaluation", "the row is not scored by finetune, whose settings these are; add it to tasks")
     beside = file.path.parent / recipe
     baselines = values.get("baselines", False)
     if not isinstance(baselines, bool):
@@ -253,8 +171,10 @@ def _row(values: _Mapping, file: _Section, number: int) -> GridRow:
         slug=slug,
         recipe=str(beside) if beside.is_file() else recipe,
         seeds=seeds,
-        budget=(file.budget() or {}) if budget is None else budget,
-        settings=file.settings() | row.settings(),
+        budget=(_budget(file) or {}) if budget is None else budget,
+        settings=_settings(file) | _settings(row),
+        tasks=tasks,
+        evaluation=_evaluation(file, tasks) | _evaluation(row, tasks),
         baselines=baselines,
         groups=row.names("group") or (DEFAULT_GROUP,),
         line=row.text("line"),
@@ -262,52 +182,57 @@ def _row(values: _Mapping, file: _Section, number: int) -> GridRow:
     )
 
 
-def _tasks(file: _Section) -> tuple[str, ...]:
-    tasks = file.names("tasks") or ("linear_probe", "knn")
+def _seeds(section: Section) -> tuple[int, ...] | None:
+    """Return the seeds, or None where they are not given."""
+    value = section.values.get("seeds")
+    if value is None:
+        return None
+    whole = isinstance(value, list) and all(type(seed) is int and seed >= 0 for seed in value)
+    if not whole or not value or len(set(value)) < len(value):
+        raise section.error("seeds", f"expected a list of different seeds from 0 on, as in [0, 1, 2], got {value!r}")
+    return tuple(value)
+
+
+def _budget(section: Section) -> dict[str, Any] | None:
+    """Return the limits of a run, or None where they are not given."""
+    limits = section.mapping("budget")
+    for name in limits or {}:
+        if name not in BUDGETS:
+            raise section.error(
+                "budget", f"unknown budget {name!r}.{nearest(name, BUDGETS)} Names: {', '.join(BUDGETS)}"
+            )
+    return limits
+
+
+def _settings(section: Section) -> dict[str, Any]:
+    """Return the settings that differ from the recipe."""
+    settings = section.mapping("settings") or {}
+    for name in settings:
+        if name in _ELSEWHERE:
+            raise section.error("settings", f"{name} is no setting of a row: it is given by {_ELSEWHERE[name]}")
+    return settings
+
+
+def _evaluation(section: Section, tasks: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of the evaluation that concern some tasks."""
+    settings = section.mapping("evaluation") or {}
+    for name in settings:
+        if not name.startswith(_TUNED):
+            raise section.error(
+                "evaluation", f"expected settings of the task finetune, as in `finetune.epochs: 20`; got {name!r}"
+            )
+    return settings if "finetune" in tasks else {}
+
+
+def _tasks(section: Section) -> tuple[str, ...]:
+    """Return the tasks, none where they are not given."""
+    tasks = section.names("tasks")
     for task in tasks:
         try:
             get_task(task)
         except ConfigError as error:
-            raise file.error("tasks", str(error)) from error
+            raise section.error("tasks", str(error)) from error
     return tasks
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads mappings with their lines, and refuses a name that occurs twice."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> _Mapping:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise yaml.MarkedYAMLError(problem="expected a name before the colon", problem_mark=key.start_mark)
-        if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-            raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
-        seen.add(key.value)
-    loader.flatten_mapping(node)
-    result = _Mapping()
-    result.line, result.lines = node.start_mark.line + 1, {}
-    for key, value in node.value:
-        result[key.value] = loader.construct_object(value, deep=True)
-        result.lines[key.value] = key.start_mark.line + 1
-    return result
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def _load(path: Path) -> _Mapping:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected a YAML file with a grid, this is no text") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: cannot be read as YAML: {getattr(error, 'problem', None) or error}") from error
-    if not isinstance(values, _Mapping):
-        raise ConfigError(f"{path}: expected a grid, one `name: value` in a line; got {str(values)[:60]!r}")
-    return values
 
 
 def chosen_rows(grid: Grid, names: Sequence[str]) -> list[GridRow]:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from marrow.errors import DataError
-from marrow.grid.cells import Cell, found_evaluation
+from marrow.grid.cells import Cell
 from marrow.grid.origins import mixed_origins
 from marrow.grid.plan import Grid, GridRow
 from marrow.report.compare import Row, compare_experiments
 from marrow.report.compare_page import score_text
 from marrow.report.runs import Run, read_run
-from marrow.report.scores import raw_task, task_name
+from marrow.report.scores import task_name
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.summary import Score, scores
+from marrow.tasks.summary import Score, raw_task, scores
 from marrow.train.logs import read_log
 from marrow.train.progress import duration
 
@@ -128,7 +128,7 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
     others: dict[str, list[int]] = {}
     damaged: list[str] = []
     for cell in cells:
-        evaluation = found_evaluation(cell.folder, grid, cell.row, store)
+        evaluation = cell.scoring.found(cell.folder)
         if cell.folder in refused:
             others.setdefault(cell.row.name, []).append(cell.seed)
         elif evaluation is None or cell.next_work() is not None:
@@ -159,9 +159,9 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
     )
 
 
-def finished_line(cell: Cell, grid: Grid, store: Store) -> str:
+def finished_line(cell: Cell) -> str:
     """Return a finished cell in one line: steps, processor seconds, first score."""
-    evaluation = found_evaluation(cell.folder, grid, cell.row, store)
+    evaluation = cell.scoring.found(cell.folder)
     last = read_log(cell.folder / "log.jsonl")[-1:]
     said = f"{cell.name}: "
     said += (
@@ -257,7 +257,7 @@ def _baseline(name: str, source: Literal["random", "raw"], beside: Row, runs: Se
         # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
         theirs = task if source == "random" else raw_task(task)
         column = next((each for each in beside.cells if each.partition(" #")[0] == task_name(task)), None)
-        official, clean = every.get((theirs, "official")), every.get((theirs, "clean"))
+        official, clean = (every.get((theirs, clips)) if theirs else None for clips in ("official", "clean"))
         if column is not None and official is not None:
             pair = None if clean is None else (clean.mean_percent, clean.std_percent)
             found[column] = SeedScores((official.mean_percent, official.std_percent), pair, official.by_seed)

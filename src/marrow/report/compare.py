@@ -22,8 +22,22 @@ from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import paired_difference_percent
 from marrow.tasks.summary import scores
 
-# What a head reports of itself that is an outcome, not a setting.
-_OUTCOMES = ("best_epoch", "converged", "steps_done", "stopped_early", "steps_per_epoch")
+# What a head reports of itself that is an outcome or what it started from, not how it was learned.
+_OUTCOMES = (
+    "best_epoch",
+    "converged",
+    "steps_done",
+    "stopped_early",
+    "steps_per_epoch",
+    "training_cpu_seconds",
+    "training_wall_seconds",
+    "pretraining_steps",
+    "pretraining_cpu_seconds",
+    "pretraining_wall_seconds",
+    "label_seed_used",
+    "asked",
+    "note",
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from marrow.report.style import GREEN, SOURCES, VERMILION, card, table
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import confusion_matrix
-from marrow.tasks.summary import Comparison, Score, comparisons, raw_sentences, scores
+from marrow.tasks.summary import Comparison, Score, comparisons, raw_sentences, raw_task, scores
 
 _SIGNS = {"better": "▲", "worse": "▼", "not shown": "●"}
 
@@ -128,11 +128,6 @@ def _score_table(every: Sequence[Score], clips: Sequence[str], counts: dict[str,
     if len(clips) > 1:
         told += f" Official: all {counts['official']:,} test clips; clean: {counts['clean']:,} without copies."
     return f"<p class='lead'>{told}</p>{table(head, rows)}"
-
-
-def raw_task(task: str) -> str:
-    """Return the task of raw coordinates that stands beside one of the encoders."""
-    return "knn/raw" if task.startswith("knn") else "ridge/raw"
 
 
 def _score_cell(score: Score | None) -> str:

@@ -79,7 +79,7 @@ def evaluate(
         log.info("evaluating %s on %s", run.name, protocol)
         encoder = load_encoder(folder)
         check_skeleton(encoder, store, folder)
-        origin = origin_of(folder, run.description.get("provenance", {}))
+        origin = replace(origin_of(folder, run.description.get("provenance", {})), seed=run.seed)
         extra: list[Task] = []
         if augmented:
             known = origin.augment or AugmentConfig()
@@ -193,7 +193,10 @@ def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
     if not same or earlier.runs[0].fingerprint != report.runs[0].fingerprint:
         log.warning("%s was about another encoder or other clips and is replaced", path)
         return report
-    return EvaluationReport.joined([earlier, report])
+    # A task that was asked for in another way: none of its scores, a baseline's neither, may stand beside the new ones.
+    asked = {each.task: each.settings.get("asked") for each in report.reports}
+    kept = [each for each in earlier.reports if asked.get(each.task, how := each.settings.get("asked")) == how]
+    return EvaluationReport.joined([replace(earlier, reports=kept), report])
 
 
 def _file_name(protocol: str) -> str:

@@ -10,6 +10,8 @@ best epoch on the test clips ("top1_best") stands beside it, for comparison with
 Deviations: absent bodies and joints take no part in the average before the head (the authors average a skeleton at the
 origin in); an epoch leaves out what does not fill a batch, other clips each time.
 
+With few labels ("finetune/10 % of labels") the epochs stay as many, so that the steps become fewer.
+
 Pre-training is not free: every report says what it cost, and `scratch_budget="same_total"` gives training from scratch
 the same time in all, as further epochs.
 """
@@ -26,7 +28,7 @@ from jaxtyping import Int64
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.finetune_training import Training, train
+from marrow.tasks.finetune_training import Training, label_seed, train, with_labels_used
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import plain
@@ -34,7 +36,7 @@ from marrow.train.run_directory import plain
 
 @dataclass(frozen=True)
 class Finetune:
-    """Fine-tuning: reports `finetune`.
+    """Fine-tuning: reports `finetune`, or with few labels a variant that says how many: `finetune/10 % of labels`.
 
     Args:
         config: the recipe.
@@ -79,26 +81,29 @@ def finetune_in(
     Returns:
         What came of it, and its report; None where it was interrupted.
     """
-    training = train(folder, copy.deepcopy(encoder), data, config, context, checkpoints)
+    learned = with_labels_used(data, config, context)
+    training = train(folder, copy.deepcopy(encoder), learned, config, context, checkpoints)
     if training is None:
         return None
-    # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
+    # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose. Clean scores
+    # leave out copies of all training clips, also of those whose labels are not used: others learn from them.
     clips = data.test_clips()
     by_epoch: Int64[np.ndarray, "epoch test"] = training.predictions
     best = int((by_epoch == clips.label).mean(axis=1).argmax())
+    share = f"/{100 * config.label_fraction:g} % of labels" if config.label_fraction < 1.0 else ""
     report = Report.scored(
-        "finetune",
+        f"finetune{share}",
         {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]},
         clips,
-        settings={**_settings(config, context, training), "best_epoch": best + 1},
+        settings={**_settings(config, context, training, len(learned.train_rows)), "best_epoch": best + 1},
         seed=context.seed,
-        num_labels_used=len(data.train_rows),
+        num_labels_used=len(learned.train_rows),
         source=context.origin.source,
     )
     return training.recogniser, report
 
 
-def _settings(config: FinetuneConfig, context: TaskContext, training: Training) -> dict[str, Any]:
+def _settings(config: FinetuneConfig, context: TaskContext, training: Training, labels: int) -> dict[str, Any]:
     """Return all that decided a score, and both sides' budgets."""
     origin = context.origin
     return {
@@ -115,15 +120,19 @@ def _settings(config: FinetuneConfig, context: TaskContext, training: Training) 
         "pretraining_steps": origin.steps,
         "pretraining_cpu_seconds": origin.cpu_seconds,
         "pretraining_wall_seconds": origin.wall_seconds,
-        "note": _note(config, context, training),
+        "label_seed_used": label_seed(config, context) if config.label_fraction < 1.0 else None,
+        "asked": plain(config),
+        "note": _note(config, context, training, labels),
     }
 
 
-def _note(config: FinetuneConfig, context: TaskContext, training: Training) -> str:
+def _note(config: FinetuneConfig, context: TaskContext, training: Training, labels: int) -> str:
     """Say in a sentence or two what a score has cost in all."""
     origin, spent = context.origin, training.cpu_seconds
     epochs = f"{training.steps / training.steps_per_epoch:.3g}"
     own = f"{epochs} epoch{'' if epochs == '1' else 's'}, {training.steps} steps, {_seconds(spent)}"
+    if config.label_fraction < 1.0:
+        own += f", with {labels} label{'s'[: labels > 1]}"
     if origin.cpu_seconds is None:
         before = "a pre-training whose cost is not known"
     else:

@@ -21,7 +21,7 @@ from marrow.models.export import load_encoder
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.finetune import finetune_in
-from marrow.tasks.finetune_training import make_one_process
+from marrow.tasks.finetune_training import make_one_process, with_labels_used
 from marrow.tasks.origin import origin_of
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.tasks.run_facts import check_skeleton, facts_of
@@ -90,7 +90,7 @@ def finetune(
             "by `marrow evaluate RUN --tasks finetune`"
         )
     data = TaskData(store, *protocol_rows(store, protocol), protocol=protocol)
-    data.train_labels()  # what is wrong with them is said before a folder is taken
+    with_labels_used(data, config, context).train_labels()  # what is wrong with them is said before a folder is taken
     origin = origin_of(run, facts.description.get("provenance", {}))
     context = replace(context, origin=origin.from_scratch() if from_scratch else origin)
 

@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from marrow.data.augment import AugmentConfig
 from marrow.data.frames import flat_frames
 from marrow.data.loader import ResidentLoader, evaluation_batch, evaluation_batches
+from marrow.data.subsets import label_fraction
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.encoder import Encoder
@@ -117,6 +118,20 @@ def train(
         layer_decay=layer_decay,
         augment=augment,
     )
+
+
+def with_labels_used(data: TaskData, config: FinetuneConfig, context: TaskContext) -> TaskData:
+    """Return the data with the training clips alone whose labels are used."""
+    if config.label_fraction == 1.0:
+        return data
+    seed = label_seed(config, context)
+    return replace(data, train_rows=label_fraction(data.store, data.train_rows, config.label_fraction, seed))
+
+
+def label_seed(config: FinetuneConfig, context: TaskContext) -> int:
+    """Return the seed of the draw of labels: the one that is set, else that of the run, else that of the task."""
+    # The first that is known: 0 is a seed.
+    return next(seed for seed in (config.label_seed, context.origin.seed, context.seed) if seed is not None)
 
 
 def make_one_process(context: TaskContext) -> tuple[Fabric, PrecisionChoice]:

@@ -20,6 +20,7 @@ class Origin:
         cpu_seconds: processor seconds of the pre-training; None where unknown.
         wall_seconds: seconds of the pre-training on the clock; None where unknown.
         augment: its augmentation; None where unknown.
+        seed: its seed; None where unknown.
     """
 
     source: str = "trained"
@@ -27,6 +28,7 @@ class Origin:
     cpu_seconds: float | None = None
     wall_seconds: float | None = None
     augment: AugmentConfig | None = None
+    seed: int | None = None
 
     def from_scratch(self) -> "Origin":
         """Return what is known, of the same architecture at random initialisation."""

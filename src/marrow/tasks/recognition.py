@@ -37,6 +37,9 @@ class FinetuneConfig:
         augment: what is varied; null: as in the pre-training where that is known, else the paper's crops and rotations.
         scratch_budget: epochs from scratch. same_epochs: as many as from pre-training. same_total: as many more as the
             time of the pre-training is worth, so that both sides have spent the same in all.
+        label_fraction: share of the training clips of every class whose labels are used, at least one each. A smaller
+            share is part of a larger one, by the same seed.
+        label_seed: of that draw; null: that of the run.
     """
 
     epochs: int = 100
@@ -52,6 +55,8 @@ class FinetuneConfig:
     hidden_width: int = 2048
     augment: AugmentConfig | None = None
     scratch_budget: Literal["same_epochs", "same_total"] = "same_epochs"
+    label_fraction: float = 1.0
+    label_seed: int | None = None
 
     def __post_init__(self) -> None:
         for name, smallest in (("epochs", 1), ("batch_clips", 2), ("hidden_width", 1)):
@@ -60,12 +65,15 @@ class FinetuneConfig:
         for name in ("drop_path", "dropout", "label_smoothing"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
-        if not 0.0 < self.layer_decay <= 1.0:
-            raise ConfigError(f"layer_decay must lie in (0, 1], got {self.layer_decay}")
+        for name in ("layer_decay", "label_fraction"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
+        if self.label_seed is not None and self.label_seed < 0:
+            raise ConfigError(f"label_seed must not be negative, got {self.label_seed}")
         if self.schedule.warmup_epochs > self.epochs:
             raise ConfigError(
                 f"schedule.warmup_epochs must not exceed epochs, got {self.schedule.warmup_epochs:g} of {self.epochs}; "
-                f"for so short a run give, for example, --schedule.warmup_epochs {self.epochs / 10:g}"
+                f"for so short a run set schedule.warmup_epochs to {self.epochs / 10:g}, for example"
             )
 
 

@@ -91,10 +91,9 @@ def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
     for (source, task), ours in variants.items():
         if source != "trained":
             continue
-        raw_task = "knn/raw" if task.startswith("knn") else "ridge/raw"
-        for against, their_task in (("random", task), ("raw", raw_task)):
-            theirs = variants.get((against, their_task))
-            if theirs is None:
+        for against, their_task in (("random", task), ("raw", raw_task(task))):
+            theirs = variants.get((against, their_task)) if their_task else None
+            if their_task is None or theirs is None:
                 continue
             for name in (name for name in ours[0].predictions if name != "top1_best"):
                 their_name = name if name in theirs[0].predictions else "top1"
@@ -108,6 +107,13 @@ def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
                     each = Comparison(task, name, clips, against, their_task, difference, low, high, by_seed, verdict)
                     result.append(each)
     return result
+
+
+def raw_task(task: str) -> str | None:
+    """Return the task of raw coordinates that stands beside one of the encoders; None where there is none."""
+    if task.startswith("finetune/"):
+        return None  # a share of the labels is used; the raw coordinates' heads learn from all
+    return "knn/raw" if task.startswith("knn") else "ridge/raw"
 
 
 def _partners(report: Report, theirs: Sequence[Report]) -> Sequence[Report]:
