@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from marrow.data.sampling import random_windows
 from marrow.data.window import InputConfig
 from marrow.skeleton.streams import stream
 
-STILL = {"crop_low": 1.0, "crop_high": 1.0, "rotation_radians": 0.0}
+STILL: dict[str, Any] = {"crop_low": 1.0, "crop_high": 1.0, "rotation_radians": 0.0}
 RECORDED = InputConfig(window_frames=40, test_crop=1.0, pace="recorded")
 
 
@@ -203,7 +204,7 @@ def test_the_crop_replaces_the_other_where_it_is_chosen():
 
 
 @pytest.mark.parametrize("augment", [STILL, {"yaw_radians": 1.0, "mirror_probability": 0.5, "jitter_metres": 0.01}])
-def test_who_gets_none_is_not_changed_by_a_bit(augment: dict):
+def test_who_gets_none_is_not_changed_by_a_bit(augment: dict[str, Any]):
     frames = flat([make_sequence(n, bodies=1 + n % 2, seed=n, absent_share=0.1) for n in range(3, 83)], "body")
     draws = Draws(4, 9, every(frames))
     for input in (RECORDED, InputConfig(window_frames=24, alignment="body")):

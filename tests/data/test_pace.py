@@ -1,6 +1,7 @@
 import gc
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -235,7 +236,7 @@ def test_counts_travel_with_their_clips():
 
 
 @pytest.mark.parametrize("wrong", [{"min_frames": 1}, {"min_frames": 121}, {"window_frames": 14}])
-def test_the_fewest_frames_must_fit_into_the_window(wrong: dict[str, int]):
+def test_the_fewest_frames_must_fit_into_the_window(wrong: dict[str, Any]):
     with pytest.raises(ConfigError, match=r"min_frames must lie between 2 and input\.window_frames .*got"):
         InputConfig(pace="recorded", **wrong)
     InputConfig(pace="resized", **wrong)  # where nobody asks for it
