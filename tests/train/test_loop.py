@@ -21,11 +21,11 @@ from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, fit
 from marrow.train.optim import OptimizerConfig, adamw
 from marrow.train.precision import make_fabric
-from marrow.train.schedule import Budget, warmup_cosine
+from marrow.train.schedule import Budget, rise_and_fall
 
 
 def _rate(progress: float) -> float:
-    return warmup_cosine(progress, 1e-2, 1e-3, 0.2)
+    return rise_and_fall(progress, 1e-2, 1e-3, 0.2)
 
 
 def _fit(

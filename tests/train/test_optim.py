@@ -56,3 +56,11 @@ def test_the_rule_of_scaling_is_named() -> None:
 def test_impossible_settings(arguments: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         OptimizerConfig(**arguments)  # pyright: ignore[reportArgumentType]
+
+
+def test_decay_can_be_for_linear_layers_alone() -> None:
+    module = nn.Linear(2, 3)
+    module.register_parameter("token", nn.Parameter(torch.zeros(1, 2)))
+    for decays, shapes in (("matrices", {(3, 2), (1, 2)}), ("linear", {(3, 2)})):
+        groups = adamw(module, OptimizerConfig(decays=decays)).param_groups  # pyright: ignore[reportArgumentType]
+        assert {tuple(p.shape) for group in groups if group["weight_decay"] > 0 for p in group["params"]} == shapes

@@ -3,33 +3,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marrow.errors import ConfigError
-from marrow.train.schedule import Budget, ScheduleConfig, warmup_cosine
+from marrow.train.schedule import Budget, ScheduleConfig, rise_and_fall
 
 
 # Warm-up 20 of 400 epochs, 1e-3 down to 5e-4. Epoch 10 is half of the rise; epoch 210 is half-way from 20 to 400, where
 # the cosine is half-way down: (1e-3 + 5e-4) / 2.
 @pytest.mark.parametrize(("epoch", "expected"), [(0, 0.0), (10, 5e-4), (20, 1e-3), (210, 7.5e-4), (400, 5e-4)])
 def test_the_papers_schedule(epoch: int, expected: float) -> None:
-    assert warmup_cosine(epoch / 400, 1e-3, 5e-4, 20 / 400) == pytest.approx(expected, abs=1e-12)
+    assert rise_and_fall(epoch / 400, 1e-3, 5e-4, 20 / 400) == pytest.approx(expected, abs=1e-12)
 
 
 def test_fractions_of_an_epoch_count() -> None:
-    assert warmup_cosine(10.5 / 400, 1e-3, 5e-4, 20 / 400) == pytest.approx(5.25e-4)
+    assert rise_and_fall(10.5 / 400, 1e-3, 5e-4, 20 / 400) == pytest.approx(5.25e-4)
 
 
 @given(st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 1e-3))
 def test_within_bounds_and_continuous(progress: float, warmup: float, minimum: float) -> None:
-    rate = warmup_cosine(progress, 1e-3, minimum, warmup)
+    rate = rise_and_fall(progress, 1e-3, minimum, warmup)
     assert 0.0 <= rate <= 1e-3 + 1e-12
     if progress >= warmup:
         assert rate >= minimum - 1e-12
-        assert warmup_cosine(warmup, 1e-3, minimum, warmup) == pytest.approx(1e-3)
+        assert rise_and_fall(warmup, 1e-3, minimum, warmup) == pytest.approx(1e-3)
 
 
 def test_no_warmup_and_only_warmup() -> None:
-    assert warmup_cosine(0.0, 1.0, 0.0, 0.0) == 1.0
-    assert warmup_cosine(1.0, 1.0, 0.0, 1.0) == 1.0
-    assert warmup_cosine(0.5, 1.0, 0.0, 2.0) == 0.25
+    assert rise_and_fall(0.0, 1.0, 0.0, 0.0) == 1.0
+    assert rise_and_fall(1.0, 1.0, 0.0, 1.0) == 1.0
+    assert rise_and_fall(0.5, 1.0, 0.0, 2.0) == 0.25
 
 
 def test_progress_is_the_largest_share() -> None:
@@ -43,7 +43,7 @@ def test_progress_is_the_largest_share() -> None:
 
 def test_a_run_limited_by_time_ends_at_its_smallest_learning_rate() -> None:
     progress = Budget(steps=10**6, cpu_seconds=900.0).progress(8000, 950.0, 900.0)
-    assert warmup_cosine(progress, 1e-3, 1e-5, 0.05) == pytest.approx(1e-5)
+    assert rise_and_fall(progress, 1e-3, 1e-5, 0.05) == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,19 @@ def test_impossible_schedules() -> None:
         ScheduleConfig(warmup_epochs=-1.0)
     with pytest.raises(ConfigError, match="min_learning_rate"):
         ScheduleConfig(min_learning_rate=-1.0)
+
+
+def test_the_schedule_of_hi_trs() -> None:
+    # 50,000 steps are planned, 1,000 of them warm up; the run ends at step 30,000, after 29 of 49 parts of the fall:
+    # 2e-6 + (4e-4 - 2e-6) * 20 / 49 = 1.6445e-4. A third of the way in, at step 10,000: 9 of 49 parts.
+    def rate(step: int) -> float:
+        return rise_and_fall(step / 30_000, 4e-4, 2e-6, 1 / 30, "linear", 29 / 49)
+
+    assert rate(30_000) == pytest.approx(1.6445e-4, rel=1e-4)
+    assert rate(10_000) == pytest.approx(2e-6 + 3.98e-4 * 40 / 49)
+    assert rate(500) == pytest.approx(2e-4)
+
+
+def test_impossible_falls() -> None:
+    with pytest.raises(ConfigError, match="share_of_fall must lie in"):
+        ScheduleConfig(share_of_fall=0.0)

@@ -42,7 +42,14 @@ def attend_pairs(
 ) -> Float[Tensor, "body head query dim"]:
     """Do what `attend` does where a query decides, too, which keys it may attend to."""
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.shape[2] <= _SHORT_KEYS:
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        query = query * query.shape[-1] ** -0.5
+        if allowed is not None and len(allowed) == 1:
+            # The same for all bodies: what must not meet is added to the product as it is computed.
+            never = torch.zeros_like(allowed, dtype=query.dtype).masked_fill(~allowed, -torch.inf)[0]
+            product = query.flatten(0, 1), key.flatten(0, 1).transpose(-2, -1)
+            scores = torch.baddbmm(never.expand(len(product[0]), query.shape[2], -1), *product)
+            return (scores.softmax(dim=-1) @ value.flatten(0, 1)).unflatten(0, query.shape[:2])
+        scores = query @ key.transpose(-2, -1)
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
         return scores.softmax(dim=-1) @ value

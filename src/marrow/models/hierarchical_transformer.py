@@ -158,7 +158,7 @@ class Layer(nn.Module):
         """
         inner = self.proj.in_features
         weight, normed = self.qkv.weight, self.norm1(tokens)
-        query = F.linear(normed[:, queries_from:], weight[:inner])
+        query = F.linear(normed[:, queries_from:].contiguous(), weight[:inner])
         key, value = F.linear(normed, weight[inner:]).chunk(2, dim=-1)
         split = [each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value)]
         if allowed is not None and allowed.shape[2] > 1:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from marrow.errors import ConfigError
-from marrow.train.schedule import ScheduleConfig, warmup_cosine
+from marrow.train.schedule import ScheduleConfig, rise_and_fall
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,9 @@ class OptimizerConfig:
         scaling: what the learning rates (base and minimum) refer to. absolute: to a step, as they are. per_256_clips:
             to a batch of 256 clips; a batch of B clips uses B / 256 of them.
         betas: decay of the running means of the gradient and of its square.
-        weight_decay: decoupled; for all parameters but one-dimensional ones (biases, gains).
+        weight_decay: decoupled.
+        decays: what weight decay is for. matrices: all parameters but one-dimensional ones (biases, gains) and biases;
+            linear: the weights of linear layers, and so no embedding of a place and no token.
         clip_norm: largest gradient norm, beyond which the gradient is scaled down; None: never.
     """
 
@@ -29,6 +31,7 @@ class OptimizerConfig:
     scaling: Literal["absolute", "per_256_clips"] = "absolute"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.05
+    decays: Literal["matrices", "linear"] = "matrices"
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
@@ -51,7 +54,8 @@ def adamw(
 ) -> torch.optim.AdamW:
     """Make AdamW over the trained parameters of a module, already on its device.
 
-    Tensors with one axis or none, and biases, do not decay; everything else does, embeddings and tokens included.
+    Tensors with one axis or none, and biases, do not decay; of everything else, embeddings and tokens included, what
+    `config.decays` says.
 
     Args:
         module: what is trained.
@@ -60,10 +64,13 @@ def adamw(
     """
     # Groups by (share, whether it decays), as they come.
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+    linear = {layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             scale = 1.0 if lr_scale is None else lr_scale.get(parameter, 1.0)
-            groups.setdefault((scale, parameter.ndim > 1 and not name.endswith("bias")), []).append(parameter)
+            decays = parameter.ndim > 1 and not name.endswith("bias")
+            decays &= config.decays == "matrices" or parameter in linear
+            groups.setdefault((scale, decays), []).append(parameter)
     return torch.optim.AdamW(
         [
             {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, "lr_scale": scale}
@@ -95,8 +102,10 @@ def learning_rate(
     """
     scale = config.scale(batch_clips)
     return partial(
-        warmup_cosine,
+        rise_and_fall,
         base=config.learning_rate * scale,
         minimum=schedule.min_learning_rate * scale,
         warmup_share=schedule.warmup_epochs / epochs,
+        fall=schedule.fall,
+        share_of_fall=schedule.share_of_fall,
     )

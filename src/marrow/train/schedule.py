@@ -8,28 +8,40 @@ epochs does.
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from marrow.errors import ConfigError
+
+Fall = Literal["cosine", "linear"]
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """The learning rate over a run: a linear rise, then half a cosine.
+    """The learning rate over a run: a linear rise, then half a cosine or a straight fall.
 
     Args:
         warmup_epochs: length of the rise from 0, in epochs; where another limit than `epochs` ends the run, the same
             share of the run (20 of 400 epochs are 5 % of it).
-        min_learning_rate: where the cosine ends, under the same rule of scaling as the base learning rate.
+        min_learning_rate: where the fall ends, under the same rule of scaling as the base learning rate.
+        fall: cosine, or linear.
+        share_of_fall: at which share of the fall the run ends; 1 is its end. (Hi-TRS plans 50,000 steps, and goes on with
+            the weights of step 30,000.)
     """
 
     warmup_epochs: float = 20.0
     min_learning_rate: float = 5e-4
+    fall: Fall = "cosine"
+    share_of_fall: float = 1.0
 
     def __post_init__(self) -> None:
         if self.warmup_epochs < 0:
             raise ConfigError(f"schedule.warmup_epochs must not be negative, got {self.warmup_epochs}")
         if self.min_learning_rate < 0:
             raise ConfigError(f"schedule.min_learning_rate must not be negative, got {self.min_learning_rate}")
+        if self.fall not in get_args(Fall):
+            raise ConfigError(f"schedule.fall must be one of {', '.join(get_args(Fall))}, got {self.fall!r}")
+        if not 0.0 < self.share_of_fall <= 1.0:
+            raise ConfigError(f"schedule.share_of_fall must lie in (0, 1], got {self.share_of_fall}")
 
 
 @dataclass(frozen=True)
@@ -68,18 +80,28 @@ class Budget:
         return min(1.0, max(shares))
 
 
-def warmup_cosine(progress: float, base: float, minimum: float, warmup_share: float) -> float:
-    """Return the learning rate: linear from 0 to `base` over the warm-up, then half a cosine down to `minimum`.
+def rise_and_fall(
+    progress: float,
+    base: float,
+    minimum: float,
+    warmup_share: float,
+    fall: Fall = "cosine",
+    share_of_fall: float = 1.0,
+) -> float:
+    """Return the learning rate: linear from 0 to `base` over the warm-up, then down to `minimum`.
 
     Args:
         progress: share of the run that is done, from 0 to 1.
         base: highest learning rate.
-        minimum: learning rate at the end.
+        minimum: learning rate at the end of the fall.
         warmup_share: share of the run that the rise takes.
+        fall: half a cosine, or linear.
+        share_of_fall: at which share of the fall the run ends.
     """
     if progress < warmup_share:
         return base * progress / warmup_share
     if warmup_share >= 1.0:
         return base
-    share = (progress - warmup_share) / (1.0 - warmup_share)
-    return minimum + (base - minimum) * 0.5 * (1.0 + math.cos(math.pi * share))
+    share = share_of_fall * (progress - warmup_share) / (1.0 - warmup_share)
+    left = 1.0 - share if fall == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))
+    return minimum + (base - minimum) * left
