@@ -3,11 +3,13 @@
 import torch
 
 from marrow.data.window import InputConfig
+from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives import OBJECTIVES
 from marrow.objectives.amr import AMR, AMRConfig
 from marrow.objectives.base import Objective
 from marrow.objectives.mamp import MAMP, MAMPConfig
+from marrow.objectives.motion_transformer import MotionTransformer, MotionTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.testing import check_objective
 
@@ -27,7 +29,13 @@ def small_amr() -> Objective:
     return AMR(config, encoder)
 
 
-SMALL = {"mamp": small_mamp, "amr": small_amr}
+def small_motion_transformer() -> Objective:
+    torch.manual_seed(0)
+    encoder = FrameTransformer(FrameTransformerConfig(width=16, depth=1, heads=2), InputConfig(16), KINECT_V1_20)
+    return MotionTransformer(MotionTransformerConfig(), encoder)
+
+
+SMALL = {"mamp": small_mamp, "amr": small_amr, "motion_transformer": small_motion_transformer}
 
 
 def test_every_method_has_a_small_size_here() -> None:

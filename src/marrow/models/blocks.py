@@ -81,8 +81,12 @@ class Attention(nn.Module):
         *,
         queries_from: int = 0,
         may_attend: Bool[Tensor, "body token"] | None = None,
+        allowed: Bool[Tensor, "#body 1 #query token"] | None = None,
     ) -> Float[Tensor, "body query dim"]:
-        """Let the tokens from `queries_from` on attend to all tokens that may be attended to."""
+        """Let the tokens from `queries_from` on attend to all tokens that may be attended to.
+
+        Where a query decides, too, what it may attend to, `allowed` says so in place of `may_attend`.
+        """
         width = tokens.shape[-1]
         if queries_from == 0:
             query, key, value = (_by_head(each, self.heads) for each in self.qkv(tokens).chunk(3, dim=-1))
@@ -92,7 +96,9 @@ class Attention(nn.Module):
             query = _by_head(F.linear(tokens[:, queries_from:], weight[:width], bias[:width]), self.heads)
             pair = F.linear(tokens, weight[width:], bias[width:])
             key, value = (_by_head(each, self.heads) for each in pair.chunk(2, dim=-1))
-        return self.proj(attend(query, key, value, may_attend).transpose(1, 2).flatten(2))
+        if allowed is None and may_attend is not None:
+            allowed = may_attend[:, None, None, :]
+        return self.proj(attend_pairs(query, key, value, allowed).transpose(1, 2).flatten(2))
 
 
 class CrossAttention(nn.Module):
@@ -202,6 +208,7 @@ class Block(nn.Module):
         *,
         queries_from: int = 0,
         may_attend: Bool[Tensor, "body token"] | None = None,
+        allowed: Bool[Tensor, "#body 1 #query token"] | None = None,
         factors: Float[Tensor, "2 body 1 1"] | None = None,
     ) -> Float[Tensor, "body query dim"]:
         """Return the tokens from `queries_from` on, after they have attended to all.
@@ -210,9 +217,10 @@ class Block(nn.Module):
             tokens: of each body.
             queries_from: the first token that is wanted.
             may_attend: which tokens exist; None when all do.
+            allowed: in place of `may_attend` where a query decides, too, what it may attend to (causal attention).
             factors: what the two branches of each body are multiplied by (`DropPath`); None: nothing.
         """
-        attended = self.attn(self.norm1(tokens), queries_from=queries_from, may_attend=may_attend)
+        attended = self.attn(self.norm1(tokens), queries_from=queries_from, may_attend=may_attend, allowed=allowed)
         if factors is None:
             tokens = tokens[:, queries_from:] + attended
             return tokens + self.mlp(self.norm2(tokens))

@@ -17,6 +17,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, MarrowError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.encoder import Encoder
+from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
@@ -28,6 +29,7 @@ WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
 ENCODERS: dict[str, type[Encoder]] = {
     "patch_transformer": PatchTransformer,
     "hierarchical_transformer": HierarchicalTransformer,
+    "frame_transformer": FrameTransformer,
 }
 
 

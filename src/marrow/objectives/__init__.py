@@ -9,12 +9,14 @@ from marrow.objectives.amr import AMR
 from marrow.objectives.base import Objective
 from marrow.objectives.hi_trs import HiTRS
 from marrow.objectives.mamp import MAMP
+from marrow.objectives.motion_transformer import MotionTransformer
 
 # Every method by the name that --method takes. Its class says what its settings are and which encoder it trains.
 OBJECTIVES: dict[str, type[Objective]] = {
     "mamp": MAMP,
     "amr": AMR,
     "hi_trs": HiTRS,
+    "motion_transformer": MotionTransformer,
 }
 
 

@@ -1,0 +1,228 @@
+"""The encoder of Motion-Transformer: a plain vision transformer over time, with one token per frame.
+
+A token is the whole pose of a body in one frame; attention is over time alone. A learned class token stands for the
+body. Source: Cheng, Chen, Zhang, Lin, "Motion-Transformer: Self-Supervised Pre-Training for Skeleton-Based Action
+Recognition", ACM Multimedia Asia 2020; what its text leaves open is listed in docs/motion_transformer.md.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from marrow.data.batch import Batch
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter
+from marrow.models.encoder import Encoder, Features
+from marrow.models.packing import existing, pack, unpack
+from marrow.skeleton.layout import Skeleton
+
+Readout = Literal["cls", "mean"]
+
+
+@dataclass(frozen=True)
+class FrameTransformerConfig:
+    """Size of a frame transformer.
+
+    Args:
+        width: length of a token.
+        depth: transformer blocks.
+        heads: attention heads; must divide the width.
+        mlp_ratio: width of the hidden layer of the MLP, in widths.
+        readout: what stands for a body. cls: a learned token that attends to all frames and they to it; mean: the
+            average of the frames, and there is no such token.
+        causal: let a frame attend to itself and earlier frames only; reads out the mean.
+        joint_attention: embed a frame by a block of attention among its joints, averaged over those that are present,
+            in place of one linear map of the pose.
+    """
+
+    width: int = 256
+    depth: int = 8
+    heads: int = 8
+    mlp_ratio: float = 4.0
+    readout: Readout = "cls"
+    causal: bool = False
+    joint_attention: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"encoder.{name} must be at least 1, got {getattr(self, name)}")
+        if self.mlp_ratio * self.width < 1:
+            raise ConfigError(f"encoder.mlp_ratio must be positive, got {self.mlp_ratio}")
+        if self.width % self.heads:
+            raise ConfigError(f"encoder.heads must divide encoder.width, got {self.heads} heads for {self.width}")
+        if self.readout not in get_args(Readout):
+            raise ConfigError(f"encoder.readout must be one of {', '.join(get_args(Readout))}, got {self.readout!r}")
+        if self.causal and self.readout == "cls":
+            # What attends to every frame must not be attended to by any, and then nothing would train it.
+            raise ConfigError("encoder.causal leaves no place for a class token; set encoder.readout to 'mean'")
+
+
+class FrameTransformer(Encoder):
+    """A vision transformer over the frames of a window.
+
+    A frame is usable when at least one joint is present in it; joints that are absent are embedded as zeros, whatever
+    stands there. Frames that are not usable are neither attended to nor described.
+
+    Args:
+        config: its size.
+        input: the window it reads.
+        skeleton: the layout of the joints.
+    """
+
+    config_type = FrameTransformerConfig
+
+    position: Float[Tensor, "token dim"]
+
+    def __init__(self, config: FrameTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.config, self.input, self.skeleton = config, input, skeleton
+        self.dim, self.frames_per_token, self.branches = config.width, 1, 2 * config.depth
+        self.leading = 1 if config.readout == "cls" else 0
+        width = config.width
+        self.blocks = nn.ModuleList(Block(width, config.heads, config.mlp_ratio) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(width)
+        initialise_linear(self.blocks)
+        self.embedding = _JointAttention(config, skeleton) if config.joint_attention else _Pose(width, skeleton)
+        self.embedding_norm = nn.LayerNorm(width)
+        self.cls = position_parameter(1, width) if config.readout == "cls" else None
+        # Place 0 is that of the class token, whether or not there is one.
+        self.register_buffer("position", sinusoids(input.window_frames + 1, width), persistent=False)
+
+    def frames(
+        self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
+    ) -> Float[Tensor, "body time dim"]:
+        """Embed every frame by itself, without its place in time."""
+        joints = torch.where(present[..., None], joints, 0.0)
+        return self.embedding_norm(self.embedding(joints, present))
+
+    def encode(
+        self,
+        frames: Float[Tensor, "body time dim"],
+        usable: Bool[Tensor, "body time"] | None = None,
+        factors: Float[Tensor, "branch body 1 1"] | None = None,
+    ) -> Float[Tensor, "body token dim"]:
+        """Run embedded frames through the blocks.
+
+        Args:
+            frames: of each body, all frames of the window.
+            usable: which of them may be attended to; None when all may.
+            factors: those of `DropPath`.
+
+        Returns:
+            `leading` tokens (the class token, where there is one), then the frames.
+        """
+        tokens = frames + self.position[1:]
+        if self.cls is not None:
+            first = (self.cls + self.position[:1]).expand(len(tokens), -1, -1)
+            tokens = torch.cat((first.to(tokens.dtype), tokens), dim=1)
+        allowed = self._allowed(usable, tokens)
+        for number, block in enumerate(self.blocks):
+            of_block = None if factors is None else factors[2 * number : 2 * number + 2]
+            tokens = block(tokens, allowed=allowed, factors=of_block)
+        return self.norm(tokens)
+
+    def factors(
+        self, drop: DropPath | None, body: Int64[Tensor, " packed"]
+    ) -> Float[Tensor, "branch packed 1 1"] | None:
+        """Return what the branches of each packed body are multiplied by; None where nothing is dropped.
+
+        The two branches of a block share its rate: 0 for the first block, the highest for the last.
+        """
+        return (
+            None
+            if drop is None
+            else drop.factors(torch.linspace(0.0, 1.0, self.config.depth).repeat_interleave(2), body)
+        )
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return the embeddings, then each block, then the last norm."""
+        embeddings = [*self.embedding.parameters(), *self.embedding_norm.parameters()]
+        embeddings += [] if self.cls is None else [self.cls]
+        return [embeddings, *(list(block.parameters()) for block in self.blocks), list(self.norm.parameters())]
+
+    def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:
+        """Encode every present body on all its usable frames."""
+        clips, bodies = batch.joints.shape[:2]
+        usable = batch.present.any(3)
+        body = existing(usable)
+        usable = usable.flatten(0, 1)[body]
+        frames = self.frames(pack(batch.joints, body), pack(batch.present, body))
+        encoded = self.encode(frames, None if bool(usable.all()) else usable, self.factors(drop, body)).float()
+        tokens = torch.where(usable[..., None], encoded[:, self.leading :], 0.0)
+        return Features(
+            tokens=unpack(tokens, body, clips, bodies).unsqueeze(3),
+            present=unpack(usable, body, clips, bodies).unsqueeze(3),
+            summary=None if self.cls is None else unpack(encoded[:, 0], body, clips, bodies),
+        )
+
+    def fresh(self, seed: int) -> "FrameTransformer":
+        """Return the same architecture at random initialisation, on the same device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = FrameTransformer(self.config, self.input, self.skeleton)
+        return encoder.to(self.norm.weight.device)
+
+    def _allowed(
+        self, usable: Bool[Tensor, "body time"] | None, tokens: Float[Tensor, "body token dim"]
+    ) -> Bool[Tensor, "#body 1 #query token"] | None:
+        """Tell which token may attend to which; None: all to all."""
+        count = tokens.shape[1]
+        keys = None
+        if usable is not None:
+            keys = torch.cat((usable.new_ones(len(usable), self.leading), usable), dim=1)[:, None, None, :]
+        if not self.config.causal:
+            return keys
+        earlier = torch.ones(count, count, dtype=torch.bool, device=tokens.device).tril()[None, None]
+        # Frames that are not usable may come first: they attend to themselves, for the softmax of nothing is no number.
+        return earlier if keys is None else (earlier & keys) | (earlier & earlier.transpose(-2, -1))
+
+
+class _Pose(nn.Module):
+    """One linear map of the pose. It keeps PyTorch's default initialisation, as the embedding of patches does."""
+
+    def __init__(self, width: int, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * len(skeleton.joints), width)
+
+    def forward(
+        self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
+    ) -> Float[Tensor, "body time dim"]:
+        return self.linear(joints.flatten(2))
+
+
+class _JointAttention(nn.Module):
+    """A block of attention among the joints of a frame, averaged over those that are present."""
+
+    def __init__(self, config: FrameTransformerConfig, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, config.width)
+        self.joint_position = position_parameter(len(skeleton.joints), config.width)
+        self.block = Block(config.width, config.heads, config.mlp_ratio)
+        initialise_linear(self.block)
+
+    def forward(
+        self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
+    ) -> Float[Tensor, "body time dim"]:
+        flags = present.flatten(0, 1)
+        # Where no joint is present, all are asked: nobody reads the answer, but it must be a number.
+        asked = flags | ~flags.any(1, keepdim=True)
+        tokens = self.block(self.linear(joints.flatten(0, 1)) + self.joint_position, may_attend=asked)
+        weight = flags[..., None].to(tokens.dtype)
+        mean = (tokens * weight).sum(1) / weight.sum(1).clamp(min=1.0)
+        return mean.unflatten(0, joints.shape[:2])
+
+
+def sinusoids(places: int, width: int) -> Float[Tensor, "place dim"]:
+    """Return the fixed embedding of places: sine and cosine by turns, at wavelengths from 2 pi to 20,000 pi.
+
+    Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
+    """
+    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    angle = torch.arange(places)[:, None] * frequency
+    return torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1)[:, :width]

@@ -1,0 +1,125 @@
+"""What Motion-Transformer hides and predicts, as pure functions: spans of frames, and the flow between frames."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+DIRECTIONS = 27  # three signs for each of three axes
+
+
+def flow(
+    joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"], interval: int
+) -> tuple[Float[Tensor, "body time joint 3"], Bool[Tensor, "body time joint"]]:
+    """Return the displacement over `interval` frames, and where it is known: where it leads from present to present.
+
+    The last frames have nowhere to lead; where it is not known, it is zero.
+    """
+    displacement = F.pad(joints[:, interval:] - joints[:, :-interval], (0, 0, 0, 0, 0, interval))
+    known = F.pad(present[:, interval:] & present[:, :-interval], (0, 0, 0, interval))
+    return torch.where(known[..., None], displacement, 0.0), known
+
+
+def direction_class(displacement: Float[Tensor, "*rest 3"], dead_zone: float) -> Int64[Tensor, "*rest"]:
+    """Number directions from 0 to 26: the sum over axes i of 3^i s_i.
+
+    s is 0 below -dead_zone, 2 above dead_zone, and 1 between, bounds included; 13 is no motion.
+    """
+    sign = 1 + (displacement > dead_zone).long() - (displacement < -dead_zone).long()
+    return sign[..., 0] + 3 * sign[..., 1] + 9 * sign[..., 2]
+
+
+def direction_vector(number: Int64[Tensor, "*rest"]) -> Float[Tensor, "*rest 3"]:
+    """Return the unit vector in the middle of a direction; zero for the one that is no motion (13)."""
+    sign = torch.stack((number % 3, number // 3 % 3, number // 9), dim=-1).float() - 1.0
+    return F.normalize(sign, dim=-1)
+
+
+def log_magnitude(displacement: Float[Tensor, "*rest 3"], unit: float) -> Float[Tensor, "*rest"]:
+    """Return log(1 + length / unit): in proportion to the length below the unit, to its logarithm far above."""
+    return torch.log1p(displacement.norm(dim=-1) / unit)
+
+
+def length_of(magnitude: Float[Tensor, "*rest"], unit: float) -> Float[Tensor, "*rest"]:
+    """Return the length of a magnitude; 0 for magnitudes below 0."""
+    return torch.expm1(magnitude.clamp(min=0.0)) * unit
+
+
+def span_count(frames: int, mask_ratio: float, shortest: int, longest_share: float) -> int:
+    """Return how many spans to draw so that they practically always cover a share of the frames: four times the mean.
+
+    With m the mean length of a span as a share of the window, n of them leave about (1 - m)^n uncovered.
+    """
+    longest = max(shortest, math.floor(longest_share * frames))
+    mean_share = min((shortest + longest) / 2 / frames, 0.9)
+    return 4 + math.ceil(4 * math.log(1.0 - mask_ratio) / math.log(1.0 - mean_share))
+
+
+def hide_spans(
+    noise: Float[Tensor, "body span 2"],
+    usable: Bool[Tensor, "body time"],
+    mask_ratio: float,
+    shortest: int,
+    longest_share: float,
+) -> Bool[Tensor, "body time"]:
+    """Hide spans of frames, one after the other until their union covers the ratio; the last one is cut off there.
+
+    Usable frames are counted as if they followed each other, so that a span may bridge a gap. Of n of them
+    ceil(mask_ratio * n) are hidden, but never the only one that is left.
+
+    Args:
+        noise: uniform on [0, 1): length and place of each span, in the order in which they are hidden.
+        usable: which frames there are.
+        mask_ratio: share of the usable frames to hide.
+        shortest: frames of the shortest span.
+        longest_share: length of the longest span, as a share of the usable frames (if that is not below `shortest`).
+    """
+    frames = usable.shape[1]
+    count = usable.sum(1, keepdim=True)
+    longest = (count * longest_share + 1e-4).floor().long().clamp(min=shortest)
+    length = shortest + (noise[..., 0] * (longest - shortest + 1)).floor().long()
+    # noise < 1, but a float32 product may round up to its bound.
+    length = torch.minimum(torch.minimum(length, longest), count)
+    start = torch.minimum((noise[..., 1] * (count - length + 1)).floor().long(), count - length)
+
+    offset = (usable.cumsum(1) - 1)[:, None, :] - start[:, :, None]
+    covered = (offset >= 0) & (offset < length[:, :, None]) & usable[:, None, :]
+    # When a frame's turn comes: with the first span that covers it, from left to right.
+    never = noise.shape[1] * frames
+    turn = torch.arange(noise.shape[1], device=noise.device)[:, None] * frames + offset
+    turn = torch.where(covered, turn, never).amin(1)
+    wanted = torch.minimum((count * mask_ratio - 1e-4).ceil().long(), count - 1)
+    return (turn.argsort(1).argsort(1) < wanted) & (turn < never)
+
+
+def replace_hidden(
+    noise: Float[Tensor, "body time 2"],
+    hidden: Bool[Tensor, "body time"],
+    visible: Bool[Tensor, "body time"],
+    vector_share: float,
+    swapped_share: float,
+) -> tuple[Bool[Tensor, "body time"], Int64[Tensor, "body time"]]:
+    """Draw what the encoder is given in place of hidden frames: a vector, another frame, or the frame itself.
+
+    The other frame is one of the visible ones: what is hidden appears nowhere else.
+
+    Args:
+        noise: uniform on [0, 1): what happens to a frame, and which other frame it may become.
+        hidden: which frames are hidden.
+        visible: which are visible.
+        vector_share: share of the hidden frames that become the vector.
+        swapped_share: share of the hidden frames that become another frame.
+
+    Returns:
+        Which frames become the vector, and from which frame each is taken (mostly from itself).
+    """
+    vector = hidden & (noise[..., 0] < vector_share)
+    swapped = hidden & ~vector & (noise[..., 0] < vector_share + swapped_share)
+    count = visible.sum(1, keepdim=True)
+    # The visible frames come first, in the order of time.
+    chosen = torch.minimum((noise[..., 1] * count).floor().long(), (count - 1).clamp(min=0))
+    other = (~visible).long().argsort(dim=1, stable=True).gather(1, chosen)
+    itself = torch.arange(hidden.shape[1], device=hidden.device).expand_as(other)
+    return vector, torch.where(swapped, other, itself)
