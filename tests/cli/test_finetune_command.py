@@ -23,6 +23,7 @@ from marrow.store.format import Store
 from marrow.store.memory import write_store
 from marrow.tasks import finetune_training
 from marrow.tasks.base import Report
+from marrow.tasks.evaluation_report import EvaluationReport
 
 QUICK = [
     "--epochs",
@@ -110,6 +111,36 @@ def test_a_recogniser_beside_scratch(
     assert main([*evaluating, "--baselines", "none", "--device", "cpu"]) == 0
     notes = json.loads(capsys.readouterr().out)["notes"]
     assert notes == ["The encoder was fine-tuned with the labels of 8 clips before."]
+
+
+def test_few_labels(run: Path, store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "few"
+    assert main(command(run, store, out, "--label_fraction", "0.5", "--max_steps", "1")) == 0
+    assert Report.load(out / "report.json").num_labels_used == 4, "half of four in each of two classes"
+    assert json.loads((out / "head.json").read_text())["provenance"]["num_labels_used"] == 4
+
+
+def test_evaluate_takes_the_settings(
+    run: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(run), "--store", str(store.path), "--protocol", "halves", "--device", "cpu"]
+    tuned = [*words, "--precision", "fp32", "--tasks", "knn,finetune", "--baselines", "none"]
+    given = ["--finetune.epochs", "2", "--finetune.schedule.warmup-epochs=0", "--finetune.augment.crop_low", "0.6"]
+    assert main([*tuned, *given]) == 0
+    evaluation = EvaluationReport.load(run / "reports" / "halves.json")
+    knn, report = evaluation.reports
+    assert (knn.task, report.task) == ("knn/pooled", "finetune")
+    settings = report.settings
+    assert (settings["epochs"], settings["schedule"]["warmup_epochs"], settings["augment"]["crop_low"]) == (2, 0, 0.6)
+    assert settings["asked"]["augment"]["crop_low"] == 0.6
+    capsys.readouterr()
+    for arguments, message in (
+        ([*words, "--finetune.epochs", "20"], "settings of the task finetune, which is not among --tasks"),
+        ([*tuned, "--finetune.epochs", "2"], "schedule.warmup_epochs must not exceed epochs, got 5 of 2"),
+        ([*tuned, "--finetune.label_fracture", "2"], "did you mean --finetune.label_fraction?"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_equal_total_budget_trains_longer(run: Path, store: Store, tmp_path: Path) -> None:

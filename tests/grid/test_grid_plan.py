@@ -160,6 +160,80 @@ def test_a_device_or_precision_of_a_row_is_that_of_its_scores(write_grid, cells_
     assert {"--device=cpu", "--precision=fp32"} <= set(b)
 
 
+TUNED = """\
+recipe: mamp_synthetic
+protocol: xview
+seeds: [0]
+tasks: knn, finetune
+evaluation: {finetune.epochs: 20, finetune.schedule: {warmup-epochs: 2}}
+rows:
+  - name: A
+  - name: B
+    evaluation: {finetune.label_fraction: 0.1, finetune.epochs: 10}
+  - name: C
+    settings: {encoder.width: 32}
+    tasks: [knn]
+"""
+
+
+def test_rows_are_scored_as_they_say(tmp_path: Path, cells_of) -> None:
+    grid = read(tmp_path, TUNED)
+    common = {"finetune.epochs": 20, "finetune.schedule.warmup_epochs": 2}
+    few = {"finetune.epochs": 10, "finetune.label_fraction": 0.1}
+    assert [(row.tasks, row.evaluation) for row in grid.rows] == [
+        (("knn", "finetune"), common),
+        (("knn", "finetune"), common | few),
+        (("knn",), {}),
+    ]
+    a, b, c = cells_of(grid)
+    said = {word for word in b.work[1].words if word.startswith("--finetune")}
+    assert said == {"--finetune.epochs=10", "--finetune.label_fraction=0.1", "--finetune.schedule.warmup_epochs=2"}
+    assert "--tasks=knn,finetune" in b.work[1].words
+    assert not [word for word in c.work[1].words if word.startswith("--finetune")]
+    # The settings are those that `marrow evaluate` takes from these words.
+    assert (a.scoring.finetune.epochs, a.scoring.finetune.schedule.warmup_epochs) == (20, 2)
+    assert (b.scoring.finetune.epochs, b.scoring.finetune.label_fraction) == (10, 0.1)
+    assert c.scoring.tasks == ("knn",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("finetune.epochs: 20", "seed: 3", "grid.yaml:5: expected settings of the task finetune, as in `finetune.ep"),
+        ("finetune.epochs: 10", "tasks: knn", "grid.yaml:9: row 'B': expected settings of the task finetune"),
+        ("tasks: [knn]", "tasks: [knn, tune]", "grid.yaml:12: row 'C': unknown task 'tune'"),
+        (
+            "tasks: [knn]",
+            "tasks: knn\n    evaluation: {finetune.epochs: 3}",
+            "row 'C': the row is not scored by finetune",
+        ),
+        ("[knn]", "[]\n    evaluation: 3", "grid.yaml:13: row 'C': expected `name: value` pairs for evaluation"),
+        (
+            "finetune.epochs: 10",
+            "finetune.epoch: 10",
+            "grid.yaml:8: row 'B': unrecognized arguments: --finetune.epoch=10",
+        ),
+        ("finetune.epochs: 10", "finetune.epochs: 1", "grid.yaml:8: row 'B': schedule.warmup_epochs must not exceed"),
+        ("finetune.epochs: 20", "finetune.epochs: x", "grid.yaml:7: row 'A': --finetune.epochs: expected int, got 'x'"),
+        (
+            "finetune.label_fraction: 0.1, finetune.epochs: 10",
+            "finetune.epochs: 20",
+            "row 'B' has the same settings as",
+        ),
+    ],
+)
+def test_evaluations_are_refused_before_anything_runs(tmp_path: Path, cells_of, old: str, new: str, said: str) -> None:
+    assert old in TUNED
+    with pytest.raises(ConfigError) as caught:
+        cells_of(read(tmp_path, TUNED.replace(old, new)))
+    assert said in str(caught.value)
+
+
+def test_settings_of_fine_tuning_without_it_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"grid.yaml:4: no row is scored by finetune"):
+        read(tmp_path, "protocol: xview\nrecipe: x\nseeds: [0]\nevaluation: {finetune.epochs: 3}\nrows: [{name: A}]")
+
+
 def test_rows_are_chosen_by_name_or_folder(tmp_path: Path) -> None:
     grid = read(tmp_path, GOOD)
     assert [row.name for row in chosen_rows(grid, ["MAE deeper", " amr-40-s"])] == ["AMR 40 s", "MAE deeper"]

@@ -201,6 +201,51 @@ def test_columns_are_the_tasks_of_the_grid(write_grid, cells_of, ten_clips) -> N
     assert cell.next_work().name == "evaluate"
 
 
+def test_fine_tuning_counts_with_the_settings_that_are_asked_for(write_grid, cells_of, ten_clips) -> None:
+    def grid_of(**asked: object):
+        given = {f"finetune.{name}": value for name, value in {"epochs": 20, **asked}.items()}
+        return write_grid([{"name": "A"}], tasks="finetune", seeds=[0, 1], evaluation=given)
+
+    grid = grid_of(**{"augment.crop_low": 0.6})
+    cells = cells_of(grid)
+    for cell in cells:
+        finish(cell, ten_clips, 2)
+        file = cell.folder / "reports" / "xview.json"
+        values = json.loads(file.read_text())
+        [knn] = values["reports"]
+        # What is an outcome differs from run to run.
+        settings = {"epochs": 20, "training_cpu_seconds": 9.0 + cell.seed, "note": f"took {9 + cell.seed} seconds"}
+        settings |= {"asked": plain(cell.scoring.finetune), "label_seed_used": cell.seed}
+        settings["asked"].pop("label_fraction")  # of a marrow that did not know it
+        settings["asked"]["optimizer"].pop("clip_norm")
+        file.write_text(json.dumps({**values, "reports": [knn, {**knn, "task": "finetune", "settings": settings}]}))
+        assert cell.next_work() is None
+    tables = read_tables(grid, cells, ten_clips)
+    assert tables.columns == ["finetune"]
+    assert tables.warnings == []
+    assert tables.tables[0].rows[0].scores["finetune"].by_seed == (80.0, 80.0)
+    for other in ({"epochs": 30}, {"label_fraction": 0.1}, {"augment.crop_low": 0.7}, {}, {"optimizer.clip_norm": 1.0}):
+        asked = {**({"augment.crop_low": 0.6} if other and "augment.crop_low" not in other else {}), **other}
+        assert cells_of(grid_of(**asked))[0].next_work().name == "evaluate"
+
+
+def test_few_labels_stand_beside_no_raw_coordinates(write_grid, cells_of, ten_clips) -> None:
+    asked = {"finetune.label_fraction": 0.1}
+    grid = write_grid([{"name": "A", "baselines": True}], tasks="knn,finetune", evaluation=asked)
+    [cell] = cells = cells_of(grid)
+    finish(cell, ten_clips, 2, baselines=True)
+    file = cell.folder / "reports" / "xview.json"
+    values = json.loads(file.read_text())
+    trained, random, raw = values["reports"]
+    tuned = {"task": "finetune/10 % of labels", "settings": {"asked": plain(cell.scoring.finetune)}}
+    more = [{**trained, **tuned}, {**random, **tuned}, {**raw, "task": "ridge/raw"}]
+    file.write_text(json.dumps({**values, "reports": [*values["reports"], *more]}))
+    a, of_random, of_raw = read_tables(grid, cells, ten_clips).tables[0].rows
+    assert list(a.scores) == list(of_random.scores) == ["knn, pooled", "finetune, 10 % of labels"]
+    assert list(of_raw.scores) == ["knn, pooled"]
+    assert of_random.scores["finetune, 10 % of labels"].official == (50.0, 0.0)
+
+
 def test_a_run_with_other_settings_is_told_by_the_setting(write_grid, cells_of, ten_clips) -> None:
     [cell] = cells_of(write_grid([{"name": "A", "settings": {"optimizer.learning_rate": 0.5}}]))
     assert conflict(cell, ten_clips) is None

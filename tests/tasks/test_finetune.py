@@ -12,7 +12,7 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.draws import Draws
 from marrow.data.frames import flat_frames
 from marrow.data.loader import evaluation_batch
-from marrow.data.subsets import protocol_rows
+from marrow.data.subsets import label_fraction, protocol_rows
 from marrow.errors import ConfigError, DataError, MarrowError
 from marrow.models.heads import JointsHead
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
@@ -22,9 +22,12 @@ from marrow.store.memory import write_store
 from marrow.tasks import finetune_training
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.evaluate import evaluate
+from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.finetune import Finetune, finetune_in
+from marrow.tasks.finetune_training import with_labels_used
 from marrow.tasks.origin import Origin, origin_of
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
+from marrow.tasks.summary import comparisons
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.optim import OptimizerConfig, adamw
@@ -279,12 +282,80 @@ def test_several_processes_are_refused(small_store, small_encoder, monkeypatch):
         ({"batch_clips": 1}, "batch_clips must be at least 2"),
         ({"drop_path": 1.0}, r"drop_path must lie in \[0, 1\)"),
         ({"layer_decay": 0.0}, r"layer_decay must lie in \(0, 1\]"),
+        ({"label_fraction": 10.0}, r"label_fraction must lie in \(0, 1\], got 10.0"),
+        ({"label_seed": -1}, "label_seed must not be negative, got -1"),
         ({"epochs": 3}, "schedule.warmup_epochs must not exceed epochs, got 5 of 3"),
     ],
 )
 def test_wrong_settings_are_named(wrong, message):
     with pytest.raises(ConfigError, match=message):
         FinetuneConfig(**wrong)
+
+
+def test_few_labels_are_a_share_of_each_class(small_store, small_encoder):
+    """Four clips of each of three classes: of a half, two each; of a hundredth, still one each."""
+    data = _data(small_store)
+    label = np.asarray(small_store.label)
+
+    def used(share, label_seed=None, run_seed=None, seed=5):
+        config = replace(SMALL, label_fraction=share, label_seed=label_seed)
+        context = replace(CPU, seed=seed, origin=Origin(seed=run_seed))
+        return with_labels_used(data, config, context).train_rows
+
+    assert np.bincount(label[used(0.5)]).tolist() == [2, 2, 2]
+    assert np.bincount(label[used(0.01)]).tolist() == [1, 1, 1]
+    assert set(used(0.01)) < set(used(0.5)) < set(data.train_rows)
+    # The seed that is set, else the pre-training's, else the task's; 0 is one.
+    assert np.array_equal(used(0.5, label_seed=0, run_seed=1), label_fraction(small_store, data.train_rows, 0.5, 0))
+    assert np.array_equal(used(0.5, run_seed=0), used(0.5, label_seed=0))
+    assert np.array_equal(used(0.5), used(0.5, label_seed=5))
+    assert len({tuple(used(0.5, label_seed=seed)) for seed in range(5)}) > 1
+
+    [report] = Finetune(replace(SMALL, label_fraction=0.5)).run(small_encoder, data, CPU)
+    assert (report.task, report.num_labels_used) == ("finetune/50 % of labels", 6)
+    assert report.settings["steps_per_epoch"] == 1, "a batch of four of six"
+    assert "4 steps" in report.settings["note"]
+    assert "with 6 labels" in report.settings["note"]
+    # Four test clips are copies of training clips, whether those labels are used or not: the others are clean.
+    right = np.asarray(report.predictions["top1_last"]) == label[data.test_rows]
+    clean = label[data.test_rows] != 2
+    assert report.metrics["top1_last_clean_percent"] == pytest.approx(100 * right[clean].mean())
+
+
+def test_labels_that_are_not_used_are_not_learned_from(small_store, small_encoder, monkeypatch):
+    """The same predictions where all other training clips are gone."""
+    data = _data(small_store)
+    [whole] = Finetune(replace(SMALL, label_fraction=0.5, label_seed=1)).run(small_encoder, data, CPU)
+    rows = label_fraction(small_store, data.train_rows, 0.5, 1)
+    [alone] = Finetune(SMALL).run(small_encoder, replace(data, train_rows=rows), CPU)
+    assert whole.predictions == alone.predictions
+    assert alone.task == "finetune"
+
+
+def test_evaluation_draws_labels_by_the_seed_of_each_run(small_runs, small_store):
+    few = Finetune(replace(SMALL, label_fraction=0.5))
+    found = evaluate(small_runs, small_store, "xview", tasks=[few, "knn"], context=replace(CPU, max_steps=2))
+    tuned = [report for report in found.reports if report.task.startswith("finetune")]
+    assert [(each.source, each.seed, each.settings["label_seed_used"]) for each in tuned] == [
+        *(("trained", 3, 3), ("random", 3, 3), ("trained", 4, 4), ("random", 4, 4)),
+    ]
+    # Raw coordinates learn from all labels: no comparison with few.
+    against = {(each.task, each.against) for each in comparisons(found)}
+    assert against == {("finetune/50 % of labels", "random"), ("knn/pooled", "random"), ("knn/pooled", "raw")}
+
+
+def test_reports_of_other_settings_do_not_stand_side_by_side(small_runs, small_store):
+    def kept(config, **options):
+        evaluate(small_runs[0], small_store, "xview", tasks=[Finetune(config)], context=CPU, **options)
+        report = EvaluationReport.load(small_runs[0] / "reports" / "xview.json")
+        return [(each.source, each.task, each.settings["epochs"]) for each in report.reports if each.source != "raw"]
+
+    one, two = replace(SMALL, epochs=1), replace(SMALL, epochs=2)
+    assert kept(one) == [("trained", "finetune", 1), ("random", "finetune", 1)]
+    assert kept(one, baselines=[]) == [("trained", "finetune", 1), ("random", "finetune", 1)], "asked for alike"
+    assert kept(two, baselines=[]) == [("trained", "finetune", 2)], "a baseline of one epoch is none of two"
+    few = replace(one, label_fraction=0.5)
+    assert kept(few, baselines=[]) == [("trained", "finetune", 2), ("trained", "finetune/50 % of labels", 1)]
 
 
 def test_evaluation_puts_it_beside_scratch_and_says_so(small_runs, small_store):
