@@ -39,7 +39,7 @@ PROMISED = {
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
     "embed": ("--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
     "doctor": ("--json", "--no_self_test"),
-    "parity": ("mamp", "ntu"),
+    "parity": ("mamp", "hi_trs", "ntu"),
     "demo": ("--quick", "--out"),
 }
 

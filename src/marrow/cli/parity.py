@@ -8,9 +8,9 @@ from marrow.cli.arguments import make_parser
 from marrow.errors import ConfigError
 
 # What can be compared, and the files that it takes.
-_FILES = {"mamp": ("FILE.npz",), "ntu": ("FOLDER_OF_SKELETON_FILES", "EXPECTED.npz")}
+_FILES = {"mamp": ("FILE.npz",), "hi_trs": ("FILE.npz",), "ntu": ("FOLDER_OF_SKELETON_FILES", "EXPECTED.npz")}
 _NTU_TOLERANCE_METRES = 1e-6
-_MAMP_TOLERANCE = 1e-5
+_METHOD_TOLERANCE = 1e-5
 
 
 def build_parser() -> ArgumentParser:
@@ -18,10 +18,11 @@ def build_parser() -> ArgumentParser:
     parser = make_parser(
         "marrow parity",
         "Compare with recorded numbers; exit with 1 where something differs by more than its tolerance. "
-        "`marrow parity mamp FILE.npz`: weights, input and results of the released MAMP model, of any size. "
+        "`marrow parity mamp FILE.npz`, `marrow parity hi_trs FILE.npz`: weights, input and results of the released "
+        "model of a method, of any size. "
         "`marrow parity ntu FOLDER EXPECTED.npz`: raw .skeleton files and what the published cleaning makes of them.",
     )
-    parser.add_argument("what", type=str, metavar="mamp|ntu", help="what is compared")
+    parser.add_argument("what", type=str, metavar="mamp|hi_trs|ntu", help="what is compared")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the recorded numbers (see above)")
     parser.add_argument("--tolerance", type=float | None, default=None, help="largest accepted error (default: ours)")
     return parser
@@ -31,23 +32,27 @@ def run(arguments: Namespace) -> int:
     """Print one line per quantity; 1 where one is above tolerance."""
     wanted = _FILES.get(arguments.what)
     if wanted is None:
-        raise ConfigError(f"can compare {' or '.join(_FILES)}, got {arguments.what!r}")
+        raise ConfigError(f"can compare {', '.join(_FILES)}; got {arguments.what!r}")
     if len(arguments.files) != len(wanted):
         given = " ".join(map(str, arguments.files))
         raise ConfigError(f"expected: marrow parity {arguments.what} {' '.join(wanted)}; got: {given}")
-    lines = _compare_mamp if arguments.what == "mamp" else _compare_ntu
-    failures = lines(arguments.files, arguments.tolerance)
+    if arguments.what == "ntu":
+        failures = _compare_ntu(arguments.files, arguments.tolerance)
+    else:
+        failures = _compare_method(arguments.what, arguments.files[0], arguments.tolerance)
     print(f"{failures} above tolerance" if failures else "all within tolerance")
     return 1 if failures else 0
 
 
-def _compare_mamp(files: list[Path], tolerance: float | None) -> int:
+def _compare_method(method: str, file: Path, tolerance: float | None) -> int:
+    from marrow.objectives.hi_trs_parity import compare_hi_trs
     from marrow.objectives.mamp_parity import compare_mamp
 
-    quantities = compare_mamp(files[0], _MAMP_TOLERANCE if tolerance is None else tolerance)
-    print(f"{'quantity':<16} {'relative error':>14} {'tolerance':>10}")
+    compare = {"mamp": compare_mamp, "hi_trs": compare_hi_trs}[method]
+    quantities = compare(file, _METHOD_TOLERANCE if tolerance is None else tolerance)
+    print(f"{'quantity':<26} {'relative error':>14} {'tolerance':>10}")
     for one in quantities:
-        print(f"{one.name:<16} {one.error:>14.2e} {one.tolerance:>10.0e}  {'ok' if one.passes else 'TOO LARGE'}")
+        print(f"{one.name:<26} {one.error:>14.2e} {one.tolerance:>10.0e}  {'ok' if one.passes else 'TOO LARGE'}")
     return sum(not one.passes for one in quantities)
 
 

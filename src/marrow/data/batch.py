@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -55,4 +56,5 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: None if value is None else change(value) for name, value in values.items()})
+        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}
+        return Batch(**changed)

@@ -107,8 +107,9 @@ def load_encoder(folder: Path | str) -> Encoder:
         layout = dict(description["skeleton"])
         for name in ("joints", "parents", "mirror"):
             layout[name] = tuple(layout[name])
+        config = {name: tuple(it) if isinstance(it, list) else it for name, it in description["config"].items()}
         encoder: Encoder = encoder_type(
-            encoder_type.config_type(**description["config"]), InputConfig(**description["input"]), Skeleton(**layout)
+            encoder_type.config_type(**config), InputConfig(**description["input"]), Skeleton(**layout)
         )
         encoder.load_state_dict(load_file(folder / WEIGHTS))
     except MarrowError:

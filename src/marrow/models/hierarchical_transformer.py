@@ -60,8 +60,7 @@ class HierarchicalTransformerConfig:
 
     def __post_init__(self) -> None:
         for name in ("widths", "depths", "mlp_ratios"):
-            values = tuple(getattr(self, name))  # a list, where it was read from a file
-            object.__setattr__(self, name, values)
+            values = getattr(self, name)
             if len(values) != 3 or min(values) <= 0:
                 raise ConfigError(
                     f"encoder.{name} must be three positive numbers, for the frame, the clip and the sequence level; "
@@ -160,13 +159,13 @@ class Layer(nn.Module):
         weight, normed = self.qkv.weight, self.norm1(tokens)
         query = F.linear(normed[:, queries_from:].contiguous(), weight[:inner])
         key, value = F.linear(normed, weight[inner:]).chunk(2, dim=-1)
-        split = [each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value)]
+        query, key, value = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value))
         if allowed is not None and allowed.shape[2] > 1:
             allowed = allowed[:, :, queries_from:]
-        attended = self.proj(attend_pairs(*split, allowed).transpose(1, 2).flatten(2))
-        before = (1.0, 1.0) if factors is None else factors.unbind(0)
-        tokens = tokens[:, queries_from:] + before[0] * F.dropout(attended, dropout, dropout > 0)
-        return tokens + before[1] * F.dropout(self.mlp(self.norm2(tokens)), dropout, dropout > 0)
+        attended = self.proj(attend_pairs(query, key, value, allowed).transpose(1, 2).flatten(2))
+        scales = (1.0, 1.0) if factors is None else factors.unbind(0)
+        tokens = tokens[:, queries_from:] + scales[0] * F.dropout(attended, dropout, dropout > 0)
+        return tokens + scales[1] * F.dropout(self.mlp(self.norm2(tokens)), dropout, dropout > 0)
 
 
 class HierarchicalTransformer(Encoder):

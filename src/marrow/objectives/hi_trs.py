@@ -151,7 +151,9 @@ class HiTRS(Objective):
         present, frames = pack(batch.present, body), batch.frames()[body // bodies]
         joints = torch.where(present[..., None], pack(batch.joints, body), 0.0)
 
-        noise = pack(draws.uniform("hidden", bodies, *present.shape[1:], 3), body)
+        # Drawn for the whole window, so that it does not matter how long the longest sequence of the batch is.
+        whole = draws.uniform("hidden", bodies, self.encoder.input.window_frames, present.shape[2], 3)
+        noise = pack(whole, body)[:, : present.shape[1]]
         selected = (noise[..., 0] < self.config.mask_ratio) & present
         shown = self._replaced(joints, present, frames, selected, noise)
 
@@ -318,14 +320,18 @@ def moving_clips(
     return within_reach.any(2) & inside
 
 
-def chosen(candidates: Bool[Tensor, "sequence time"], uniform: Float[Tensor, " sequence"]) -> Int64[Tensor, " sequence"]:
+def chosen(
+    candidates: Bool[Tensor, "sequence time"], uniform: Float[Tensor, " sequence"]
+) -> Int64[Tensor, " sequence"]:
     """Choose one of the candidates of each sequence, each equally often; 0 where there is none."""
     rank = candidates.cumsum(1)
     wanted = (uniform * rank[:, -1]).long() + 1
     return (rank >= wanted[:, None]).int().argmax(1)
 
 
-def distant_pair(count: Int64[Tensor, " sequence"], uniform: Float[Tensor, "sequence 2"]) -> Int64[Tensor, "sequence 2"]:
+def distant_pair(
+    count: Int64[Tensor, " sequence"], uniform: Float[Tensor, "sequence 2"]
+) -> Int64[Tensor, "sequence 2"]:
     """Choose two of `count` places that are at least 2 apart, each pair equally often; of two places, both.
 
     A pair (a, b) with b >= a + 2 is a pair (a, b - 1) of different places among one fewer.

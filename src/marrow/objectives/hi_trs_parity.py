@@ -83,12 +83,12 @@ def build_from_recording(recording: Mapping[str, np.ndarray]) -> HiTRS:
     model = settings["model"]
     prefix = "weights/"
     released = {k[len(prefix) :]: torch.from_numpy(recording[k]) for k in recording if k.startswith(prefix)}
-    widths = tuple(released[f"{level}_enc.layer_stack.0.self_attn_norm.weight"].shape[0] for level in _LEVELS)
-    hidden = tuple(released[f"{level}_enc.layer_stack.0.pos_ffn.w_1.bias"].shape[0] for level in _LEVELS)
+    shapes = [released[f"{level}_enc.layer_stack.0.pos_ffn.w_1.weight"].shape for level in _LEVELS]
+    (frame_hidden, frame), (clip_hidden, clip), (sequence_hidden, sequence) = shapes
     config = HierarchicalTransformerConfig(
-        widths=widths,
+        widths=(frame, clip, sequence),
         depths=(model["layer_num"],) * 3,
-        mlp_ratios=(hidden[0] / widths[0], hidden[1] / widths[1], hidden[2] / widths[2]),
+        mlp_ratios=(frame_hidden / frame, clip_hidden / clip, sequence_hidden / sequence),
         heads=model["nhead"],
         head_width=model["d_att"],
         clip_frames=model["w_size"],

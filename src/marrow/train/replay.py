@@ -142,7 +142,8 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _batch(plain: Mapping[str, Any], device: torch.device) -> tuple[Batch, Draws]:
-    batch = Batch(**{field.name: plain.get(field.name) for field in fields(Batch)}).to(device)
+    values: dict[str, Any] = {field.name: plain.get(field.name) for field in fields(Batch)}
+    batch = Batch(**values).to(device)
     return batch, Draws(plain["seed"], plain["step"], plain["index"].to(device))
 
 

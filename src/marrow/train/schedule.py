@@ -24,8 +24,8 @@ class ScheduleConfig:
             share of the run (20 of 400 epochs are 5 % of it).
         min_learning_rate: where the fall ends, under the same rule of scaling as the base learning rate.
         fall: cosine, or linear.
-        share_of_fall: at which share of the fall the run ends; 1 is its end. (Hi-TRS plans 50,000 steps, and goes on with
-            the weights of step 30,000.)
+        share_of_fall: at which share of the fall the run ends; 1 is its end. (Hi-TRS plans 50,000 steps, and goes on
+            with the weights of step 30,000.)
     """
 
     warmup_epochs: float = 20.0
