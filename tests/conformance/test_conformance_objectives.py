@@ -4,10 +4,12 @@ import torch
 
 from marrow.data.window import InputConfig
 from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
+from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives import OBJECTIVES
 from marrow.objectives.amr import AMR, AMRConfig
 from marrow.objectives.base import Objective
+from marrow.objectives.hi_trs import HiTRS, HiTRSConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.objectives.motion_transformer import MotionTransformer, MotionTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20
@@ -35,7 +37,20 @@ def small_motion_transformer() -> Objective:
     return MotionTransformer(MotionTransformerConfig(), encoder)
 
 
-SMALL = {"mamp": small_mamp, "amr": small_amr, "motion_transformer": small_motion_transformer}
+def small_hi_trs() -> Objective:
+    torch.manual_seed(0)
+    size = HierarchicalTransformerConfig(
+        widths=(8, 16, 24), depths=(1, 1, 1), heads=2, head_width=8, max_clips=4, dropout=0.0
+    )
+    return HiTRS(HiTRSConfig(), HierarchicalTransformer(size, InputConfig(16), KINECT_V1_20))
+
+
+SMALL = {
+    "mamp": small_mamp,
+    "amr": small_amr,
+    "hi_trs": small_hi_trs,
+    "motion_transformer": small_motion_transformer,
+}
 
 
 def test_every_method_has_a_small_size_here() -> None:
