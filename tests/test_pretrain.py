@@ -222,10 +222,15 @@ def test_every_recipe_loads_and_says_where_it_comes_from(name: str) -> None:
     config = config_of(parser, parse(parser, arguments))
     header = recipe_path(name).read_text().split("\nmethod:")[0]
     assert f"marrow pretrain --recipe {name} " in header
-    paper = {"mamp": "arXiv 2308.07092", "amr": "arXiv 2606.11450"}[config.method]
+    paper = {
+        "mamp": "arXiv 2308.07092",
+        "amr": "arXiv 2606.11450",
+        "hi_trs": "doi 10.1007/978-3-031-19809-0_11",
+        "motion_transformer": "ACM Multimedia Asia 2020",
+    }[config.method]
     for word in (paper, "# Cost", "# Expected"):
         assert word in header
-    if "ntu" in name or "pku" in name:
+    if config.method in ("mamp", "amr") and ("ntu" in name or "pku" in name):
         tau, depth = (0.75 if "ntu120" in name else 0.8), (3 if "ntu60" in name else 5)
         of_mamp = MAMPConfig(tau=tau, decoder_depth=depth)
         assert config.objective == {"mamp": of_mamp, "amr": AMRConfig()}[config.method]
