@@ -1,16 +1,21 @@
 """Tests of Hi-TRS's encoder."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 
+from marrow.cli.arguments import recipe_path
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
+from marrow.models.export import save_encoder
 from marrow.models.hierarchical_transformer import (
+    SIZES,
     HierarchicalTransformer,
     HierarchicalTransformerConfig,
     clip_counts,
@@ -184,3 +189,21 @@ def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
 def test_a_window_with_more_clips_than_positions_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"a window of 50 frames has 8 clips, more than encoder\.max_clips = 6"):
         HierarchicalTransformer(SMALL, InputConfig(50), KINECT_V1_20)
+
+
+def test_sizes_have_names(tmp_path: Path) -> None:
+    encoder = HierarchicalTransformer(SIZES["tiny"], InputConfig(28), KINECT_V1_20)
+    assert encoder.size_name() == "tiny"
+    assert small().size_name() is None
+    save_encoder(encoder, tmp_path, {})
+    assert json.loads((tmp_path / "encoder.json").read_text())["size"] == "tiny"
+
+
+@pytest.mark.parametrize(("recipe", "size"), [("hi_trs_ntu60_xsub", "paper"), ("hi_trs_nw_ucla", "tiny")])
+def test_recipes_name_their_size(recipe: str, size: str) -> None:
+    text = recipe_path(recipe).read_text()
+    assert f'size "{size}"' in text
+    settings = yaml.safe_load(text)["encoder"]
+    for name, value in settings.items():
+        kept = getattr(SIZES[size], name)
+        assert (list(kept) if isinstance(kept, tuple) else kept) == value, name

@@ -155,13 +155,15 @@ def test_future_loss_is_the_contrastive_one() -> None:
 
     Each of two sequences: -log(e^2 / (e^2 + e^0)) = log(1 + e^-2) = 0.126928.
     """
-    objective = small(HiTRSConfig(temperature=0.5, pose_weight=0.0, clip_order_weight=0.0, sequence_order_weight=0.0)).eval()
+    objective = small(
+        HiTRSConfig(temperature=0.5, pose_weight=0.0, clip_order_weight=0.0, sequence_order_weight=0.0)
+    ).eval()
     batch = example_batch(objective.encoder, clips=2, bodies=1)
     draw = objective.sample(batch, draws(2))
     said = objective.answers(batch, draw)
     along = torch.zeros_like(said["future_target"])
     along[0, 0], along[1, 1] = 3.0, 0.2  # lengths do not matter
-    objective.answers = lambda *_: {**said, "future": along, "future_target": 5.0 * along}  # type: ignore[method-assign]
+    objective.answers = lambda *_: {**said, "future": along, "future_target": 5.0 * along}  # pyright: ignore
     output = objective(batch, draw)
     assert float(output.loss_sum.detach() / output.weight) == pytest.approx(math.log(1 + math.exp(-2)))
     assert float(output.metrics["future_percent"] / output.weight) == 100.0

@@ -1,7 +1,7 @@
 """The encoder contract: all that a downstream task ever sees of a method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,9 +73,11 @@ class Encoder(nn.Module, ABC):
         frames_per_token: input frames per step of the encoder's time axis.
         config: its size; a frozen dataclass of its own kind.
         branches: residual branches that `drop` can leave out; 0 where there are none, and `drop` changes nothing.
+        sizes: settings that have a name, which every score then mentions.
     """
 
     config_type: ClassVar[type]
+    sizes: ClassVar[Mapping[str, Any]] = {}
 
     config: Any
     skeleton: Skeleton
@@ -100,6 +102,10 @@ class Encoder(nn.Module, ABC):
         Fine-tuning gives each group a learning rate that falls with its distance from the output (layer decay). The
         last group is what follows the last block; it learns as fast as the head does.
         """
+
+    def size_name(self) -> str | None:
+        """Return the name of its size, or None where that has none."""
+        return next((name for name, config in self.sizes.items() if config == self.config), None)
 
     @abstractmethod
     def fresh(self, seed: int) -> "Encoder":

@@ -75,6 +75,7 @@ def save_encoder(encoder: Encoder, folder: Path, provenance: Mapping[str, Any]) 
     description = {
         "version": ENCODER_VERSION,
         "kind": kind,
+        "size": encoder.size_name(),
         "config": asdict(encoder.config),  # pyright: ignore[reportArgumentType]
         "input": asdict(encoder.input),
         "skeleton": skeleton,

@@ -84,6 +84,15 @@ class HierarchicalTransformerConfig:
         return -(-frames // self.clip_stride)
 
 
+# Sizes with a name. Operations of a pre-training step, per sequence of 84 frames, forward and backward: 33.5 G, 2.9 G
+# and 1.1 G; parameters of the encoder with 25 joints: 6.9 M, 0.76 M and 0.44 M.
+SIZES = {
+    "paper": HierarchicalTransformerConfig(),
+    "small": HierarchicalTransformerConfig((64, 128, 256), (2, 2, 2), heads=2, dropout=0.0),
+    "tiny": HierarchicalTransformerConfig((64, 128, 256), (1, 1, 1), heads=2, dropout=0.0),
+}
+
+
 @dataclass
 class FlatSequences:
     """The sequences of a batch, one per present body, with their frames end to end and a frame of zeros behind all.
@@ -181,6 +190,7 @@ class HierarchicalTransformer(Encoder):
     """
 
     config_type = HierarchicalTransformerConfig
+    sizes = SIZES
     config: HierarchicalTransformerConfig
 
     def __init__(self, config: HierarchicalTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
@@ -384,7 +394,7 @@ def sinusoid(places: int, width: int) -> Float[Tensor, "place dim"]:
 
 
 def other_frames(frames: int, joints: int) -> Bool[Tensor, "token token"]:
-    """Tell which tokens of a clip may attend to which: to all joints of other frames, to themselves, to the fusion token.
+    """Tell which tokens of a clip may attend to which: the joints of other frames, themselves, and the fusion token.
 
     The joints of one frame do not meet at this level. The fusion token, the last, attends to everything.
     """

@@ -129,11 +129,12 @@ class HiTRS(Objective):
         super().__init__()
         self.config, self.encoder = config, encoder
         shortest = encoder.input.window_frames if encoder.input.pace == "resized" else encoder.input.min_frames
+        stride = encoder.config.clip_stride
         if encoder.config.clip_count(shortest) < 3:
             raise ConfigError(
-                f"Hi-TRS asks for the order of two clips and for a third: a sequence needs at least 3 clips, which are "
-                f"{2 * encoder.config.clip_stride + 1} frames with encoder.clip_stride = {encoder.config.clip_stride}; "
-                f"the shortest has {shortest} (raise input.min_frames, or input.window_frames where the pace is resized)"
+                "Hi-TRS asks for the order of two clips and for a third: a sequence needs at least 3 clips, which are "
+                f"{2 * stride + 1} frames with encoder.clip_stride = {stride}; the shortest has {shortest}. Raise "
+                "input.min_frames, or input.window_frames where the pace is resized"
             )
         if encoder.config.clip_frames < 3:
             raise ConfigError(f"Hi-TRS needs clips of at least 3 frames, got {encoder.config.clip_frames}")
@@ -353,7 +354,7 @@ def swapped(items: Tensor, pair: Int64[Tensor, "sequence 2"]) -> Tensor:
 def _in_order(
     logits: Float[Tensor, "twice 2"], counts: Bool[Tensor, " sequence"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Return the mean cross-entropy and the share that is right; the first half is in order (class 1), the second not."""
+    """Return the mean cross-entropy and the share that is right; the first half is in order (class 1)."""
     truth = torch.arange(2, device=logits.device).flip(0).repeat_interleave(len(counts))
     weight = counts.repeat(2).float()
     total = weight.sum().clamp(min=1.0)

@@ -29,6 +29,8 @@ def notes_of_protocol(
             f"{len(folds)} folds, pooled: every clip is predicted once, by heads that saw none of its fold's labels. "
             "The best epoch is chosen in each fold apart."
         )
+    sizes = dict.fromkeys(run.description.get("size") for run in runs)
+    notes += [f"The encoder is of the size that is called {size!r}." for size in sizes if size]
     notes += list(dict.fromkeys(_seen_in_pretraining(run, test, store) for run in runs))
     notes += _unequal(runs)
     return notes
