@@ -11,24 +11,20 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from marrow.objectives.motion_flow import (
+    class_term,
     direction_class,
     direction_vector,
     flow,
+    followed,
     hide_spans,
     length_of,
     log_magnitude,
     replace_hidden,
-    span_count,
-)
-from marrow.objectives.motion_transformer import (
-    MotionTransformer,
-    MotionTransformerConfig,
-    MotionTransformerDraw,
-    class_term,
-    followed,
     share_of_body,
     smooth_term,
+    span_count,
 )
+from marrow.objectives.motion_transformer import MotionTransformer, MotionTransformerConfig, MotionTransformerDraw
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.testing import check_objective
 from marrow.testing.encoders import example_batch
@@ -184,8 +180,8 @@ def test_hidden_frames_become_the_vector_another_frame_or_stay() -> None:
 
 
 def predictions(objective: MotionTransformer, joints: Tensor, batch: Batch, draw: MotionTransformerDraw) -> Tensor:
-    said = objective._predict(joints.flatten(0, 1), batch.present.flatten(0, 1), draw, None)
-    return torch.cat([values.flatten(2) for values in said.values()], dim=2)
+    encoded = objective._encode(joints.flatten(0, 1), batch.present.flatten(0, 1), draw, None)
+    return torch.cat([objective._say(name, encoded).flatten(2) for name in objective.heads], dim=2)
 
 
 def test_predictions_depend_on_what_is_shown_alone() -> None:
@@ -253,15 +249,15 @@ def test_shares_sum_to_one_for_every_body_that_counts() -> None:
 
 def test_smooth_error_by_hand() -> None:
     """Errors 0.5 and 3 cost 0.125 and 2.5; of the mean target, 2, targets 0 and 4 are 2 away, which costs 1.5."""
-    target = torch.tensor([0.0, 4.0]).view(1, 2, 1, 1)
-    term = smooth_term(torch.tensor([0.5, 1.0]).view(1, 2, 1, 1), target, torch.full((1, 2, 1), 0.5))
+    target = torch.tensor([0.0, 4.0]).view(2, 1, 1)
+    term = smooth_term(torch.tensor([0.5, 1.0]).view(2, 1, 1), target, torch.full((2, 1), 0.5))
     assert (float(term.loss), float(term.loss_of_mean)) == (0.5 * (0.125 + 2.5), 1.5)
 
 
 def test_class_error_by_hand() -> None:
     """Equal logits cost log 27. Of four frames three have one class: an entropy of log 4 - 3/4 log 3."""
-    number = torch.tensor([13, 13, 5, 13]).view(1, 4, 1, 1)
-    term = class_term(torch.zeros(1, 4, 1, 1, 27), number, torch.full((1, 4, 1, 1), 0.25))
+    number = torch.tensor([13, 13, 5, 13]).view(4, 1, 1)
+    term = class_term(torch.zeros(4, 1, 1, 27), number, torch.full((4, 1, 1), 0.25))
     assert float(term.loss) == pytest.approx(math.log(27))
     assert float(term.loss_of_mean) == pytest.approx(math.log(4) - 0.75 * math.log(3))
 

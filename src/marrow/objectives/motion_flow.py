@@ -1,6 +1,7 @@
-"""What Motion-Transformer hides and predicts, as pure functions: spans of frames, and the flow between frames."""
+"""What Motion-Transformer hides and predicts and how it errs, as pure functions: spans of frames, flow, terms."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -123,3 +124,81 @@ def replace_hidden(
     other = (~visible).long().argsort(dim=1, stable=True).gather(1, chosen)
     itself = torch.arange(hidden.shape[1], device=hidden.device).expand_as(other)
     return vector, torch.where(swapped, other, itself)
+
+
+@dataclass
+class Term:
+    """One part of the loss, summed over bodies.
+
+    Args:
+        loss: of the prediction.
+        loss_of_mean: of always predicting the mean of this micro-batch for a joint (for classes, their frequencies).
+    """
+
+    loss: Float[Tensor, ""]
+    loss_of_mean: Float[Tensor, ""]
+
+
+def share_of_body(counts: Bool[Tensor, "body *rest"]) -> Float[Tensor, "body *rest"]:
+    """Weigh what counts so that it sums to 1 for every body that has any of it, and to 0 for the others."""
+    number = counts.flatten(1).sum(1).clamp(min=1)
+    return counts / number.view(-1, *(1 for _ in counts.shape[1:]))
+
+
+def smooth_term(
+    prediction: Float[Tensor, "frame *rest value"],
+    target: Float[Tensor, "frame *rest value"],
+    share: Float[Tensor, "frame *rest"],
+) -> Term:
+    """Return the smooth absolute error: half the square up to an error of 1, its size less a half beyond."""
+    error = F.smooth_l1_loss(prediction, target, reduction="none").mean(-1)
+    mean = (share[..., None] * target).sum(0) / share.sum(0)[..., None].clamp(min=1e-12)
+    error_of_mean = F.smooth_l1_loss(mean.expand_as(target), target, reduction="none").mean(-1)
+    return Term((share * error).sum(), (share * error_of_mean).sum())
+
+
+def class_term(
+    logits: Float[Tensor, "frame interval joint direction"],
+    number: Int64[Tensor, "frame interval joint"],
+    share: Float[Tensor, "frame interval joint"],
+) -> Term:
+    """Return the cross-entropy; to compare with, the entropy of each joint's own frequencies."""
+    error = F.cross_entropy(logits.flatten(0, -2), number.flatten(), reduction="none").view_as(share)
+    shares = class_shares(number, share)
+    frequency = shares / shares.sum(-1, keepdim=True).clamp(min=1e-12)
+    return Term((share * error).sum(), -torch.xlogy(shares, frequency).sum())
+
+
+def class_shares(
+    number: Int64[Tensor, "frame interval joint"], share: Float[Tensor, "frame interval joint"]
+) -> Float[Tensor, "interval joint direction"]:
+    """Sum the shares of each direction."""
+    intervals, joints = number.shape[1:]
+    row = torch.arange(intervals * joints, device=number.device).view(intervals, joints)
+    shares = share.new_zeros(intervals * joints * DIRECTIONS)
+    shares.index_add_(0, (row * DIRECTIONS + number).flatten(), share.flatten())
+    return shares.view(intervals, joints, DIRECTIONS)
+
+
+def followed(
+    steps: Float[Tensor, "body time joint 3"],
+    joints: Float[Tensor, "body time joint 3"],
+    given: Bool[Tensor, "body time joint"],
+    interval: int,
+) -> Float[Tensor, "body time joint 3"]:
+    """Follow steps to where they lead: from given positions, or from what was reached where none is given.
+
+    Args:
+        steps: from each frame to the one that is `interval` frames later.
+        joints: the positions.
+        given: which of them are known; before any, the first one stands.
+        interval: frames per step.
+    """
+    first = given.long().argmax(1)[:, None, :, None].expand(-1, 1, -1, 3)
+    start = joints.gather(1, first)[:, 0]
+    reached, known = list[Tensor](), list[Tensor]()
+    for time in range(joints.shape[1]):
+        place = start if time < interval else known[time - interval] + steps[:, time - interval]
+        reached.append(place)
+        known.append(torch.where(given[:, time, :, None], joints[:, time], place))
+    return torch.stack(reached, dim=1)

@@ -19,11 +19,11 @@ ours (docs/motion_transformer.md). Where that page's description of the method i
    as zeros and not predicted; nor is flow from or to an absent joint.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
@@ -37,13 +37,19 @@ from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
 from marrow.objectives.motion_flow import (
     DIRECTIONS,
+    Term,
+    class_shares,
+    class_term,
     direction_class,
     direction_vector,
     flow,
+    followed,
     hide_spans,
     length_of,
     log_magnitude,
     replace_hidden,
+    share_of_body,
+    smooth_term,
     span_count,
 )
 
@@ -178,9 +184,11 @@ class MotionTransformer(Objective):
                 f"objective.variant {config.variant!r} needs encoder.causal {str(config.variant == 'causal').lower()}, "
                 f"got {str(encoder.config.causal).lower()}"
             )
-        flows = len(config.intervals) * joints
-        values = {"pose": 3 * joints, "direction": DIRECTIONS * flows, "magnitude": flows, "flow": 3 * flows}
-        self.heads = nn.ModuleDict({name: _head(width, values[name]) for name in _HEADS[config.variant]})
+        flows = (len(config.intervals), joints)
+        self._shapes = {"pose": (joints, 3), "direction": (*flows, DIRECTIONS), "magnitude": flows, "flow": (*flows, 3)}
+        self.heads = nn.ModuleDict(
+            {name: _head(width, math.prod(self._shapes[name])) for name in _HEADS[config.variant]}
+        )
         self.hidden_frame = None if config.variant == "causal" else position_parameter(width)
 
     def sample(self, batch: Batch, draws: Draws) -> MotionTransformerDraw:
@@ -220,35 +228,40 @@ class MotionTransformer(Objective):
         config, present = self.config, pack(batch.present, draw.body)
         joints = torch.where(present[..., None], pack(batch.joints, draw.body), 0.0)
 
-        # Encode what is left of the frames, and predict everywhere.
-        said = self._predict(joints, present, draw, draw.drop)
+        # Encode what is left of the frames.
+        encoded = self._encode(joints, present, draw, draw.drop)
 
         # Targets: the poses, and the flow at every interval; functions of the input alone.
         pose = joints / config.pose_unit_metres
         displacement, known = self._flow(joints, present)
 
-        # Loss: every term is averaged over what a body has of it, then summed over the bodies.
+        # Loss: every term is averaged over what a body has of it, then summed over the bodies. Only frames that have a
+        # target are asked about (their number is a shape: this synchronises with the device).
         of_pose = share_of_body(draw.hidden[..., None] & present)
-        of_flow = share_of_body(self._predicted_flow(draw)[..., None] & known)
+        wanted = self._predicted_flow(draw)
+        of_flow = share_of_body(wanted[..., None] & known)
+        asked = wanted.any(2)
         terms, metrics = list[tuple[float, Term]](), dict[str, Tensor]()
         counts = torch.zeros_like(draw.body, dtype=torch.bool)
-        if "pose" in said:
-            terms.append((config.pose_weight, smooth_term(said["pose"], pose, of_pose)))
-            metrics["pose_error"] = (of_pose * (said["pose"] - pose).norm(dim=-1)).sum() * config.pose_unit_metres
+        if "pose" in self.heads:
+            said, target, share = self._say("pose", encoded[draw.hidden]), pose[draw.hidden], of_pose[draw.hidden]
+            terms.append((config.pose_weight, smooth_term(said, target, share)))
+            metrics["pose_error"] = (share * (said - target).norm(dim=-1)).sum() * config.pose_unit_metres
             counts = counts | (of_pose.flatten(1).sum(1) > 0)
-        if "direction" in said:
-            number = direction_class(displacement, config.dead_zone_metres)
-            magnitude = log_magnitude(displacement, config.magnitude_unit_metres)
-            terms.append((config.direction_weight, class_term(said["direction"], number, of_flow)))
-            terms.append(
-                (config.magnitude_weight, smooth_term(said["magnitude"][..., None], magnitude[..., None], of_flow))
-            )
-            metrics["direction_accuracy_percent"] = 100.0 * (of_flow * (said["direction"].argmax(-1) == number)).sum()
+        if "direction" in self.heads:
+            said, share = self._say("direction", encoded[asked]), of_flow[asked]
+            number = direction_class(displacement[asked], config.dead_zone_metres)
+            terms.append((config.direction_weight, class_term(said, number, share)))
+            right = said.gather(-1, number[..., None])[..., 0] >= said.amax(-1)
+            metrics["direction_accuracy_percent"] = 100.0 * (share * right).sum()
             # To compare with: always answering with the commonest direction of this micro-batch.
-            metrics["direction_majority_percent"] = 100.0 * class_shares(number, of_flow).sum(1).amax(-1).sum()
-        if "flow" in said:
-            sigma = root_mean_square(displacement, known).clamp(min=max(config.dead_zone_metres, 1e-6))
-            terms.append((1.0, smooth_term(said["flow"], displacement / sigma, of_flow)))
+            metrics["direction_majority_percent"] = 100.0 * class_shares(number, share).sum(1).amax(-1).sum()
+            said = self._say("magnitude", encoded[asked])
+            target = log_magnitude(displacement[asked], config.magnitude_unit_metres)
+            terms.append((config.magnitude_weight, smooth_term(said[..., None], target[..., None], share)))
+        if "flow" in self.heads:
+            target = displacement / self._sigma(displacement, known)
+            terms.append((1.0, smooth_term(self._say("flow", encoded[asked]), target[asked], of_flow[asked])))
         if config.variant != "rec":
             counts = counts | (of_flow.flatten(1).sum(1) > 0)
         metrics["loss_of_mean"] = torch.stack([weight * term.loss_of_mean for weight, term in terms]).sum()
@@ -263,16 +276,16 @@ class MotionTransformer(Objective):
         """Show the frames that are hidden, and the predicted poses there, or where the predicted flow leads."""
         config, present = self.config, pack(batch.present, draw.body)
         joints = torch.where(present[..., None], pack(batch.joints, draw.body), 0.0)
-        said = self._predict(joints, present, draw, None)
+        encoded = self._encode(joints, present, draw, None)
         # Hidden frames that the encoder was given as they are, were not kept from it.
         itself = torch.arange(present.shape[1], device=present.device)
         shown_as_is = draw.hidden & ~draw.vector & (draw.source == itself)
         hidden, visible, note = draw.hidden & ~shown_as_is, draw.usable & (~draw.hidden | shown_as_is), ""
-        if "pose" in said:
-            predicted = said["pose"] * config.pose_unit_metres
+        if "pose" in self.heads:
+            predicted = self._say("pose", encoded) * config.pose_unit_metres
         else:
             number = min(range(len(config.intervals)), key=lambda each: config.intervals[each])
-            steps = self._steps(said, joints, present)[:, :, number]
+            steps = self._steps(encoded, joints, present)[:, :, number]
             if config.variant == "causal":
                 visible = draw.usable & (draw.usable.cumsum(1) <= config.intervals[number])
                 hidden = draw.usable & ~visible
@@ -300,29 +313,25 @@ class MotionTransformer(Objective):
             batch.joints, batch.present, per_joint(visible), per_joint(hidden), shown.view_as(batch.joints), note
         )
 
-    def _predict(
+    def _encode(
         self,
         joints: Float[Tensor, "body time joint 3"],
         present: Bool[Tensor, "body time joint"],
         draw: MotionTransformerDraw,
         drop: DropPath | None,
-    ) -> dict[str, Tensor]:
-        """Return what each head says of every frame: values by interval (where it is about flow) and joint."""
+    ) -> Float[Tensor, "body time dim"]:
+        """Encode what is shown in the place of every frame."""
         frames = self.encoder.frames(joints, present)
         if self.hidden_frame is not None:
             frames = frames.gather(1, draw.source[..., None].expand_as(frames))
             frames = torch.where(draw.vector[..., None], self.hidden_frame.to(frames.dtype), frames)
         factors = self.encoder.factors(drop, draw.body)
         encoded = self.encoder.encode(frames, None if draw.all_usable else draw.usable, factors)
-        encoded = encoded[:, self.encoder.leading :]
-        intervals, joint_count = len(self.config.intervals), joints.shape[2]
-        shapes = {
-            "pose": (joint_count, 3),
-            "direction": (intervals, joint_count, DIRECTIONS),
-            "magnitude": (intervals, joint_count),
-            "flow": (intervals, joint_count, 3),
-        }
-        return {name: head(encoded).float().unflatten(2, shapes[name]) for name, head in self.heads.items()}
+        return encoded[:, self.encoder.leading :]
+
+    def _say(self, name: str, encoded: Float[Tensor, "*frame dim"]) -> Float[Tensor, "..."]:
+        """Return what a head says of frames: values by interval (where it is about flow) and joint."""
+        return self.heads[name](encoded).float().unflatten(-1, self._shapes[name])
 
     def _flow(
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
@@ -343,104 +352,27 @@ class MotionTransformer(Objective):
             return torch.ones_like(touched)
         return touched if self.config.flow_on == "hidden" else ~touched
 
+    def _sigma(
+        self,
+        displacement: Float[Tensor, "body time interval joint 3"],
+        known: Bool[Tensor, "body time interval joint"],
+    ) -> Float[Tensor, "body 1 interval 1 1"]:
+        """Return how large a coordinate of a body's flow is (root mean square), but no less than the dead zone."""
+        share = known / known.sum((1, 3), keepdim=True).clamp(min=1)
+        size = (share[..., None] * displacement.square()).sum((1, 3, 4), keepdim=True).div(3).sqrt()
+        return size.clamp(min=max(self.config.dead_zone_metres, 1e-6))
+
     def _steps(
         self,
-        said: dict[str, Tensor],
+        encoded: Float[Tensor, "body time dim"],
         joints: Float[Tensor, "body time joint 3"],
         present: Bool[Tensor, "body time joint"],
     ) -> Float[Tensor, "body time interval joint 3"]:
         """Turn what the heads say of the flow into displacements."""
-        if "flow" in said:
-            floor = max(self.config.dead_zone_metres, 1e-6)
-            return said["flow"] * root_mean_square(*self._flow(joints, present)).clamp(min=floor)
-        length = length_of(said["magnitude"], self.config.magnitude_unit_metres)
-        return direction_vector(said["direction"].argmax(-1)) * length[..., None]
-
-
-@dataclass
-class Term:
-    """One part of the loss, summed over bodies.
-
-    Args:
-        loss: of the prediction.
-        loss_of_mean: of always predicting the mean of this micro-batch for a joint (for classes, their frequencies).
-    """
-
-    loss: Float[Tensor, ""]
-    loss_of_mean: Float[Tensor, ""]
-
-
-def share_of_body(counts: Bool[Tensor, "body *rest"]) -> Float[Tensor, "body *rest"]:
-    """Weigh what counts so that it sums to 1 for every body that has any of it, and to 0 for the others."""
-    number = counts.flatten(1).sum(1).clamp(min=1)
-    return counts / number.view(-1, *(1 for _ in counts.shape[1:]))
-
-
-def smooth_term(
-    prediction: Float[Tensor, "body time *rest value"],
-    target: Float[Tensor, "body time *rest value"],
-    share: Float[Tensor, "body time *rest"],
-) -> Term:
-    """Return the smooth absolute error: half the square up to an error of 1, its size less a half beyond."""
-    error = F.smooth_l1_loss(prediction, target, reduction="none").mean(-1)
-    mean = (share[..., None] * target).sum((0, 1)) / share.sum((0, 1))[..., None].clamp(min=1e-12)
-    error_of_mean = F.smooth_l1_loss(mean.expand_as(target), target, reduction="none").mean(-1)
-    return Term((share * error).sum(), (share * error_of_mean).sum())
-
-
-def class_term(
-    logits: Float[Tensor, "body time interval joint direction"],
-    number: Int64[Tensor, "body time interval joint"],
-    share: Float[Tensor, "body time interval joint"],
-) -> Term:
-    """Return the cross-entropy; to compare with, the entropy of each joint's own frequencies."""
-    error = F.cross_entropy(logits.flatten(0, -2), number.flatten(), reduction="none").view_as(share)
-    shares = class_shares(number, share)
-    frequency = shares / shares.sum(-1, keepdim=True).clamp(min=1e-12)
-    return Term((share * error).sum(), -torch.xlogy(shares, frequency).sum())
-
-
-def class_shares(
-    number: Int64[Tensor, "body time interval joint"], share: Float[Tensor, "body time interval joint"]
-) -> Float[Tensor, "interval joint direction"]:
-    """Sum the shares of each direction."""
-    intervals, joints = number.shape[2:]
-    row = torch.arange(intervals * joints, device=number.device).view(intervals, joints)
-    shares = share.new_zeros(intervals * joints * DIRECTIONS)
-    shares.index_add_(0, (row * DIRECTIONS + number).flatten(), share.flatten())
-    return shares.view(intervals, joints, DIRECTIONS)
-
-
-def root_mean_square(
-    displacement: Float[Tensor, "body time interval joint 3"], known: Bool[Tensor, "body time interval joint"]
-) -> Float[Tensor, "body 1 interval 1 1"]:
-    """Return how large a coordinate of a body's flow is at each interval."""
-    share = known / known.sum((1, 3), keepdim=True).clamp(min=1)
-    return (share[..., None] * displacement.square()).sum((1, 3, 4), keepdim=True).div(3).sqrt()
-
-
-def followed(
-    steps: Float[Tensor, "body time joint 3"],
-    joints: Float[Tensor, "body time joint 3"],
-    given: Bool[Tensor, "body time joint"],
-    interval: int,
-) -> Float[Tensor, "body time joint 3"]:
-    """Follow steps to where they lead: from given positions, or from what was reached where none is given.
-
-    Args:
-        steps: from each frame to the one that is `interval` frames later.
-        joints: the positions.
-        given: which of them are known; before any, the first one stands.
-        interval: frames per step.
-    """
-    first = given.long().argmax(1)[:, None, :, None].expand(-1, 1, -1, 3)
-    start = joints.gather(1, first)[:, 0]
-    reached, known = list[Tensor](), list[Tensor]()
-    for time in range(joints.shape[1]):
-        place = start if time < interval else known[time - interval] + steps[:, time - interval]
-        reached.append(place)
-        known.append(torch.where(given[:, time, :, None], joints[:, time], place))
-    return torch.stack(reached, dim=1)
+        if "flow" in self.heads:
+            return self._say("flow", encoded) * self._sigma(*self._flow(joints, present))
+        length = length_of(self._say("magnitude", encoded), self.config.magnitude_unit_metres)
+        return direction_vector(self._say("direction", encoded).argmax(-1)) * length[..., None]
 
 
 def _head(width: int, values: int) -> nn.Sequential:
