@@ -49,23 +49,23 @@ def test_clips_of_a_sequence(frames: int, clips: int) -> None:
 
 
 def test_frames_of_the_clips() -> None:
-    """Two sequences of 9 and 8 frames are rows 0 to 8 and 9 to 16; row 17 is the frame of zeros.
+    """Two sequences of 9 and 8 frames are rows 0 to 8 and 9 to 16; the others, up to row 63, are frames of zeros.
 
     Clip k is centred on frame 7k and takes every second frame: for the first, -6 ... 6 and 1, 3, ..., 13.
     """
     encoder, joints = small(), torch.randn(2, 9, 20, 3)
     flat = flatten(joints, torch.tensor([9, 8]))
-    assert flat.sequence.tolist() == [0] * 9 + [1] * 8 + [2]
+    assert flat.sequence.tolist() == [0] * 9 + [1] * 8 + [2] * 47
     assert torch.equal(flat.joints[9:17], joints[1, :8])
-    assert not flat.joints[17].any()
+    assert not flat.joints[17:].any()
     sequence, place = clip_places(torch.tensor([2, 2]))
     assert (sequence.tolist(), place.tolist()) == ([0, 0, 1, 1], [0, 1, 0, 1])
     rows = encoder.clip_rows(flat, sequence, place * 7)
     assert rows.tolist() == [
-        [17, 17, 17, 0, 2, 4, 6],
-        [1, 3, 5, 7, 17, 17, 17],
-        [17, 17, 17, 9, 11, 13, 15],
-        [10, 12, 14, 16, 17, 17, 17],
+        [63, 63, 63, 0, 2, 4, 6],
+        [1, 3, 5, 7, 63, 63, 63],
+        [63, 63, 63, 9, 11, 13, 15],
+        [10, 12, 14, 16, 63, 63, 63],
     ]
 
 
@@ -88,8 +88,8 @@ def test_sines_and_cosines() -> None:
     torch.testing.assert_close(table[2], torch.stack((p.sin(), p.cos(), (p / 100).sin(), (p / 100).cos())))
 
 
-def test_only_the_shared_frame_of_zeros_is_computed_besides_the_sequences_frames() -> None:
-    """Bodies of 28, 28, 10 and 28 frames: 94 frames and one of zeros, 4 + 4 + 2 + 4 = 14 clips."""
+def test_padding_and_absent_bodies_are_not_computed() -> None:
+    """Bodies of 28, 28, 28 and 10 frames: 94 frames, filled up to 128; 4 + 4 + 4 + 2 = 14 clips, filled up to 16."""
     encoder = small()
     batch = example_batch(encoder, clips=2, bodies=3)
     batch.present[1, 1:] = False  # 3 bodies, then 1
@@ -106,7 +106,7 @@ def test_only_the_shared_frame_of_zeros_is_computed_besides_the_sequences_frames
     encoder.frame_layers[0].register_forward_hook(keep("frames"))
     encoder.clip_layers[0].register_forward_hook(keep("clips"))
     features = encoder(batch)
-    assert shapes == {"frames": [3 * 28 + 10 + 1, 20], "clips": [3 * 4 + 2, 141]}
+    assert shapes == {"frames": [128, 20], "clips": [16, 141]}
     assert features.tokens.shape == (2, 3, 4, 1, 16)
     assert features.present[..., 0].tolist() == [
         [[True] * 4] * 3,

@@ -28,6 +28,10 @@ from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
 
 
+# Frames and clips of a batch are filled up to multiples of these.
+_ROWS_AT_ONCE, _CLIPS_AT_ONCE = 64, 16
+
+
 @dataclass(frozen=True)
 class HierarchicalTransformerConfig:
     """Size of a hierarchical transformer; the defaults are the paper's.
@@ -95,13 +99,13 @@ SIZES = {
 
 @dataclass
 class FlatSequences:
-    """The sequences of a batch, one per present body, with their frames end to end and a frame of zeros behind all.
+    """The sequences of a batch, one per present body, with their frames end to end and frames of zeros behind all.
 
     Args:
         joints: positions in the unit of the batch; zero where absent.
         start: row of the first frame of each sequence.
         frames: how many each has.
-        sequence: which sequence a frame belongs to; the frame of zeros to none, which is their number.
+        sequence: which sequence a frame belongs to; a frame of zeros to none, which is their number.
     """
 
     joints: Float[Tensor, "row joint 3"]
@@ -116,14 +120,15 @@ class FlatSequences:
 
 
 def flatten(joints: Float[Tensor, "sequence time joint 3"], frames: Int64[Tensor, " sequence"]) -> FlatSequences:
-    """Lay the first `frames` frames of each sequence end to end."""
-    counts = torch.arange(joints.shape[1], device=joints.device) < frames[:, None]
-    number = torch.arange(len(frames) + 1, device=joints.device)
+    """Lay the first `frames` frames of each sequence end to end, and fill up with zeros: one frame, or some more."""
+    real = joints[torch.arange(joints.shape[1], device=joints.device) < frames[:, None]]
+    zeros = _filled_up(len(real) + 1, _ROWS_AT_ONCE) - len(real)
+    counts = torch.cat((frames, frames.new_tensor([zeros])))
     return FlatSequences(
-        joints=torch.cat((joints[counts], torch.zeros_like(joints[:1, 0]))),
+        joints=F.pad(real, (0, 0, 0, 0, 0, zeros)),
         start=frames.cumsum(0) - frames,
         frames=frames,
-        sequence=number.repeat_interleave(torch.cat((frames, frames.new_ones(1)))),
+        sequence=torch.arange(len(counts), device=joints.device).repeat_interleave(counts),
     )
 
 
@@ -247,6 +252,10 @@ class HierarchicalTransformer(Encoder):
             dropout: as in pre-training.
             factors: of `DropPath`.
         """
+        clips = len(rows)
+        fill = _filled_up(clips, _CLIPS_AT_ONCE) - clips
+        rows = F.pad(rows, (0, 0, 0, fill), value=len(frames) - 1)
+        factors = None if factors is None else F.pad(factors, (0, 0, 0, 0, 0, fill))
         tokens = (frames[rows] + self.clip_position).flatten(1, 2)
         fusion = self.clip_fusion.to(tokens.dtype).expand(len(rows), -1, -1)
         tokens = torch.cat((tokens, fusion), dim=1)
@@ -260,7 +269,7 @@ class HierarchicalTransformer(Encoder):
                 dropout=dropout,
                 factors=_of_layer(factors, number),
             )
-        return tokens[:, -1]
+        return tokens[:clips, -1]
 
     def embed_sequences(
         self,
@@ -324,7 +333,8 @@ class HierarchicalTransformer(Encoder):
         tokens = self.embed_sequences(padded, exists, factors=of_sequence).float()
 
         # A clip that the body is nowhere seen in was computed, and attended to, but is nobody's feature.
-        seen = torch.cat((present.any(2)[_inside(present, frames)], present.new_zeros(1)))
+        seen = present.any(2)[_inside(present, frames)]
+        seen = F.pad(seen, (0, len(flat.joints) - len(seen)))
         exists = exists.masked_scatter(exists, seen[rows].any(1))
         tokens = torch.where(F.pad(exists, (0, 1), value=True)[..., None], tokens, 0.0)
         whole = unpack(tokens, body, clips, bodies)
@@ -344,7 +354,7 @@ class HierarchicalTransformer(Encoder):
         rates = torch.linspace(0.0, 1.0, sum(self.config.depths)).repeat_interleave(2)
         branches = [2 * depth for depth in self.config.depths]
         frame, clip, sequence = drop.factors(rates, body).split(branches)
-        one = torch.ones_like(frame[:, :1])  # the frame of zeros is everybody's
+        one = torch.ones_like(frame[:, :1])  # the frames of zeros are everybody's
         return torch.cat((frame, one), dim=1)[:, of[0]], clip[:, of[1]], sequence
 
     def layers(self) -> list[list[nn.Parameter]]:
@@ -401,6 +411,11 @@ def other_frames(frames: int, joints: int) -> Bool[Tensor, "token token"]:
     frame = torch.arange(frames).repeat_interleave(joints)
     allowed = (frame[:, None] != frame) | torch.eye(frames * joints, dtype=torch.bool)
     return F.pad(allowed, (0, 1, 0, 1), value=True)
+
+
+def _filled_up(count: int, step: int) -> int:
+    """Round up to a multiple. Every new shape costs the libraries below time and memory: few shapes come again."""
+    return -(-count // step) * step
 
 
 def _inside(present: Bool[Tensor, "sequence time joint"], frames: Int64[Tensor, " sequence"]) -> Bool[Tensor, "_ _"]:

@@ -245,9 +245,9 @@ class HiTRS(Objective):
         in_context = exists[:, 1:].repeat(2, 1)
         summary = encoder.embed_sequences(context, in_context, dropout, summary_alone=True)[:, -1]
         inside = torch.arange(draw.selected.shape[1], device=own.device) < frames[:, None]
-        selected = embedded[:-1][draw.selected[inside]]
+        pose = self.pose(embedded)[: int(frames.sum())][draw.selected[inside]]
         return {
-            "pose": self.pose(selected).float(),
+            "pose": pose.float(),
             "clip_order": self.clip_order(pair).float(),
             "sequence_order": self.sequence_order(summary).float(),
             "future": self.future(summary[: len(own)]).float(),
