@@ -267,7 +267,7 @@ def _provenance(
     """Say where an encoder came from, and what it cost."""
     return {
         "marrow": marrow.__version__,
-        "method": get_objective(config.method).__name__,
+        "method": get_objective(config.method).called(),
         "rows": "all clips" if config.protocol is None else f"training half of {config.protocol}",
         "clips": clips,
         "store_fingerprint": store.fingerprint,

@@ -13,15 +13,12 @@ from marrow.cli.arguments import recipe_path
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
+from marrow.models.clips import clip_counts, clip_places, flatten, other_frames
 from marrow.models.export import save_encoder
 from marrow.models.hierarchical_transformer import (
     SIZES,
     HierarchicalTransformer,
     HierarchicalTransformerConfig,
-    clip_counts,
-    clip_places,
-    flatten,
-    other_frames,
     sinusoid,
 )
 from marrow.skeleton.layout import KINECT_V1_20

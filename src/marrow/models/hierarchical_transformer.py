@@ -23,13 +23,13 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import MLP, DropPath, attend_pairs
+from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames
 from marrow.models.encoder import Encoder, Features
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
 
-
-# Frames and clips of a batch are filled up to multiples of these.
-_ROWS_AT_ONCE, _CLIPS_AT_ONCE = 64, 16
+# Clips of a batch are filled up to a multiple of this.
+_CLIPS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -95,41 +95,6 @@ SIZES = {
     "small": HierarchicalTransformerConfig((64, 128, 256), (2, 2, 2), heads=2, dropout=0.0),
     "tiny": HierarchicalTransformerConfig((64, 128, 256), (1, 1, 1), heads=2, dropout=0.0),
 }
-
-
-@dataclass
-class FlatSequences:
-    """The sequences of a batch, one per present body, with their frames end to end and frames of zeros behind all.
-
-    Args:
-        joints: positions in the unit of the batch; zero where absent.
-        start: row of the first frame of each sequence.
-        frames: how many each has.
-        sequence: which sequence a frame belongs to; a frame of zeros to none, which is their number.
-    """
-
-    joints: Float[Tensor, "row joint 3"]
-    start: Int64[Tensor, " sequence"]
-    frames: Int64[Tensor, " sequence"]
-    sequence: Int64[Tensor, " row"]
-
-    def rows(self, sequence: Int64[Tensor, " *any"], frame: Int64[Tensor, " *any"]) -> Int64[Tensor, " *any"]:
-        """Return the rows of frames; beyond the ends of a sequence that is the frame of zeros."""
-        inside = (frame >= 0) & (frame < self.frames[sequence])
-        return torch.where(inside, self.start[sequence] + frame, len(self.joints) - 1)
-
-
-def flatten(joints: Float[Tensor, "sequence time joint 3"], frames: Int64[Tensor, " sequence"]) -> FlatSequences:
-    """Lay the first `frames` frames of each sequence end to end, and fill up with zeros: one frame, or some more."""
-    real = joints[torch.arange(joints.shape[1], device=joints.device) < frames[:, None]]
-    zeros = _filled_up(len(real) + 1, _ROWS_AT_ONCE) - len(real)
-    counts = torch.cat((frames, frames.new_tensor([zeros])))
-    return FlatSequences(
-        joints=F.pad(real, (0, 0, 0, 0, 0, zeros)),
-        start=frames.cumsum(0) - frames,
-        frames=frames,
-        sequence=torch.arange(len(counts), device=joints.device).repeat_interleave(counts),
-    )
 
 
 class Layer(nn.Module):
@@ -253,7 +218,7 @@ class HierarchicalTransformer(Encoder):
             factors: of `DropPath`.
         """
         clips = len(rows)
-        fill = _filled_up(clips, _CLIPS_AT_ONCE) - clips
+        fill = filled_up(clips, _CLIPS_AT_ONCE) - clips
         rows = F.pad(rows, (0, 0, 0, fill), value=len(frames) - 1)
         factors = None if factors is None else F.pad(factors, (0, 0, 0, 0, 0, fill))
         tokens = (frames[rows] + self.clip_position).flatten(1, 2)
@@ -378,21 +343,6 @@ class HierarchicalTransformer(Encoder):
         return encoder.to(self.joint_position.device)
 
 
-def clip_counts(frames: Int64[Tensor, " sequence"], stride: int) -> Int64[Tensor, " sequence"]:
-    """Return how many clips sequences of some frames have: one centred on every `stride`-th frame, the first included.
-
-    77 frames: 11 clips; 78: 12. The same as padding by half a clip at both ends and sliding it over the whole.
-    """
-    return torch.div(frames + stride - 1, stride, rounding_mode="floor")
-
-
-def clip_places(count: Int64[Tensor, " sequence"]) -> tuple[Int64[Tensor, " clip"], Int64[Tensor, " clip"]]:
-    """Return, for all clips of all sequences, whose each is and its number there."""
-    sequence = torch.arange(len(count), device=count.device).repeat_interleave(count)
-    first = (count.cumsum(0) - count)[sequence]
-    return sequence, torch.arange(len(sequence), device=count.device) - first
-
-
 def sinusoid(places: int, width: int) -> Float[Tensor, "place dim"]:
     """Return sines (even channels) and cosines (odd) of places, the wavelength growing from 2 pi to 10,000 times that.
 
@@ -401,21 +351,6 @@ def sinusoid(places: int, width: int) -> Float[Tensor, "place dim"]:
     rate = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angle = torch.arange(places, dtype=torch.float64)[:, None] * rate
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :width].float()
-
-
-def other_frames(frames: int, joints: int) -> Bool[Tensor, "token token"]:
-    """Tell which tokens of a clip may attend to which: the joints of other frames, themselves, and the fusion token.
-
-    The joints of one frame do not meet at this level. The fusion token, the last, attends to everything.
-    """
-    frame = torch.arange(frames).repeat_interleave(joints)
-    allowed = (frame[:, None] != frame) | torch.eye(frames * joints, dtype=torch.bool)
-    return F.pad(allowed, (0, 1, 0, 1), value=True)
-
-
-def _filled_up(count: int, step: int) -> int:
-    """Round up to a multiple. Every new shape costs the libraries below time and memory: few shapes come again."""
-    return -(-count // step) * step
 
 
 def _inside(present: Bool[Tensor, "sequence time joint"], frames: Int64[Tensor, " sequence"]) -> Bool[Tensor, "_ _"]:

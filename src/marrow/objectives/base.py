@@ -40,14 +40,21 @@ class Objective(Trainable):
 
     Attributes:
         config_type: the frozen dataclass of its settings; its fields become the options `--objective.NAME`.
+        title: what the method is called in reports; the name of the class where it says none.
         encoder_type: the encoder that it trains; the fields of that one's settings become `--encoder.NAME`.
         encoder: what is kept after pre-training; everything else is thrown away.
     """
 
+    title: ClassVar[str] = ""
     config_type: ClassVar[type]
     encoder_type: ClassVar[type[Encoder]]
 
     encoder: Encoder
+
+    @classmethod
+    def called(cls) -> str:
+        """Return what the method is called in reports."""
+        return cls.title or cls.__name__
 
     @abstractmethod
     def explain(self, batch: Batch, draw: Any) -> Picture:

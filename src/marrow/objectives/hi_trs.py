@@ -36,7 +36,8 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.hierarchical_transformer import HierarchicalTransformer, clip_counts, clip_places, flatten
+from marrow.models.clips import clip_counts, clip_places, flatten
+from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.packing import existing, pack, unpack
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
@@ -119,6 +120,7 @@ class HiTRS(Objective):
         encoder: the network that is kept.
     """
 
+    title = "Hi-TRS"
     config_type = HiTRSConfig
     encoder_type = HierarchicalTransformer
     encoder: HierarchicalTransformer

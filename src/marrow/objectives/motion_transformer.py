@@ -167,6 +167,7 @@ class MotionTransformer(Objective):
         encoder: the network that is kept.
     """
 
+    title = "Motion-Transformer"
     config_type = MotionTransformerConfig
     encoder_type = FrameTransformer
     encoder: FrameTransformer

@@ -10,6 +10,7 @@ import yaml
 
 from marrow.errors import DataError, StoreError
 from marrow.models.export import DESCRIPTION
+from marrow.objectives import OBJECTIVES
 from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
@@ -43,7 +44,9 @@ class Run:
     def method(self) -> str:
         """Name of the method, as its authors write it."""
         provenance = (self.description or {}).get("provenance", {})
-        return str(provenance.get("method") or self.settings.get("method", "encoder")).upper()
+        name = self.settings.get("method", "encoder")
+        called = OBJECTIVES[name].called() if name in OBJECTIVES else name
+        return str(provenance.get("method") or called)
 
     @property
     def seed(self) -> int | None:
