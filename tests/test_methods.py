@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from marrow import Encoder, InputConfig, pretrain
 from marrow.data.augment import AugmentConfig
 from marrow.data.subsets import protocol_rows
+from marrow.errors import ConfigError
 from marrow.models.frame_transformer import FrameTransformerConfig
 from marrow.models.heads import Recogniser
 from marrow.models.hierarchical_transformer import HierarchicalTransformerConfig
@@ -73,6 +75,18 @@ def config_of(method: str, store: Store, out: Path, **changes: Any) -> PretrainC
     limits = {"epochs": 4, "batch_clips": 6, "max_steps": 6, "checkpoints": CheckpointConfig(every_steps=3)}
     about = {"store": store.path, "out": out, "protocol": "xsub", "method": method}
     return PretrainConfig(**{**common, **limits, **about, **SMALL[method], **changes})
+
+
+def test_frames_at_their_own_pace_and_several_lengths(store: Store, tmp_path: Path) -> None:
+    """A step in one piece or in clips of unequal length, each with windows of its own length, is the same step."""
+    recorded = {"input": InputConfig(window_frames=40, pace="recorded"), "max_steps": 2}
+    whole = pretrain(config_of("motion_transformer", store, tmp_path / "whole", **recorded))
+    cut = pretrain(config_of("motion_transformer", store, tmp_path / "cut", micro_batches=3, **recorded))
+    assert cut.last["loss"] == pytest.approx(whole.last["loss"], rel=1e-4)
+    mean = replace(SMALL["motion_transformer"]["encoder"], readout="mean")
+    run = pretrain(config_of("motion_transformer", store, tmp_path / "mean", encoder=mean, **recorded)).folder
+    with pytest.raises(ConfigError, match="features of one length"):
+        finetune(run, store, "xsub", tmp_path / "tuned", FinetuneConfig(epochs=5, batch_clips=6))
 
 
 def test_every_method_is_here() -> None:

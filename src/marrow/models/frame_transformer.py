@@ -106,14 +106,14 @@ class FrameTransformer(Encoder):
         """Run embedded frames through the blocks.
 
         Args:
-            frames: of each body, all frames of the window.
+            frames: of each body, from the first frame of the window on.
             usable: which of them may be attended to; None when all may.
             factors: those of `DropPath`.
 
         Returns:
             `leading` tokens (the class token, where there is one), then the frames.
         """
-        tokens = frames + self.position[1:]
+        tokens = frames + self.position[1 : 1 + frames.shape[1]]
         if self.cls is not None:
             first = (self.cls + self.position[:1]).expand(len(tokens), -1, -1)
             tokens = torch.cat((first.to(tokens.dtype), tokens), dim=1)
@@ -130,11 +130,9 @@ class FrameTransformer(Encoder):
 
         The two branches of a block share its rate: 0 for the first block, the highest for the last.
         """
-        return (
-            None
-            if drop is None
-            else drop.factors(torch.linspace(0.0, 1.0, self.config.depth).repeat_interleave(2), body)
-        )
+        if drop is None:
+            return None
+        return drop.factors(torch.linspace(0.0, 1.0, self.config.depth).repeat_interleave(2), body)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return the embeddings, then each block, then the last norm."""

@@ -195,12 +195,14 @@ class MotionTransformer(Objective):
     def sample(self, batch: Batch, draws: Draws) -> MotionTransformerDraw:
         """Draw the hidden frames of every body, what the encoder is given in their place, and what it leaves out."""
         config, (_, bodies, frames, _) = self.config, batch.present.shape
-        spans = span_count(frames, config.mask_ratio, config.shortest_span, config.longest_span_share)
+        # Drawn for the whole window, so that it does not matter how long the longest clip of the batch is.
+        whole = self.encoder.input.window_frames
+        spans = span_count(whole, config.mask_ratio, config.shortest_span, config.longest_span_share)
         drop = None
         if config.drop_path > 0:
             drop = DropPath(draws.uniform("drop_path", bodies, self.encoder.branches), config.drop_path)
-        of_spans, of_frames = draws.uniform("hidden", bodies, spans, 2), draws.uniform("replaced", bodies, frames, 2)
-        return self.hide(batch, of_spans, of_frames, drop)
+        of_spans, of_frames = draws.uniform("hidden", bodies, spans, 2), draws.uniform("replaced", bodies, whole, 2)
+        return self.hide(batch, of_spans, of_frames[:, :, :frames], drop)
 
     @torch.no_grad()
     def hide(

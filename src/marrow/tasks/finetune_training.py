@@ -158,6 +158,11 @@ def _with_head(
     with torch.no_grad():
         features = encoder(batch)
     axes = tuple(features.tokens.shape[2:4]) if features.summary is None else ()
+    if axes and encoder.input.pace == "recorded":
+        raise ConfigError(
+            "fine-tuning reads features of one length, and at the recorded pace those of this encoder differ from clip "
+            "to clip: it would need a summary of each body (for a frame transformer: encoder.readout cls)"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = JointsHead(features.tokens.shape[3] if axes else 1, encoder.dim, classes, config.hidden_width)
