@@ -24,11 +24,16 @@ _CHARTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "Gradient norm": (("gradient_norm",), {}),
     "Clips per second": (("clips_per_second",), {}),
     "Waiting for data, % of the time": (("waiting_share_percent",), {}),
+    "Peak memory, MiB": (("peak_memory_mib",), {}),
+    "Directions of flow that are right, %": (
+        ("direction_accuracy_percent",),
+        {"direction_majority_percent": "always the commonest"},
+    ),
 }
 # Not worth a chart: they only grow, or stay as they are.
 _NO_CURVE = {
     *("step", "epoch", "progress", "wall_seconds", "cpu_seconds", "monitor_cpu_seconds", "monitor_clips"),
-    *("feature_dim", "loader_share_percent"),
+    *("monitor_people", "feature_dim", "loader_share_percent"),
 }
 
 
@@ -58,7 +63,9 @@ def training_html(runs: Sequence[Run], figures: Figures) -> str:
         chart = _chart(title, names, references, logged, figures)
         if chart:
             charts.append(f"<div><h4>{escape(title)}</h4>{chart}</div>")
-    dotted = [("dotted: reference (predicting the mean, random initialisation, chance)", MUTED, "dotted")]
+    dotted = [
+        ("dotted: reference (predicting the mean or the commonest, random initialisation, chance)", MUTED, "dotted")
+    ]
     parts = [card("Curves", f"{legend(lines + dotted)}<div class='three'>{''.join(charts)}</div>", wide=True)]
     parts.append(card("Time and memory", table(*_costs(logged)) + _hardware(logged)))
     return "".join(parts)
