@@ -1,9 +1,21 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from marrow.models.blocks import MLP, Attention, Block, CrossAttention, CrossBlock, DropPath, attend
+from marrow.models.blocks import (
+    MLP,
+    Attention,
+    Block,
+    CrossAttention,
+    CrossBlock,
+    DropPath,
+    attend,
+    attend_pairs,
+    sinusoids,
+)
 
 
 def test_attention_over_one_key_returns_its_value() -> None:
@@ -130,3 +142,21 @@ def test_an_mlp_keeps_its_input_and_its_hidden_layer_once() -> None:
     # 10 tokens of 8 numbers and their 16 hidden ones, 4 bytes each; with the GELU it would be 10 x (8 + 16 + 16) x 4.
     assert sum(size for place, size in kept.items() if place not in parameters) == 10 * (8 + 16) * 4
     assert output.shape == (2, 5, 8)
+
+
+def test_sinusoids_by_hand() -> None:
+    """Width 4: sin t, cos t, sin(t / 100), cos(t / 100)."""
+    expected = [[math.sin(t), math.cos(t), math.sin(t / 100), math.cos(t / 100)] for t in range(3)]
+    torch.testing.assert_close(sinusoids(3, 4), torch.tensor(expected))
+    assert sinusoids(3, 5).shape == (3, 5)
+
+
+def test_pairs_that_may_not_meet_do_not_in_either_precision() -> None:
+    """Each query may see its own key alone: it gets its own value back."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3, 2, 5, 4) for _ in range(3))
+    own = torch.eye(5, dtype=torch.bool)
+    for dtype in (torch.float32, torch.bfloat16):
+        parts = [each.to(dtype) for each in (query, key, value)]
+        for allowed in (own[None, None], own[None, None].expand(3, 1, 5, 5)):
+            torch.testing.assert_close(attend_pairs(*parts, allowed), parts[2])

@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import DropPath
-from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig, sinusoids
+from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.testing import check_encoder
 from marrow.testing.encoders import example_batch
@@ -56,13 +55,6 @@ def test_parameter_counts(changes: dict[str, object], expected: int) -> None:
     config = FrameTransformerConfig(**changes)  # pyright: ignore[reportArgumentType]
     encoder = FrameTransformer(config, InputConfig(64), KINECT_V2_25)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == expected
-
-
-def test_sinusoids_by_hand() -> None:
-    """Width 4: sin t, cos t, sin(t / 100), cos(t / 100)."""
-    expected = [[math.sin(t), math.cos(t), math.sin(t / 100), math.cos(t / 100)] for t in range(3)]
-    torch.testing.assert_close(sinusoids(3, 4), torch.tensor(expected))
-    assert sinusoids(3, 5).shape == (3, 5)
 
 
 def test_layers_run_from_the_embeddings_to_the_last_norm() -> None:

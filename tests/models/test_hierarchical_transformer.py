@@ -19,7 +19,6 @@ from marrow.models.hierarchical_transformer import (
     SIZES,
     HierarchicalTransformer,
     HierarchicalTransformerConfig,
-    sinusoid,
 )
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.testing.encoders import check_encoder, example_batch
@@ -76,13 +75,6 @@ def test_joints_of_one_frame_do_not_meet_in_a_clip() -> None:
     assert allowed.diagonal().all()
     assert not allowed[0, 1:25].any()
     assert allowed[0, 25:].all()
-
-
-def test_sines_and_cosines() -> None:
-    """Width 4: sin(p), cos(p), sin(p / 100), cos(p / 100), for 10,000^(2/4) = 100."""
-    table = sinusoid(3, 4)
-    p = torch.tensor(2.0)
-    torch.testing.assert_close(table[2], torch.stack((p.sin(), p.cos(), (p / 100).sin(), (p / 100).cos())))
 
 
 def test_padding_and_absent_bodies_are_not_computed() -> None:

@@ -267,3 +267,21 @@ def initialise_linear(module: nn.Module) -> None:
 def position_parameter(*shape: int, std: float = 0.02) -> nn.Parameter:
     """Return a learned embedding, drawn from a normal distribution that is cut off at -2 and 2."""
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=std))
+
+
+def rising_rates(depth: int) -> Float[Tensor, " branch"]:
+    """Return the rates of `DropPath` for `depth` blocks of two branches: 0 for the first block, 1 for the last.
+
+    The two branches of a block share its rate.
+    """
+    return torch.linspace(0.0, 1.0, depth).repeat_interleave(2)
+
+
+def sinusoids(places: int, width: int) -> Float[Tensor, "place dim"]:
+    """Return the fixed embedding of places: sine and cosine by turns, at wavelengths from 2 pi to 20,000 pi.
+
+    Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
+    """
+    rate = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.arange(places, dtype=torch.float64)[:, None] * rate
+    return torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1)[:, :width].float()

@@ -5,7 +5,6 @@ body. Source: Cheng, Chen, Zhang, Lin, "Motion-Transformer: Self-Supervised Pre-
 Recognition", ACM Multimedia Asia 2020; what its text leaves open is listed in docs/motion_transformer.md.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter
+from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates, sinusoids
 from marrow.models.encoder import Encoder, Features
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
@@ -126,13 +125,8 @@ class FrameTransformer(Encoder):
     def factors(
         self, drop: DropPath | None, body: Int64[Tensor, " packed"]
     ) -> Float[Tensor, "branch packed 1 1"] | None:
-        """Return what the branches of each packed body are multiplied by; None where nothing is dropped.
-
-        The two branches of a block share its rate: 0 for the first block, the highest for the last.
-        """
-        if drop is None:
-            return None
-        return drop.factors(torch.linspace(0.0, 1.0, self.config.depth).repeat_interleave(2), body)
+        """Return what the branches of each packed body are multiplied by; None where nothing is dropped."""
+        return None if drop is None else drop.factors(rising_rates(self.config.depth), body)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return the embeddings, then each block, then the last norm."""
@@ -210,13 +204,3 @@ class _JointAttention(nn.Module):
         weight = flags[..., None].to(tokens.dtype)
         mean = (tokens * weight).sum(1) / weight.sum(1).clamp(min=1.0)
         return mean.unflatten(0, joints.shape[:2])
-
-
-def sinusoids(places: int, width: int) -> Float[Tensor, "place dim"]:
-    """Return the fixed embedding of places: sine and cosine by turns, at wavelengths from 2 pi to 20,000 pi.
-
-    Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
-    """
-    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    angle = torch.arange(places)[:, None] * frequency
-    return torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1)[:, :width]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.blocks import MLP, DropPath, attend_pairs
+from marrow.models.blocks import MLP, DropPath, attend_pairs, rising_rates, sinusoids
 from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames
 from marrow.models.encoder import Encoder, Features
 from marrow.models.packing import existing, pack, unpack
@@ -174,14 +174,14 @@ class HierarchicalTransformer(Encoder):
             )
         joints, (frame, clip, sequence) = len(skeleton.joints), config.widths
         self.embedding = nn.Sequential(nn.Linear(3, frame), nn.GELU(), nn.LayerNorm(frame))
-        self.joint_position = nn.Parameter(sinusoid(joints, frame))
+        self.joint_position = nn.Parameter(sinusoids(joints, frame))
         self.to_clip = nn.Linear(frame, clip)
         place = (config.clip_frames, joints, clip // 2)
-        by_joint, by_frame = sinusoid(joints, clip // 2), sinusoid(config.clip_frames, clip // 2)[:, None]
+        by_joint, by_frame = sinusoids(joints, clip // 2), sinusoids(config.clip_frames, clip // 2)[:, None]
         self.clip_position = nn.Parameter(torch.cat((by_joint.expand(place), by_frame.expand(place)), dim=-1))
         self.clip_fusion = nn.Parameter(torch.rand(1, 1, clip))
         self.to_sequence = nn.Linear(clip, sequence)
-        self.sequence_position = nn.Parameter(sinusoid(config.max_clips, sequence))
+        self.sequence_position = nn.Parameter(sinusoids(config.max_clips, sequence))
         self.sequence_fusion = nn.Parameter(torch.rand(1, 1, sequence))
         self.frame_layers, self.clip_layers, self.sequence_layers = (
             nn.ModuleList(Layer(width, config.heads, config.head_width, ratio) for _ in range(depth))
@@ -315,10 +315,8 @@ class HierarchicalTransformer(Encoder):
         """Return the factors of the branches at each level: those of the sequence that a frame or clip belongs to."""
         if drop is None:
             return None, None, None
-        # As in the patch transformer: the two branches of a layer share its rate, which rises from 0 to the highest.
-        rates = torch.linspace(0.0, 1.0, sum(self.config.depths)).repeat_interleave(2)
         branches = [2 * depth for depth in self.config.depths]
-        frame, clip, sequence = drop.factors(rates, body).split(branches)
+        frame, clip, sequence = drop.factors(rising_rates(sum(self.config.depths)), body).split(branches)
         one = torch.ones_like(frame[:, :1])  # the frames of zeros are everybody's
         return torch.cat((frame, one), dim=1)[:, of[0]], clip[:, of[1]], sequence
 
@@ -341,16 +339,6 @@ class HierarchicalTransformer(Encoder):
             torch.manual_seed(seed)
             encoder = HierarchicalTransformer(self.config, self.input, self.skeleton)
         return encoder.to(self.joint_position.device)
-
-
-def sinusoid(places: int, width: int) -> Float[Tensor, "place dim"]:
-    """Return sines (even channels) and cosines (odd) of places, the wavelength growing from 2 pi to 10,000 times that.
-
-    Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
-    """
-    rate = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angle = torch.arange(places, dtype=torch.float64)[:, None] * rate
-    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :width].float()
 
 
 def _inside(present: Bool[Tensor, "sequence time joint"], frames: Int64[Tensor, " sequence"]) -> Bool[Tensor, "_ _"]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter
+from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates
 from marrow.models.encoder import Encoder, Features
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import existing, pack, unpack
@@ -103,11 +103,7 @@ class PatchTransformer(Encoder):
         body = existing(usable.unflatten(0, (clips, bodies)))
         usable = usable[body]
         tokens = self.embedding(self.grid.patchify(pack(batch.joints, body))) + self.position()
-        factors = None
-        if drop is not None:
-            # The two branches of a block share its rate: 0 for the first block, the highest for the last.
-            rates = torch.linspace(0.0, 1.0, self.config.depth).repeat_interleave(2)
-            factors = drop.factors(rates, body)
+        factors = None if drop is None else drop.factors(rising_rates(self.config.depth), body)
         encoded = self.encode(tokens, None if bool(usable.all()) else usable, factors)
         encoded = torch.where(usable[..., None], encoded.float(), 0.0)
         axes = (self.grid.times, self.grid.joint_patches)
