@@ -31,6 +31,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from mamp_step import ALLOCATOR
 
@@ -45,7 +46,7 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
-from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig, Layer
+from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw, swapped
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.train.precision import choose_precision
@@ -84,7 +85,7 @@ def padding_shares(lengths: list[int], config: HierarchicalTransformerConfig) ->
     return 1.0 - frames, 1.0 - clips
 
 
-def padded_layer(layer: Layer, tokens: Tensor, barred: Tensor | None, dropout: float) -> Tensor:
+def padded_layer(layer: Any, tokens: Tensor, barred: Tensor | None, dropout: float) -> Tensor:
     """Run a layer with attention written out; `barred` tells which pairs of query and key must not meet."""
     query, key, value = layer.qkv(layer.norm1(tokens)).unflatten(-1, (3, layer.heads, -1)).permute(2, 0, 3, 1, 4)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
@@ -102,7 +103,7 @@ def padded_clips(encoder: HierarchicalTransformer, clips: Tensor, dropout: float
     tokens = (encoder.to_clip(clips) + encoder.clip_position).flatten(1, 2)
     tokens = torch.cat((tokens, encoder.clip_fusion.to(tokens.dtype).expand(len(tokens), -1, -1)), dim=1)
     for layer in encoder.clip_layers:
-        tokens = padded_layer(layer, tokens, ~encoder._clip_pairs, dropout)
+        tokens = padded_layer(layer, tokens, ~encoder.get_buffer("_clip_pairs"), dropout)
     return tokens[:, -1]
 
 
