@@ -39,7 +39,7 @@ STREAMS: dict[str, tuple[str, ...]] = {
         "one_interpolation",
         "one_crop",
     ),
-    "objective": ("hidden", "moving_clip", "order_swaps"),
+    "objective": ("hidden", "replaced", "moving_clip", "order_swaps"),
     "dropout": ("dropout", "drop_path"),
 }
 
