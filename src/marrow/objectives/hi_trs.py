@@ -154,9 +154,9 @@ class HiTRS(Objective):
         present, frames = pack(batch.present, body), batch.frames()[body // bodies]
         joints = torch.where(present[..., None], pack(batch.joints, body), 0.0)
 
-        # Drawn for the whole window, so that it does not matter how long the longest sequence of the batch is.
-        whole = draws.uniform("hidden", bodies, self.encoder.input.window_frames, present.shape[2], 3)
-        noise = pack(whole, body)[:, : present.shape[1]]
+        # Time comes first, so that the numbers do not depend on how long the longest sequence of the batch is.
+        noise = draws.uniform("hidden", present.shape[1], bodies, present.shape[2], 3).transpose(1, 2)
+        noise = pack(noise, body)
         selected = (noise[..., 0] < self.config.mask_ratio) & present
         shown = self._replaced(joints, present, frames, selected, noise)
 
@@ -279,20 +279,20 @@ class HiTRS(Objective):
         noise: Float[Tensor, "sequence time joint 3"],
     ) -> Float[Tensor, "sequence time joint 3"]:
         """Replace the selected joints: most by the constant point, some by another joint of another frame."""
-        sequences, width, joint_count = present.shape
+        own, time, joint = selected.nonzero(as_tuple=True)
+        which, when, where = noise[own, time, joint].unbind(1)
         # Below mask_ratio the first number is uniform once more: it decides what takes a selected joint's place.
-        kind = noise[..., 0] / self.config.mask_ratio
-        time = torch.arange(width, device=joints.device)[None, :, None]
-        joint = torch.arange(joint_count, device=joints.device)
-        steps = (noise[..., 1] * (frames - 1)[:, None, None]).long() + 1
-        other_time = torch.remainder(time + steps, frames[:, None, None])
-        other_joint = torch.remainder(joint + (noise[..., 2] * (joint_count - 1)).long() + 1, joint_count)
-        own = torch.arange(sequences, device=joints.device)[:, None, None]
-        is_constant = selected & (kind < self.config.constant_share)
-        is_swapped = selected & ~is_constant & (kind < self.config.constant_share + self.config.swapped_share)
+        kind = which / self.config.mask_ratio
+        steps = (when * (frames[own] - 1)).long() + 1
+        other_time = torch.remainder(time + steps, frames[own])
+        other_joint = torch.remainder(joint + (where * (present.shape[2] - 1)).long() + 1, present.shape[2])
+        is_constant = kind < self.config.constant_share
+        is_swapped = ~is_constant & (kind < self.config.constant_share + self.config.swapped_share)
         is_swapped &= present[own, other_time, other_joint]
-        shown = torch.where(is_swapped[..., None], joints[own, other_time, other_joint], joints)
-        return torch.where(is_constant[..., None], self.config.constant, shown)
+        place = torch.where(is_swapped[:, None], joints[own, other_time, other_joint], joints[own, time, joint])
+        shown = joints.clone()
+        shown[own, time, joint] = torch.where(is_constant[:, None], self.config.constant, place)
+        return shown
 
     def _loss_of_knowing_nothing(self, truth: Tensor, sequences: int) -> Tensor:
         """Return the loss of the mean position, and of a guess in every choice."""

@@ -195,14 +195,14 @@ class MotionTransformer(Objective):
     def sample(self, batch: Batch, draws: Draws) -> MotionTransformerDraw:
         """Draw the hidden frames of every body, what the encoder is given in their place, and what it leaves out."""
         config, (_, bodies, frames, _) = self.config, batch.present.shape
-        # Drawn for the whole window, so that it does not matter how long the longest clip of the batch is.
-        whole = self.encoder.input.window_frames
-        spans = span_count(whole, config.mask_ratio, config.shortest_span, config.longest_span_share)
+        window, longest = self.encoder.input.window_frames, config.longest_span_share
+        spans = span_count(window, config.mask_ratio, config.shortest_span, longest)
         drop = None
         if config.drop_path > 0:
             drop = DropPath(draws.uniform("drop_path", bodies, self.encoder.branches), config.drop_path)
-        of_spans, of_frames = draws.uniform("hidden", bodies, spans, 2), draws.uniform("replaced", bodies, whole, 2)
-        return self.hide(batch, of_spans, of_frames[:, :, :frames], drop)
+        # Time comes first, so that the numbers do not depend on how long the longest clip of the batch is.
+        of_frames = draws.uniform("replaced", frames, bodies, 2).transpose(1, 2)
+        return self.hide(batch, draws.uniform("hidden", bodies, spans, 2), of_frames, drop)
 
     @torch.no_grad()
     def hide(
