@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,12 +78,25 @@ def test_the_page_joins_rows_of_a_line_by_time(finished, ten_clips) -> None:
     assert figures
     [figure] = json.loads(figures[1]).values()
     up, b = figure["data"]
-    assert (up["name"], up["mode"], up["x"], up["y"]) == ("up", "lines+markers", [40.0, 100.5], [70.0, 70.0])
-    assert up["error_y"]["array"] == [0.0, pytest.approx(200**0.5)]
-    assert (b["name"], b["mode"], b["x"], b["y"]) == ("B | &lt;b&gt;", "markers", [50.5], [90.0])
+    assert (up["name"], up["mode"], up["x"], up["y"]) == ("up", "lines+markers", [0.0, 40.0, 100.5], [50.0, 70.0, 70.0])
+    assert up["error_y"]["array"] == [0.0, 0.0, pytest.approx(200**0.5)]
+    assert (b["name"], b["mode"], b["x"], b["y"]) == ("B | &lt;b&gt;", "lines+markers", [0.0, 50.5], [50.0, 90.0])
     assert "<title>Three &lt;rows&gt;</title>" in page
     assert "<td>B | &lt;b&gt;</td>" in page
     assert "<b>90.0 ± 0.0</b>" in page
+
+
+def test_a_line_begins_where_its_encoder_was_not_trained(finished, ten_clips) -> None:
+    tables = read_tables(*finished, ten_clips)
+    of = {"A": "wide", "B | <b>": "narrow", "random initialisation": "wide"}
+    rows = [replace(row, architecture=of.get(row.name)) for row in tables.tables[0].rows]
+    page = time_page(replace(tables, tables=[replace(tables.tables[0], rows=rows)]))
+    figures = re.search(r"id='figures'>(.*?)</script>", page, re.S)
+    assert figures
+    [figure] = json.loads(figures[1]).values()
+    up, b = figure["data"]
+    assert (up["mode"], up["x"][0], up["y"][0]) == ("lines+markers", 0.0, 50.0)
+    assert (b["x"], b["y"]) == ([50.5], [90.0])  # no such encoder was scored untrained
 
 
 def test_what_is_missing_is_said_and_left_out(finished, ten_clips, tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ def time_page(tables: GridTables) -> str:
     """Return the page: accuracy against processor seconds, one chart per column, then the tables."""
     figures = Figures()
     charts = [chart for column in tables.columns if (chart := _chart(tables, column, figures))]
-    told = "One point per row, with its deviation over seeds. Up and to the left is better."
+    told = (
+        "One point per row, with its deviation over seeds; a line begins at the same encoder at random initialisation, "
+        "where that was scored. Up and to the left is better."
+    )
     body = "<h2 id='time'>Accuracy against time spent</h2>"
     body += (
         card("Official scores", f"<div class='pair'>{''.join(charts)}</div>", lead=told, wide=True) if charts else ""
@@ -99,15 +102,28 @@ def _trained(tables: GridTables) -> list[TableRow]:
     return list(every.values())
 
 
+def _untrained(tables: GridTables) -> dict[str, TableRow]:
+    """Return the scores at random initialisation, by what the encoder is."""
+    rows = [row for each in tables.tables for row in each.rows if row.source == "random"]
+    return {row.architecture: row for row in rows if row.architecture}
+
+
 def _chart(tables: GridTables, column: str, figures: Figures) -> str:
     """Draw one column; empty where no row has both a score and a time."""
     points: dict[str, list[tuple[float, Mark]]] = {}
     said: list[str] = []
+    untrained = _untrained(tables)
     for row in _trained(tables):
         found = row.scores.get(column)
-        if found is not None and row.cpu_seconds is not None:
-            points.setdefault(row.line or row.name, []).append((row.cpu_seconds, _mark(row, found, row.cpu_seconds)))
-            said.append(f"{row.name}: {found.official[0]:.1f} % after {row.cpu_seconds:.0f} s")
+        if found is None or row.cpu_seconds is None:
+            continue
+        line = points.setdefault(row.line or row.name, [])
+        before = untrained.get(row.architecture or "")
+        if before is not None and column in before.scores and not line:
+            line.append((0.0, _mark(before, before.scores[column], 0.0)))
+            said.append(f"{row.name}: {before.scores[column].official[0]:.1f} % at random initialisation")
+        line.append((row.cpu_seconds, _mark(row, found, row.cpu_seconds)))
+        said.append(f"{row.name}: {found.official[0]:.1f} % after {row.cpu_seconds:.0f} s")
     if not points:
         return ""
     figure = cost_figure({escape(name): sorted(marks, key=lambda mark: mark[0]) for name, marks in points.items()})

@@ -4,6 +4,7 @@ Scores are read and averaged as `marrow compare` does it; here the rows have the
 them, and the baselines have rows of their own.
 """
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ class TableRow:
         parameters: of the encoder.
         scores: by column; empty where no seed is finished.
         line: rows with the same are joined in the plot.
+        architecture: kind, size and input of the encoder, as JSON; rows with the same begin at the same random
+            initialisation. None where it is not known, and for raw coordinates.
     """
 
     name: str
@@ -66,6 +69,7 @@ class TableRow:
     parameters: int | None
     scores: dict[str, SeedScores]
     line: str | None = None
+    architecture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,7 @@ def _row(row: GridRow, found: Row | None, runs: Sequence[Run]) -> TableRow:
             for column, cell in found.cells.items()
         },
         line=row.line,
+        architecture=_architecture(runs),
     )
 
 
@@ -263,7 +268,15 @@ def _baseline(name: str, source: Literal["random", "raw"], beside: Row, runs: Se
             found[column] = SeedScores((official.mean_percent, official.std_percent), pair, official.by_seed)
     seeds = tuple(dict.fromkeys(report.seed for report in evaluation.reports if report.source == source))
     shown = seeds if source == "random" else ()
-    return TableRow(name, source, shown, shown, None, None, None, None, found)
+    architecture = _architecture(runs) if source == "random" else None
+    return TableRow(name, source, shown, shown, None, None, None, None, found, architecture=architecture)
+
+
+def _architecture(runs: Sequence[Run]) -> str | None:
+    description = runs[0].description if runs else None
+    if description is None or "kind" not in description:
+        return None
+    return json.dumps({name: description.get(name) for name in ("kind", "config", "input")}, sort_keys=True)
 
 
 def _is_score_of(score: Score, source: str) -> bool:
