@@ -20,7 +20,7 @@ Lengths are drawn as in the benchmark of the store (`store_size.py`): 32 + gamma
 85 on average. That is made to look like NTU RGB+D, not counted from it. The more sequences, the longer the longest, so
 the more is padding: its share is printed for the batch, and for the authors' 64.
 
-    python benchmarks/hi_trs_step.py [--quick] [--size paper|tiny] [--precision auto|fp32|bf16] [--sequences 8]
+    python benchmarks/hi_trs_step.py [--quick] [--size paper|small|tiny] [--precision auto|fp32|bf16] [--sequences 8]
                                      [--rounds 3]
 """
 
@@ -46,15 +46,11 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
-from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
+from marrow.models.hierarchical_transformer import SIZES, HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw, swapped
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.train.precision import choose_precision
 
-SIZES = {
-    "paper": HierarchicalTransformerConfig(),
-    "tiny": HierarchicalTransformerConfig(widths=(64, 128, 256), depths=(1, 1, 1), heads=2, head_width=64, dropout=0.0),
-}
 LOSSES = ("pose", "clip_order", "sequence_order", "future")
 HIDINGS = 20  # of a batch, in a round: one takes milliseconds
 
