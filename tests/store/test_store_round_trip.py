@@ -205,3 +205,16 @@ def test_layouts_come_back_from_the_store_itself(tmp_path):
     store = write_store(tmp_path / "store", [make_sequence(1, Record("a"))], source="memory")
     assert Store.open(tmp_path / "store").skeleton == KINECT_V1_20 == Toy.skeleton
     assert store.skeleton != KINECT_V2_25
+
+
+def test_frames_that_were_recorded_survive(tmp_path):
+    joints = np.zeros((1, 6, 20, 3), np.float32)
+    present = np.ones(joints.shape[:3], bool)
+    uneven = SkeletonSequence(joints, present, 30.0, KINECT_V1_20, Record("uneven"), recorded=np.array([0, 4, 5]))
+    even = SkeletonSequence(joints, present, 30.0, KINECT_V1_20, Record("even"))
+    store = write_store(tmp_path / "store", [uneven, even], source="test")
+    assert store.recorded(0).tolist() == [0, 4, 5] and store.recorded(1) is None
+    assert store.sequence(0).recorded.tolist() == [0, 4, 5]
+    for wrong in ([2, 1], [0, 6], []):
+        with pytest.raises(DataError, match="recorded must be ascending frames of 0..5"):
+            replace(uneven, recorded=np.array(wrong, np.int64))

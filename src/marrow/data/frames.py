@@ -113,6 +113,30 @@ def flat_from_sequences(
     return _flatten(clips, labels, np.arange(len(sequences)), skeleton, input, None).to(device)
 
 
+def flat_from_arrays(
+    clips: Sequence[ClipArrays],
+    skeleton: Skeleton,
+    input: InputConfig,
+    device: torch.device | str,
+    *,
+    row: Int64[np.ndarray, " clip"],
+    max_bodies: int | None = None,
+    aligned_by: int | None = None,
+) -> FlatFrames:
+    """Lay positions and flags end to end on a device; labels are unknown.
+
+    Args:
+        clips: positions in metres and flags, of one layout.
+        skeleton: that layout.
+        input: its `alignment` is computed here, once per clip.
+        device: where the frames are kept.
+        row: what each clip is called in the batches.
+        max_bodies: length of the body axis; None for the most bodies that any of these clips has.
+        aligned_by: how many of a clip's first frames decide its alignment; None: all.
+    """
+    return _flatten(clips, np.full(len(clips), -1), row, skeleton, input, max_bodies, aligned_by).to(device)
+
+
 def _flatten(
     clips: Sequence[ClipArrays],
     label: Int64[np.ndarray, " clip"],
@@ -120,6 +144,7 @@ def _flatten(
     skeleton: Skeleton,
     input: InputConfig,
     max_bodies: int | None,
+    aligned_by: int | None = None,
 ) -> FlatFrames:
     """Concatenate clips into flat tensors on the CPU."""
     body_count = np.array([present.shape[0] for _, present in clips], dtype=np.int64)
@@ -145,7 +170,10 @@ def _flatten(
         joints.numpy()[first[clip] : end[clip]] = clip_joints.reshape(-1, joint_count, 3)
         present.numpy()[first[clip] : end[clip]] = clip_present.reshape(-1, joint_count)
         if input.alignment != "none":
-            matrix[clip], origin[clip] = alignment_of(clip_joints, clip_present, skeleton, input.alignment)
+            known = slice(aligned_by)
+            matrix[clip], origin[clip] = alignment_of(
+                clip_joints[:, known], clip_present[:, known], skeleton, input.alignment
+            )
 
     return FlatFrames(
         joints=joints,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from marrow.errors import DataError
 from marrow.skeleton.layout import Skeleton
@@ -72,6 +72,8 @@ class SkeletonSequence:
         placement: how to undo what the reader did to the coordinates.
         notes: what the reader had to mend or to leave out, in words that are the same for every recording.
             Preparing counts them, and `marrow inspect` shows them.
+        recorded: where a reader has filled in frames so that time is even, those that the source recorded, ascending;
+            scores by frame count them alone. None: all.
 
     Raises:
         DataError: the arrays do not fit the layout, each other, or hold a non-finite position that is marked present.
@@ -85,6 +87,7 @@ class SkeletonSequence:
     segments: tuple[Segment, ...] = ()
     placement: Placement = field(default_factory=Placement)
     notes: tuple[str, ...] = ()
+    recorded: Int64[np.ndarray, " recorded"] | None = None
 
     def __post_init__(self) -> None:
         expected = f"[body, frame, {len(self.skeleton.joints)}, 3]"
@@ -100,6 +103,13 @@ class SkeletonSequence:
             )
         if not np.isfinite(joints[self.present]).all():
             raise DataError(f"{self.record.id}: a joint that is marked present has a position that is not finite")
+        kept = self.recorded
+        if kept is not None and (
+            len(kept) == 0 or (np.diff(kept, prepend=-1) < 1).any() or kept[-1] >= joints.shape[1]
+        ):
+            raise DataError(
+                f"{self.record.id}: recorded must be ascending frames of 0..{joints.shape[1] - 1}, got {kept[:10]}"
+            )
 
     @property
     def body_count(self) -> int:

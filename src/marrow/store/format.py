@@ -131,10 +131,22 @@ class Store:
             fps=float(self.fps[row]),
             skeleton=self.skeleton,
             record=self.records[row],
-            segments=tuple(Segment(**segment) for segment in self._index.column("segments")[row].as_py()),
+            segments=self.segments(row),
             placement=self.placement(row),
             notes=self._notes(row),
+            recorded=self.recorded(row),
         )
+
+    def segments(self, row: int) -> tuple[Segment, ...]:
+        """Return the labelled intervals of a clip; none where it is trimmed."""
+        return tuple(Segment(**segment) for segment in self._index.column("segments")[row].as_py())
+
+    def recorded(self, row: int) -> Int64[np.ndarray, " recorded"] | None:
+        """Return the frames of a clip that its source recorded, where a reader has filled in others; None: all."""
+        if "recorded" not in self._index.column_names:
+            return None
+        frames = self._index.column("recorded")[row].as_py()
+        return None if frames is None else np.asarray(frames, np.int64)
 
     def placement(self, row: int) -> Placement:
         """Return the way back from a clip's stored positions to those of its source."""

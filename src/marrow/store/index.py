@@ -120,6 +120,8 @@ def _index_columns(entries: Sequence[Mapping[str, Any]], memberships: Mapping[st
     columns = {name: pa.array([entry[name] for entry in entries], kind) for name, kind in types.items()}
     # Shards that were made before there were notes have none.
     columns["notes"] = pa.array([entry.get("notes", []) for entry in entries], pa.list_(pa.string()))
+    if any(entry.get("recorded") is not None for entry in entries):
+        columns["recorded"] = pa.array([entry.get("recorded") for entry in entries], pa.list_(pa.int64()))
     for name in sorted({name for entry in entries for name in entry["attributes"]}):
         values = [entry["attributes"].get(name) for entry in entries]
         kinds = {type(value) for value in values} - {type(None)}
@@ -152,5 +154,7 @@ def _fingerprint(
     kept = ("id", "label", "fps", "content", "placement", "segments", "attributes")
     for row, entry in enumerate(entries):
         line = [[entry[name] for name in kept], [members[row] for members in memberships.values()]]
+        if entry.get("recorded") is not None:
+            line.append(entry["recorded"])
         digest.update(json.dumps(line, sort_keys=True).encode())
     return digest.hexdigest()

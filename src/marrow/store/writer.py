@@ -139,6 +139,7 @@ def _entry(clip: SkeletonSequence, first_row: int, body_count: int, content: str
         "placement": [*placement.rotation.ravel().tolist(), *placement.translation.tolist(), float(placement.scale)],
         "segments": [asdict(segment) for segment in clip.segments],
         "notes": list(clip.notes),
+        "recorded": None if clip.recorded is None else clip.recorded.tolist(),
         "attributes": {name: _plain(clip.record, name, value) for name, value in clip.record.attributes.items()},
     }
 

@@ -149,7 +149,8 @@ class Report:
 
     Args:
         task: name of the task and, after a slash, of its variant.
-        metrics: scores by name; the unit is in the name (`top1_percent`; without copies `top1_clean_percent`).
+        metrics: scores by name; the unit is in the name (`top1_percent`; without copies `top1_clean_percent`). Percent
+            are the better the higher they are, millimetres (`mpjpe_80ms_mm`) the lower.
         intervals: 95 % interval per score, by bootstrap over the test clips.
         per_class: recall in percent by class name, of the first prediction.
         predictions: predicted class per test row by score name (`top1`), for paired comparisons and confusion matrices.
@@ -159,6 +160,8 @@ class Report:
         num_labels_used: labelled clips that the task learned from.
         source: what was scored: "trained", "random" (the same encoder at random initialisation) or "raw" (aligned
             coordinates, no encoder).
+        detail: what scores are made of where a prediction is not one class per clip, as plain values: what folds are
+            pooled from, and pages drawn.
     """
 
     task: str
@@ -171,6 +174,7 @@ class Report:
     seed: int = 0
     num_labels_used: int = 0
     source: str = "trained"
+    detail: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def scored(
@@ -245,3 +249,30 @@ class Task(Protocol):
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> Sequence[Report]:
         """Evaluate an encoder: one report per variant (kind of pooling, kind of head)."""
         ...
+
+
+@runtime_checkable
+class PoolsFolds(Protocol):
+    """A task whose predictions are not one class per clip: it scores what several folds found as one itself."""
+
+    def pool(self, parts: Sequence[Report]) -> Report:
+        """Score the findings of all folds (`Report.detail`) together."""
+        ...
+
+
+@runtime_checkable
+class Suited(Protocol):
+    """A task that is not for all data. Without this, a task is for clips that have labels."""
+
+    def unsuited(self, data: TaskData) -> str | None:
+        """Say why the data is not for this task, in words that follow "is left out: "; None where it is."""
+        ...
+
+
+def unsuited(task: Task, data: TaskData) -> str | None:
+    """Say why data is not for a task; None where it is."""
+    if isinstance(task, Suited):
+        return task.unsuited(data)
+    label = np.asarray(data.store.label)[np.concatenate([data.train_rows, data.test_rows])]
+    unlabelled = int((label < 0).sum())
+    return f"{unlabelled} of {len(label)} clips have no label" if unlabelled else None

@@ -1,0 +1,220 @@
+"""Windows out of long recordings: what dense tasks (detection, motion prediction) learn from and predict on.
+
+A recording is never copied as a whole: a cut names its recording, first frame and length, and only the cuts of a batch
+are laid end to end on the device. Each is aligned by its own frames, as a clip would be.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from marrow.data.augment import AugmentConfig
+from marrow.data.batch import Batch
+from marrow.data.draws import Draws
+from marrow.data.frames import ClipArrays, FlatFrames, flat_from_arrays
+from marrow.data.loader import MicroBatches, evaluation_batch, training_batch
+from marrow.data.schedule import Schedule
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.skeleton.geometry import resample
+from marrow.skeleton.layout import Skeleton
+from marrow.store.format import Store
+
+# recording (its place in `Recordings`), first frame, number of frames
+Cuts = Int64[np.ndarray, "cut 3"]
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Whole recordings of a store, at one frame rate.
+
+    Args:
+        arrays: positions in metres [body frame joint 3] and flags [body frame joint] of each.
+        row: their rows in the store.
+        fps: frames per second of each.
+        skeleton: the layout of the joint axis.
+    """
+
+    arrays: tuple[ClipArrays, ...]
+    row: Int64[np.ndarray, " recording"]
+    fps: tuple[float, ...]
+    skeleton: Skeleton
+
+    @classmethod
+    def of(cls, store: Store, rows: Int64[np.ndarray, " row"], fps: float | None = None) -> "Recordings":
+        """Open recordings.
+
+        Args:
+            store: the data.
+            rows: which.
+            fps: frames per second that they are resampled to, between the frames that were seen; None: as stored, in
+                which case nothing is read before it is cut.
+        """
+        arrays = [store.frames(int(row)) for row in rows]
+        rates = [float(store.fps[int(row)]) for row in rows]
+        if fps is not None:
+            arrays = [_at_rate(clip, rate, fps) for clip, rate in zip(arrays, rates, strict=True)]
+            rates = [fps] * len(rates)
+        return cls(tuple(arrays), np.asarray(rows, np.int64), tuple(rates), store.skeleton)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    @property
+    def frame_count(self) -> Int64[np.ndarray, " recording"]:
+        """Frames of each recording."""
+        return np.array([present.shape[1] for _, present in self.arrays], np.int64)
+
+    @property
+    def max_bodies(self) -> int:
+        """Most bodies of a recording."""
+        return max(present.shape[0] for _, present in self.arrays)
+
+    def cut(self, recording: int, start: int, length: int) -> ClipArrays:
+        """Return a part of a recording: positions and flags."""
+        joints, present = self.arrays[recording]
+        return joints[:, start : start + length], present[:, start : start + length]
+
+
+def _at_rate(clip: ClipArrays, rate: float, fps: float) -> ClipArrays:
+    """Resample a recording; one that has the rate is left as it is."""
+    frames = round(clip[1].shape[1] * fps / rate)
+    return clip if frames == clip[1].shape[1] else resample(*clip, max(frames, 1))
+
+
+def sliding(recordings: Recordings, length: int, stride: int, *, whole: bool = True) -> Cuts:
+    """Cut windows at equal distances out of every recording.
+
+    Args:
+        recordings: to cut.
+        length: frames of a window.
+        stride: frames between the beginnings of two.
+        whole: cover every frame: the last window is moved to the end of its recording, and a recording that is shorter
+            than a window becomes one. Otherwise what does not fill a window is left out.
+    """
+    if length < 1 or stride < 1:
+        raise ConfigError(f"windows need a length and a stride of at least one frame, got {length} and {stride}")
+    cuts: list[tuple[int, int, int]] = []
+    for recording, frames in enumerate(recordings.frame_count.tolist()):
+        starts = list(range(0, frames - length + 1, stride))
+        if whole and (not starts or starts[-1] + length < frames):
+            starts.append(max(0, frames - length))
+        cuts += [(recording, start, min(length, frames)) for start in starts]
+    return np.array(cuts, np.int64).reshape(-1, 3)
+
+
+def cut_frames(
+    recordings: Recordings,
+    cuts: Cuts,
+    input: InputConfig,
+    device: torch.device | str,
+    *,
+    row: Int64[np.ndarray, " cut"] | None = None,
+    aligned_by: int | None = None,
+) -> FlatFrames:
+    """Lay cuts end to end on a device, each aligned by its own frames.
+
+    Args:
+        recordings: where they are from.
+        cuts: which.
+        input: its `alignment` is computed here.
+        device: where the frames are wanted.
+        row: what each is called in the batches; None: its place in `cuts`.
+        aligned_by: how many of a cut's first frames decide its alignment (those that are observed); None: all.
+    """
+    clips = [recordings.cut(*cut) for cut in cuts.tolist()]
+    row = np.arange(len(cuts)) if row is None else row
+    return flat_from_arrays(
+        clips, recordings.skeleton, input, device, row=row, max_bodies=recordings.max_bodies, aligned_by=aligned_by
+    )
+
+
+def cut_batches(
+    recordings: Recordings, cuts: Cuts, input: InputConfig, batch_clips: int, device: torch.device | str
+) -> Iterator[Batch]:
+    """Yield every cut whole, in order, nothing random; `Batch.row` is the place in `cuts`."""
+    if batch_clips < 1:
+        raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
+    uncropped = replace(input, test_crop=1.0)
+    for begin in range(0, len(cuts), batch_clips):
+        some = cuts[begin : begin + batch_clips]
+        frames = cut_frames(recordings, some, input, device, row=np.arange(begin, begin + len(some)))
+        yield evaluation_batch(frames, torch.arange(len(some), device=frames.device), uncropped)
+
+
+def uncropped(augment: AugmentConfig) -> AugmentConfig:
+    """Return an augmentation that leaves time as it is, so that a frame keeps its place in a cut."""
+    return replace(augment, crop_low=1.0, crop_high=1.0, min_crop_frames=1, one_of_each=0.0)
+
+
+class CutLoader:
+    """Training batches of cuts, for `marrow.train.loop.fit`; `Batch.row` is the place in `cuts`, labels are -1.
+
+    Args:
+        recordings: where the cuts are from.
+        cuts: what an epoch visits once, in an order of its own.
+        input: of the encoder.
+        augment: what is varied; cuts are not cropped (`uncropped`).
+        batch_clips: cuts per optimizer step.
+        seed: of order and augmentation.
+        device: of the batches.
+        aligned_by: see `cut_frames`.
+    """
+
+    def __init__(
+        self,
+        recordings: Recordings,
+        cuts: Cuts,
+        input: InputConfig,
+        augment: AugmentConfig,
+        *,
+        batch_clips: int,
+        seed: int,
+        device: torch.device | str,
+        aligned_by: int | None = None,
+    ) -> None:
+        self.recordings, self.cuts, self.position = recordings, cuts, 0
+        self._schedule = Schedule(len(cuts), batch_clips, seed)
+        self._input, self._augment, self._device, self._aligned_by = input, uncropped(augment), device, aligned_by
+        self._order: tuple[int, Int64[np.ndarray, " cut"]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the cuts."""
+        return self._schedule.steps_per_epoch
+
+    def next_frames(self) -> tuple[FlatFrames, Draws]:
+        """Return the cuts of the next step as they were recorded, and its random draws."""
+        epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, self._schedule.order(epoch))
+        batch_clips = self._schedule.batch_clips
+        place = self._order[1][step_in_epoch * batch_clips : (step_in_epoch + 1) * batch_clips]
+        frames = cut_frames(
+            self.recordings,
+            self.cuts[place],
+            self._input,
+            self._device,
+            row=place,
+            aligned_by=self._aligned_by,
+        )
+        draws = Draws(self._schedule.seed, self.position, torch.arange(batch_clips, device=frames.device))
+        self.position += 1
+        return frames, draws
+
+    def next_step(self) -> MicroBatches:
+        """Return the next optimizer step as one micro-batch."""
+        frames, draws = self.next_frames()
+        clips = torch.arange(len(frames), device=frames.device)
+        return [(training_batch(frames, clips, draws, self._input, self._augment), draws)]
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position, and what it is a position in."""
+        return self._schedule.state(self.position)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where a state was saved."""
+        self.position = self._schedule.position_in(state)
