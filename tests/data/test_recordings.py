@@ -51,14 +51,16 @@ def test_batches_hold_whole_windows_in_order(tmp_path):
     recordings = Recordings.of(store_of(tmp_path, 10), np.arange(1))
     cuts = sliding(recordings, 4, 3)
     first, second = cut_batches(recordings, cuts, InputConfig(window_frames=4, test_crop=0.5), 2, "cpu")
-    assert first.row.tolist() == [0, 1] and second.row.tolist() == [2]
+    assert first.row.tolist() == [0, 1]
+    assert second.row.tolist() == [2]
     # Four frames in a window of four, uncropped whatever the encoder's test crop: the frames themselves.
     torch.testing.assert_close(second.joints[0, 0], torch.from_numpy(recordings.arrays[0][0][0, 6:10].copy()))
 
 
 def test_resampling_changes_rate_and_length(tmp_path):
     recordings = Recordings.of(store_of(tmp_path, 60), np.arange(1), fps=25.0)
-    assert recordings.fps == (25.0,) and recordings.frame_count.tolist() == [50]
+    assert recordings.fps == (25.0,)
+    assert recordings.frame_count.tolist() == [50]
 
 
 def test_loader_resumes_with_the_same_batches(tmp_path):
