@@ -86,11 +86,19 @@ class TaskData:
             )
         return labels
 
-    def test_clips(self) -> TestClips:
-        """Read the test labels. Called once the predictions are there."""
+    def test_clips(self, *, may_lack_labels: bool = False) -> TestClips:
+        """Read the test labels. Called once the predictions are there.
+
+        Args:
+            may_lack_labels: let labels be -1, as those of untrimmed recordings are, whose segments have the classes.
+        """
+        label = np.asarray(self.store.label)[self.test_rows].astype(np.int64)
         copies = self.store.duplicates(self.train_rows, self.test_rows)
         return TestClips(
-            self.test_rows, self._labels(self.test_rows), np.isin(self.test_rows, np.asarray(copies)), self.classes
+            self.test_rows,
+            label if may_lack_labels else self._labels(self.test_rows),
+            np.isin(self.test_rows, np.asarray(copies)),
+            self.classes,
         )
 
     def _labels(self, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " row"]:
@@ -257,6 +265,24 @@ class PoolsFolds(Protocol):
 
     def pool(self, parts: Sequence[Report]) -> Report:
         """Score the findings of all folds (`Report.detail`) together."""
+        ...
+
+
+@runtime_checkable
+class WithRaw(Protocol):
+    """A task that has baselines without any encoder of its own, other than those of recognition."""
+
+    def raw(self, data: TaskData, context: TaskContext) -> Sequence[Report]:
+        """Predict without an encoder, then score: reports of the source "raw"."""
+        ...
+
+
+@runtime_checkable
+class Quick(Protocol):
+    """A task that takes long, and has a small size to see that it runs."""
+
+    def quick(self) -> Task:
+        """Return the same task, the same code path, in its smallest useful size."""
         ...
 
 

@@ -17,8 +17,18 @@ from marrow.errors import ConfigError, DataError
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
-from marrow.tasks import get_task
-from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
+from marrow.tasks import TASKS, get_task
+from marrow.tasks.base import (
+    PoolsFolds,
+    Quick,
+    Report,
+    Task,
+    TaskContext,
+    TaskData,
+    TestClips,
+    WithRaw,
+    unsuited,
+)
 from marrow.tasks.baselines import BASELINES, RawBaseline
 from marrow.tasks.evaluation_notes import notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
@@ -28,6 +38,11 @@ from marrow.tasks.run_facts import check_skeleton, facts_of
 
 log = logging.getLogger(__name__)
 
+QUICK_NOTE = (
+    "Quick: every task ran in its smallest size (few epochs, one draw, few fractions). These scores show that it runs, "
+    "not what the encoder can do."
+)
+
 
 def evaluate(
     runs: Sequence[Path | str] | Path | str,
@@ -35,6 +50,7 @@ def evaluate(
     protocol: str,
     *,
     tasks: str | Sequence[str | Task] = ("linear_probe", "knn"),
+    quick: bool = False,
     baselines: str | Sequence[str] = BASELINES,
     augmented: bool | AugmentConfig = False,
     context: TaskContext | None = None,
@@ -47,7 +63,9 @@ def evaluate(
         store: the data.
         protocol: a split of the store ("xview"), "leave-one-out:ATTRIBUTE=VALUE", or "leave-one-out:ATTRIBUTE" for all
             folds, whose predictions are pooled to one score over all clips.
-        tasks: names of tasks, or tasks with settings of their own; or one name.
+        tasks: names of tasks, or tasks with settings of their own; or one name. "all": every task that the data is for;
+            the notes say which are left out, and why.
+        quick: every task in its smallest size, by the same code: to see that all runs, not for the scores.
         baselines: "random": the same encoder at random initialisation, with each run's seed; "raw": coordinates.
         augmented: besides, train the linear probe as the paper does, with the clips augmented anew in every epoch, by
             these settings or (True) by those of each run's pre-training. The trained encoders only: it costs 100 passes
@@ -66,8 +84,12 @@ def evaluate(
         raise ConfigError(f"unknown baseline {unknown[0]!r}; baselines are {', '.join(BASELINES)}")
     if not folders or not tasks:
         raise ConfigError(f"expected at least one run and one task, got {len(folders)} runs and {len(tasks)} tasks")
-    chosen = [get_task(task) if isinstance(task, str) else task for task in tasks]
     folds = _folds(store, protocol)
+    chosen, left_out = _suited([get_task(task) if isinstance(task, str) else task for task in _named(tasks)], folds[0])
+    if left_out and "all" not in tasks:
+        raise ConfigError(f"this task is not for this data: {left_out[0]}")
+    if quick:
+        chosen = [task.quick() if isinstance(task, Quick) else task for task in chosen]
     facts = [facts_of(folder, index) for index, folder in enumerate(folders)]
     if len({run.name for run in facts}) < len(facts):
         given = ", ".join(map(str, folders))
@@ -95,10 +117,15 @@ def evaluate(
             scratch = replace(context, origin=origin.from_scratch())
             reports += _over_folds(chosen, fresh, folds, scratch, "random", run.seed, {"store": store.fingerprint})
     if "raw" in baselines:
-        raw = RawBaseline()
-        reports += _pooled([raw.run(fold, context) for fold in folds], folds, "raw", 0, {"store": store.fingerprint})
+        of_store = {"store": store.fingerprint}
+        if any(not isinstance(task, WithRaw) for task in chosen):
+            raw = RawBaseline()
+            reports += _pooled(raw, [raw.run(fold, context) for fold in folds], folds, "raw", 0, of_store)
+        for task in chosen:
+            if isinstance(task, WithRaw):
+                reports += _pooled(task, [task.raw(fold, context) for fold in folds], folds, "raw", 0, of_store)
 
-    test = _all_test_clips(folds)
+    test = TestClips.joined([fold.test_clips(may_lack_labels=True) for fold in folds])
     whole = EvaluationReport(
         protocol=protocol,
         store=store.fingerprint,
@@ -109,8 +136,13 @@ def evaluate(
         test_copied=test.copied.tolist(),
         runs=facts,
         reports=reports,
-        notes=notes_of_protocol(protocol, folds, test, facts, store) + notes_of_tasks(reports, len(folds)),
-        settings={"folds": len(folds), "probe_seed": context.seed, "precision": context.precision},
+        notes=[
+            *notes_of_protocol(protocol, folds, test, facts, store),
+            *notes_of_tasks(reports, len(folds)),
+            *([QUICK_NOTE] if quick else []),
+            *left_out,
+        ],
+        settings={"folds": len(folds), "probe_seed": context.seed, "precision": context.precision, "quick": quick},
     )
     if save:
         for folder, run in zip(folders, facts, strict=True):
@@ -127,6 +159,22 @@ def _folds(store: Store, protocol: str) -> list[TaskData]:
     return [TaskData(store, *protocol_rows(store, name), protocol=name) for name in names]
 
 
+def _named(tasks: Sequence[str | Task]) -> list[str | Task]:
+    """Put the names of all tasks in the place of "all"."""
+    named = [name for task in tasks for name in (TASKS if task == "all" else [task])]
+    return list(dict.fromkeys(named))
+
+
+def _suited(tasks: Sequence[Task], data: TaskData) -> tuple[list[Task], list[str]]:
+    """Return the tasks that the data is for, and of the others why not."""
+    reasons = [(task, unsuited(task, data)) for task in tasks]
+    chosen = [task for task, reason in reasons if reason is None]
+    left_out = [f"{task.name} is left out: {reason}." for task, reason in reasons if reason is not None]
+    if not chosen:
+        raise DataError(f"no task is for this data. {' '.join(left_out)}")
+    return chosen, left_out
+
+
 def _over_folds(
     tasks: Sequence[Task],
     encoder: Encoder,
@@ -139,11 +187,13 @@ def _over_folds(
     """Run tasks on every fold; the shared context encodes each clip once."""
     reports: list[Report] = []
     for task in tasks:
-        reports += _pooled([task.run(encoder, fold, context) for fold in folds], folds, source, seed, fingerprints)
+        by_fold = [task.run(encoder, fold, context) for fold in folds]
+        reports += _pooled(task, by_fold, folds, source, seed, fingerprints)
     return reports
 
 
 def _pooled(
+    task: Task | RawBaseline,
     by_fold: Sequence[Sequence[Report]],
     folds: Sequence[TaskData],
     source: str,
@@ -151,8 +201,14 @@ def _pooled(
     fingerprints: Mapping[str, str],
 ) -> list[Report]:
     """Score the predictions of all folds as one set of clips, and mark whose they are."""
-    clips = _all_test_clips(folds)
     pooled = []
+    if isinstance(task, PoolsFolds):
+        for parts in zip(*by_fold, strict=True):
+            report = parts[0] if len(parts) == 1 else task.pool(parts)
+            settings = report.settings if len(parts) == 1 else {**report.settings, "folds": len(parts)}
+            pooled.append(replace(report, settings=settings, seed=seed, source=source, fingerprints=dict(fingerprints)))
+        return pooled
+    clips = TestClips.joined([fold.test_clips() for fold in folds])
     for parts in zip(*by_fold, strict=True):
         predictions = {
             name: np.concatenate([np.asarray(part.predictions[name], np.int64) for part in parts])
@@ -170,10 +226,6 @@ def _pooled(
         report.fingerprints = dict(fingerprints)
         pooled.append(report)
     return pooled
-
-
-def _all_test_clips(folds: Sequence[TaskData]) -> TestClips:
-    return TestClips.joined([fold.test_clips() for fold in folds])
 
 
 def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:

@@ -18,7 +18,7 @@ the same time in all, as further epochs.
 
 import copy
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ class Finetune:
     def name(self) -> str:
         """How the task is called."""
         return "finetune"
+
+    def quick(self) -> "Finetune":
+        """Return the task with two epochs."""
+        schedule = replace(self.config.schedule, warmup_epochs=0.0)
+        return Finetune(replace(self.config, epochs=2, schedule=schedule))
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Train a copy of the encoder and a head, predict, then score."""

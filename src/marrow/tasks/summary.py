@@ -70,6 +70,45 @@ class Comparison:
     verdict: str
 
 
+@dataclass(frozen=True)
+class Measure:
+    """One number of a task whose predictions are not one class per clip, over seeds.
+
+    Args:
+        source: "trained", "random" or "raw".
+        task: name of the task and variant.
+        name: of the number, with its unit: percent are the better the higher they are, millimetres the lower.
+        mean: over seeds.
+        std: sample standard deviation over seeds; 0 for a single one.
+        low: lower end of the 95 % interval over what was tested, mean over seeds; None where the task gives none.
+        high: upper end.
+        by_seed: each seed's number.
+    """
+
+    source: str
+    task: str
+    name: str
+    mean: float
+    std: float
+    low: float | None
+    high: float | None
+    by_seed: tuple[float, ...]
+
+
+def measures(evaluation: EvaluationReport) -> list[Measure]:
+    """Return every number of the reports that is no score of one class per clip."""
+    found = []
+    for (source, task), reports in _by_variant(evaluation).items():
+        scored = {f"{name}{half}_percent" for name in reports[0].predictions for half in ("", "_clean")}
+        for name in (name for name in reports[0].metrics if name not in scored):
+            # A number that some seeds lack (a class without test segments, say) is a mean over the others.
+            by_seed = tuple(report.metrics[name] for report in reports if name in report.metrics)
+            ends = [report.intervals[name] for report in reports if name in report.intervals]
+            low, high = np.mean(ends, axis=0).tolist() if ends else (None, None)
+            found.append(Measure(source, task, name, *mean_and_std(list(by_seed)), low, high, by_seed))
+    return found
+
+
 def scores(evaluation: EvaluationReport) -> list[Score]:
     """Return every score: official and, where there are copies, clean."""
     return [
@@ -142,6 +181,7 @@ def numbers(evaluation: EvaluationReport) -> dict[str, Any]:
         "seeds": [run.seed for run in evaluation.runs],
         "scores": [asdict(score) for score in scores(evaluation)],
         "comparisons": [asdict(each) for each in comparisons(evaluation)],
+        "measures": [asdict(each) for each in measures(evaluation)],
         "notes": evaluation.notes,
     }
 
