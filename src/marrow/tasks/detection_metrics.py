@@ -1,0 +1,338 @@
+"""Scores of action detection: proposals, frames and segments against what was labelled. Pure functions of arrays.
+
+One convention everywhere: frames are counted from 0, and an interval is `[start, end)`. Then the overlap of two
+intervals in frames is the overlap on the real line, and the three definitions of the field that differ by one frame
+(continuous ends, inclusive ends with + 1, sets of frames) are the same number.
+
+Average precision comes twice. That of PKU-MMD (Liu et al., 2017; the final version of its evaluation, 31 May 2017)
+is what published figures are; it is biased low, because a precision is read only after a correct proposal has been
+taken away: one instance, found by the most confident proposal, beside one wrong proposal that is less so, scores 0.5.
+That of PASCAL VOC, which the released codes of HiCLR, PCM3 and USDRL print too, gives 1.0 there.
+
+Means over classes and over recordings take those in which something is to be found; in PKU-MMD that is all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from marrow.errors import DataError
+
+# 0.05, 0.10, ..., 1.00, as quotients, so that an overlap of exactly 0.9 reaches 0.9.
+MANY_OVERLAPS: tuple[float, ...] = tuple(number / 20 for number in range(1, 21))
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Labelled intervals of several recordings: what is to be found.
+
+    Args:
+        recording: which recording each belongs to; any numbers.
+        label: 0-based class; the background is none.
+        start: first frame.
+        end: the frame after the last one.
+    """
+
+    recording: Int64[np.ndarray, " interval"]
+    label: Int64[np.ndarray, " interval"]
+    start: Int64[np.ndarray, " interval"]
+    end: Int64[np.ndarray, " interval"]
+
+    def __post_init__(self) -> None:
+        if (wrong := np.flatnonzero(self.end <= self.start)).size:
+            first = int(wrong[0])
+            raise DataError(
+                f"an interval must end after it starts, got [{self.start[first]}, {self.end[first]}) in recording "
+                f"{self.recording[first]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, int, int, int]]) -> "Intervals":
+        """Make intervals of (recording, label, start, end)."""
+        return cls(*np.asarray(rows, np.int64).reshape(-1, 4).T)
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Intervals that are claimed to hold an action.
+
+    Args:
+        at: where, and which action.
+        confidence: the larger, the surer; any scale.
+    """
+
+    at: Intervals
+    confidence: Float64[np.ndarray, " interval"]
+
+    def __post_init__(self) -> None:
+        if len(self.confidence) != len(self.at):
+            raise DataError(f"expected one confidence per proposal, got {len(self.confidence)} for {len(self.at)}")
+        if not np.isfinite(self.confidence).all():
+            raise DataError("a proposal's confidence must be finite")
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Which labelled interval each proposal overlaps most, among those of its recording and class.
+
+    Args:
+        best: its place in the truth; -1 where the recording has none of that class. Of equals, the later one.
+        iou: intersection over union of the two.
+    """
+
+    best: Int64[np.ndarray, " proposal"]
+    iou: Float64[np.ndarray, " proposal"]
+
+    def matched(self, least: float) -> Int64[np.ndarray, " proposal"]:
+        """Return what a proposal has found where an overlap of `least` counts as found; -1: nothing."""
+        return np.where(self.iou >= least, self.best, -1)
+
+
+def overlaps(proposals: Intervals, truth: Intervals) -> Overlaps:
+    """Find what each proposal overlaps most.
+
+    The threshold does not matter here, so that this is done once for all thresholds, and only pairs of one recording
+    and class are compared.
+    """
+    best, best_iou = np.full(len(proposals), -1, np.int64), np.zeros(len(proposals))
+    if len(proposals) == 0 or len(truth) == 0:
+        return Overlaps(best, best_iou)
+    # The truth in groups of recording and class, each in its own order.
+    keys = np.stack(
+        [np.concatenate([proposals.recording, truth.recording]), np.concatenate([proposals.label, truth.label])]
+    )
+    key = np.unique(keys, axis=1, return_inverse=True)[1].reshape(-1)
+    own, theirs = key[: len(proposals)], key[len(proposals) :]
+    order = np.argsort(theirs, kind="stable")
+    first, after = (np.searchsorted(theirs[order], own, side) for side in ("left", "right"))
+
+    # All pairs of a proposal and an interval of its group, one after the other.
+    count = after - first
+    proposal = np.repeat(np.arange(len(proposals)), count)
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    interval = order[np.repeat(first, count) + within]
+    shared = np.minimum(proposals.end[proposal], truth.end[interval]) - np.maximum(
+        proposals.start[proposal], truth.start[interval]
+    )
+    spanned = np.maximum(proposals.end[proposal], truth.end[interval]) - np.minimum(
+        proposals.start[proposal], truth.start[interval]
+    )
+    # Two intervals that overlap span their union; for others the quotient is at most 0.
+    iou = np.maximum(shared / spanned, 0.0)
+
+    # Of a proposal's pairs the last in this order has the largest overlap, and of equal ones the later interval.
+    rank = np.lexsort((interval, iou, proposal))
+    last = np.cumsum(count)[count > 0] - 1
+    best[count > 0], best_iou[count > 0] = interval[rank][last], iou[rank][last]
+    return Overlaps(best, best_iou)
+
+
+def average_precision(
+    confidence: Float64[np.ndarray, " proposal"], matched: Int64[np.ndarray, " proposal"], truth_count: int
+) -> float:
+    """Return the average precision of PKU-MMD, from 0 to 1.
+
+    Proposals are taken away from the least confident on (of equals, the earlier one first). Several may have found one
+    interval, which counts once, until the last of them is taken away. With P and R the precision and recall of what is
+    left, and E the largest P so far: each time that a proposal which has found something is taken away, P and R are
+    read anew, and the score grows by E * (R before - R after). Taking away a wrong proposal reads nothing anew.
+
+    R falls, by 1 / truth_count, only with the last proposal of an interval; E is therefore summed over those.
+
+    Args:
+        confidence: of the proposals.
+        matched: what each has found, -1 for nothing.
+        truth_count: how many intervals are to be found.
+    """
+    if truth_count == 0 or len(confidence) == 0:
+        return 0.0
+    order = np.argsort(confidence, kind="stable")
+    found = matched[order]
+    is_right = found >= 0
+    is_last = is_right & _is_first_of_its_kind(found[::-1])[::-1]
+    # What is left after each has been taken away.
+    left = np.arange(len(found) - 1, -1, -1)
+    found_left = is_last.sum() - np.cumsum(is_last)
+    precision = np.where(is_right, found_left / np.maximum(left, 1), 0.0)
+    envelope = np.maximum.accumulate(np.maximum(precision, is_last.sum() / len(found)))
+    return float(envelope[is_last].sum() / truth_count)
+
+
+def voc_average_precision(
+    confidence: Float64[np.ndarray, " proposal"], matched: Int64[np.ndarray, " proposal"], truth_count: int
+) -> float:
+    """Return the area under the monotone envelope of precision over recall (PASCAL VOC), from 0 to 1.
+
+    From the most confident proposal on, the first that has found an interval is right; later ones of the same interval
+    are wrong.
+
+    Args:
+        confidence: of the proposals.
+        matched: what each has found, -1 for nothing.
+        truth_count: how many intervals are to be found.
+    """
+    if truth_count == 0 or len(confidence) == 0:
+        return 0.0
+    found = matched[np.argsort(-confidence, kind="stable")]
+    is_right = (found >= 0) & _is_first_of_its_kind(found)
+    precision = np.cumsum(is_right) / np.arange(1, len(found) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(envelope[is_right].sum() / truth_count)
+
+
+def proposal_f1(matched: Int64[np.ndarray, " proposal"], truth_count: int) -> float:
+    """Return the F1 of PKU-MMD, from 0 to 1: intervals that were found over all proposals, and over all intervals."""
+    found = len(np.unique(matched[matched >= 0]))
+    return 2.0 * found / (len(matched) + truth_count) if found else 0.0
+
+
+def proposal_scores(
+    proposals: Proposals, truth: Intervals, least_overlaps: Sequence[float] = (0.1, 0.3, 0.5)
+) -> dict[str, float]:
+    """Score proposals in percent.
+
+    Args:
+        proposals: in the same recordings.
+        truth: what is to be found.
+        least_overlaps: from which overlap on an interval counts as found.
+
+    Returns:
+        For each overlap, here 0.5: `map_actions_iou50_percent` (average precision of PKU-MMD, mean over classes),
+        `map_videos_iou50_percent` (over recordings), `ap_iou50_percent` (everything pooled), `f1_iou50_percent` and
+        `voc_map_iou50_percent`; and `ap_2d_percent`: the pooled one, mean over the overlaps 0.05, 0.10, ..., 1.
+    """
+    found, confidence = overlaps(proposals.at, truth), proposals.confidence
+    by_class, by_recording = (
+        [(own == value, int((theirs == value).sum())) for value in np.unique(theirs)]
+        for own, theirs in ((proposals.at.label, truth.label), (proposals.at.recording, truth.recording))
+    )
+    scores: dict[str, float] = {}
+    for least in least_overlaps:
+        matched, tail = found.matched(least), f"iou{100 * least:g}_percent"
+        values = {
+            "map_actions": _mean([average_precision(confidence[of], matched[of], n) for of, n in by_class]),
+            "map_videos": _mean([average_precision(confidence[of], matched[of], n) for of, n in by_recording]),
+            "ap": average_precision(confidence, matched, len(truth)),
+            "f1": proposal_f1(matched, len(truth)),
+            "voc_map": _mean([voc_average_precision(confidence[of], matched[of], n) for of, n in by_class]),
+        }
+        scores |= {f"{name}_{tail}": 100.0 * value for name, value in values.items()}
+    pooled = [average_precision(confidence, found.matched(least), len(truth)) for least in MANY_OVERLAPS]
+    return scores | {"ap_2d_percent": 100.0 * _mean(pooled)}
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """How many frames of each class there are, were called so, and were called so rightly; the background comes last.
+
+    Args:
+        right: frames of a class that were called that.
+        true: frames of a class.
+        predicted: frames that were called that.
+    """
+
+    right: Int64[np.ndarray, " class"]
+    true: Int64[np.ndarray, " class"]
+    predicted: Int64[np.ndarray, " class"]
+
+    @classmethod
+    def of(
+        cls, predicted: Int64[np.ndarray, " frame"], true: Int64[np.ndarray, " frame"], class_count: int
+    ) -> "FrameCounts":
+        """Count the frames of a recording; `class_count` counts the background, which has the largest number."""
+        counts = (np.bincount(one, minlength=class_count) for one in (true[predicted == true], true, predicted))
+        return cls(*(count.astype(np.int64) for count in counts))
+
+    def __add__(self, other: "FrameCounts") -> "FrameCounts":
+        return FrameCounts(self.right + other.right, self.true + other.true, self.predicted + other.predicted)
+
+    def scores(self) -> dict[str, float]:
+        """Return shares of frames that were called rightly, and means of the classes' F1, in percent.
+
+        Returns:
+            `frame_accuracy_percent` of all frames; `frame_accuracy_actions_percent` of those of an action;
+            `frame_f1_percent`, with the background as a class; `frame_f1_actions_percent`, without it.
+        """
+        f1 = 2.0 * self.right / np.maximum(self.true + self.predicted, 1)
+        occurs = self.true > 0
+        return {
+            "frame_accuracy_percent": 100.0 * float(self.right.sum() / max(self.true.sum(), 1)),
+            "frame_accuracy_actions_percent": 100.0 * float(self.right[:-1].sum() / max(self.true[:-1].sum(), 1)),
+            "frame_f1_percent": 100.0 * _mean(f1[occurs].tolist()),
+            "frame_f1_actions_percent": 100.0 * _mean(f1[:-1][occurs[:-1]].tolist()),
+        }
+
+
+def runs(values: Int64[np.ndarray, " frame"] | Bool[np.ndarray, " frame"]) -> list[tuple[int, int, int]]:
+    """Return (start, end, value) of every longest stretch of one value, in order."""
+    if len(values) == 0:
+        return []
+    bounds = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
+    return [(int(start), int(end), int(values[start])) for start, end in pairwise(bounds)]
+
+
+def segment_scores(
+    predicted: Intervals, truth: Intervals, least_overlaps: Sequence[float] = (0.1, 0.25, 0.5)
+) -> dict[str, float]:
+    """Score a division of recordings into segments, in percent, as the literature of temporal segmentation does.
+
+    The background has no segments here, neither as what is to be found nor as what was found. Segmental F1 (Lea et al.,
+    CVPR 2017): in order of time each predicted segment that overlaps its best partner of the same class enough is right
+    if that has no partner yet, else wrong; counts are pooled over recordings. Edit score (ibid.): 1 - the Levenshtein
+    distance of the two orders of classes over the length of the longer one, mean over recordings.
+
+    Args:
+        predicted: segments that do not overlap each other.
+        truth: labelled segments.
+        least_overlaps: from which overlap on.
+
+    Returns:
+        `segment_f1_10_percent`, ..., and `edit_percent`.
+    """
+    order = np.lexsort((predicted.start, predicted.recording))
+    found = overlaps(predicted, truth)
+    scores: dict[str, float] = {}
+    for least in least_overlaps:
+        matched = found.matched(least)[order]
+        right = int(((matched >= 0) & _is_first_of_its_kind(matched)).sum())
+        total = len(predicted) + len(truth)
+        scores[f"segment_f1_{100 * least:g}_percent"] = 100.0 * 2.0 * right / total if right else 0.0
+    edits = [
+        _edit_score(_order_of_classes(predicted, recording), _order_of_classes(truth, recording))
+        for recording in np.unique(np.concatenate([predicted.recording, truth.recording])).tolist()
+    ]
+    return scores | {"edit_percent": 100.0 * _mean(edits)}
+
+
+def _order_of_classes(intervals: Intervals, recording: int) -> list[int]:
+    of = np.flatnonzero(intervals.recording == recording)
+    return intervals.label[of[np.argsort(intervals.start[of], kind="stable")]].tolist()
+
+
+def _edit_score(ours: list[int], theirs: list[int]) -> float:
+    """Return 1 - the fewest insertions, deletions and exchanges over the length of the longer list."""
+    row = list(range(len(theirs) + 1))
+    for i, one in enumerate(ours, start=1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(theirs, start=1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (one != other))
+    return 1.0 - row[-1] / max(len(ours), len(theirs), 1)
+
+
+def _is_first_of_its_kind(values: Int64[np.ndarray, " proposal"]) -> Bool[np.ndarray, " proposal"]:
+    is_first = np.zeros(len(values), np.bool_)
+    is_first[np.unique(values, return_index=True)[1]] = True
+    return is_first
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
