@@ -94,15 +94,28 @@ def label_fraction(store: Store, rows: Rows, share: float, seed: int) -> Rows:
     """
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"a label fraction must lie in (0, 1], got {share}")
-    labels = np.asarray(store.label)[rows]
-    rng = np.random.default_rng([seed, zlib.crc32(b"label_fraction")])
-    drawn = []
-    for label in np.unique(labels[labels >= 0]):
-        of_class = rng.permutation(rows[labels == label])
-        drawn.append(of_class[: max(1, round(share * len(of_class)))])
-    if not drawn:
-        raise ConfigError(f"none of the {len(rows)} clips has a label to draw from")
+    drawn = [order[: max(1, round(share * len(order)))] for order in class_orders(store, rows, seed)]
     return np.sort(np.concatenate(drawn))
+
+
+def class_orders(store: Store, rows: Rows, seed: int) -> list[Rows]:
+    """Shuffle the labelled clips of each class, classes in ascending order: who keeps few labels keeps the first ones.
+
+    Args:
+        store: the data.
+        rows: to shuffle; clips without a label are left out.
+        seed: of the shuffling.
+
+    Raises:
+        ConfigError: no clip has a label.
+    """
+    labels = np.asarray(store.label)[rows]
+    # The name in the seed is that of the first draw that was made of it: published draws stay what they are.
+    rng = np.random.default_rng([seed, zlib.crc32(b"label_fraction")])
+    orders = [rng.permutation(rows[labels == label]) for label in np.unique(labels[labels >= 0])]
+    if not orders:
+        raise ConfigError(f"none of the {len(rows)} clips has a label to draw from")
+    return orders
 
 
 def _attribute(store: Store, name: str) -> np.ndarray:
