@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> int:
     from rich.console import Console
 
     import marrow
-    from marrow.cli.evaluate import show
+    from marrow.cli.score_tables import show
     from marrow.readers import get_reader_class
     from marrow.report.page import write_report
     from marrow.store.convert import default_jobs

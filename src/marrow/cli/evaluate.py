@@ -1,32 +1,33 @@
 """`marrow evaluate`: score encoders beside their baselines."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from marrow.cli.arguments import instantiated, make_parser
+from marrow.cli.score_tables import show
 
 if TYPE_CHECKING:
+    from marrow.tasks.base import Task
     from marrow.tasks.recognition import FinetuneConfig
 
 DEFAULT_TASKS = "linear_probe,knn"
 DEFAULT_BASELINES = "random,raw"
-FINETUNE = "finetune"
 
 
 def build_parser() -> ArgumentParser:
-    """Return the parser of the command: its own options, and every setting of the task `finetune`."""
-    from marrow.tasks.recognition import FinetuneConfig
+    """Return the parser of the command: its own options, and every setting of the tasks that have some."""
+    from marrow.tasks import TASKS
 
     parser = make_parser(
         "marrow evaluate",
-        "Score frozen encoders with a linear probe and nearest neighbours, or encoders by fine-tuning, beside the same "
-        "encoder at random initialisation and beside raw coordinates. Several runs count as seeds of one experiment. "
+        "Score encoders: recognition by linear probes, nearest neighbours and fine-tuning, with all labels or few, "
+        "retrieval, action detection, motion prediction; beside the same encoder at random initialisation (from "
+        "scratch, where it is trained) and beside raw coordinates. Several runs count as seeds of one experiment. "
         "Each run keeps its report in RUN/reports/.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of `marrow pretrain`, or exported encoders")
@@ -37,7 +38,17 @@ def build_parser() -> ArgumentParser:
         required=True,
         help="a split of the store, leave-one-out:ATTRIBUTE for all folds, or leave-one-out:ATTRIBUTE=VALUE for one",
     )
-    parser.add_argument("--tasks", type=str, default=DEFAULT_TASKS, help="names of tasks, separated by commas")
+    parser.add_argument(
+        "--tasks",
+        type=str,
+        default=DEFAULT_TASKS,
+        help=f"names of tasks, separated by commas, or all: every task that the data is for. Tasks: {', '.join(TASKS)}",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="run every task in its smallest size (few epochs, one draw of labels): to see that all runs",
+    )
     parser.add_argument(
         "--baselines", type=str, default=DEFAULT_BASELINES, help="random, raw, both separated by a comma, or none"
     )
@@ -53,7 +64,8 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--batch_clips", type=int, default=64, help="clips per forward pass of the encoder")
     parser.add_argument("--max_steps", type=int | None, default=None, help="shorten each probe's training to this")
     parser.add_argument("--max_minutes", type=float | None, default=None, help="stop each probe's training after this")
-    parser.add_class_arguments(FinetuneConfig, FINETUNE)
+    for name, config in _configs().items():
+        parser.add_class_arguments(type(config), name)
     return parser
 
 
@@ -63,32 +75,54 @@ def finetune_config(arguments: Namespace) -> "FinetuneConfig":
     Raises:
         ConfigError: they do not fit together, or that task is not asked for.
     """
-    from marrow.errors import ConfigError
-    from marrow.tasks.recognition import FinetuneConfig
+    return task_configs(arguments)["finetune"]
 
-    config = instantiated(build_parser(), arguments)[FINETUNE]
-    tasks = _names(arguments.tasks)
-    if config != FinetuneConfig() and FINETUNE not in tasks:
-        raise ConfigError(
-            f"--{FINETUNE}.* are settings of the task {FINETUNE}, which is not among --tasks {','.join(tasks)}"
-        )
-    return config
+
+def task_configs(arguments: Namespace) -> dict[str, Any]:
+    """Return the settings of every task that has some, by its name.
+
+    Raises:
+        ConfigError: they do not fit together, or are those of a task that is not asked for.
+    """
+    from marrow.errors import ConfigError
+
+    given, tasks = instantiated(build_parser(), arguments), _names(arguments.tasks)
+    for name, default in _configs().items():
+        if given[name] != default and name not in tasks and "all" not in tasks:
+            raise ConfigError(
+                f"--{name}.* are settings of the task {name}, which is not among --tasks {','.join(tasks)}"
+            )
+    return {name: given[name] for name in _configs()}
+
+
+def _configs() -> dict[str, Any]:
+    """Return the default settings of the tasks that have some, by their names."""
+    from marrow.tasks import TASKS
+
+    return {name: config for name, task in TASKS.items() if (config := getattr(task, "config", None)) is not None}
 
 
 def run(arguments: Namespace) -> int:
-    """Evaluate, and print a table or JSON."""
+    """Evaluate, and print tables or JSON."""
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
+    from marrow.tasks import TASKS
     from marrow.tasks.base import TaskContext
     from marrow.tasks.evaluate import evaluate
-    from marrow.tasks.finetune import Finetune
     from marrow.tasks.summary import numbers
 
-    finetune = Finetune(finetune_config(arguments))
+    configs = task_configs(arguments)
+    tasks: list[str | Task] = []
+    for name in _names(arguments.tasks):
+        for each in TASKS if name == "all" else [name]:
+            # Every task with settings is a frozen dataclass with a field `config`.
+            tasks.append(replace(TASKS[each], config=configs[each]) if each in configs else each)  # pyright: ignore
     evaluation = evaluate(
         arguments.runs,
         arguments.store,
         arguments.protocol,
-        tasks=[finetune if task == finetune.name else task for task in _names(arguments.tasks)],
+        tasks=tasks,
+        may_leave_out="all" in _names(arguments.tasks),
+        quick=arguments.quick,
         baselines=[] if arguments.baselines == "none" else _names(arguments.baselines),
         augmented=arguments.augmented,
         context=TaskContext(
@@ -105,74 +139,6 @@ def run(arguments: Namespace) -> int:
     else:
         show(numbers(evaluation), Console())
     return 0
-
-
-def show(result: dict, console: Console) -> None:
-    """Print the numbers of a report as tables.
-
-    Args:
-        result: from `marrow.tasks.summary.numbers`.
-        console: where.
-    """
-    halves = ["official", "clean"] if result["clean_test_clips"] < result["test_clips"] else ["official"]
-    counts = {"official": result["test_clips"], "clean": result["clean_test_clips"]}
-    headings = [f"{half}, {counts[half]} clips" for half in halves]
-    seeds = f", ± over {len(result['seeds'])} seeds" if len(result["seeds"]) > 1 else ""
-    table = _table(f"Top-1 in percent on {result['protocol']}{seeds} \\[95 % over clips]", ["", *headings])
-    for source, title in _SOURCES.items():
-        rows: dict[str, dict[str, str]] = {}
-        for score in (score for score in result["scores"] if score["source"] == source):
-            rows.setdefault(_variant(score), {})[score["clips"]] = _score_cell(score)
-        _add_section(table, title, rows, halves)
-    console.print(table)
-
-    if result["comparisons"]:
-        console.print(_difference_table(result["comparisons"], halves))
-    for note in result["notes"]:
-        console.print(f"- {note}", highlight=False, markup=False)
-
-
-def _difference_table(comparisons: list[dict], halves: list[str]) -> Table:
-    table = _table("Trained minus baseline, in points, paired over clips", ["", *halves, "verdict"])
-    for against in ("random", "raw"):
-        rows: dict[str, dict[str, str]] = {}
-        for each in (each for each in comparisons if each["against"] == against):
-            cells = rows.setdefault(_variant(each), {})
-            cells[each["clips"]] = _difference_cell(each)
-            cells["verdict"] = each["verdict"]  # of the clean clips where there are such: they come last
-        _add_section(table, f"minus {against}", rows, [*halves, "verdict"])
-    return table
-
-
-_SOURCES = {"trained": "trained encoder", "random": "random initialisation", "raw": "raw coordinates"}
-
-
-def _table(title: str, headings: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place > 0 and heading != "verdict" else "left", no_wrap=True)
-    return table
-
-
-def _add_section(table: Table, title: str, rows: dict[str, dict[str, str]], columns: list[str]) -> None:
-    if rows:
-        table.add_row(f"[bold]{title}[/bold]")
-        for name, cells in rows.items():
-            table.add_row(name, *(cells[column] for column in columns))
-
-
-def _variant(entry: dict) -> str:
-    epoch = entry["name"].partition("_")[2]
-    return f"{entry['task']} {epoch}".strip()
-
-
-def _score_cell(score: dict) -> str:
-    spread = f" ± {score['std_percent']:.1f}" if len(score["by_seed"]) > 1 else ""
-    return rf"{score['mean_percent']:.1f}{spread} \[{score['low_percent']:.0f}, {score['high_percent']:.0f}]"
-
-
-def _difference_cell(each: dict) -> str:
-    return rf"{each['difference_percent']:+.1f} \[{each['low_percent']:+.0f}, {each['high_percent']:+.0f}]"
 
 
 def _names(listed: str) -> list[str]:
