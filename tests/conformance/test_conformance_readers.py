@@ -14,6 +14,7 @@ from marrow.readers.bvh import BVH
 from marrow.readers.ntu import NTU
 from marrow.readers.nw_ucla import NWUCLA
 from marrow.readers.pku_mmd import PKUMMD
+from marrow.readers.utkinect import UTKinect
 from marrow.store import Store, prepare
 from marrow.store.summary import summarise
 from marrow.testing import check_reader
@@ -147,6 +148,16 @@ def synthetic_folder(folder: Path):
     return folder
 
 
+def utkinect_folder(folder: Path, unit=1.0):
+    labels = []
+    for subject in (1, 5, 6):
+        rows = np.column_stack([np.arange(100, 130, 3), unit * bodies(20, 10, subject).reshape(10, 60)])
+        np.savetxt(folder / f"joints_s{subject:02d}_e01.txt", rows, "%.6f")
+        labels.append(f"s{subject:02d}_e01\nwalk: 103 110\nsitDown: 110 127\n")
+    (folder / "actionLabel_modified.txt").write_text("".join(labels))
+    return folder
+
+
 FOLDERS = {
     "bvh": bvh_folder,
     "h36m": h36m_folder,
@@ -154,6 +165,7 @@ FOLDERS = {
     "nw_ucla": ucla_folder,
     "pku_mmd": pku_mmd_folder,
     "synthetic": synthetic_folder,
+    "utkinect": utkinect_folder,
 }
 # Subject 11 of Human3.6M is left for validation.
 COVER = {name: name != "h36m" for name in FOLDERS}
@@ -166,6 +178,10 @@ def test_reader_passes(name, tmp_path):
 
 def test_whole_recordings_of_pku_mmd_pass(tmp_path):
     check_reader(PKUMMD(kind="untrimmed"), pku_mmd_folder(tmp_path))
+
+
+def test_clips_of_utkinect_pass(tmp_path):
+    check_reader(UTKinect(trimmed=True), utkinect_folder(tmp_path))
 
 
 def test_ntu_120_passes(tmp_path):

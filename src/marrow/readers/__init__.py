@@ -29,6 +29,7 @@ READERS: dict[str, str] = {
     "nw_ucla": "marrow.readers.nw_ucla:NWUCLA",
     "pku_mmd": "marrow.readers.pku_mmd:PKUMMD",
     "synthetic": "marrow.readers.synthetic:Synthetic",
+    "utkinect": "marrow.readers.utkinect:UTKinect",
 }
 
 
