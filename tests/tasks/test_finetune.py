@@ -138,6 +138,38 @@ def test_it_learns_leaves_the_encoder_alone_and_says_what_it_cost(small_store, s
     assert "after the 12 processor seconds of pre-training (50 steps)" in settings["note"]
 
 
+def test_fewer_predictions_are_some_of_all_of_them(small_store, small_encoder, tmp_path):
+    """Of 4 epochs, after every third: those after 3 and, because it is the last, 4; what is learned stays the same."""
+
+    def trained(name, every):
+        (tmp_path / name).mkdir()
+        config = replace(SMALL, predict_every=every)
+        _, report = finetune_in(tmp_path / name, small_encoder, _data(small_store), config, CPU, ONCE)
+        steps = sorted(path.name for path in (tmp_path / name / "predictions").iterdir())
+        return report, {step: np.load(tmp_path / name / "predictions" / step) for step in steps}
+
+    (all_report, everything), (few_report, few) = trained("all", 1), trained("few", 3)
+    # 12 training clips in batches of 4: 3 steps per epoch.
+    assert list(everything) == [f"step-{step:08d}.npy" for step in (3, 6, 9, 12)]
+    assert list(few) == [f"step-{step:08d}.npy" for step in (9, 12)]
+    assert all(np.array_equal(everything[step], predicted) for step, predicted in few.items())
+    assert few_report.predictions["top1_last"] == all_report.predictions["top1_last"]
+    assert few_report.settings["best_epoch"] in (3, 4)
+    assert all_report.settings["best_epoch"] in (1, 2, 3, 4)
+
+
+def test_the_best_epoch_keeps_its_number_where_not_all_are_predicted(small_store, small_encoder, monkeypatch):
+    """Predictions after epochs 2 and 4, of which the second is made all wrong: the best epoch is 2."""
+    data = _data(small_store)
+    label = np.asarray(small_store.label)[data.test_rows]
+    monkeypatch.setattr(
+        finetune_training._Predictions, "until", lambda *_: np.stack([label, (label + 1) % 3]).astype(np.int64)
+    )
+    [report] = Finetune(replace(SMALL, predict_every=2)).run(small_encoder, data, CPU)
+    assert report.settings["best_epoch"] == 2
+    assert (report.metrics["top1_best_percent"], report.metrics["top1_last_percent"]) == (100.0, 0.0)
+
+
 def test_from_scratch_has_no_layer_decay_and_the_pretrainings_augmentation(small_store, small_encoder):
     augment = AugmentConfig(min_crop_frames=2, rotation_radians=0.1)
     context = replace(CPU, max_steps=4, origin=Origin("random", augment=augment))
@@ -281,6 +313,7 @@ def test_several_processes_are_refused(small_store, small_encoder, monkeypatch):
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"batch_clips": 1}, "batch_clips must be at least 2"),
         ({"drop_path": 1.0}, r"drop_path must lie in \[0, 1\)"),
+        ({"predict_every": 0}, "predict_every must be at least 1, got 0"),
         ({"layer_decay": 0.0}, r"layer_decay must lie in \(0, 1\]"),
         ({"label_fraction": 10.0}, r"label_fraction must lie in \(0, 1\], got 10.0"),
         ({"label_seed": -1}, "label_seed must not be negative, got -1"),

@@ -61,8 +61,8 @@ def draw_labels(store: Store, rows: Rows, scheme: Scheme, amount: float, seed: i
     count = math.floor(round(amount * len(labelled), 6))
     if count == 0:
         raise ConfigError(
-            f"{100 * amount:g} % of {len(labelled)} labelled clips, rounded down, is not one clip; take a larger share, "
-            "or the scheme stratified, which leaves every class one"
+            f"{100 * amount:g} % of {len(labelled)} labelled clips, rounded down, is not one clip; take a larger "
+            "share, or the scheme stratified, which leaves every class one"
         )
     order = np.random.default_rng([seed, zlib.crc32(b"uniform_labels")]).permutation(labelled)
     return np.sort(order[:count])

@@ -96,11 +96,12 @@ def finetune_in(
     by_epoch: Int64[np.ndarray, "epoch test"] = training.predictions
     best = int((by_epoch == clips.label).mean(axis=1).argmax())
     share = f"/{100 * config.label_fraction:g} % of labels" if config.label_fraction < 1.0 else ""
+    settings = _settings(config, context, training, len(learned.train_rows))
     report = Report.scored(
         f"finetune{share}",
         {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]},
         clips,
-        settings={**_settings(config, context, training, len(learned.train_rows)), "best_epoch": best + 1},
+        settings={**settings, "best_epoch": training.predicted_after[best]},
         seed=context.seed,
         num_labels_used=len(learned.train_rows),
         source=context.origin.source,

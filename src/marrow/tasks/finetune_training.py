@@ -42,7 +42,8 @@ class Training:
 
     Args:
         recogniser: the encoder and its head, as they are after the last step.
-        predictions: predicted class of every test clip after every epoch.
+        predictions: predicted class of every test clip after every epoch, or every so many.
+        predicted_after: how many epochs had been begun then, counted from 1.
         epochs: that were planned.
         steps_per_epoch: optimizer steps in one of them.
         steps: that were done.
@@ -54,6 +55,7 @@ class Training:
 
     recogniser: Recogniser
     predictions: Int64[np.ndarray, "epoch test"]
+    predicted_after: tuple[int, ...]
     epochs: int
     steps_per_epoch: int
     steps: int
@@ -98,8 +100,9 @@ def train(
     steps = epochs * loader.steps_per_epoch
     budget = Budget(min(steps, context.max_steps or steps), context.max_minutes)
 
-    # Train; after every epoch, predict.
-    watch = _Predictions(folder, recognition, data, fabric, context.batch_clips, loader.steps_per_epoch)
+    # Train; after every epoch, or every so many, predict.
+    steps_between = loader.steps_per_epoch * config.predict_every
+    watch = _Predictions(folder, recognition, data, fabric, context.batch_clips, steps_between)
     settings = FitConfig(budget, checkpoints, config.optimizer.clip_norm, log_every=loader.steps_per_epoch)
     rate = learning_rate(config.optimizer, config.schedule, batch_clips, config.epochs)
     fitted = fit(fabric, recognition, optimizer, loader, rate, settings, folder, watch)
@@ -110,6 +113,7 @@ def train(
     return Training(
         recogniser=Recogniser(encoder, recognition.head, data.classes),
         predictions=watch.until(fitted.step),
+        predicted_after=tuple(-(-step // loader.steps_per_epoch) for step in watch.steps(fitted.step)),
         epochs=epochs,
         steps_per_epoch=loader.steps_per_epoch,
         steps=fitted.step,
@@ -197,7 +201,7 @@ def _further_epochs(
 
 
 class _Predictions:
-    """Predicts the test clips after every epoch and keeps what came of it, so that a resumed run has all epochs.
+    """Predicts the test clips every so many epochs and keeps what came of it, so that a resumed run has all of it.
 
     Called by the engine with every entry of its log.
     """
@@ -209,18 +213,18 @@ class _Predictions:
         data: TaskData,
         fabric: Fabric,
         batch_clips: int,
-        steps_per_epoch: int,
+        steps_between: int,
     ) -> None:
         self._folder, self._recognition, self._fabric = folder / "predictions", recognition, fabric
-        self._rows, self._batch_clips, self._steps_per_epoch = data.test_rows, batch_clips, steps_per_epoch
+        self._rows, self._batch_clips, self._steps_between = data.test_rows, batch_clips, steps_between
         self._frames = flat_frames(data.store, data.test_rows, recognition.encoder.input, fabric.device)
         self._history = read_log(folder / "log.jsonl")
         self._cpu_seconds = self._wall_seconds = 0.0
 
     def __call__(self, entry: dict[str, Any]) -> dict[str, float]:
-        """Predict where an epoch, or the run, has ended; return the time that all predictions have taken so far."""
+        """Predict where epochs, or the run, have ended; return the time that all predictions have taken so far."""
         self._go_on(entry["step"])
-        if entry["step"] % self._steps_per_epoch == 0 or entry["progress"] >= 1.0:
+        if entry["step"] % self._steps_between == 0 or entry["progress"] >= 1.0:
             wall, cpu = time.monotonic(), time.process_time()
             predicted = self._predict()
             path = self._folder / f"step-{entry['step']:08d}.npy"
@@ -242,9 +246,13 @@ class _Predictions:
             self._wall_seconds = before[-1]["prediction_wall_seconds"]
 
     def until(self, step: int) -> Int64[np.ndarray, "epoch test"]:
-        """Return what was predicted after every epoch up to a step."""
-        paths = sorted(self._folder.glob("step-*.npy"))
-        return np.stack([np.load(path) for path in paths if int(path.stem.removeprefix("step-")) <= step])
+        """Return what was predicted up to a step, in the order of time."""
+        return np.stack([np.load(self._folder / f"step-{each:08d}.npy") for each in self.steps(step)])
+
+    def steps(self, last: int) -> list[int]:
+        """Return the steps up to one after which there was a prediction."""
+        steps = sorted(int(path.stem.removeprefix("step-")) for path in self._folder.glob("step-*.npy"))
+        return [step for step in steps if step <= last]
 
     @torch.no_grad()
     def _predict(self) -> Int64[np.ndarray, " test"]:

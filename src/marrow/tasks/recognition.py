@@ -40,6 +40,8 @@ class FinetuneConfig:
         label_fraction: share of the training clips of every class whose labels are used, at least one each. A smaller
             share is part of a larger one, by the same seed.
         label_seed: of that draw; null: that of the run.
+        predict_every: epochs between two predictions of the test clips; after the last epoch they are always predicted.
+            Where there are few labels, predictions cost more than the training.
     """
 
     epochs: int = 100
@@ -57,9 +59,10 @@ class FinetuneConfig:
     scratch_budget: Literal["same_epochs", "same_total"] = "same_epochs"
     label_fraction: float = 1.0
     label_seed: int | None = None
+    predict_every: int = 1
 
     def __post_init__(self) -> None:
-        for name, smallest in (("epochs", 1), ("batch_clips", 2), ("hidden_width", 1)):
+        for name, smallest in (("epochs", 1), ("batch_clips", 2), ("hidden_width", 1), ("predict_every", 1)):
             if getattr(self, name) < smallest:
                 raise ConfigError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
         for name in ("drop_path", "dropout", "label_smoothing"):
