@@ -8,6 +8,8 @@ from marrow.models.export import save_encoder
 from marrow.tasks.base import Report, TaskContext
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.knn import Knn
+from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.run_facts import RunFacts
 from marrow.tasks.summary import comparisons, numbers, raw_sentences, scores
 
@@ -188,3 +190,43 @@ def test_command_prints_numbers_only(small_runs, small_store, capsys):
     assert {score["clips"] for score in printed["scores"]} == {"official", "clean"}
     assert main(["evaluate", str(small_runs[0]), *options, "--max-steps", "3", "--baselines", "none"]) == 0
     assert "knn/pooled" in capsys.readouterr().out
+
+
+def test_an_interrupted_evaluation_goes_on_and_a_finished_one_begins_anew(small_runs, small_store, monkeypatch):
+    calls = []
+    run, interrupts = Knn.run, [True, False]
+
+    def counted(self, encoder, data, context):
+        calls.append(data.protocol)
+        return run(self, encoder, data, context)
+
+    def interrupted_once(self, encoder, data, context):
+        if interrupts.pop(0):
+            raise KeyboardInterrupt
+        return run(Knn(), encoder, data, context)
+
+    monkeypatch.setattr(Knn, "run", counted)
+    monkeypatch.setattr(LinearProbe, "run", interrupted_once)
+    how = {"tasks": ["knn", "linear_probe"], "baselines": [], "context": CPU}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(small_runs[0], small_store, "xview", **how)
+    unfinished = small_runs[0] / "reports" / "xview.unfinished"
+    assert len(list(unfinished.iterdir())) == 1
+    evaluate(small_runs[0], small_store, "xview", **how)
+    assert calls == ["xview"], "what the interrupted evaluation had found must be kept"
+    assert not unfinished.exists()
+    # Another seed, or a damaged file, is another question.
+    interrupts[:] = [True, False]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(small_runs[0], small_store, "xview", **how)
+    next(unfinished.iterdir()).write_text("[{")
+    evaluate(small_runs[0], small_store, "xview", **how)
+    assert len(calls) == 3
+
+
+def test_all_tasks_are_those_that_the_data_is_for(small_runs, small_store):
+    whole = evaluate(small_runs[0], small_store, "xview", tasks="all", quick=True, baselines=[], context=CPU)
+    kinds = {report.task.partition("/")[0] for report in whole.reports}
+    assert {"knn", "linear_probe", "finetune"} <= kinds
+    assert any(note.startswith("Quick:") for note in whole.notes)
+    assert whole.settings["quick"]

@@ -9,32 +9,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from marrow.data.augment import AugmentConfig
-from marrow.data.subsets import leave_one_out, protocol_rows
 from marrow.errors import ConfigError, DataError
-from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
 from marrow.tasks import TASKS, get_task
 from marrow.tasks.base import (
-    PoolsFolds,
     Quick,
     Report,
     Task,
     TaskContext,
     TaskData,
     TestClips,
-    WithRaw,
     unsuited,
 )
-from marrow.tasks.baselines import BASELINES, RawBaseline
+from marrow.tasks.baselines import BASELINES
 from marrow.tasks.evaluation_notes import notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.folds import folds_of, over_folds, raw_baselines
+from marrow.tasks.journal import Journal
 from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.origin import origin_of
-from marrow.tasks.run_facts import check_skeleton, facts_of
+from marrow.tasks.run_facts import RunFacts, check_skeleton, facts_of
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +82,7 @@ def evaluate(
         raise ConfigError(f"unknown baseline {unknown[0]!r}; baselines are {', '.join(BASELINES)}")
     if not folders or not tasks:
         raise ConfigError(f"expected at least one run and one task, got {len(folders)} runs and {len(tasks)} tasks")
-    folds = _folds(store, protocol)
+    folds = folds_of(store, protocol)
     chosen, left_out = _suited([get_task(task) if isinstance(task, str) else task for task in _named(tasks)], folds[0])
     if left_out and not may_leave_out and "all" not in tasks:
         raise ConfigError(f"this task is not for this data: {left_out[0]}")
@@ -97,6 +93,11 @@ def evaluate(
         given = ", ".join(map(str, folders))
         raise ConfigError(f"each run must be given once, and its folder have a name of its own; got {given}")
 
+    of_store = {"store": store.fingerprint}
+    question = of_store | {"protocol": protocol}
+    journals = {
+        run.name: _journal(folder, run, question, context, save) for folder, run in zip(folders, facts, strict=True)
+    }
     reports: list[Report] = []
     random_done: set[int] = set()
     for folder, run in zip(folders, facts, strict=True):
@@ -111,21 +112,16 @@ def evaluate(
                 LinearProbe(logistic=None, augmented=augmented if isinstance(augmented, AugmentConfig) else known)
             )
         context = replace(context, origin=origin)
+        journal = journals[run.name]
         marks = {"run": run.name, "encoder": run.fingerprint, "store": store.fingerprint}
-        reports += _over_folds([*chosen, *extra], encoder, folds, context, "trained", run.seed, marks)
+        reports += over_folds([*chosen, *extra], encoder, folds, context, journal, "trained", run.seed, marks)
         if "random" in baselines and run.seed not in random_done:
             random_done.add(run.seed)
             fresh = encoder.fresh(run.seed)
             scratch = replace(context, origin=origin.from_scratch())
-            reports += _over_folds(chosen, fresh, folds, scratch, "random", run.seed, {"store": store.fingerprint})
+            reports += over_folds(chosen, fresh, folds, scratch, journal, "random", run.seed, of_store)
     if "raw" in baselines:
-        of_store = {"store": store.fingerprint}
-        if any(not isinstance(task, WithRaw) for task in chosen):
-            raw = RawBaseline()
-            reports += _pooled(raw, [raw.run(fold, context) for fold in folds], folds, "raw", 0, of_store)
-        for task in chosen:
-            if isinstance(task, WithRaw):
-                reports += _pooled(task, [task.raw(fold, context) for fold in folds], folds, "raw", 0, of_store)
+        reports += raw_baselines(chosen, folds, context, journals[facts[0].name], of_store)
 
     test = TestClips.joined([fold.test_clips(may_lack_labels=True) for fold in folds])
     whole = EvaluationReport(
@@ -151,14 +147,8 @@ def evaluate(
             path = folder / "reports" / f"{_file_name(protocol)}.json"
             _with_earlier(path, whole.of_run(run.name)).save(path)
             log.info("wrote %s", path)
+            journals[run.name].close()
     return whole
-
-
-def _folds(store: Store, protocol: str) -> list[TaskData]:
-    """Return the train and test halves of a protocol: one, or one per held-out value."""
-    kind, _, attribute = protocol.partition(":")
-    names = leave_one_out(store, attribute) if kind == "leave-one-out" and "=" not in attribute else [protocol]
-    return [TaskData(store, *protocol_rows(store, name), protocol=name) for name in names]
 
 
 def _named(tasks: Sequence[str | Task]) -> list[str | Task]:
@@ -177,57 +167,15 @@ def _suited(tasks: Sequence[Task], data: TaskData) -> tuple[list[Task], list[str
     return chosen, left_out
 
 
-def _over_folds(
-    tasks: Sequence[Task],
-    encoder: Encoder,
-    folds: Sequence[TaskData],
-    context: TaskContext,
-    source: str,
-    seed: int,
-    fingerprints: Mapping[str, str],
-) -> list[Report]:
-    """Run tasks on every fold; the shared context encodes each clip once."""
-    reports: list[Report] = []
-    for task in tasks:
-        by_fold = [task.run(encoder, fold, context) for fold in folds]
-        reports += _pooled(task, by_fold, folds, source, seed, fingerprints)
-    return reports
-
-
-def _pooled(
-    task: Task | RawBaseline,
-    by_fold: Sequence[Sequence[Report]],
-    folds: Sequence[TaskData],
-    source: str,
-    seed: int,
-    fingerprints: Mapping[str, str],
-) -> list[Report]:
-    """Score the predictions of all folds as one set of clips, and mark whose they are."""
-    pooled = []
-    if isinstance(task, PoolsFolds):
-        for parts in zip(*by_fold, strict=True):
-            report = parts[0] if len(parts) == 1 else task.pool(parts)
-            settings = report.settings if len(parts) == 1 else {**report.settings, "folds": len(parts)}
-            pooled.append(replace(report, settings=settings, seed=seed, source=source, fingerprints=dict(fingerprints)))
-        return pooled
-    clips = TestClips.joined([fold.test_clips() for fold in folds])
-    for parts in zip(*by_fold, strict=True):
-        predictions = {
-            name: np.concatenate([np.asarray(part.predictions[name], np.int64) for part in parts])
-            for name in parts[0].predictions
-        }
-        report = Report.scored(
-            parts[0].task,
-            predictions,
-            clips,
-            settings=parts[0].settings if len(parts) == 1 else {**parts[0].settings, "folds": len(parts)},
-            seed=seed,
-            num_labels_used=max(part.num_labels_used for part in parts),
-            source=source,
-        )
-        report.fingerprints = dict(fingerprints)
-        pooled.append(report)
-    return pooled
+def _journal(folder: Path, run: RunFacts, data: Mapping[str, str], context: TaskContext, save: bool) -> Journal:
+    """Return where a run's evaluation keeps what it has found until it is finished."""
+    question = {
+        "encoder": run.fingerprint,
+        **data,
+        **{name: getattr(context, name) for name in ("device", "precision", "seed", "max_steps", "max_minutes")},
+    }
+    name = f"{_file_name(data['protocol'])}.unfinished"
+    return Journal(folder / "reports" / name if save else None, question)
 
 
 def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
