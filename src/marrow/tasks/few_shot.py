@@ -1,0 +1,134 @@
+"""Few-shot evaluation: 1, 2, 5 or 10 labelled clips per class, on frozen features.
+
+Two readouts that have nothing to tune: logistic regression, and the nearest class mean by cosine. The mean is taken
+rather than the nearest clip because it uses all shots (with one they are the same; the nearest of all training clips is
+the task `knn`). Scores are means over several draws of the clips, which depend on `label_seed` and on the data alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from marrow.data.label_draws import DRAWS, SHOTS, check_amount
+from marrow.models.encoder import Encoder
+from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.linear_probe import LogisticConfig
+from marrow.tasks.over_draws import (
+    DrawnPrediction,
+    check_draws,
+    label_choices,
+    pooled_over_draws,
+    report_over_draws,
+)
+from marrow.tasks.readouts import Logistic, nearest_class_mean, standardised
+from marrow.train.run_directory import plain
+
+
+@dataclass(frozen=True)
+class FewShotConfig:
+    """Settings of the few-shot evaluation.
+
+    Args:
+        shots: labelled clips per class, each number of which becomes two reports; of a class with fewer, all.
+        draws: of each number, over which scores are averaged.
+        label_seed: of the first draw; each further one has the next.
+        lists: file of `marrow labels --scheme per_class` with the draws; null: draw here, which gives the same ones.
+        logistic: settings of the logistic regression.
+    """
+
+    shots: tuple[int, ...] = SHOTS
+    draws: int = DRAWS
+    label_seed: int = 0
+    lists: Path | None = None
+    logistic: LogisticConfig = field(default_factory=LogisticConfig)
+
+    def __post_init__(self) -> None:
+        check_draws(self.draws, self.label_seed, self.shots)
+        for shots in self.shots:
+            check_amount("per_class", float(shots))
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """A few clips per class: reports `few_shot_logistic/5 per class` and `few_shot_nearest_mean/5 per class`.
+
+    Args:
+        config: how many, and which.
+    """
+
+    config: FewShotConfig = field(default_factory=FewShotConfig)
+
+    @property
+    def name(self) -> str:
+        """How the task is called."""
+        return "few_shot"
+
+    def quick(self) -> "FewShot":
+        """Return the task with two numbers of shots and one draw."""
+        return FewShot(replace(self.config, shots=self.config.shots[:2], draws=1))
+
+    def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
+        """Learn from every draw, predict, then score."""
+        config = self.config
+        chosen = label_choices(
+            data,
+            "per_class",
+            config.shots,
+            draws=config.draws,
+            label_seed=config.label_seed,
+            lists=config.lists,
+        )
+        train, test = standardised(
+            context.table(encoder, data.store, data.train_rows).pooled,
+            context.table(encoder, data.store, data.test_rows).pooled,
+        )
+        counts = np.bincount(data.train_labels(), minlength=len(data.classes))
+        asked = plain(config)
+        learned: list[tuple[str, list[DrawnPrediction], dict[str, Any]]] = []
+        for shots, choices in chosen.items():
+            by_logistic: list[DrawnPrediction] = []
+            by_mean: list[DrawnPrediction] = []
+            converged = True
+            for choice in choices:
+                features = train[choice.places]
+                fitted = Logistic.fitted(features, choice.label, config.logistic)
+                converged &= fitted.converged
+                by_logistic.append(DrawnPrediction(choice, fitted.predict(test)))
+                by_mean.append(DrawnPrediction(choice, nearest_class_mean(features, choice.label, test)))
+            settings = {
+                **asked,
+                "asked": asked,
+                "shots": shots,
+                "features": "centre crops, standardised by all training clips",
+                **_fewer(counts, shots, data.classes),
+            }
+            mean = {key: value for key, value in settings.items() if key != "logistic"} | {"distance": "cosine"}
+            learned += [
+                (f"few_shot_logistic/{shots} per class", by_logistic, {**settings, "converged": converged}),
+                (f"few_shot_nearest_mean/{shots} per class", by_mean, mean),
+            ]
+
+        # Predictions are made; from here on test labels are read.
+        clips = data.test_clips()
+        return [
+            report_over_draws(task, found, clips, settings=settings, seed=context.seed, source=context.origin.source)
+            for task, found, settings in learned
+        ]
+
+    def pool(self, parts: Sequence[Report]) -> Report:
+        """Score the predictions of all folds together, draw by draw."""
+        return pooled_over_draws(parts)
+
+
+def _fewer(counts: Int64[np.ndarray, " class"], shots: int, classes: tuple[str, ...]) -> dict[str, str]:
+    """Say which classes have fewer clips than there are shots; nothing where none has."""
+    fewer = [f"{classes[each]} ({counts[each]})" for each in np.flatnonzero(counts < shots)]
+    if not fewer:
+        return {}
+    shown = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
+    which = "One class has" if len(fewer) == 1 else f"{len(fewer)} classes have"
+    return {"note": f"{which} fewer than {shots} training clips, all of which are used: {shown}."}

@@ -1,0 +1,239 @@
+"""Scores with few labels are means over several draws of them: from draws to predictions to one report.
+
+A report of this kind keeps what each draw predicted in `Report.detail`, so that folds can be pooled: the predictions of
+all folds are put behind each other, draw by draw, and scored as those of one set of clips.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from marrow.data.label_draws import LabelLists, Scheme, draw_labels
+from marrow.errors import ConfigError
+from marrow.tasks import metrics
+from marrow.tasks.base import Report, TaskData, TestClips
+
+Rows = Int64[np.ndarray, " _"]
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """The clips of one draw.
+
+    Args:
+        seed: of the draw.
+        rows: the training clips that keep their labels.
+        places: where they stand among the training rows.
+        label: their classes.
+        missed: names of the classes of the training half that none of them has.
+    """
+
+    seed: int
+    rows: Rows
+    places: Int64[np.ndarray, " label"]
+    label: Int64[np.ndarray, " label"]
+    missed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DrawnPrediction:
+    """What was predicted with the labels of one draw.
+
+    Args:
+        choice: the labels.
+        predicted: class of every test clip.
+        best: likewise after the epoch that fits the test clips best; None where there are no epochs.
+    """
+
+    choice: LabelChoice
+    predicted: Int64[np.ndarray, " test"]
+    best: Int64[np.ndarray, " test"] | None = None
+
+
+def check_draws(draws: int, label_seed: int, amounts: Sequence[float]) -> None:
+    """Raise a ConfigError where there is nothing to draw."""
+    if draws < 1:
+        raise ConfigError(f"draws must be at least 1, got {draws}")
+    if label_seed < 0:
+        raise ConfigError(f"label_seed must not be negative, got {label_seed}")
+    if not amounts or len(set(amounts)) < len(amounts):
+        raise ConfigError(f"expected one amount of labels or several different ones, got {list(amounts)}")
+
+
+def label_choices(
+    data: TaskData,
+    scheme: Scheme,
+    amounts: Sequence[float],
+    *,
+    draws: int,
+    label_seed: int,
+    lists: Path | None,
+) -> dict[float, list[LabelChoice]]:
+    """Draw labels, or take them from a file, in which case that decides the seeds.
+
+    Args:
+        data: the training half is drawn from.
+        scheme: how.
+        amounts: shares, or clips per class.
+        draws: how many of each amount.
+        label_seed: of the first draw; each further one has the next.
+        lists: file of `marrow labels`; None: draw here.
+
+    Raises:
+        ConfigError: the file is none, or does not fit the data or the amounts.
+    """
+    published = None if lists is None else LabelLists.load(lists)
+    if published is not None and published.scheme != scheme:
+        raise ConfigError(f"{lists} holds draws of the scheme {published.scheme}, {scheme} is asked for")
+    chosen: dict[float, list[LabelChoice]] = {}
+    for amount in amounts:
+        if published is not None:
+            found = published.select(data.protocol, float(amount), draws)
+            drawn = [(draw.seed, published.rows(draw, data.store, data.train_rows)) for draw in found]
+        else:
+            seeds = range(label_seed, label_seed + draws)
+            drawn = [(seed, draw_labels(data.store, data.train_rows, scheme, float(amount), seed)) for seed in seeds]
+        chosen[amount] = [_choice(data, seed, rows) for seed, rows in drawn]
+    return chosen
+
+
+def _choice(data: TaskData, seed: int, rows: Rows) -> LabelChoice:
+    every = np.asarray(data.store.label)
+    label = every[rows].astype(np.int64)
+    # The labels of all training clips name the classes that there are; nothing else is taken from them.
+    known = np.unique(every[data.train_rows])
+    missed = tuple(data.classes[each] for each in known if each >= 0 and each not in label)
+    order = np.argsort(data.train_rows)
+    places = order[np.searchsorted(data.train_rows, rows, sorter=order)]
+    return LabelChoice(seed, rows, places, label, missed)
+
+
+def report_over_draws(
+    task: str,
+    found: Sequence[DrawnPrediction],
+    test: TestClips,
+    *,
+    settings: Mapping[str, Any],
+    seed: int,
+    source: str,
+) -> Report:
+    """Score predictions as means over draws; intervals are over clips, of the mean over draws.
+
+    Args:
+        task: name of the task and variant.
+        found: one per draw.
+        test: the test clips.
+        settings: everything that decided the scores.
+        seed: of the task.
+        source: what was scored.
+    """
+    draws: list[dict[str, Any]] = []
+    for each in found:
+        draw: dict[str, Any] = {
+            "seed": each.choice.seed,
+            "labels": len(each.choice.rows),
+            "classes_missed": list(each.choice.missed),
+            "predictions": each.predicted.tolist(),
+        }
+        if each.best is not None:
+            draw["predictions_best"] = each.best.tolist()
+        draws.append(draw)
+    detail = {
+        "draws": draws,
+        "label": test.label.tolist(),
+        "copied": test.copied.tolist(),
+        "classes": list(test.classes),
+    }
+    return _scored(task, detail, settings, seed, source)
+
+
+def pooled_over_draws(parts: Sequence[Report]) -> Report:
+    """Score what several folds predicted, draw by draw, as one set of clips."""
+    details = [part.detail for part in parts]
+    draws = []
+    for of_folds in zip(*(detail["draws"] for detail in details), strict=True):
+        joined = {
+            name: [value for draw in of_folds for value in draw[name]] for name in _PREDICTIONS if name in of_folds[0]
+        }
+        draws.append(
+            {
+                "seed": of_folds[0]["seed"],
+                "labels": round(float(np.mean([draw["labels"] for draw in of_folds]))),
+                "classes_missed": sorted({name for draw in of_folds for name in draw["classes_missed"]}),
+                **joined,
+            }
+        )
+    detail = {
+        "draws": draws,
+        "label": [label for each in details for label in each["label"]],
+        "copied": [copied for each in details for copied in each["copied"]],
+        "classes": details[0]["classes"],
+    }
+    first = parts[0]
+    return _scored(first.task, detail, first.settings, first.seed, first.source)
+
+
+# Predictions of a draw by the score that they become.
+_PREDICTIONS = {"predictions": "top1", "predictions_best": "top1_best"}
+
+
+def _scored(task: str, detail: dict[str, Any], settings: Mapping[str, Any], seed: int, source: str) -> Report:
+    draws, label = detail["draws"], np.asarray(detail["label"], np.int64)
+    halves = _halves(np.asarray(detail["copied"], bool))
+    scores: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    of_draws: list[dict[str, float]] = [{} for _ in draws]
+    for key, name in _PREDICTIONS.items():
+        if key not in draws[0]:
+            continue
+        right = np.array([draw[key] for draw in draws]) == label
+        for suffix, kept in halves.items():
+            metric = f"{name}{suffix}_percent"
+            per_clip = right[:, kept].mean(axis=0)
+            scores[metric] = 100.0 * float(per_clip.mean())
+            low, high = metrics.bootstrap_interval(per_clip)
+            intervals[metric] = (100.0 * low, 100.0 * high)
+            for of_draw, mine in zip(of_draws, right, strict=True):
+                of_draw[metric] = 100.0 * float(mine[kept].mean())
+    if len(draws) > 1:  # one draw has no spread
+        scores["top1_draws_std_percent"] = metrics.mean_and_std([each["top1_percent"] for each in of_draws])[1]
+    recalls = [
+        metrics.per_class_recall_percent(np.asarray(draw["predictions"], np.int64), label, tuple(detail["classes"]))
+        for draw in draws
+    ]
+    return Report(
+        task=task,
+        metrics=scores,
+        intervals=intervals,
+        per_class={name: float(np.mean([recall[name] for recall in recalls])) for name in recalls[0]},
+        settings=dict(settings),
+        seed=seed,
+        num_labels_used=round(float(np.mean([draw["labels"] for draw in draws]))),
+        source=source,
+        detail={
+            **detail,
+            "draws": [{**draw, "scores": of_draw} for draw, of_draw in zip(draws, of_draws, strict=True)],
+        },
+    )
+
+
+def _halves(copied: Bool[np.ndarray, " clip"]) -> dict[str, Bool[np.ndarray, " clip"]]:
+    """Return which clips count, officially and, where some are copies, without those."""
+    halves = {"": np.ones(len(copied), bool)}
+    if copied.any() and not copied.all():
+        halves["_clean"] = ~copied
+    return halves
+
+
+def missing_note(choices: Sequence[LabelChoice]) -> str:
+    """Say how many draws miss classes, and how many leave nothing to tell apart; nothing where none does."""
+    missing = sum(bool(choice.missed) for choice in choices)
+    single = sum(len(np.unique(choice.label)) == 1 for choice in choices)
+    said = f" Classes are missed in {missing} of {len(choices)} draws, and there never predicted." if missing else ""
+    if single:
+        said += f" A single class is held by {single} of {len(choices)}, and there predicted for every clip."
+    return said

@@ -1,0 +1,81 @@
+"""Heads that are computed rather than trained, on frozen features: logistic regression, nearest class mean.
+
+Features are standardised by all training clips, whether their labels are used or not: the encoder has seen them too,
+and one clip per class has no spread to go by. With all labels, logistic regression is that of `logistic/pooled`.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from marrow.tasks.linear_probe import LogisticConfig
+
+
+def standardised(
+    train: Float[Tensor, "train dim"], test: Float[Tensor, "test dim"]
+) -> tuple[Float64[np.ndarray, "train dim"], Float64[np.ndarray, "test dim"]]:
+    """Shift and scale each dimension by the mean and the spread of the training clips."""
+    scaler = StandardScaler().fit(train.double().numpy())
+    return scaler.transform(train.double().numpy()), scaler.transform(test.double().numpy())
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Logistic regression that has been fitted.
+
+    Args:
+        model: scikit-learn's; None where all clips were of one class, which then is the answer to everything.
+        classes: that were learned, in ascending order.
+        converged: whether the solver came to its end.
+    """
+
+    model: LogisticRegression | None
+    classes: Int64[np.ndarray, " class"]
+    converged: bool
+
+    @classmethod
+    def fitted(
+        cls, features: Float64[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"], config: LogisticConfig
+    ) -> "Logistic":
+        """Fit by maximum likelihood with an L2 penalty, to the optimum."""
+        classes = np.unique(label)
+        if len(classes) == 1:
+            return cls(None, classes, True)
+        model = LogisticRegression(C=config.inverse_penalty, max_iter=config.max_iterations)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            model.fit(features, label)
+        return cls(model, classes, not any(issubclass(each.category, ConvergenceWarning) for each in caught))
+
+    def log_probability(self, features: Float64[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
+        """Return the logarithm of the probability of each learned class."""
+        if self.model is None:
+            return np.zeros((len(features), 1))
+        score = self.model.decision_function(features)
+        # Of two classes scikit-learn gives one score, that of the second against the first. From scores, not from
+        # probabilities: of those the logarithm of a small one is lost.
+        score = np.stack([np.zeros_like(score), score], axis=1) if score.ndim == 1 else score
+        return torch.from_numpy(score).log_softmax(dim=1).numpy()
+
+    def predict(self, features: Float64[np.ndarray, "clip dim"]) -> Int64[np.ndarray, " clip"]:
+        """Return the most probable class; the first of equals."""
+        return self.classes[self.log_probability(features).argmax(axis=1)]
+
+
+def nearest_class_mean(
+    features: Float64[np.ndarray, "clip dim"],
+    label: Int64[np.ndarray, " clip"],
+    query: Float64[np.ndarray, "query dim"],
+) -> Int64[np.ndarray, " query"]:
+    """Return the class whose mean is nearest by cosine; vectors have length 1 before they are averaged."""
+    classes = np.unique(label)
+    unit, asked = (nn.functional.normalize(torch.from_numpy(each), dim=1) for each in (features, query))
+    means = torch.stack([unit[torch.from_numpy(label == each)].mean(0) for each in classes])
+    return classes[(asked @ nn.functional.normalize(means, dim=1).T).argmax(dim=1).numpy()]

@@ -1,0 +1,98 @@
+"""What every task must do that learns from several draws of few labels: `check_task` for predictions by draw."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from marrow.tasks.base import PoolsFolds, Report, Task, TaskContext, TaskData
+from marrow.testing.tasks import TableEncoder, _task_data
+
+_CLASSES, _TEST_CLIPS = 5, 200
+
+
+def check_few_label_task(task: Task, context: TaskContext | None = None) -> None:
+    """Check a task whose reports keep their predictions by draw (`Report.detail["draws"]`).
+
+    - Features that name the class score 100 percent in every draw, features without meaning chance within a bound.
+    - Test labels are not read before predictions are made: with other test labels the predictions are the same. Those
+      that test labels did choose (the best epoch) are called `predictions_best`.
+    - Each report learns from as many labels as it says, and its score is the mean over its draws.
+    - The encoder comes back unchanged, and the test clips of two halves pool to the score of the whole.
+    - A report survives its file.
+
+    Args:
+        task: to be checked.
+        context: where it computes; the CPU in fp32 by default.
+
+    Raises:
+        AssertionError: says which of these does not hold.
+    """
+    context = context or TaskContext(device="cpu", precision="fp32")
+    with tempfile.TemporaryDirectory() as folder:
+        true = _task_data(Path(folder) / "true", lambda label: label)
+        other = _task_data(Path(folder) / "other", lambda label: (label + 1) % _CLASSES)
+        label = torch.tensor(np.asarray(true.store.label))
+        noise = torch.randn(len(label), 16, generator=torch.Generator().manual_seed(0))
+        # One dimension per class and none besides: one clip per class must be enough.
+        perfect = TableEncoder(3.0 * nn.functional.one_hot(label, _CLASSES).float() + 0.05 * noise[:, :_CLASSES])
+        random = TableEncoder(noise)
+
+        for report in (reports := _run(task, perfect, true, context)):
+            _check_form(report, len(true.train_rows))
+            for draw in report.detail["draws"]:
+                value = draw["scores"]["top1_percent"]
+                assert value == 100.0, (
+                    f"features that name the class must score 100 percent, got {value}: {report.task}"
+                )
+            path = Path(folder) / "report.json"
+            report.save(path)
+            assert Report.load(path) == report, f"{report.task}: the report does not survive its file"
+
+        chance = 100.0 / _CLASSES
+        # Five standard deviations of a binomial score. The best epoch is the largest of many, so it is left out.
+        bound = 5 * 100.0 * np.sqrt((1 / _CLASSES) * (1 - 1 / _CLASSES) / _TEST_CLIPS)
+        before, was_training = random.table.detach().clone(), random.training
+        first, second = (_run(task, random, data, context) for data in (true, other))
+        for ours, theirs in zip(first, second, strict=True):
+            value = ours.metrics["top1_percent"]
+            assert abs(value - chance) < bound, (
+                f"random features must score {chance} within {bound:.1f}, got {value}: {ours.task}"
+            )
+            for mine, its in zip(ours.detail["draws"], theirs.detail["draws"], strict=True):
+                assert mine["predictions"] == its["predictions"], (
+                    f"{ours.task}: predictions changed with the test labels (or from run to run)"
+                )
+        assert torch.equal(before, random.table), "the task changed the encoder"
+        assert random.training == was_training, "the task left the encoder in another mode"
+
+        assert isinstance(task, PoolsFolds), "the predictions of several draws are pooled over folds by the task itself"
+        rows = true.test_rows
+        halves = [_run(task, random, replace(true, test_rows=half), context) for half in (rows[:70], rows[70:])]
+        for whole, *parts in zip(first, *halves, strict=True):
+            pooled = task.pool(parts)
+            for ours, theirs in zip(whole.detail["draws"], pooled.detail["draws"], strict=True):
+                assert ours["predictions"] == theirs["predictions"], f"{whole.task}: pooled predictions differ"
+            assert np.isclose(pooled.metrics["top1_percent"], whole.metrics["top1_percent"]), (
+                f"{whole.task}: two halves pool to {pooled.metrics['top1_percent']}, the whole scores "
+                f"{whole.metrics['top1_percent']}"
+            )
+
+
+def _check_form(report: Report, train_clips: int) -> None:
+    assert not report.predictions, f"{report.task}: predictions are of draws, and belong into detail"
+    counts = [draw["labels"] for draw in report.detail["draws"]]
+    assert report.num_labels_used == round(float(np.mean(counts))), f"{report.task}: num_labels_used is wrong"
+    assert max(counts) < train_clips, f"{report.task}: {max(counts)} labels of {train_clips} are not few"
+    mean = float(np.mean([draw["scores"]["top1_percent"] for draw in report.detail["draws"]]))
+    assert np.isclose(report.metrics["top1_percent"], mean), f"{report.task}: the score is not the mean over draws"
+
+
+def _run(task: Task, encoder: TableEncoder, data: TaskData, context: TaskContext) -> list[Report]:
+    """Run with nothing cached."""
+    reports = list(task.run(encoder, data, replace(context, features=type(context.features)())))
+    assert reports, f"task {task.name!r} returned no report"
+    return reports
