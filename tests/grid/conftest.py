@@ -7,7 +7,7 @@ import pytest
 import yaml
 from grid_cells import TEST_CLIPS
 
-from marrow.cli.grid import finetuning_of, settings_of
+from marrow.cli.grid import task_settings_of, settings_of
 from marrow.grid.cells import make_cells
 from marrow.grid.plan import Grid, read_grid
 from marrow.readers.base import Split
@@ -46,4 +46,4 @@ def write_grid(tmp_path: Path):
 @pytest.fixture
 def cells_of(tmp_path: Path, ten_clips: Store):
     """Return the cells of a grid in the temporary folder."""
-    return lambda grid: make_cells(grid, ten_clips, tmp_path / "out", 1, settings_of, finetuning_of)
+    return lambda grid: make_cells(grid, ten_clips, tmp_path / "out", 1, settings_of, task_settings_of)

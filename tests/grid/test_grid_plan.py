@@ -191,16 +191,16 @@ def test_rows_are_scored_as_they_say(tmp_path: Path, cells_of) -> None:
     assert "--tasks=knn,finetune" in b.work[1].words
     assert not [word for word in c.work[1].words if word.startswith("--finetune")]
     # The settings are those that `marrow evaluate` takes from these words.
-    assert (a.scoring.finetune.epochs, a.scoring.finetune.schedule.warmup_epochs) == (20, 2)
-    assert (b.scoring.finetune.epochs, b.scoring.finetune.label_fraction) == (10, 0.1)
+    assert (a.scoring.settings["finetune"].epochs, a.scoring.settings["finetune"].schedule.warmup_epochs) == (20, 2)
+    assert (b.scoring.settings["finetune"].epochs, b.scoring.settings["finetune"].label_fraction) == (10, 0.1)
     assert c.scoring.tasks == ("knn",)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("finetune.epochs: 20", "seed: 3", "grid.yaml:5: expected settings of the task finetune, as in `finetune.ep"),
-        ("finetune.epochs: 10", "tasks: knn", "grid.yaml:9: row 'B': expected settings of the task finetune"),
+        ("finetune.epochs: 20", "seed: 3", "grid.yaml:5: expected settings of a task, as in `finetune.ep"),
+        ("finetune.epochs: 10", "tasks: knn", "grid.yaml:9: row 'B': expected settings of a task"),
         ("tasks: [knn]", "tasks: [knn, tune]", "grid.yaml:12: row 'C': unknown task 'tune'"),
         (
             "tasks: [knn]",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import marrow
-from marrow.cli.grid import _status, finetuning_of, settings_of
+from marrow.cli.grid import _status, task_settings_of, settings_of
 from marrow.cli.main import EXIT_INTERRUPTED, main
 from marrow.files import lock_file
 from marrow.grid import run as module
@@ -244,7 +244,7 @@ def test_a_cell_for_real_then_skipped_then_refused(tmp_path: Path, monkeypatch, 
     assert {path: path.read_bytes() for path in Path("out/cells").rglob("*") if path.is_file()} == before
 
     # And as `marrow pretrain` itself sees it.
-    [cell, _] = make_cells(read_grid(Path("grid.yaml")), store, Path("out"), 1, settings_of, finetuning_of)
+    [cell, _] = make_cells(read_grid(Path("grid.yaml")), store, Path("out"), 1, settings_of, task_settings_of)
     assert conflict(cell, store) == "encoder.width: 16 there, 32 here"
     assert main(list(cell.work[0].words)) == 2
     assert "encoder.width: 16 there, 32 here" in capfd.readouterr().err

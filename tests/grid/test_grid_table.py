@@ -229,7 +229,7 @@ def test_fine_tuning_counts_with_the_settings_that_are_asked_for(write_grid, cel
         [knn] = values["reports"]
         # What is an outcome differs from run to run.
         settings = {"epochs": 20, "training_cpu_seconds": 9.0 + cell.seed, "note": f"took {9 + cell.seed} seconds"}
-        settings |= {"asked": plain(cell.scoring.finetune), "label_seed_used": cell.seed}
+        settings |= {"asked": plain(cell.scoring.settings["finetune"]), "label_seed_used": cell.seed}
         settings["asked"].pop("label_fraction")  # of a marrow that did not know it
         settings["asked"]["optimizer"].pop("clip_norm")
         file.write_text(json.dumps({**values, "reports": [knn, {**knn, "task": "finetune", "settings": settings}]}))
@@ -251,7 +251,7 @@ def test_few_labels_stand_beside_no_raw_coordinates(write_grid, cells_of, ten_cl
     file = cell.folder / "reports" / "xview.json"
     values = json.loads(file.read_text())
     trained, random, raw = values["reports"]
-    tuned = {"task": "finetune/10 % of labels", "settings": {"asked": plain(cell.scoring.finetune)}}
+    tuned = {"task": "finetune/10 % of labels", "settings": {"asked": plain(cell.scoring.settings["finetune"])}}
     more = [{**trained, **tuned}, {**random, **tuned}, {**raw, "task": "ridge/raw"}]
     file.write_text(json.dumps({**values, "reports": [*values["reports"], *more]}))
     a, of_random, of_raw = read_tables(grid, cells, ten_clips).tables[0].rows

@@ -13,7 +13,6 @@ from marrow.cli.score_tables import show
 
 if TYPE_CHECKING:
     from marrow.tasks.base import Task
-    from marrow.tasks.recognition import FinetuneConfig
 
 DEFAULT_TASKS = "linear_probe,knn"
 DEFAULT_BASELINES = "random,raw"
@@ -67,15 +66,6 @@ def build_parser() -> ArgumentParser:
     for name, config in _configs().items():
         parser.add_class_arguments(type(config), name)
     return parser
-
-
-def finetune_config(arguments: Namespace) -> "FinetuneConfig":
-    """Return the settings of the task `finetune`.
-
-    Raises:
-        ConfigError: they do not fit together, or that task is not asked for.
-    """
-    return task_configs(arguments)["finetune"]
 
 
 def task_configs(arguments: Namespace) -> dict[str, Any]:

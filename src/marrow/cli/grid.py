@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from marrow.grid.run import Outcome
     from marrow.grid.table import GridTables
     from marrow.pretrain_config import PretrainConfig
-    from marrow.tasks.recognition import FinetuneConfig
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def run(arguments: Namespace) -> int:
         protocol_rows(store, grid.protocol)
     except ConfigError as error:
         raise ConfigError(f"{grid.path}: {error}") from error
-    cells = make_cells(grid, store, arguments.out, arguments.threads, settings_of, finetuning_of)
+    cells = make_cells(grid, store, arguments.out, arguments.threads, settings_of, task_settings_of)
     rows = grid.rows if arguments.rows is None else chosen_rows(grid, arguments.rows.split(","))
     chosen = _with_seeds([cell for cell in cells if cell.row in rows], arguments.seeds)
     refused = {cell.folder: why for cell in cells if (why := conflict(cell, store))}
@@ -169,11 +168,11 @@ def settings_of(words: Sequence[str]) -> "PretrainConfig":
     return config_of(pretrain.build_parser(["--method", arguments.method]), arguments)
 
 
-def finetuning_of(words: Sequence[str]) -> "FinetuneConfig":
-    """Return the settings of fine-tuning that `marrow evaluate` takes some words for."""
-    from marrow.cli.evaluate import finetune_config
+def task_settings_of(words: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of its tasks that `marrow evaluate` takes some words for."""
+    from marrow.cli.evaluate import task_configs
 
-    return finetune_config(_parsed(words))
+    return task_configs(_parsed(words))
 
 
 def _parsed(words: Sequence[str]) -> Namespace:

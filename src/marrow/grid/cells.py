@@ -5,9 +5,10 @@ it. So everything that works on runs (`marrow report`, `marrow compare`, `marrow
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from marrow.errors import ConfigError, MarrowError
 from marrow.grid.plan import Grid, GridRow
@@ -15,7 +16,6 @@ from marrow.grid.scoring import Scoring, as_options, evaluate_words, make_scorin
 from marrow.pretrain import build_objective
 from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
 from marrow.store.format import Store
-from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.run_directory import CONFIG, differences, plain
 
 RESULT = "result.json"
@@ -80,7 +80,7 @@ def make_cells(
     out: Path,
     threads: int,
     parse: Callable[[Sequence[str]], PretrainConfig],
-    parse_evaluation: Callable[[Sequence[str]], FinetuneConfig],
+    parse_evaluation: Callable[[Sequence[str]], Mapping[str, Any]],
 ) -> list[Cell]:
     """Return the cells of a grid, in the order of the file, seeds innermost.
 
@@ -90,7 +90,7 @@ def make_cells(
         out: folder of the grid.
         threads: of each command.
         parse: turns the words after `marrow` of a pre-training into its settings, as the command itself does.
-        parse_evaluation: likewise, those of an evaluation into its settings of fine-tuning.
+        parse_evaluation: likewise, those of an evaluation into the settings of its tasks, by name.
 
     Raises:
         ConfigError: a row's recipe or settings are refused, or two rows are the same experiment; names the row.
@@ -106,7 +106,7 @@ def make_cells(
             scoring = make_scoring(grid, row, store, config, parse_evaluation)
         except (MarrowError, ValueError) as error:
             raise ConfigError(f"{row.place}: row {row.name!r}: {error}") from error
-        how = {"tasks": row.tasks, "finetune": plain(scoring.finetune)}
+        how = {"tasks": row.tasks, "settings": {name: plain(config) for name, config in scoring.settings.items()}}
         same = json.dumps({**plain(config), "seed": None, "out": None, **how}, sort_keys=True)
         if same in known:
             raise ConfigError(

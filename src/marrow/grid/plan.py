@@ -13,12 +13,12 @@ from typing import Any
 
 from marrow.errors import ConfigError
 from marrow.grid.yaml_file import Mapping, Section, load, nearest
-from marrow.tasks import get_task
+from marrow.tasks import TASKS, get_task
 
 BUDGETS = ("epochs", "max_steps", "max_minutes", "max_cpu_seconds")
 DEFAULT_GROUP = "main"
 _TASKS = ("linear_probe", "knn")
-_TUNED = "finetune."
+_WITH_SETTINGS = tuple(name for name, task in TASKS.items() if hasattr(task, "config"))
 _GRID_NAMES = ("title", "recipe", "protocol", "tasks", "seeds", "budget", "settings", "evaluation", "rows")
 _ROW_NAMES = ("name", "recipe", "tasks", "seeds", "budget", "settings", "evaluation", "baselines", "group", "line")
 # Settings of a run that a grid says elsewhere.
@@ -137,8 +137,9 @@ def read_grid(path: Path) -> Grid:
                     f"{other.name!r} ({other.place}); give it another name"
                 )
         rows.append(row)
-    if "evaluation" in values and not any("finetune" in row.tasks for row in rows):
-        raise file.error("evaluation", "no row is scored by finetune, whose settings these are; add it to tasks")
+    for setting in _evaluation(file):
+        if not any((task := setting.partition(".")[0]) in row.tasks for row in rows):
+            raise file.error("evaluation", f"no row is scored by {task}, whose settings these are; add it to tasks")
     return Grid(path, file.text("title") or path.stem, protocol, tuple(rows))
 
 
@@ -160,8 +161,9 @@ def _row(values: Mapping, file: Section, number: int) -> GridRow:
     if recipe is None:
         raise row.error("recipe", "expected a recipe, of the row or of the grid; there is none")
     tasks = _tasks(row) or _tasks(file) or _TASKS
-    if "evaluation" in values and "finetune" not in tasks:
-        raise row.error("evaluation", "the row is not scored by finetune, whose settings these are; add it to tasks")
+    for setting in _evaluation(row):
+        if (task := setting.partition(".")[0]) not in tasks:
+            raise row.error("evaluation", f"the row is not scored by {task}, whose settings these are; add it to tasks")
     beside = file.path.parent / recipe
     baselines = values.get("baselines", False)
     if not isinstance(baselines, bool):
@@ -174,7 +176,11 @@ def _row(values: Mapping, file: Section, number: int) -> GridRow:
         budget=(_budget(file) or {}) if budget is None else budget,
         settings=_settings(file) | _settings(row),
         tasks=tasks,
-        evaluation=_evaluation(file, tasks) | _evaluation(row, tasks),
+        evaluation={
+            name: value
+            for name, value in (_evaluation(file) | _evaluation(row)).items()
+            if name.partition(".")[0] in tasks
+        },
         baselines=baselines,
         groups=row.names("group") or (DEFAULT_GROUP,),
         line=row.text("line"),
@@ -213,15 +219,17 @@ def _settings(section: Section) -> dict[str, Any]:
     return settings
 
 
-def _evaluation(section: Section, tasks: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of the evaluation that concern some tasks."""
+def _evaluation(section: Section) -> dict[str, Any]:
+    """Return the settings of the evaluation."""
     settings = section.mapping("evaluation") or {}
     for name in settings:
-        if not name.startswith(_TUNED):
+        if name.partition(".")[0] not in _WITH_SETTINGS or "." not in name:
             raise section.error(
-                "evaluation", f"expected settings of the task finetune, as in `finetune.epochs: 20`; got {name!r}"
+                "evaluation",
+                f"expected settings of a task, as in `finetune.epochs: 20`; got {name!r}. "
+                f"Tasks with settings: {', '.join(_WITH_SETTINGS)}",
             )
-    return settings if "finetune" in tasks else {}
+    return settings
 
 
 def _tasks(section: Section) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What is asked of the scores of a cell, the command that makes them, and whether a report answers."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from marrow.pretrain_config import PretrainConfig
 from marrow.store.format import Store
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.recognition import FinetuneConfig
 from marrow.tasks.run_facts import facts_of
 from marrow.train.run_directory import plain
 
@@ -25,21 +24,21 @@ class Scoring:
         protocol: that is scored on.
         store: fingerprint of the data.
         tasks: names of the evaluations.
-        finetune: settings of that task.
+        settings: of the tasks that have some, by name.
         baselines: whether random initialisation and raw coordinates are scored, too.
     """
 
     protocol: str
     store: str
     tasks: tuple[str, ...]
-    finetune: FinetuneConfig
+    settings: Mapping[str, Any]
     baselines: bool
 
     def found(self, run: Path) -> EvaluationReport | None:
         """Return the report of a run that holds what is asked for, and nothing besides.
 
         None where it lacks a task or a baseline, was made of another encoder, with probes of another seed than 0, or by
-        fine-tuning with other settings.
+        tasks with other settings.
         """
         for path in sorted((run / "reports").glob("*.json")):
             try:
@@ -55,20 +54,20 @@ class Scoring:
         # The linear probe scores a logistic regression beside it.
         kinds = {*self.tasks, *(("logistic",) if "linear_probe" in self.tasks else ())}
         kept = [
-            each
-            for each in report.reports
-            if each.source == "raw" or (_kind(each) in kinds and (_kind(each) != "finetune" or self._is_tuned_so(each)))
+            each for each in report.reports if each.source == "raw" or (_kind(each) in kinds and self._is_set_so(each))
         ]
         return replace(report, reports=kept)
 
-    def _is_tuned_so(self, report: Report) -> bool:
-        """Say whether a fine-tuning had the settings; one that its marrow did not know yet had its default."""
-        asked = report.settings.get("asked")
+    def _is_set_so(self, report: Report) -> bool:
+        """Say whether a task had the settings; one that its marrow did not know yet had its default."""
+        if _kind(report) not in self.settings:
+            return True
+        wanted, asked = self.settings[_kind(report)], report.settings.get("asked")
         if not isinstance(asked, dict):
             return False
-        defaults = plain(FinetuneConfig())
+        defaults = plain(type(wanted)())
         groups = {name: value | asked.get(name, {}) for name, value in defaults.items() if isinstance(value, dict)}
-        return defaults | asked | groups == plain(self.finetune)
+        return defaults | asked | groups == plain(wanted)
 
     def _answers(self, report: EvaluationReport, encoder: str) -> bool:
         """Say whether a report holds what is asked for, about the encoder with this fingerprint."""
@@ -86,7 +85,7 @@ class Scoring:
 
 
 def make_scoring(
-    grid: Grid, row: GridRow, store: Store, config: PretrainConfig, parse: Callable[[Sequence[str]], FinetuneConfig]
+    grid: Grid, row: GridRow, store: Store, config: PretrainConfig, parse: Callable[[Sequence[str]], Mapping[str, Any]]
 ) -> Scoring:
     """Return what a row asks for.
 
@@ -95,13 +94,14 @@ def make_scoring(
         row: one of them.
         store: the data.
         config: of its runs.
-        parse: turns the words after `marrow` of an evaluation into the settings of fine-tuning.
+        parse: turns the words after `marrow` of an evaluation into the settings of its tasks, by name.
 
     Raises:
         ConfigError: `marrow evaluate` refuses the settings.
     """
     words = evaluate_words(grid, row, store, Path("run"), config)
-    return Scoring(grid.protocol, store.fingerprint, row.tasks, parse(words), row.baselines)
+    settings = {name: config for name, config in parse(words).items() if name in row.tasks}
+    return Scoring(grid.protocol, store.fingerprint, row.tasks, settings, row.baselines)
 
 
 def evaluate_words(grid: Grid, row: GridRow, store: Store, run: Path, config: PretrainConfig) -> tuple[str, ...]:

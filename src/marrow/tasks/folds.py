@@ -12,6 +12,7 @@ from marrow.store.format import Store
 from marrow.tasks.base import PoolsFolds, Report, Task, TaskContext, TaskData, TestClips, WithRaw
 from marrow.tasks.baselines import RawBaseline
 from marrow.tasks.journal import Journal
+from marrow.train.run_directory import plain
 
 
 def folds_of(store: Store, protocol: str) -> list[TaskData]:
@@ -44,7 +45,16 @@ def over_folds(
             )
             for fold in folds
         ]
-        reports += _pooled(task, by_fold, folds, source, seed, fingerprints)
+        reports += _asked(task, _pooled(task, by_fold, folds, source, seed, fingerprints))
+    return reports
+
+
+def _asked(task: Task, reports: list[Report]) -> list[Report]:
+    """Note the settings of the task with what came of it, where it has some and did not do so itself."""
+    config = getattr(task, "config", None)
+    for report in reports:
+        if config is not None:
+            report.settings.setdefault("asked", plain(config))
     return reports
 
 
