@@ -20,7 +20,7 @@ from marrow.store.summary import summarise
 from marrow.testing import check_reader
 
 NTU_NAME, UCLA_NAME = "S001C001P001R001A001.skeleton", "a01_s01_e00_v01.json"
-H36M_NAME, BVH_NAME = "S1/walking_1.txt", "clip.bvh"
+H36M_NAME, BVH_NAME, CMU_NAME = "S1/walking_1.txt", "clip.bvh", "test/walking/walking_1.txt"
 
 
 def bodies(joint_count, frame_count, seed):
@@ -47,8 +47,8 @@ def pku_text(joints):
     return "\n".join(" ".join(f"{value:.6f}" for value in frame.ravel()) for frame in joints) + "\n"
 
 
-def h36m_text(frame_count, seed):
-    angles = np.random.default_rng(seed).normal(scale=0.1, size=(frame_count, 99))
+def h36m_text(frame_count, seed, columns=99):
+    angles = np.random.default_rng(seed).normal(scale=0.1, size=(frame_count, columns))
     return "\n".join(",".join(f"{value:.7f}" for value in frame) for frame in angles) + "\n"
 
 
@@ -97,6 +97,13 @@ def h36m_folder(folder: Path):
     return folder
 
 
+def cmu_folder(folder: Path):
+    for seed, half in enumerate(("train", "test")):
+        (folder / half / "walking").mkdir(parents=True)
+        (folder / half / "walking" / "walking_1.txt").write_text(h36m_text(20, seed, columns=117))
+    return folder
+
+
 def bvh_folder(folder: Path):
     for seed in range(3):
         (folder / f"clip{seed}.bvh").write_text(bvh_text(10, seed))
@@ -106,7 +113,7 @@ def bvh_folder(folder: Path):
 NTU_GOOD = ntu_text(bodies(25, 3, 0))
 NTU_LINES = NTU_GOOD.splitlines(keepends=True)
 UCLA_GOOD = ucla_text(bodies(20, 3, 0))
-H36M_GOOD, BVH_GOOD = h36m_text(3, 0), bvh_text(3, 0)
+H36M_GOOD, BVH_GOOD, CMU_GOOD = h36m_text(3, 0), bvh_text(3, 0), h36m_text(3, 0, columns=117)
 BROKEN = {
     "ntu": {
         "truncated": (NTU_NAME, NTU_GOOD[:-200]),
@@ -134,6 +141,13 @@ BROKEN = {
         "not a number": (H36M_NAME, H36M_GOOD.replace(",", ",nan,", 1)),
         "name": ("S1/clip.txt", H36M_GOOD),
     },
+    "cmu_mocap": {
+        "truncated": (CMU_NAME, CMU_GOOD[:-200]),
+        "empty": (CMU_NAME, ""),
+        "not numbers": (CMU_NAME, CMU_GOOD.replace("0.", "x", 1)),
+        "joint count": (CMU_NAME, H36M_GOOD),
+        "name": ("train/walking/clip.txt", CMU_GOOD),
+    },
     "bvh": {
         "truncated": (BVH_NAME, BVH_GOOD[:-40]),
         "empty": (BVH_NAME, ""),
@@ -160,6 +174,7 @@ def utkinect_folder(folder: Path, unit=1.0):
 
 FOLDERS = {
     "bvh": bvh_folder,
+    "cmu_mocap": cmu_folder,
     "h36m": h36m_folder,
     "ntu": ntu_folder,
     "nw_ucla": ucla_folder,

@@ -24,6 +24,7 @@ __all__ = [
 # Where each class is; it is imported when it is asked for, so that the command line starts fast.
 READERS: dict[str, str] = {
     "bvh": "marrow.readers.bvh:BVH",
+    "cmu_mocap": "marrow.readers.cmu_mocap:CMUMocap",
     "h36m": "marrow.readers.h36m:H36M",
     "ntu": "marrow.readers.ntu:NTU",
     "nw_ucla": "marrow.readers.nw_ucla:NWUCLA",

@@ -1,15 +1,10 @@
-"""From the joint angles of Human3.6M to positions: forward kinematics of its 32 joints, all frames at once.
-
-Vectors are rows here, as in the reference implementations: with `expm(w)` the matrix of the exponential map w,
-
-    R(joint) = expm(w(joint)) R(parent)        p(joint) = offset(joint) R(parent) + p(parent)
-
-so an offset is turned by its parent, not by the joint's own angle.
-"""
+"""From the joint angles of Human3.6M to positions: its bones, and the path of its hips. Formula: `kinematics.py`."""
 
 import numpy as np
 from jaxtyping import Float64
 
+from marrow.readers import kinematics
+from marrow.readers.kinematics import expm
 from marrow.skeleton.layout import H36M_32
 
 # Where each joint lies from its parent in the rest pose, in millimetres.
@@ -45,18 +40,6 @@ _OFFSETS_MM = {
 OFFSETS_M = 0.001 * np.array([_OFFSETS_MM.get(joint, (0, 0, 0)) for joint in H36M_32.joints], np.float64)
 
 
-def expm(angles: Float64[np.ndarray, "*lead 3"]) -> Float64[np.ndarray, "*lead 3 3"]:
-    """Return the matrices of exponential maps, by the formula of Rodrigues.
-
-    With K the cross product with the axis and a the angle in radians: `1 + sin(a) K + (1 - cos(a)) K²`.
-    """
-    angle = np.linalg.norm(angles, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(angles / np.where(angle[..., 0] > 0, angle[..., 0], 1), -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*angles.shape, 3)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-
-
 def positions(
     angles: Float64[np.ndarray, "frame 32 3"],
     root: Float64[np.ndarray, "frame 3"] | None = None,
@@ -69,15 +52,7 @@ def positions(
         root: position of the hips in metres; the origin if None.
         root_turn: matrix of the hips; the rest pose if None.
     """
-    frame_count = len(angles)
-    turn = expm(angles)
-    turn[:, 0] = np.eye(3) if root_turn is None else root_turn
-    result = np.zeros((frame_count, len(H36M_32.joints), 3))
-    result[:, 0] = 0.0 if root is None else root
-    for joint, parent in H36M_32.bones:  # parents come before their children
-        result[:, joint] = OFFSETS_M[joint] @ turn[:, parent] + result[:, parent]
-        turn[:, joint] = turn[:, joint] @ turn[:, parent]
-    return result
+    return kinematics.positions(angles, OFFSETS_M, H36M_32.parents, root, root_turn)
 
 
 def follow_root(

@@ -238,7 +238,68 @@ H36M_32 = _layout(
     {"centre": "Hips", "chest": "Neck", **_ANCHORS},
 )
 
-SKELETONS: dict[str, Skeleton] = {layout.name: layout for layout in (KINECT_V2_25, KINECT_V1_20, H36M_32)}
+# The BVH conversion of the CMU recordings, the 38 joints of its exponential maps, in their order. As everywhere in BVH
+# a joint is called after the bone that begins there: LeftArm lies at the shoulder. Ten of them stay on another joint:
+# LHipJoint, RHipJoint and LowerBack on Hips; Neck and both Shoulders on Spine1; FingerBase and Thumb on the hand.
+CMU_38 = _layout(
+    "cmu_38",
+    """
+    Hips                 Hips
+    LHipJoint            Hips
+    LeftUpLeg            LHipJoint
+    LeftLeg              LeftUpLeg
+    LeftFoot             LeftLeg
+    LeftToeBase          LeftFoot
+    LeftToeBase_end      LeftToeBase
+    RHipJoint            Hips
+    RightUpLeg           RHipJoint
+    RightLeg             RightUpLeg
+    RightFoot            RightLeg
+    RightToeBase         RightFoot
+    RightToeBase_end     RightToeBase
+    LowerBack            Hips
+    Spine                LowerBack
+    Spine1               Spine
+    Neck                 Spine1
+    Neck1                Neck
+    Head                 Neck1
+    Head_end             Head
+    LeftShoulder         Spine1
+    LeftArm              LeftShoulder
+    LeftForeArm          LeftArm
+    LeftHand             LeftForeArm
+    LeftFingerBase       LeftHand
+    LeftHandIndex1       LeftFingerBase
+    LeftHandIndex1_end   LeftHandIndex1
+    LThumb               LeftHand
+    LThumb_end           LThumb
+    RightShoulder        Spine1
+    RightArm             RightShoulder
+    RightForeArm         RightArm
+    RightHand            RightForeArm
+    RightFingerBase      RightHand
+    RightHandIndex1      RightFingerBase
+    RightHandIndex1_end  RightHandIndex1
+    RThumb               RightHand
+    RThumb_end           RThumb
+    """,
+    (
+        *((f"L{stem}", f"R{stem}") for stem in ("HipJoint", "Thumb", "Thumb_end")),
+        *((f"Left{stem}", f"Right{stem}") for stem in ("UpLeg", "Leg", "Foot", "ToeBase", "ToeBase_end")),
+        *((f"Left{stem}", f"Right{stem}") for stem in ("Shoulder", "Arm", "ForeArm", "Hand")),
+        *((f"Left{stem}", f"Right{stem}") for stem in ("FingerBase", "HandIndex1", "HandIndex1_end")),
+    ),
+    {
+        "centre": "Hips",
+        "chest": "Neck",
+        "left_hip": "LeftUpLeg",
+        "right_hip": "RightUpLeg",
+        "left_shoulder": "LeftArm",
+        "right_shoulder": "RightArm",
+    },
+)
+
+SKELETONS: dict[str, Skeleton] = {layout.name: layout for layout in (KINECT_V2_25, KINECT_V1_20, H36M_32, CMU_38)}
 
 
 def get_skeleton(name: str) -> Skeleton:

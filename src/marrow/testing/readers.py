@@ -101,8 +101,9 @@ def _median_bone_lengths(sequence: SkeletonSequence) -> np.ndarray:
 
 
 def _check_unit(reader: Reader, lengths: np.ndarray) -> None:
-    """Check the bones' lengths (metres, [recording, bone])."""
+    """Check the bones' lengths (metres, [recording, bone]); a joint that stays on its parent tells no unit."""
     medians = np.array([np.median(column[np.isfinite(column)]) for column in lengths.T if np.isfinite(column).any()])
+    medians = medians[medians > 0]
     shortest, longest = PLAUSIBLE_BONE_M
     share = np.mean((medians >= shortest) & (medians <= longest)) if len(medians) else 0.0
     assert share >= _PLAUSIBLE_SHARE, (
