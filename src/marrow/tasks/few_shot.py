@@ -47,7 +47,7 @@ class FewShotConfig:
     logistic: LogisticConfig = field(default_factory=LogisticConfig)
 
     def __post_init__(self) -> None:
-        check_draws(self.draws, self.label_seed, self.shots)
+        check_draws(self.draws, self.label_seed, [float(shots) for shots in self.shots])
         for shots in self.shots:
             check_amount("per_class", float(shots))
 
@@ -77,7 +77,7 @@ class FewShot:
         chosen = label_choices(
             data,
             "per_class",
-            config.shots,
+            [float(shots) for shots in config.shots],
             draws=config.draws,
             label_seed=config.label_seed,
             lists=config.lists,
@@ -89,7 +89,7 @@ class FewShot:
         counts = np.bincount(data.train_labels(), minlength=len(data.classes))
         asked = plain(config)
         learned: list[tuple[str, list[DrawnPrediction], dict[str, Any]]] = []
-        for shots, choices in chosen.items():
+        for shots, choices in zip(config.shots, chosen.values(), strict=True):
             by_logistic: list[DrawnPrediction] = []
             by_mean: list[DrawnPrediction] = []
             converged = True

@@ -1,10 +1,10 @@
 """Semi-supervised evaluation: pre-training saw all training clips, a few of them have labels.
 
 The field's protocol: the whole network is fine-tuned on 1, 5, 10 or 20 % of the labels, and what is reported is the
-mean over five draws of them. `readout: linear` asks the same of the frozen encoder: logistic regression on its features.
+mean over five draws of them. `readout: linear` asks the same of the frozen encoder, by logistic regression.
 
 Draws depend on `label_seed` and on the data alone: every encoder, and every seed of a pre-training, learns from the
-same clips. The field draws uniformly (`scheme: uniform`), which may miss classes; the default leaves every class a clip.
+same clips. The field draws uniformly (`scheme: uniform`), which may miss classes; the default leaves each class a clip.
 
 There is no validation split. The score is that of the last epoch; the best epoch, chosen on the test clips in each draw
 apart, stands beside it (`top1_best_percent`).

@@ -41,7 +41,7 @@ def check_few_label_task(task: Task, context: TaskContext | None = None) -> None
         perfect = TableEncoder(3.0 * nn.functional.one_hot(label, _CLASSES).float() + 0.05 * noise[:, :_CLASSES])
         random = TableEncoder(noise)
 
-        for report in (reports := _run(task, perfect, true, context)):
+        for report in _run(task, perfect, true, context):
             _check_form(report, len(true.train_rows))
             for draw in report.detail["draws"]:
                 value = draw["scores"]["top1_percent"]
