@@ -1,6 +1,7 @@
 """`marrow evaluate`: score encoders beside their baselines."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,12 @@ DEFAULT_TASKS = "linear_probe,knn"
 DEFAULT_BASELINES = "random,raw"
 
 
-def build_parser() -> ArgumentParser:
-    """Return the parser of the command: its own options, and every setting of the tasks that have some."""
+def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
+    """Return the parser of the command: its own options, and every setting of the tasks that are asked for.
+
+    Args:
+        arguments: of the command line, which are looked through for tasks.
+    """
     from marrow.tasks import TASKS
 
     parser = make_parser(
@@ -27,7 +32,9 @@ def build_parser() -> ArgumentParser:
         "Score encoders: recognition by linear probes, nearest neighbours and fine-tuning, with all labels or few, "
         "retrieval, action detection, motion prediction; beside the same encoder at random initialisation (from "
         "scratch, where it is trained) and beside raw coordinates. Several runs count as seeds of one experiment. "
-        "Each run keeps its report in RUN/reports/.",
+        "Each run keeps its report in RUN/reports/; the same command goes on where an interrupted one stopped. The "
+        "options --TASK.* are those of the tasks that --tasks names: `marrow evaluate --tasks finetune --help` lists "
+        f"them. Tasks with options: {', '.join(_configs())}.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of `marrow pretrain`, or exported encoders")
     parser.add_argument("--store", type=Path, required=True, help="the data, as made by `marrow prepare`")
@@ -64,8 +71,21 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--max_steps", type=int | None, default=None, help="shorten each probe's training to this")
     parser.add_argument("--max_minutes", type=float | None, default=None, help="stop each probe's training after this")
     for name, config in _configs().items():
-        parser.add_class_arguments(type(config), name)
+        if _is_named(name, arguments):
+            parser.add_class_arguments(type(config), name)
     return parser
+
+
+def _is_named(task: str, arguments: Sequence[str]) -> bool:
+    """Say whether a command line asks for a task, or sets one of its options."""
+    asked = DEFAULT_TASKS
+    for place, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option == "--tasks":
+            asked = value if equals else "".join(arguments[place + 1 : place + 2])
+        if option == f"--{task}" or option.startswith(f"--{task}."):
+            return True
+    return task in _names(asked) or "all" in _names(asked)
 
 
 def task_configs(arguments: Namespace) -> dict[str, Any]:
@@ -76,13 +96,14 @@ def task_configs(arguments: Namespace) -> dict[str, Any]:
     """
     from marrow.errors import ConfigError
 
-    given, tasks = instantiated(build_parser(), arguments), _names(arguments.tasks)
-    for name, default in _configs().items():
-        if given[name] != default and name not in tasks and "all" not in tasks:
+    known = [name for name in _configs() if name in arguments]
+    given, tasks = instantiated(build_parser([f"--{name}" for name in known]), arguments), _names(arguments.tasks)
+    for name in known:
+        if name not in tasks and "all" not in tasks:
             raise ConfigError(
                 f"--{name}.* are settings of the task {name}, which is not among --tasks {','.join(tasks)}"
             )
-    return {name: given[name] for name in _configs()}
+    return {name: given[name] for name in known}
 
 
 def _configs() -> dict[str, Any]:

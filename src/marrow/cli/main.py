@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("marrow.cli.inspect", "show what a store holds and what looks wrong in it"),
     "pretrain": ("marrow.cli.pretrain", "learn an encoder from a store, without labels"),
     "evaluate": ("marrow.cli.evaluate", "score an encoder beside its baselines"),
+    "labels": ("marrow.cli.labels", "draw the clips that keep their labels, for experiments with few"),
     "finetune": ("marrow.cli.finetune", "train an encoder and a head on labels, into a recogniser"),
     "convert-weights": ("marrow.cli.convert_weights", "turn released checkpoints into encoders"),
     "report": ("marrow.cli.report", "show runs on one HTML page: scores, curves, moving skeletons"),

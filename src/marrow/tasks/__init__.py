@@ -5,14 +5,22 @@ A new task is one file and one line in `TASKS`; out of tree, an entry point in t
 
 from marrow import extensions
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
+from marrow.tasks.few_shot import FewShot
 from marrow.tasks.finetune import Finetune
 from marrow.tasks.knn import Knn
 from marrow.tasks.linear_probe import LinearProbe
+from marrow.tasks.retrieval import Retrieval
+from marrow.tasks.semi_supervised import SemiSupervised
+from marrow.tasks.stream_fusion import StreamFusion
 
 TASKS: dict[str, Task] = {
     "linear_probe": LinearProbe(),
     "knn": Knn(),
     "finetune": Finetune(),
+    "semi_supervised": SemiSupervised(),
+    "few_shot": FewShot(),
+    "retrieval": Retrieval(),
+    "stream_fusion": StreamFusion(),
 }
 
 
@@ -27,10 +35,14 @@ def get_task(name: str) -> Task:
 
 __all__ = [
     "TASKS",
+    "FewShot",
     "Finetune",
     "Knn",
     "LinearProbe",
     "Report",
+    "Retrieval",
+    "SemiSupervised",
+    "StreamFusion",
     "Task",
     "TaskContext",
     "TaskData",

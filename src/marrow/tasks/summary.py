@@ -99,7 +99,7 @@ def measures(evaluation: EvaluationReport) -> list[Measure]:
     """Return every number of the reports that is no score of one class per clip."""
     found = []
     for (source, task), reports in _by_variant(evaluation).items():
-        scored = {f"{name}{half}_percent" for name in reports[0].predictions for half in ("", "_clean")}
+        scored = {f"{name}{half}_percent" for name in _predicted(reports[0]) for half in ("", "_clean")}
         for name in (name for name in reports[0].metrics if name not in scored):
             # A number that some seeds lack (a class without test segments, say) is a mean over the others.
             by_seed = tuple(report.metrics[name] for report in reports if name in report.metrics)
@@ -114,7 +114,7 @@ def scores(evaluation: EvaluationReport) -> list[Score]:
     return [
         _score(evaluation, of_seeds, name, clips)
         for of_seeds in _by_variant(evaluation).values()
-        for name in of_seeds[0].predictions
+        for name in _predicted(of_seeds[0])
         for clips in _halves(evaluation)
     ]
 
@@ -134,8 +134,8 @@ def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
             theirs = variants.get((against, their_task)) if their_task else None
             if their_task is None or theirs is None:
                 continue
-            for name in (name for name in ours[0].predictions if name != "top1_best"):
-                their_name = name if name in theirs[0].predictions else "top1"
+            for name in (name for name in _predicted(ours[0]) if name != "top1_best"):
+                their_name = name if name in _predicted(theirs[0]) else "top1"
                 for clips in _halves(evaluation):
                     pairs = [(report, _partners(report, theirs)) for report in ours]
                     mine = [_correct(evaluation, [report], name, clips) for report, _ in pairs]
@@ -150,7 +150,7 @@ def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
 
 def raw_task(task: str) -> str | None:
     """Return the task of raw coordinates that stands beside one of the encoders; None where there is none."""
-    if task.startswith("finetune/"):
+    if task.startswith(("finetune/", "semi_supervised", "few_shot")):
         return None  # a share of the labels is used; the raw coordinates' heads learn from all
     return "knn/raw" if task.startswith("knn") else "ridge/raw"
 
@@ -230,8 +230,17 @@ def _score(evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, 
 def _correct(
     evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, clips: str
 ) -> Float64[np.ndarray, " clip"]:
-    """Return, per test clip, the share of seeds that were right."""
+    """Return, per test clip, the share of seeds (and of draws of labels) that were right."""
     label = np.asarray(evaluation.test_labels)
     kept = ~np.asarray(evaluation.test_copied) if clips == "clean" else np.ones(len(label), bool)
-    right = [np.asarray(report.predictions[name]) == label for report in of_seeds]
+    right = [np.mean([np.asarray(each) == label for each in _predicted(report)[name]], axis=0) for report in of_seeds]
     return np.mean(right, axis=0)[kept]
+
+
+def _predicted(report: Report) -> dict[str, list[list[int]]]:
+    """Return the classes that a report gives the test clips, by the name of the score: once, or once per draw."""
+    if report.predictions:
+        return {name: [predicted] for name, predicted in report.predictions.items()}
+    draws = report.detail.get("draws", [])
+    keys = {"top1": "predictions", "top1_best": "predictions_best"}
+    return {name: [draw[key] for draw in draws] for name, key in keys.items() if draws and key in draws[0]}
