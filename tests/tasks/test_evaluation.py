@@ -11,7 +11,7 @@ from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.knn import Knn
 from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.run_facts import RunFacts
-from marrow.tasks.summary import comparisons, numbers, raw_sentences, scores
+from marrow.tasks.summary import comparisons, measures, numbers, raw_sentences, scores
 
 CPU = TaskContext(device="cpu", precision="fp32", max_steps=2)
 
@@ -230,3 +230,19 @@ def test_all_tasks_are_those_that_the_data_is_for(small_runs, small_store):
     assert {"knn", "linear_probe", "finetune"} <= kinds
     assert any(note.startswith("Quick:") for note in whole.notes)
     assert whole.settings["quick"]
+
+
+def test_scores_of_draws_are_means_over_them():
+    draws = [{"predictions": [0, 1, 0, 1]}, {"predictions": [0, 1, 1, 0]}]  # 4 and 2 of 4 right
+    report = Report("semi_supervised/5 %", {"top1_percent": 75.0, "top1_draws_std_percent": 35.4, "seconds": 3.0})
+    report.detail = {"draws": draws}
+    other = Report("semi_supervised/5 %", {}, source="random", detail={"draws": [draws[1], draws[1]]})
+    evaluation = _evaluation([report, other], copied=(False, False, False, True))
+    [official, clean] = [score for score in scores(evaluation) if score.source == "trained"]
+    # The draws score 100 and 50: mean 75, sample deviation 25 sqrt 2. Without the last clip 3 and 2 of 3.
+    assert (official.mean_percent, official.draws_std_percent) == (75.0, pytest.approx(25 * 2**0.5))
+    assert clean.mean_percent == pytest.approx(100 * (1 + 2 / 3) / 2)
+    [difference, _] = comparisons(evaluation)
+    assert difference.difference_percent == 25.0
+    # What is no score of this kind is a number by itself.
+    assert [(each.name, each.mean, each.low) for each in measures(evaluation)] == [("seconds", 3.0, None)]

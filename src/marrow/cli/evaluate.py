@@ -1,6 +1,7 @@
 """`marrow evaluate`: score encoders beside their baselines."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -148,7 +149,8 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(numbers(evaluation), indent=1))
     else:
-        show(numbers(evaluation), Console())
+        # A file or a pipe has no width: nothing is folded there.
+        show(numbers(evaluation), Console() if sys.stdout.isatty() else Console(width=200))
     return 0
 
 

@@ -107,7 +107,8 @@ def _variant(entry: dict) -> str:
 
 def _score_cell(score: dict) -> str:
     spread = f" ± {score['std_percent']:.1f}" if len(score["by_seed"]) > 1 else ""
-    return rf"{score['mean_percent']:.1f}{spread} \[{score['low_percent']:.0f}, {score['high_percent']:.0f}]"
+    draws = "" if score["draws_std_percent"] is None else f" (draws ± {score['draws_std_percent']:.1f})"
+    return rf"{score['mean_percent']:.1f}{spread}{draws} \[{score['low_percent']:.0f}, {score['high_percent']:.0f}]"
 
 
 def _difference_cell(each: dict) -> str:

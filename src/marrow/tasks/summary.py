@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy.stats import t as student_t
 
 from marrow.tasks.base import Report
@@ -27,6 +27,8 @@ class Score:
         low_percent: lower end of the 95 % interval over test clips.
         high_percent: upper end.
         by_seed: each seed's score, in percent.
+        draws_std_percent: sample standard deviation over draws of the labels, mean over seeds; None where there is one
+            draw.
     """
 
     source: str
@@ -38,6 +40,7 @@ class Score:
     low_percent: float
     high_percent: float
     by_seed: tuple[float, ...]
+    draws_std_percent: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def measures(evaluation: EvaluationReport) -> list[Measure]:
     """Return every number of the reports that is no score of one class per clip."""
     found = []
     for (source, task), reports in _by_variant(evaluation).items():
-        scored = {f"{name}{half}_percent" for name in _predicted(reports[0]) for half in ("", "_clean")}
+        scored = {f"{name}{half}_percent" for name in _predicted(reports[0]) for half in ("", "_clean", "_draws_std")}
         for name in (name for name in reports[0].metrics if name not in scored):
             # A number that some seeds lack (a class without test segments, say) is a mean over the others.
             by_seed = tuple(report.metrics[name] for report in reports if name in report.metrics)
@@ -224,17 +227,29 @@ def _score(evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, 
     mean, std = mean_and_std(by_seed)
     low, high = bootstrap_interval(_correct(evaluation, of_seeds, name, clips))
     first = of_seeds[0]
-    return Score(first.source, first.task, name, clips, mean, std, 100 * low, 100 * high, tuple(by_seed))
+    of_draws = [_of_draws(evaluation, report, name, clips) for report in of_seeds]
+    spread = float(np.mean([mean_and_std(each)[1] for each in of_draws])) if len(of_draws[0]) > 1 else None
+    return Score(first.source, first.task, name, clips, mean, std, 100 * low, 100 * high, tuple(by_seed), spread)
 
 
 def _correct(
     evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, clips: str
 ) -> Float64[np.ndarray, " clip"]:
     """Return, per test clip, the share of seeds (and of draws of labels) that were right."""
+    right = [np.mean(_right(evaluation, report, name, clips), axis=0) for report in of_seeds]
+    return np.mean(right, axis=0)
+
+
+def _of_draws(evaluation: EvaluationReport, report: Report, name: str, clips: str) -> list[float]:
+    """Return the score of each draw of labels, in percent."""
+    return [100.0 * float(each.mean()) for each in _right(evaluation, report, name, clips)]
+
+
+def _right(evaluation: EvaluationReport, report: Report, name: str, clips: str) -> Bool[np.ndarray, "draw clip"]:
+    """Say which test clips each draw of labels was right about."""
     label = np.asarray(evaluation.test_labels)
     kept = ~np.asarray(evaluation.test_copied) if clips == "clean" else np.ones(len(label), bool)
-    right = [np.mean([np.asarray(each) == label for each in _predicted(report)[name]], axis=0) for report in of_seeds]
-    return np.mean(right, axis=0)[kept]
+    return np.stack([np.asarray(each) == label for each in _predicted(report)[name]])[:, kept]
 
 
 def _predicted(report: Report) -> dict[str, list[list[int]]]:
