@@ -66,7 +66,9 @@ class StreamFusion:
 
     config: StreamFusionConfig = field(default_factory=StreamFusionConfig)
     # What was loaded: the cache of features knows an encoder by its identity, and folds ask for the same ones.
-    _loaded: dict[tuple[str, int | None], Encoder] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _loaded: dict[tuple[str, str, int | None], Encoder] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def name(self) -> str:
@@ -149,7 +151,7 @@ class StreamFusion:
         streams, given, marks = {first: encoder}, {first: "the evaluated encoder"}, {first: "the evaluated one"}
         for run in self.config.runs:
             fingerprint = facts_of(run, 0).fingerprint
-            key = (fingerprint, fresh_seed)
+            key = (str(run.resolve()), fingerprint, fresh_seed)
             if key not in self._loaded:
                 loaded = load_encoder(run)
                 self._loaded[key] = loaded if fresh_seed is None else loaded.fresh(fresh_seed)
