@@ -85,7 +85,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _numbers(option: str, listed: str | None, default: tuple[float, ...]) -> tuple[float, ...]:
+def _numbers(option: str, listed: str | None, default: tuple[float | int, ...]) -> tuple[float, ...]:
     if listed is None:
         return tuple(float(number) for number in default)
     try:

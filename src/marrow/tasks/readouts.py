@@ -23,7 +23,7 @@ def standardised(
 ) -> tuple[Float64[np.ndarray, "train dim"], Float64[np.ndarray, "test dim"]]:
     """Shift and scale each dimension by the mean and the spread of the training clips."""
     scaler = StandardScaler().fit(train.double().numpy())
-    return scaler.transform(train.double().numpy()), scaler.transform(test.double().numpy())
+    return np.asarray(scaler.transform(train.double().numpy())), np.asarray(scaler.transform(test.double().numpy()))
 
 
 @dataclass(frozen=True)
