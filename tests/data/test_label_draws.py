@@ -153,6 +153,9 @@ def test_lists_hold_for_another_store_of_the_same_recordings(store: Store, tmp_p
     """The same names in another order: found by name, and it is said."""
     other = write_store(tmp_path / "other", [make_sequence(3, seed=14 - index) for index in range(15)], source="made")
     lists = LabelLists.drawn(store, "xview", "per_class", (1.0,), (0,))
+    lists.warn_of_another_store(store)
+    assert caplog.text == ""
+    lists.warn_of_another_store(other)
     rows = lists.rows(lists.draws[0], other, np.arange(15))
     assert {other.ids[row] for row in rows} == set(lists.draws[0].names)
     assert "drawn from another store" in caplog.text

@@ -117,6 +117,7 @@ def test_it_passes_the_check():
     check_few_label_task(SemiSupervised(SemiSupervisedConfig(fractions=(0.05, 0.2), draws=2, readout="linear")))
 
 
+@pytest.mark.slow
 def test_finetuning_passes_the_check():
     finetune = replace(SMALL, epochs=30, batch_clips=24, hidden_width=32, predict_every=15)
     check_few_label_task(SemiSupervised(SemiSupervisedConfig(fractions=(0.2,), draws=2, finetune=finetune)))

@@ -13,9 +13,9 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow labels",
-        "Draw the training clips that keep their labels in experiments with few, and write their names to a JSON file: "
+        "Draw the training clips that keep their labels in experiments with few, and write their names to a JSON file, "
         "so that others learn from the same clips. A draw follows from the data and its seed; a smaller one is part of "
-        "a larger one with the same seed. `marrow evaluate` reads the file (--semi_supervised.lists, --few_shot.lists).",
+        "a larger one with the same seed. `marrow evaluate` reads it (--semi_supervised.lists, --few_shot.lists).",
     )
     parser.add_argument("--store", type=Path, required=True, help="the data, as made by `marrow prepare`")
     parser.add_argument(

@@ -199,18 +199,21 @@ class LabelLists:
             raise ConfigError(f"the lists of labels hold {len(found)} draws of {amount:g}, {count} were asked for")
         return found[:count]
 
-    def rows(self, draw: LabelDraw, store: Store, train_rows: Rows) -> Rows:
-        """Return the rows of a draw's clips, in ascending order.
-
-        Raises:
-            ConfigError: a clip is not in the store, or not in the training half, or has no label.
-        """
+    def warn_of_another_store(self, store: Store) -> None:
+        """Say in the log where a store is not the one that was drawn from."""
         if store.fingerprint != self.store:
             _log.warning(
                 "the lists of labels were drawn from another store (%s, this is %s): clips are found by name",
                 self.store,
                 store.fingerprint,
             )
+
+    def rows(self, draw: LabelDraw, store: Store, train_rows: Rows) -> Rows:
+        """Return the rows of a draw's clips, in ascending order.
+
+        Raises:
+            ConfigError: a clip is not in the store, or not in the training half, or has no label.
+        """
         row_of = {name: row for row, name in enumerate(store.ids)}
         for problem, wrong in (
             ("are named twice", [name for name, times in Counter(draw.names).items() if times > 1]),

@@ -89,6 +89,8 @@ def label_choices(
     published = None if lists is None else LabelLists.load(lists)
     if published is not None and published.scheme != scheme:
         raise ConfigError(f"{lists} holds draws of the scheme {published.scheme}, {scheme} is asked for")
+    if published is not None:
+        published.warn_of_another_store(data.store)
     chosen: dict[float, list[LabelChoice]] = {}
     for amount in amounts:
         if published is not None:
