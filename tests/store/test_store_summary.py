@@ -48,16 +48,19 @@ def test_counts_lengths_and_bones(tmp_path):
     assert summary.labels == {"stand": 2, "meet": 1, "sit": 0}
     assert (summary.length_frames[0], summary.length_frames[3], summary.length_frames[6]) == (2, 4, 6)
     assert summary.fps == {30.0: 3}
-    assert summary.splits == {"half": SplitSummary(train=1, test=2, shared=0)}
+    assert summary.splits == {"half": SplitSummary(train=1, test=2, shared=0, near=2)}
     assert summary.bone_metres == pytest.approx({"chest": 0.5, "left": 0.1, "right": 0.1})
     assert summary.bone_variation == pytest.approx({"chest": 0.0, "left": 0.0, "right": 0.0}, abs=1e-6)
     assert (summary.upright, summary.upright_axis, summary.copies, summary.at_origin) == (1.0, "y", 0, 0)
-    assert summary.warnings == ("classes without a clip: sit",)
+    # Bodies that stand still are the same motion, however long they do.
+    assert summary.warnings[0].startswith("2 of the 2 test clips of half are nearly the same as a training clip")
+    assert summary.warnings[1:] == ("classes without a clip: sit",)
 
 
 def test_copies_across_train_and_test_are_counted_per_split(tmp_path):
     summary = summary_of(tmp_path, clip("a", 0), clip("b", 1), clip("c", 1), clip("d", 1, frames=5), clip("e", 2))
-    assert summary.splits == {"half": SplitSummary(train=1, test=3, shared=2)}
+    assert summary.splits == {"half": SplitSummary(train=1, test=3, shared=2, near=1)}
+    assert summary.splits["half"].examples == (("a", "b"), ("a", "c"), ("a", "d"))
     assert summary.copies == 3
     assert summary.warnings[0].startswith("2 of the 3 test clips of half are bit-identical to a training clip")
 
@@ -150,16 +153,32 @@ def test_inspect_prints_a_table_and_writes_a_picture(tmp_path, capsys):
     assert inspect(tmp_path / "store") == 0
     output = capsys.readouterr().out
     assert "x [y] 2" in output
-    assert "1 train, 1 test, of which 1 are copies of training clips" in " ".join(output.split())
+    assert (
+        "1 train, 1 test, of which 1 are bit-identical to a training clip and 0 more nearly so: c of a [b]"
+        in " ".join(output.split())
+    )
     assert f"picture: {tmp_path / 'store.svg'}" in output
     assert (tmp_path / "store.svg").read_text().startswith("<svg")
+
+
+def test_near_copies_are_not_looked_for_in_a_large_store_unless_asked(tmp_path, capsys, monkeypatch):
+    clips = [clip("a", 0), clip("c", 1, frames=7)]
+    write_store(tmp_path / "store", clips, source="memory", splits=SPLIT)
+    monkeypatch.setattr("marrow.store.copies.PAIRS_UNASKED", 0)
+    assert inspect(tmp_path / "store") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "of which 0 are bit-identical to a training clip (near copies not looked for)" in said
+    assert inspect(tmp_path / "store", "--near") == 0
+    assert "of which 0 are bit-identical to a training clip and 1 nearly so: c of a" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_inspect_json_is_json_and_writes_no_picture_unasked(tmp_path, capsys):
     write_store(tmp_path / "store", [clip("a", 0), clip("b", 1)], source="memory", splits=SPLIT)
     assert inspect(tmp_path / "store", "--json") == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["splits"]["half"] == {"train": 1, "test": 1, "shared": 1}
+    assert said["splits"]["half"] == {"train": 1, "test": 1, "shared": 1, "near": 0, "examples": [["a", "b"]]}
     assert (said["clips"], said["skeleton"]) == (2, "four")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     with pytest.raises(StoreError, match="cannot write the picture"):
@@ -189,5 +208,5 @@ def test_nw_ucla_has_95_test_clips_that_are_training_clips(data_folder, tmp_path
 
     summary = summarise(Store.open(tmp_path / "store"))
     assert (summary.clips, summary.frames, summary.copies) == (1484, 58534, 95)
-    assert summary.splits["xview"] == SplitSummary(train=1020, test=464, shared=95)
+    assert summary.splits["xview"] == SplitSummary(train=1020, test=464, shared=95, near=0)
     assert (summary.upright_axis, summary.upright > 0.99) == ("y", True)

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import make_parser
 from marrow.errors import ConfigError, StoreError
 from marrow.store.format import Store
-from marrow.store.summary import UPRIGHT_ANCHORS, Summary, summarise
+from marrow.store.summary import UPRIGHT_ANCHORS, SplitSummary, Summary, summarise
 
 _PICTURE_CLIPS = 12
 
@@ -27,6 +27,12 @@ def build_parser() -> ArgumentParser:
         default=None,
         help="where to write the picture (SVG); STORE.svg beside the store if not given",
     )
+    parser.add_argument(
+        "--near",
+        action="store_true",
+        help="look for test clips that are nearly the same as a training clip (noise, resampling, cut frames, a rigid "
+        "move) in a store of any size; without this, where it takes seconds",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, and write a picture only where --picture says")
     return parser
 
@@ -37,7 +43,7 @@ def run(arguments: Namespace) -> int:
         raise ConfigError(f"--picture must end in .svg, got {str(arguments.picture)!r}")
     store = Store.open(arguments.store)
     store.verify()
-    summary = summarise(store)
+    summary = summarise(store, near=arguments.near or None)
     picture = arguments.picture
     if picture is None and not arguments.json:
         folder = arguments.store.resolve()
@@ -141,8 +147,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         ("classes", f"{len(store.classes) or len(labels)}: {shown}{', …' if len(labels) > 20 else ''}"),
     ]
     for name, split in summary.splits.items():
-        copies = f", of which {split.shared} are copies of training clips" if split.shared else ""
-        lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test{copies}"))
+        lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test, {_copies(split)}"))
     lines += [
         ("joints absent", ", ".join(f"{name} {100 * share:.2g} %" for name, share in most_missing if share) or "none"),
         ("bones", ", ".join(f"{name} {metres:.2f}" for name, metres in summary.bone_metres.items()) + " m"),
@@ -156,6 +161,21 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
     for note, count in list(summary.notes.items())[:8]:
         lines.append(("note", f"{count:,}: {note}"))
     return lines
+
+
+def _copies(split: SplitSummary) -> str:
+    """Say how many test clips are copies of training clips, and name a few."""
+    found = f"of which {split.shared:,} are bit-identical to a training clip"
+    if split.near is None:
+        found += " (near copies not looked for)"
+    else:
+        found += f" and {split.near:,}{' more' if split.shared else ''} nearly so"
+    pairs = "; ".join(f"{copy} of {known}" for known, copy in split.examples)
+    return (
+        f"{found}: {pairs}{', ...' if len(split.examples) < split.shared + (split.near or 0) else ''}"
+        if pairs
+        else found
+    )
 
 
 def _options(store: Store) -> str:

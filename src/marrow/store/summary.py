@@ -5,11 +5,12 @@ Every figure is exact except the median bone lengths of large stores, which are 
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from marrow.store.copies import copied_rows
 from marrow.store.format import Store
 from marrow.store.writer import Dropped
 
@@ -26,6 +27,8 @@ UPRIGHT_ANCHORS = frozenset(("chest", "left_hip", "right_hip"))
 _SAME_METRES = 1e-6
 # Frames over which the median length of a bone is taken.
 _MEDIAN_FRAMES = 200_000
+# Pairs of copies that are named, of each kind.
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,15 @@ class SplitSummary:
         train: clips to train on.
         test: clips to test on.
         shared: test clips that are bit-identical to a training clip.
+        near: further test clips that are nearly the same as a training clip; None where that was not looked for.
+        examples: some pairs of a training clip and a test clip that copies it, exactly or nearly, by id.
     """
 
     train: int
     test: int
     shared: int
+    near: int | None = None
+    examples: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,13 @@ class _Motion:
     chest_above_hips: Float64[np.ndarray, "body 3"]
 
 
-def summarise(store: Store) -> Summary:
-    """Read a whole store and say what it holds."""
+def summarise(store: Store, *, near: bool | None = None) -> Summary:
+    """Read a whole store and say what it holds.
+
+    Args:
+        store: the store.
+        near: whether to look for test clips that are nearly the same as a training clip; None: where it takes seconds.
+    """
     motion = _measure(store)
     skeleton = store.skeleton
     bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
@@ -117,7 +129,7 @@ def summarise(store: Store) -> Summary:
         "dropped": dict(Counter(map(reason_without_file, store.dropped)).most_common()),
         "notes": store.notes,
         "labels": {names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
-        "splits": {name: _split(store, name) for name in store.splits},
+        "splits": {name: _split(store, name, near) for name in store.splits},
         "copies": len(store) - len(set(store.content)),
         "length_frames": tuple(
             int(frames)
@@ -141,9 +153,17 @@ def reason_without_file(dropped: Dropped) -> str:
     return re.sub(rf"\S*{re.escape(dropped.path)}(:\d+)?", "FILE", dropped.reason) if dropped.path else dropped.reason
 
 
-def _split(store: Store, name: str) -> SplitSummary:
+def _split(store: Store, name: str, near: bool | None) -> SplitSummary:
     train, test = store.split_rows(name)
-    return SplitSummary(len(train), len(test), len(store.duplicates(train, test)))
+    copies = copied_rows(store, train, test, near=near)
+    pairs = [*list(copies.identical.items())[:_EXAMPLES], *list((copies.near or {}).items())[:_EXAMPLES]]
+    return SplitSummary(
+        train=len(train),
+        test=len(test),
+        shared=len(copies.identical),
+        near=None if copies.near is None else len(copies.near),
+        examples=tuple((store.ids[of], store.ids[row]) for row, of in pairs),
+    )
 
 
 def _measure(store: Store) -> _Motion:
@@ -223,6 +243,11 @@ def _warnings(store: Store, summary: Summary) -> list[str]:
             found.append(
                 f"{split.shared} of the {split.test} test clips of {name} are bit-identical to a training clip: "
                 f"scores on them are inflated"
+            )
+        if split.near:
+            found.append(
+                f"{split.near} {'more ' if split.shared else ''}of the {split.test} test clips of {name} are nearly "
+                "the same as a training clip (but for noise, resampling, cut frames or a rigid move)"
             )
         if not split.train or not split.test:
             found.append(f"the split {name} has {split.train} training and {split.test} test clips")
