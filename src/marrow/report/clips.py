@@ -28,6 +28,8 @@ Rows = Int64[np.ndarray, " _"]
 MAP_CLIPS, GALLERY_CLIPS, QUERIES, NEIGHBOURS, PICTURES = 240, 800, 6, 3, 4
 MOST_MAP_CLIPS = 300
 _MAX_FRAMES, _MIN_FRAMES = 60, 12
+# Of untrimmed recordings a part is played: a few frames of minutes would be no motion.
+_LONGEST_SECONDS, _PART_SECONDS = 20.0, 6.0
 # All clips together, before compression. With plotly's 2 MB a page stays well below 10 MB.
 _MAX_BYTES = 4_500_000
 
@@ -60,13 +62,13 @@ class Neighbour:
     Args:
         clip: its number on the reel.
         label: its class.
-        right: whether that is the query's class.
+        right: whether that is the query's class; None where clips have no label.
         cosine: of its features with the query's.
     """
 
     clip: int
     label: str
-    right: bool
+    right: bool | None
     cosine: float
 
 
@@ -172,8 +174,12 @@ class _Clips:
     def number(self, row: int) -> int:
         if row not in self._known:
             joints, present = self._store.frames(row)
-            track = (np.array(joints), np.array(present))
-            [motion] = pack_motion([track], self._store.skeleton, float(self._store.fps[row]), self._frames)
+            fps, part = float(self._store.fps[row]), slice(None)
+            if joints.shape[1] > _LONGEST_SECONDS * fps:
+                half = round(_PART_SECONDS * fps / 2)
+                part = slice(joints.shape[1] // 2 - half, joints.shape[1] // 2 + half)
+            track = (np.array(joints[:, part]), np.array(present[:, part]))
+            [motion] = pack_motion([track], self._store.skeleton, fps, self._frames)
             self._known[row] = self._reel.add(motion)
         return self._known[row]
 
@@ -254,6 +260,7 @@ def _add_map_and_queries(
     cosine[chosen[:, None] == gallery[None, :]] = -np.inf
     nearest = np.argsort(-cosine, axis=1)[:, :NEIGHBOURS]
     labels = np.asarray(store.label)
+    labelled = bool((labels[chosen] >= 0).all())
     is_right = labels[gallery[nearest[:, 0]]] == labels[chosen]
     for index in _queries(is_right, labels[chosen]):
         row = int(chosen[index])
@@ -261,7 +268,7 @@ def _add_map_and_queries(
             Neighbour(
                 clips.number(int(gallery[at])),
                 clips.label(int(gallery[at])),
-                bool(labels[gallery[at]] == labels[row]),
+                bool(labels[gallery[at]] == labels[row]) if labelled else None,
                 float(cosine[index, at]),
             )
             for at in nearest[index]
@@ -271,11 +278,16 @@ def _add_map_and_queries(
     among = f"{len(gallery):,} training clips" + (
         "" if len(gallery) == len(_rows(run, store, evaluation)[0]) else " drawn at random"
     )
-    shown.queries_kind = (
-        f"Test clips and their nearest among {among}, by cosine of the pooled features. Of the {len(chosen)} clips on "
-        f"the map, {100 * is_right.mean():.0f} % have a nearest neighbour of their own class; below, as many right as "
-        "wrong ones are shown, where there are both."
-    )
+    shown.queries_kind = f"Test clips and their nearest among {among}, by cosine of the pooled features."
+    if labelled:
+        shown.queries_kind += (
+            f" Of the {len(chosen)} clips on the map, {100 * is_right.mean():.0f} % have a nearest neighbour of their "
+            "own class; below, as many right as wrong ones are shown, where there are both."
+        )
+    if bool((np.asarray(store.frame_count)[chosen] > _LONGEST_SECONDS * np.asarray(store.fps)[chosen]).any()):
+        shown.notes.append(
+            f"Of recordings longer than {_LONGEST_SECONDS:.0f} seconds, {_PART_SECONDS:.0f} from the middle are played."
+        )
 
 
 def _flattened(features: Float[np.ndarray, "clip dim"]) -> list[tuple[float, float]]:

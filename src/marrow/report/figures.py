@@ -119,7 +119,7 @@ def interval_figure(
             hoverinfo="text",
         )
     axis = {"tickvals": list(range(len(rows))), "ticktext": rows[::-1], "range": [-0.6, len(rows) - 0.4]}
-    _lay_out(figure, height=64 + 62 * len(rows), left=10)
+    lay_out(figure, height=64 + 62 * len(rows), left=10)
     figure.update_yaxes(**axis, showgrid=False, automargin=True)
     figure.update_xaxes(ticksuffix=f" {unit}", nticks=6, zeroline=zero, zerolinecolor=INK, zerolinewidth=1.5)
     return figure
@@ -165,7 +165,7 @@ def confusion_figure(matrix: Int64[np.ndarray, "true predicted"], classes: Seque
     figure.update_layout(meta={"square": count <= 40, "min_width": 0 if count <= 40 else 8 * count + 170})
     size = 12 if count <= 20 else 9 if count <= 40 else 7
     cell = max(8, min(34, 760 // count))
-    _lay_out(figure, height=max(380, cell * count + 150), left=10)
+    lay_out(figure, height=max(380, cell * count + 150), left=10)
     labels = {"tickvals": places, "ticktext": names, "tickfont": {"size": size}, "showgrid": False, "automargin": True}
     figure.update_xaxes(**labels, tickangle=-50 if count <= 40 else -90, title_text="predicted")
     figure.update_yaxes(**labels, autorange="reversed", title_text="true class")
@@ -192,7 +192,7 @@ def gains_figure(classes: Sequence[str], gains: Mapping[str, tuple[str, str, Seq
         else:
             marker = {"color": colour, "symbol": symbol, "size": 9, "line": {"width": 1, "color": PAPER}}
             figure.add_scatter(**common, mode="markers", marker=marker)
-    _lay_out(figure, height=70 + (20 if len(order) <= 40 else 15) * len(order), left=10)
+    lay_out(figure, height=70 + (20 if len(order) <= 40 else 15) * len(order), left=10)
     size = 12 if len(order) <= 40 else 10
     figure.update_yaxes(
         tickvals=list(range(len(order))), ticktext=names, tickfont={"size": size}, showgrid=False, automargin=True
@@ -217,7 +217,7 @@ def curves_figure(lines: Sequence[Line], y_name: str, *, log_scale: bool = False
             marker={"size": 7, "symbol": "circle" if line.dash != "dot" else "line-ew-open"},
             hovertemplate=f"{escape(line.label)}<br>step %{{x}}: %{{y:.4~g}}<extra></extra>",
         )
-    _lay_out(figure, height=250, left=10)
+    lay_out(figure, height=250, left=10)
     figure.update_xaxes(title_text="optimizer steps", nticks=6, automargin=True)
     figure.update_yaxes(automargin=True, nticks=6, type="log" if log_scale else "linear", exponentformat="power")
     figure.update_xaxes(range=[0, 1.02 * max(max(line.x) for line in lines)])
@@ -251,7 +251,7 @@ def cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]]) -> go.Figure
             hovertext=[mark.said for _, mark in runs],
             hoverinfo="text",
         )
-    _lay_out(figure, height=380, left=10)
+    lay_out(figure, height=380, left=10)
     figure.update_xaxes(title_text="processor seconds of pre-training", rangemode="tozero", automargin=True, nticks=6)
     figure.update_yaxes(title_text="top-1 accuracy, %", automargin=True)
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.28, "x": 0, "xanchor": "left"})
@@ -300,7 +300,7 @@ def map_figure(
     # The clip that is playing: a ring around its point.
     ring = {"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2.5}}
     figure.add_scatter(name="playing", x=[None], y=[None], mode="markers", marker=ring, hoverinfo="skip")
-    _lay_out(figure, height=460, left=8)
+    lay_out(figure, height=460, left=8)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, scaleanchor="x")
     figure.update_layout(plot_bgcolor="#fafbfc", margin={"l": 4, "r": 4, "t": 4, "b": 4}, hovermode="closest")
@@ -319,6 +319,7 @@ def symbol_svg(colour: str, symbol: str) -> str:
         "ring": "<circle cx='6' cy='6' r='4.5' fill='#fff' stroke='#98a0ac' stroke-width='2'/>",
         "square": "<rect x='1.5' y='1.5' width='9' height='9'/>",
         "diamond": "<path d='M6 0L12 6L6 12L0 6Z'/>",
+        "triangle-up": "<path d='M6 1L12 11L0 11Z'/>",
         "line": "<rect x='0' y='4.5' width='12' height='3'/>",
         "dotted": "<rect x='0' y='4.5' width='3' height='3'/><rect x='4.5' y='4.5' width='3' height='3'/>"
         "<rect x='9' y='4.5' width='3' height='3'/>",
@@ -337,7 +338,7 @@ def short(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
-def _lay_out(figure: go.Figure, *, height: int, left: int) -> None:
+def lay_out(figure: go.Figure, *, height: int, left: int) -> None:
     """Give a figure the look that all share. Nothing is dragged: on a phone, a finger scrolls the page."""
     figure.update_layout(
         template="none",

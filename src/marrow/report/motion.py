@@ -51,6 +51,8 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
         "<div class='toolbar'><label>Show <select id='map-class'><option value=''>all classes</option>"
         f"{options}</select></label></div>"
     )
+    if len(classes) == 1:
+        choice = ""
     hollow = " Hollow: the linear head took it for another class." if any(flag is False for flag in right) else ""
     how = "Point at a clip, or click it, to see it move."
     steps = (
@@ -58,7 +60,7 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
         "<button class='small' data-step='1' aria-label='Next clip'>▶</button>"
     )
     stage = (
-        f"<div class='players' id='map-players'>{_toolbar(steps)}<figure><canvas tabindex='0' role='img' "
+        f"<div class='players' id='map-players'>{toolbar(steps)}<figure><canvas tabindex='0' role='img' "
         f"aria-label='The chosen clip, moving' data-clip='{shown.points[0].clip}'></canvas>"
         f"<figcaption id='map-caption' aria-live='polite'></figcaption></figure></div>"
     )
@@ -86,7 +88,7 @@ def _predictions_html(shown: ShownClips) -> str:
         for each in shown.predictions
     )
     content = (
-        f"<div class='players pictures'>{signs}{_toolbar(truth)}<div class='pair'>{stages}</div>"
+        f"<div class='players pictures'>{signs}{toolbar(truth)}<div class='pair'>{stages}</div>"
         f"<p class='lead keys screen'>{_KEYS}</p></div>"
     )
     lead = "Windows of clips as the objective sees them, with what it hides and what it predicts there. "
@@ -97,7 +99,7 @@ def _neighbours_html(shown: ShownClips) -> str:
     if not shown.queries:
         return ""
     rows = "".join(_query_html(query) for query in shown.queries)
-    content = f"<div class='players'>{_toolbar()}{rows}</div>"
+    content = f"<div class='players'>{toolbar()}{rows}</div>"
     return card("Nearest neighbours", content, lead=shown.queries_kind, wide=True)
 
 
@@ -108,6 +110,12 @@ def _query_html(query: Query) -> str:
         f"<figcaption><b>Query</b><br>{escape(query.label)}</figcaption></figure>"
     ]
     for each in query.neighbours:
+        if each.right is None:
+            stages.append(
+                f"<figure><canvas tabindex='0' role='img' data-clip='{each.clip}' aria-label='Neighbour'></canvas>"
+                f"<figcaption>cosine {each.cosine:.2f}</figcaption></figure>"
+            )
+            continue
         kind, sign, word = ("right", "✓", "same class") if each.right else ("wrong", "✗", "another class")
         stages.append(
             f"<figure class='{kind}'><canvas tabindex='0' role='img' data-clip='{each.clip}' "
@@ -118,7 +126,8 @@ def _query_html(query: Query) -> str:
     return f"<div class='neighbours'>{''.join(stages)}</div>"
 
 
-def _toolbar(further: str = "") -> str:
+def toolbar(further: str = "") -> str:
+    """Return the tool bar of a group of canvases, with what else belongs into it."""
     speeds = "".join(f"<option value='{v}'{' selected' if v == '1' else ''}>{name} ×</option>" for v, name in _SPEEDS)
     views = "".join(f"<option value='{value}'>{name}</option>" for value, name in _VIEWS)
     return (

@@ -47,10 +47,24 @@
   window.addEventListener("beforeprint", () => fit(true));
   window.addEventListener("afterprint", () => fit(false));
 
-  const reel = given("reel");
-  const groups = reel ? await Marrow.play(reel) : {};
+  const reels = {};
+  for (const root of document.querySelectorAll(".players")) {
+    const name = root.dataset.reel || "reel";
+    reels[name] ??= given(name);
+  }
+  const groups = await Marrow.play(reels);
   const points = given("map-points");
   if (points) joinMap(points, groups["map-players"]);
+  // A segment of a timeline says its name when it is pointed at or tapped, where no title is shown.
+  for (const lines of document.querySelectorAll(".timelines")) {
+    const told = lines.querySelector(".pointed");
+    const tell = (event) => {
+      const title = event.target.closest("svg.timeline > svg")?.querySelector("title");
+      if (title) told.textContent = title.textContent;
+    };
+    lines.addEventListener("pointerover", tell);
+    lines.addEventListener("click", tell);
+  }
   document.documentElement.dataset.ready = "yes";
 
   // Pointing at a point of the map, or stepping with the buttons, shows its clip.
@@ -76,7 +90,9 @@
     };
     plot.on("plotly_hover", chosen);
     plot.on("plotly_click", chosen);
-    choice.addEventListener("change", () => {
+    // Where clips have no classes, there is no choice.
+    const chosenClass = () => (choice ? choice.value : "");
+    if (choice) choice.addEventListener("change", () => {
       const wanted = choice.value;
       const strength = plot.data.slice(0, ring).map((trace) => (!wanted || trace.name === wanted ? 1 : 0.1));
       Plotly.restyle(plot, { opacity: strength }, strength.map((_, trace) => trace));
@@ -86,7 +102,7 @@
       button.addEventListener("click", () => {
         let next = current;
         do next = (next + +button.dataset.step + points.length) % points.length;
-        while (choice.value && points[next][1] !== choice.value && next !== current);
+        while (chosenClass() && points[next][1] !== chosenClass() && next !== current);
         show(next);
       });
     }

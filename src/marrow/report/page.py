@@ -12,15 +12,18 @@ import marrow
 from marrow.files import write_text_whole
 from marrow.report.clips import MAP_CLIPS, ShownClips, gather_clips
 from marrow.report.figures import Figures
+from marrow.report.forecasts import forecasts_html
+from marrow.report.measures import measure_sentences, measures_html
 from marrow.report.motion import map_payload, motion_html
 from marrow.report.repeat import repeat_html
 from marrow.report.runs import Run, experiments, find_store, labels, read_runs
-from marrow.report.scores import scores_html, verdicts_html
+from marrow.report.scores import notes_html, scores_html, verdicts_html
 from marrow.report.style import card, packaged, paragraphs
+from marrow.report.timelines import timelines_html
 from marrow.report.training import training_html, training_verdicts_html
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.train.precision import make_fabric
-from marrow.viewer.motion import compressed, player_script
+from marrow.viewer.motion import Reel, compressed, player_script
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,8 @@ _HOW_TO_READ = (
     "protocol; clean scores leave out clips that are bit-identical to a training clip. Differences are paired (same "
     "clips, same seeds); one is called better or worse where both the interval over clips and, with several seeds, "
     "the t-interval over seeds exclude zero. “Last” is the score; “best” is the best epoch on the test clips, as the "
-    "literature reports it, and is too high by construction."
+    "literature reports it, and is too high by construction. Numbers of other tasks stand on cards of their own, with "
+    "their units; whether a difference there is more than chance is not judged."
 )
 
 
@@ -70,6 +74,8 @@ def write_report(
     out, found = Path(out), read_runs(runs)
     groups = experiments(found)
     figures, shown, missing, data = Figures(), None, "", None
+    # Forecasts are kept in reports: to show them, no store is needed. None: not on this page.
+    reels: dict[str, Reel] | None = {} if clips else None
     if store is not None or clips:
         data, missing = find_store(found[0], store)
     if not clips:
@@ -80,12 +86,15 @@ def write_report(
         _log.warning("The page lacks moving skeletons. %s", left_out)
     names = labels(groups)
     body = "".join(
-        _experiment_html(group, name, figures, out, data, *((shown, missing) if number == 1 else (None, "")), number)
+        _experiment_html(
+            group, name, figures, reels, out, data, *((shown, missing) if number == 1 else (None, "")), number
+        )
         for number, (group, name) in enumerate(zip(groups, names, strict=True), start=1)
     )
     contents = [("verdict-1", "Verdict"), ("scores-1", "Scores"), ("training-1", "Pre-training")]
     contents += [("motion", "Motion"), ("repeat-1", "Repeat it")]
-    write_text_whole(out, page_html(title, body, figures, contents=contents, run_count=len(found), shown=shown))
+    page = page_html(title, body, figures, contents=contents, run_count=len(found), shown=shown, reels=reels)
+    write_text_whole(out, page)
     _log.info("wrote %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return out
 
@@ -98,6 +107,7 @@ def page_html(
     run_count: int,
     contents: Sequence[tuple[str, str]] = (),
     shown: ShownClips | None = None,
+    reels: Mapping[str, Reel] | None = None,
     how_to_read: str = _HOW_TO_READ,
 ) -> str:
     """Return a whole page around its content.
@@ -109,6 +119,7 @@ def page_html(
         run_count: how many runs it is about.
         contents: ids and names of its parts, for links at the top; those that are not in the body are left out.
         shown: the clips that it plays.
+        reels: further clips, by the name that their place has.
         how_to_read: HTML at its end.
     """
     said = f"{run_count} run{'s' if run_count != 1 else ''} · marrow {marrow.__version__}"
@@ -119,12 +130,12 @@ def page_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{packaged('page.css')}</style></head><body><main>"
         f"<header><h1>{escape(title)}</h1><p>{escape(said)}</p><nav aria-label='Contents'>{links}</nav></header>"
-        f"{body}<footer><p>{how_to_read}</p></footer></main>\n{_scripts(figures, shown)}</body></html>\n"
+        f"{body}<footer><p>{how_to_read}</p></footer></main>\n{_scripts(figures, shown, reels or {})}</body></html>\n"
     )
 
 
-def _scripts(figures: Figures, shown: ShownClips | None) -> str:
-    given: dict[str, Any] = {"figures": figures.specs}
+def _scripts(figures: Figures, shown: ShownClips | None, reels: Mapping[str, Reel]) -> str:
+    given: dict[str, Any] = {"figures": figures.specs, **{name: reel.payload() for name, reel in reels.items()}}
     if shown is not None and shown.reel.motions:
         given["reel"] = shown.reel.payload()
     if shown is not None and shown.points:
@@ -155,6 +166,7 @@ def _experiment_html(
     runs: Sequence[Run],
     name: str,
     figures: Figures,
+    reels: dict[str, Reel] | None,
     page: Path,
     store: Any,
     shown: ShownClips | None,
@@ -166,7 +178,9 @@ def _experiment_html(
     seeds = ", ".join(str(run.seed) for run in runs)
     lead = f"{len(runs)} run{'s' if len(runs) > 1 else ''} (seed{'s' if len(runs) > 1 else ''} {seeds})"
     verdicts = "".join(
-        f"<p class='lead'>{escape(_about(evaluation))}</p>{verdicts_html(evaluation)}" for evaluation in evaluations
+        f"<p class='lead'>{escape(_about(evaluation))}</p>{verdicts_html(evaluation)}"
+        f"{paragraphs(measure_sentences(evaluation), 'verdict')}"
+        for evaluation in evaluations
     )
     if not evaluations:
         verdicts = paragraphs([_not_evaluated(runs)], "note")
@@ -177,7 +191,13 @@ def _experiment_html(
     for place, evaluation in enumerate(evaluations):
         anchor = f" id='scores-{number}'" if place == 0 else ""
         parts.append(f"<h2{anchor}>Scores on {escape(evaluation.protocol)}</h2>")
-        parts.append(scores_html(evaluation, figures))
+        further = {"action_detection": timelines_html(evaluation)}
+        if reels is not None:
+            reel_name = f"forecasts-{number}-{place}"
+            further["motion_prediction"], reel = forecasts_html(evaluation, reel_name)
+            if reel is not None:
+                reels[reel_name] = reel
+        parts += [scores_html(evaluation, figures), measures_html(evaluation, figures, further), notes_html(evaluation)]
     parts += [f"<h2 id='training-{number}'>Pre-training</h2>", training_html(runs, figures)]
     if shown is not None:
         parts += ["<h2 id='motion'>Motion</h2>", _recordings(shown, runs[0]), motion_html(shown, figures)]
@@ -209,6 +229,12 @@ def _by_protocol(runs: Sequence[Run]) -> Mapping[str, list[EvaluationReport]]:
 
 
 def _about(evaluation: EvaluationReport) -> str:
+    if min(evaluation.test_labels, default=0) < 0:
+        # Their labels, if any, are those of segments.
+        return (
+            f"{evaluation.protocol}: {evaluation.train_count:,} training and {len(evaluation.test_rows):,} test "
+            "recordings, which have no label as a whole."
+        )
     return (
         f"{evaluation.protocol}: {evaluation.train_count:,} labelled training clips, {len(evaluation.test_rows):,} "
         f"test clips, {len(evaluation.classes)} classes."

@@ -104,7 +104,9 @@ def evaluate_commands(runs: Sequence[Run]) -> list[str]:
 
 
 def _task_of(kind: str) -> str:
-    return "linear_probe" if kind in ("logistic", "linear_probe", "linear_probe_augmented") else kind
+    if kind in ("logistic", "linear_probe", "linear_probe_augmented"):
+        return "linear_probe"
+    return next((task for task in ("semi_supervised", "few_shot") if kind.startswith(task)), kind)
 
 
 def _facts(runs: Sequence[Run]) -> str:

@@ -37,8 +37,10 @@ def verdicts_html(evaluation: EvaluationReport) -> str:
 
 
 def scores_html(evaluation: EvaluationReport, figures: Figures) -> str:
-    """Return scores with spread and baselines, differences, confusion and classes."""
+    """Return scores with spread and baselines, differences, confusion and classes; "" without a class per clip."""
     every, differences, clips = scores(evaluation), comparisons(evaluation), halves(evaluation)
+    if not every:
+        return ""
     counts = {"official": len(evaluation.test_rows), "clean": evaluation.clean_count}
     charts = "".join(
         f"<div><h4>{half.capitalize()}: {counts[half]:,} clips</h4>{_score_chart(every, half, figures)}</div>"
@@ -64,10 +66,13 @@ def scores_html(evaluation: EvaluationReport, figures: Figures) -> str:
             )
         )
     parts.append(_classes_html(evaluation, figures))
-    if evaluation.notes:
-        notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
-        parts.append(card("Notes", f"<ul class='notes'>{notes}</ul>"))
     return "".join(parts)
+
+
+def notes_html(evaluation: EvaluationReport) -> str:
+    """Return what a reader of the scores has to know."""
+    notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
+    return card("Notes", f"<ul class='notes'>{notes}</ul>") if notes else ""
 
 
 def halves(evaluation: EvaluationReport) -> tuple[str, ...]:
@@ -83,9 +88,12 @@ def task_name(task: str, name: str = "") -> str:
 
 
 def main_reports(evaluation: EvaluationReport, source: str) -> list[Report]:
-    """Return the reports, one per seed, of the head that the charts by class are about: the first that is no kNN."""
-    of_source = [report for report in evaluation.reports if report.source == source]
-    trained = [report.task for report in evaluation.reports if report.source == "trained"]
+    """Return the reports, one per seed, of the head that the charts by class are about: the first that is no kNN.
+
+    There are none where no task predicts one class per clip.
+    """
+    of_source = [report for report in evaluation.reports if report.source == source and report.predictions]
+    trained = [report.task for report in evaluation.reports if report.source == "trained" and report.predictions]
     task = next((task for task in trained if not task.startswith("knn")), trained[0] if trained else "")
     if source == "raw":
         task = raw_task(task)

@@ -53,6 +53,7 @@ def pack_motion(
     skeleton: Skeleton,
     fps: float,
     max_frames: int,
+    most_per_second: float = _FRAMES_PER_SECOND,
 ) -> list[PackedMotion]:
     """Pack one clip, or several versions of it that are to be drawn over each other.
 
@@ -63,11 +64,11 @@ def pack_motion(
         tracks: positions and presence, the same frames in each.
         skeleton: the layout of the joint axis.
         fps: frames per second.
-        max_frames: frames beyond this number, or beyond 15 per second, are thinned out evenly; the player draws what
-            lies between.
+        max_frames: frames beyond this number are thinned out evenly; the player draws what lies between.
+        most_per_second: likewise frames beyond so many in a second.
     """
     frames = tracks[0][0].shape[1]
-    enough = max(2, math.ceil(_FRAMES_PER_SECOND * frames / fps))
+    enough = max(2, math.ceil(most_per_second * frames / fps))
     kept = np.linspace(0, frames - 1, min(frames, max_frames, enough)).round().astype(int)
     matrix, _ = alignment_of(*tracks[0], skeleton, "yaw")
     axes = _VIEW_AXES[skeleton.up]

@@ -8,7 +8,7 @@ const Marrow = (() => {
     { left: "#c85200", right: "#0062a3", middle: "#3c4149" },
     { left: "#e9a15b", right: "#6aaedb", middle: "#9aa1ab" },
   ];
-  const TRUTH = "#3c4149", PALE = "#c3c8d0", PREDICTED = "#c2417f", FLOOR = "#e4e7ec";
+  const TRUTH = "#3c4149", PALE = "#c3c8d0", PREDICTED = "#c2417f", FLOOR = "#e4e7ec", OBSERVED = "#a3aab5";
   const VIEWS = {
     front: [Math.PI, 0.08],
     oblique: [Math.PI - 0.65, 0.2],
@@ -53,7 +53,9 @@ const Marrow = (() => {
   class Stage {
     constructor(canvas, reel, group) {
       Object.assign(this, { canvas, reel, group, clip: null, predicted: null, visible: null, time: 0, shown: true });
-      const { clip, predicted, visible } = canvas.dataset;
+      Object.assign(this, { forecast: null, observed: 0, draws: canvas.dataset.draws });
+      const { clip, predicted, visible, forecast, observed } = canvas.dataset;
+      if (forecast !== undefined) [this.forecast, this.observed] = [this.reel.clips[+forecast], +observed];
       if (clip !== undefined) this.show(+clip, predicted, visible);
       canvas.addEventListener("keydown", (event) => this.onKey(event));
       canvas.addEventListener("pointerdown", (event) => this.onPointerDown(event));
@@ -89,7 +91,8 @@ const Marrow = (() => {
         this.group.pause();
         const frame = (Math.round(this.frame()) + steps[event.key] + this.clip.frames) % this.clip.frames;
         this.time = (frame / Math.max(1, this.clip.frames - 1)) * this.clip.seconds;
-        this.draw();
+        if (this.group.together) this.group.goTo(this.time);
+        else this.draw();
       } else return;
       event.preventDefault();
     }
@@ -136,8 +139,18 @@ const Marrow = (() => {
       }
     }
 
+    // The space that is shown: that of the clip, and of its forecast, which may lead elsewhere.
+    box() {
+      const own = this.clip.box, other = this.forecast ? this.forecast.box : own;
+      return {
+        around: Math.max(own.around, other.around),
+        low: Math.min(own.low, other.low),
+        high: Math.max(own.high, other.high),
+      };
+    }
+
     drawFrame(frame, left, width, height) {
-      const { around, low, high } = this.clip.box, context = this.context;
+      const { around, low, high } = this.box(), context = this.context;
       const [yaw, pitch] = [this.group.yaw, this.group.pitch];
       const tall = (high - low) * Math.cos(pitch) + 2 * around * Math.abs(Math.sin(pitch));
       const scale = Math.min((0.9 * width) / (2 * around), (0.86 * height) / Math.max(tall, 0.5));
@@ -158,6 +171,10 @@ const Marrow = (() => {
       context.stroke();
       const points = this.project(this.clip, frame, project);
       const thick = Math.max(1.4, Math.min(4, height / 75));
+      if (this.forecast) {
+        this.drawForecast(points, this.project(this.forecast, frame, project), frame, left, thick, scale);
+        return;
+      }
       // The first body is drawn last, on top.
       for (let body = this.clip.bodies - 1; body >= 0; body--) {
         if (this.predicted) {
@@ -214,6 +231,24 @@ const Marrow = (() => {
       }
     }
 
+    // What was observed is grey on all pictures; then what came, what was forecast, or both over each other.
+    drawForecast(truths, forecasts, frame, left, thick, scale) {
+      const future = frame > this.observed - 1 + 1e-6;
+      const body = (points, colour, share) =>
+        this.drawBody(points, { left: colour, right: colour, middle: colour }, share * thick, scale);
+      truths.forEach((truth, number) => {
+        if (!future) body(truth, OBSERVED, 1);
+        else {
+          if (this.draws !== "forecast") body(truth, TRUTH, 1);
+          if (this.draws !== "truth") body(forecasts[number], PREDICTED, this.draws === "both" ? 0.75 : 1);
+        }
+      });
+      const since = ((frame - this.observed + 1) * this.clip.seconds) / this.clip.frames;
+      const sign = since < -0.005 ? "−" : "+";
+      Object.assign(this.context, { fillStyle: future ? TRUTH : "#5b6475", font: "13px system-ui, sans-serif" });
+      this.context.fillText(future ? `${sign}${Math.abs(since).toFixed(2)} s` : "observed", left + 8, 20);
+    }
+
     // The truth: solid where it was visible, hollow where it was hidden. The prediction: in its own colour.
     drawPicture(truth, guesses, seen, thick) {
       if (this.group.truth) {
@@ -239,6 +274,8 @@ const Marrow = (() => {
       this.root = root;
       this.speed = 1;
       this.truth = true;
+      // Whether all canvases show the same moment, also those that are off the screen.
+      this.together = "together" in root.dataset;
       this.playing = !window.matchMedia("(prefers-reduced-motion: reduce)").matches;
       [this.yaw, this.pitch] = VIEWS.oblique;
       this.stages = Array.from(root.querySelectorAll("canvas"), (canvas) => new Stage(canvas, reel, this));
@@ -280,20 +317,28 @@ const Marrow = (() => {
 
     draw() { for (const stage of this.stages) stage.draw(); }
 
+    goTo(time) {
+      for (const stage of this.stages) stage.time = time;
+      this.draw();
+    }
+
     tick(seconds) {
       if (!this.playing) return;
       for (const stage of this.stages) {
-        if (!stage.shown || !stage.clip) continue;
+        if (!stage.clip || !(stage.shown || this.together)) continue;
         stage.advance(seconds * this.speed);
-        stage.draw();
+        if (stage.shown) stage.draw();
       }
     }
   }
 
-  // Begin to play everything on the page; returns the groups by their id.
+  // Begin to play everything on the page; returns the groups by their id. A group says by its name which of the reels
+  // it plays; one that says nothing plays "reel".
   async function play(packed) {
-    const reel = await unpackReel(packed);
-    const groups = Array.from(document.querySelectorAll(".players"), (root) => new Group(root, reel));
+    const reels = {};
+    for (const [name, reel] of Object.entries(packed)) reels[name] = await unpackReel(reel);
+    const roots = Array.from(document.querySelectorAll(".players")).filter((root) => (root.dataset.reel || "reel") in reels);
+    const groups = roots.map((root) => new Group(root, reels[root.dataset.reel || "reel"]));
     let before = performance.now();
     const tick = (now) => {
       for (const group of groups) group.tick(Math.min(0.1, (now - before) / 1000));
