@@ -15,7 +15,8 @@ def compared(*folders):
 
 def test_seeds_are_one_row_and_settings_another(make_run):
     comparison = compared(make_run("a1", 1), make_run("a2", 2, wrong=24), make_run("b1", 1, width=32, wrong=10))
-    assert comparison.warnings == []
+    [warning] = comparison.warnings
+    assert warning == "xview: the experiments differ in seeds (MAMP · width 16: 1, 2; MAMP · width 32: 1)."
     [ranking] = comparison.rankings
     assert ranking.columns == ["linear probe, pooled", "knn, pooled"]
     assert [row.name for row in ranking.rows] == ["MAMP · width 32", "MAMP · width 16"]
@@ -73,6 +74,135 @@ def test_other_training_data_are_said_and_ranked(make_run, tmp_path):
     comparison = compared(*folders)
     assert len(comparison.rankings) == 1
     assert "pre-trained on different clips: all clips of data ffffffffffff (a); training half" in comparison.warnings[0]
+
+
+def edited(folder, change):
+    """Change a run's report on file."""
+    path = folder / "reports" / "xview.json"
+    report = json.loads(path.read_text())
+    change(report)
+    path.write_text(json.dumps(report))
+    return folder
+
+
+def trained(report, task="linear_probe/pooled"):
+    return [each for each in report["reports"] if (each["source"], each["task"]) == ("trained", task)]
+
+
+def test_runs_that_were_scored_in_the_same_way_have_no_warning(make_run):
+    comparison = compared(make_run("a", 1), make_run("b", 1, width=32))
+    assert comparison.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda report: report.update(reports=[each for each in report["reports"] if each["source"] != "random"]),
+            "differ in the baselines that stand beside them (MAMP · width 16: random, raw; MAMP · width 32: raw)",
+        ),
+        (
+            lambda report: report["settings"].update(precision="bf16"),
+            "differ in precision (MAMP · width 16: -; MAMP · width 32: bf16)",
+        ),
+        (
+            lambda report: report["settings"].update(near_copies=3),
+            "differ in how many near copies were found among the test clips (MAMP · width 16: -; MAMP · width 32: 3)",
+        ),
+        (
+            lambda report: report["settings"].update(quick=True),
+            "MAMP · width 32 was evaluated with --quick: its scores show that everything runs",
+        ),
+    ],
+)
+def test_scores_of_one_table_that_came_about_differently_are_said(make_run, change, said):
+    comparison = compared(make_run("a", 1), edited(make_run("b", 1, width=32), change))
+    assert len(comparison.rankings) == 1
+    assert any(said in warning for warning in comparison.warnings)
+
+
+def test_seeds_of_one_experiment_in_different_precision_are_said(make_run):
+    folders = [make_run("a1", 1), make_run("a2", 2)]
+    for folder, precision in zip(folders, ("fp32", "bf16"), strict=True):
+        edited(folder, lambda report, precision=precision: report["settings"].update(precision=precision))
+    [warning] = compared(*folders).warnings
+    assert "differ in precision (MAMP: fp32, bf16)" in warning
+
+
+def test_other_draws_of_the_labels_are_said(make_run):
+    def drawn(seed):
+        def change(report):
+            for each in trained(report):
+                each["settings"]["label_seed_used"] = seed
+
+        return change
+
+    folders = [make_run("a", 1), make_run("b", 1, width=32)]
+    for folder in folders:
+        edited(folder, drawn(5))
+    assert compared(*folders).warnings == []
+    edited(folders[1], drawn(6))
+    [warning] = compared(*folders).warnings
+    assert "are different draws (MAMP · width 16: [5]; MAMP · width 32: [6])" in warning
+
+
+def test_another_share_of_the_labels_is_another_column(make_run):
+    def fewer(report):
+        trained(report)[0]["num_labels_used"] = 4
+
+    comparison = compared(make_run("a", 1), edited(make_run("b", 1, width=32), fewer))
+    [ranking] = comparison.rankings
+    assert {"linear probe, pooled #1", "linear probe, pooled #2"} <= {*ranking.columns}
+    assert ranking.lead is None
+    assert "was learned in different ways (labels 8 / 4)" in comparison.warnings[0]
+
+
+def test_the_last_epoch_is_not_ranked_with_a_score_without_epochs(make_run):
+    def without_epochs(report):
+        for each in trained(report):
+            each["predictions"] = {"top1": each["predictions"]["top1_last"]}
+
+    comparison = compared(make_run("a", 1), edited(make_run("b", 1, width=32), without_epochs))
+    assert comparison.rankings[0].lead is None
+    assert "was learned in different ways (prediction top1_last / top1)" in comparison.warnings[0]
+
+
+def test_the_best_epoch_alone_is_not_ranked(make_run):
+    def best_alone(report):
+        for each in trained(report):
+            each["predictions"] = {"top1_best": each["predictions"]["top1_best"]}
+
+    comparison = compared(make_run("a", 1), edited(make_run("b", 1, width=32), best_alone))
+    [ranking] = comparison.rankings
+    assert ["linear probe, pooled" in row.cells for row in ranking.rows] == [True, False]
+    assert ranking.lead is None
+    assert "MAMP · width 32 has linear probe, pooled of the best epoch alone" in comparison.warnings[0]
+
+
+def test_where_nothing_can_be_ranked_there_is_no_table(make_run):
+    def best_alone(report):
+        report["reports"] = trained(report)
+        for each in trained(report):
+            each["predictions"] = {"top1_best": each["predictions"]["top1_best"]}
+
+    comparison = compared(edited(make_run("a", 1), best_alone))
+    assert comparison.rankings == []
+    assert "it is not ranked" in comparison.warnings[0]
+
+
+def test_the_same_clips_of_another_store_are_noticed(make_run):
+    comparison = compared(make_run("a", 1), make_run("b", 1, width=32, store="e" * 64))
+    assert len(comparison.rankings) == 2
+    assert "stores of different fingerprints have the same clips on test" in comparison.warnings[1]
+    others = compared(make_run("c", 1), make_run("d", 1, width=32, store="e" * 64, clips=50))
+    assert not any("different fingerprints have the same" in warning for warning in others.warnings)
+
+
+def test_scores_without_copies_are_not_ranked_with_those_of_the_whole_protocol(make_run):
+    dropped = make_run("b", 1, width=32, protocol="xview, without 4 test copies", clips=36, copies=0)
+    comparison = compared(make_run("a", 1), dropped)
+    assert [ranking.protocol for ranking in comparison.rankings] == ["xview", "xview, without 4 test copies"]
+    assert "protocols: xview, xview, without 4 test copies" in comparison.warnings[0]
 
 
 def test_the_page(make_run, tmp_path):

@@ -39,6 +39,14 @@ _OUTCOMES = (
     "note",
 )
 
+# Settings of an evaluation that have one value in an experiment, or its mean is over unlike things.
+_ONE_VALUE = ("precision", "quick", "near_copies")
+_CALLED = {
+    "baselines": "the baselines that stand beside them",
+    "near_copies": "how many near copies were found among the test clips",
+    "quick": "whether they were evaluated in the smallest size (quick)",
+}
+
 
 @dataclass(frozen=True)
 class RunScore:
@@ -154,7 +162,9 @@ def compare_experiments(named: Sequence[tuple[str, Sequence[Run]]]) -> Compariso
             joined = EvaluationReport.joined([evaluation for _, evaluation in scored])
             sets.setdefault(question, []).append((name, [run for run, _ in scored], joined))
     warnings = _warnings_of_questions(list(sets)) + _warnings_of_training(runs)
-    rankings = [_ranking(members, warnings) for members in sets.values()]
+    for members in sets.values():
+        warnings += _warnings_of_members(members)
+    rankings = [ranking for members in sets.values() if (ranking := _ranking(members, warnings)).columns]
     without = [
         _row(name, [run for run in group if not run.evaluations])
         for name, group in named
@@ -190,7 +200,76 @@ def _warnings_of_questions(questions: Sequence[tuple[Any, ...]]) -> list[str]:
         clips.setdefault(question[:2], set()).add(question[2:5])
     if any(len(each) > 1 for each in clips.values()):
         differing.append("test clips of the same protocol")
-    return [f"These runs were not all scored on the same thing ({'; '.join(differing)}): one table for each."]
+    warnings = [f"These runs were not all scored on the same thing ({'; '.join(differing)}): one table for each."]
+    stores: dict[tuple[Any, ...], set[str]] = {}
+    for question in questions:
+        stores.setdefault((question[0], *question[2:]), set()).add(question[1])
+    warnings += [
+        f"{same[0]}: stores of different fingerprints have the same clips on test, by row and label: perhaps the same "
+        "recordings, prepared in different ways or by different versions. Evaluate all runs on one of the stores."
+        for same, prints in stores.items()
+        if len(prints) > 1
+    ]
+    return warnings
+
+
+def _warnings_of_members(members: Sequence[tuple[str, list[Run], EvaluationReport]]) -> list[str]:
+    """Say where scores that stand in one table were not come by in the same way."""
+    protocol = members[0][2].protocol
+    what = {
+        "seeds": {name: sorted(run.seed for run in joined.runs) for name, _, joined in members},
+        "baselines": {
+            name: sorted({each.source for each in joined.reports} - {"trained"}) or ["none"]
+            for name, _, joined in members
+        },
+    }
+    settings = {name: _settings_of(runs, joined) for name, runs, joined in members}
+    for setting in sorted({each for found in settings.values() for each in found}):
+        what[setting] = {name: found.get(setting, ["-"]) for name, found in settings.items()}
+    warnings = []
+    for named, values in what.items():
+        shown = {name: ", ".join(map(str, found)) for name, found in values.items()}
+        if len(set(shown.values())) > 1 or (named in _ONE_VALUE and any(len(found) > 1 for found in values.values())):
+            said = "; ".join(f"{name}: {found}" for name, found in shown.items())
+            warnings.append(f"{protocol}: the experiments differ in {_CALLED.get(named, named)} ({said}).")
+    draws = _draws(members)
+    if len({json.dumps(found) for found in draws.values()}) > 1:
+        said = "; ".join(f"{name}: {found}" for name, found in draws.items())
+        warnings.append(f"{protocol}: the labels that were learned from are different draws ({said}).")
+    quick = [name for name, runs, joined in members if True in _settings_of(runs, joined).get("quick", [])]
+    if quick:
+        warnings.append(
+            f"{protocol}: {', '.join(quick)} was evaluated with --quick: its scores show that everything runs, no more."
+        )
+    return warnings
+
+
+def _settings_of(runs: Sequence[Run], joined: EvaluationReport) -> dict[str, list[Any]]:
+    """Return every value that a setting of the evaluation has among the runs of an experiment."""
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        for evaluation in run.evaluations:
+            if _question(evaluation) == _question(joined):
+                for name, value in evaluation.settings.items():
+                    # That of the probes is among the settings of their heads.
+                    if name != "probe_seed" and value not in found.setdefault(name, []):
+                        found[name].append(value)
+    return found
+
+
+def _draws(members: Sequence[tuple[str, list[Run], EvaluationReport]]) -> dict[str, list[int]]:
+    """Return the seeds by which each experiment drew the labels that it learned from, of those that drew any."""
+    found = {
+        name: sorted(
+            {
+                int(report.settings["label_seed_used"])
+                for report in joined.reports
+                if report.source == "trained" and report.settings.get("label_seed_used") is not None
+            }
+        )
+        for name, _, joined in members
+    }
+    return {name: seeds for name, seeds in found.items() if seeds}
 
 
 def _warnings_of_training(runs: Sequence[Run]) -> list[str]:
@@ -212,7 +291,13 @@ def _ranking(members: Sequence[tuple[str, list[Run], EvaluationReport]], warning
     first = members[0][2]
     variants: dict[str, dict[str, list[str]]] = {}
     for name, _, evaluation in members:
-        for report in (report for report in evaluation.reports if report.source == "trained"):
+        trained = [report for report in evaluation.reports if report.source == "trained"]
+        for task in dict.fromkeys(report.task for report in trained if _scored_at_best_alone(report)):
+            warnings.append(
+                f"{first.protocol}: {name} has {task_name(task)} of the best epoch alone, which was chosen on the test "
+                "clips: it is not ranked."
+            )
+        for report in (report for report in trained if report.predictions and not _scored_at_best_alone(report)):
             users = variants.setdefault(report.task, {}).setdefault(_head(report, evaluation), [])
             if name not in users:
                 users.append(name)
@@ -244,6 +329,8 @@ def _lead(
     evaluations: Mapping[str, EvaluationReport], rows: Sequence[Row], columns: Mapping[tuple[str, str], str]
 ) -> tuple[float, float, float] | None:
     """Compare the first two rows on the same clips, in the first column."""
+    if not columns:
+        return None
     (task, head), column = next(iter(columns.items()))
     leading = [row.name for row in rows if column in row.cells][:2]
     if len(leading) < 2:
@@ -266,8 +353,19 @@ def _lead(
 def _head(report: Report, evaluation: EvaluationReport) -> str:
     """Return how a head was learned, as text that is equal where it was learned in the same way."""
     settings = {name: value for name, value in report.settings.items() if name not in _OUTCOMES}
-    how = {"labels": report.num_labels_used, **settings, "probe_seed": evaluation.settings.get("probe_seed")}
+    # The last epoch's score and one without epochs are different scores of the same task.
+    prediction = next((name for name in report.predictions if "best" not in name), "")
+    how = {
+        "labels": report.num_labels_used,
+        "prediction": prediction,
+        **settings,
+        "probe_seed": evaluation.settings.get("probe_seed"),
+    }
     return json.dumps(how, sort_keys=True, default=str)
+
+
+def _scored_at_best_alone(report: Report) -> bool:
+    return bool(report.predictions) and all("best" in name for name in report.predictions)
 
 
 def _differences(heads: Sequence[str]) -> str:

@@ -99,9 +99,9 @@ def near_duplicates(
       actor who raises a hand again does it so alike that the nearest two takes are 0.010 apart, the next 0.012 and
       0.013; 12 takes lie within 2.5 times the threshold. A larger one would call repeated takes copies.
     - Copies made of 120 clips of each: turned and moved, with half of the frames, or with 1 mm of noise, 98 to 100 %
-      are found; without 5 % of the frames at both ends 97 to 100 %; all of it at once on 97 frames, 90 to 100 %. Noise of
-      5 mm is past the limit of what can be told from another take: 1 % is found in motion capture, 92 % in the
-      synthetic clips and all in NW-UCLA, whose own noise is larger.
+      are found; without 5 % of the frames at both ends 97 to 100 %; all of it at once on 97 frames, 90 to 100 %.
+      Noise of 5 mm is past the limit of what can be told from another take: 1 % is found in motion capture, 92 % in
+      the synthetic clips and all in NW-UCLA, whose own noise is larger.
 
     It takes 25 blockwise products of 64 numbers per pair: for 40,000 x 16,000 clips 2 x 10^12 floating point
     operations, some minutes, besides a millisecond or two per clip to read it.

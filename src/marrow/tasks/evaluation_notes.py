@@ -1,13 +1,14 @@
 """What a reader of scores has to know: copies, folds, what pre-training saw, runs that are no seeds of each other."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from marrow.data.subsets import protocol_rows
 from marrow.pretrain_config import NOT_THE_EXPERIMENT
+from marrow.store.copies import copied_rows
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData, TestClips
 from marrow.tasks.run_facts import RunFacts
@@ -17,13 +18,12 @@ def notes_of_protocol(
     protocol: str, folds: Sequence[TaskData], test: TestClips, runs: Sequence[RunFacts], store: Store
 ) -> list[str]:
     """Say what a reader of the scores has to know."""
-    notes = []
-    if test.copied.any():
-        kept = len(test.copied) - int(test.copied.sum())
-        notes.append(
-            f"{int(test.copied.sum())} of the {len(test.copied)} test clips are bit-identical to a training clip. "
-            f"Official scores count them; clean scores are over the other {kept}."
-        )
+    # Over folds, the near copies would be looked for in each anew.
+    notes = notes_of_copies(
+        int(test.copied.sum()),
+        copied_rows(store, folds[0].train_rows, folds[0].test_rows).near if len(folds) == 1 else None,
+        len(test.copied),
+    )
     if len(folds) > 1:
         notes.append(
             f"{len(folds)} folds, pooled: every clip is predicted once, by heads that saw none of its fold's labels. "
@@ -33,6 +33,29 @@ def notes_of_protocol(
     notes += [f"The encoder is of the size that is called {size!r}." for size in sizes if size]
     notes += list(dict.fromkeys(_seen_in_pretraining(run, test, store) for run in runs))
     notes += _unequal(runs)
+    return notes
+
+
+def notes_of_copies(identical: int, near: Collection[int] | None, test_count: int) -> list[str]:
+    """Say how many test clips are copies of training clips.
+
+    Args:
+        identical: how many are so to the last bit.
+        near: those that are nearly the same besides; None where that was not looked for.
+        test_count: of all test clips.
+    """
+    notes = []
+    if identical:
+        notes.append(
+            f"{identical} of the {test_count} test clips are bit-identical to a training clip. "
+            f"Official scores count them; clean scores are over the other {test_count - identical}."
+        )
+    if near:
+        count = f"{len(near)} more" if identical else f"{len(near)} of the {test_count} test clips"
+        notes.append(
+            f"{count} {'is' if len(near) == 1 else 'are'} nearly the same as a training clip (but for noise, "
+            "resampling, cut frames or a rigid move). Official and clean scores both count them."
+        )
     return notes
 
 
