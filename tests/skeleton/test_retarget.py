@@ -187,6 +187,11 @@ def test_pairs_that_are_told():
     found = match(mine, KINECT_V1_20, {"Head": "b", "HandLeft": "a"})
     assert found.pairs == {"Head": "b", "HandLeft": "a"}
     assert found.unmatched_source == ("c",)
+    # The others go by their names, unless what they would take is taken.
+    found = match(KINECT_V1_20, KINECT_V1_20, {"Head": "Spine", "HandLeft": None})
+    assert {target: source for target, source in found.pairs.items() if target != source} == {"Head": "Spine"}
+    assert found.unmatched_target == ("Spine", "HandLeft")
+    assert found.unmatched_source == ("Head", "HandLeft")
     with pytest.raises(ConfigError, match=r"'kinect_v1_20' has no joint 'headd'\. Did you mean 'Head'\?"):
         match(mine, KINECT_V1_20, {"headd": "b"})
     with pytest.raises(ConfigError, match=r"'mine' has no joint 'z'\. Its joints: a, b, c"):
@@ -219,8 +224,11 @@ def test_retarget():
         assert (result.joints[..., KINECT_V1_20.index(name), :] == 0).all()
     assert result.present.sum() == 2 * 18 - 1
     assert (result.record.id, result.fps, result.recorded.tolist()) == ("one", 30.0, [1])
-    told = retarget(sequence, KINECT_V1_20, {"HandLeft": "Hand_L"})
-    assert told.present.sum() == 2
+    # What is told goes before what names say: of 18, the left wrist loses its joint and Spine is left out, both hands
+    # come in, and the neck is absent in a frame.
+    told = retarget(sequence, KINECT_V1_20, {"HandLeft": "Hand_L", "HandRight": "Hand_R_end", "Spine": None})
+    assert told.present[0].all(0).sum() == 18 - 2 + 2 - 1
+    assert not told.present[..., [KINECT_V1_20.index("WristLeft"), KINECT_V1_20.index("Spine")]].any()
 
 
 def test_up_stays_up_and_the_way_back_is_kept():

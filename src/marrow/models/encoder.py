@@ -61,6 +61,19 @@ class Features:
         return self._mean((1, 3))
 
 
+@dataclass(frozen=True)
+class JointAxis:
+    """Where the joints are in a parameter.
+
+    Args:
+        axis: that goes through the joints in the order of the layout.
+        values: numbers of each joint there, one after the other: 3 for its coordinates.
+    """
+
+    axis: int
+    values: int = 1
+
+
 class Encoder(nn.Module, ABC):
     """A network from a batch of windows to features, made by `Encoder(config, input, skeleton)`.
 
@@ -102,6 +115,14 @@ class Encoder(nn.Module, ABC):
         Fine-tuning gives each group a learning rate that falls with its distance from the output (layer decay). The
         last group is what follows the last block; it learns as fast as the head does.
         """
+
+    def joint_axes(self) -> Mapping[str, JointAxis] | None:
+        """Say which parameters have an axis of joints, by their names in `state_dict()`.
+
+        All others must be of the same size whatever the layout. This is what an encoder is adapted to another layout
+        by (`marrow.models.adapt`). None: it does not say, and cannot be adapted.
+        """
+        return None
 
     def size_name(self) -> str | None:
         """Return the name of its size, or None where that has none."""

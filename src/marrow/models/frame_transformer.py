@@ -16,7 +16,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates, sinusoids
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Encoder, Features, JointAxis
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
 
@@ -148,6 +148,12 @@ class FrameTransformer(Encoder):
             present=unpack(usable, body, clips, bodies).unsqueeze(3),
             summary=None if self.cls is None else unpack(encoded[:, 0], body, clips, bodies),
         )
+
+    def joint_axes(self) -> dict[str, JointAxis]:
+        """Name what a frame is embedded by: coordinates side by side, or an embedding of each joint."""
+        if self.config.joint_attention:
+            return {"embedding.joint_position": JointAxis(0)}
+        return {"embedding.linear.weight": JointAxis(1, values=3)}
 
     def fresh(self, seed: int) -> "FrameTransformer":
         """Return the same architecture at random initialisation, on the same device."""

@@ -24,7 +24,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import MLP, DropPath, attend_pairs, rising_rates, sinusoids
 from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Encoder, Features, JointAxis
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
 
@@ -332,6 +332,10 @@ class HierarchicalTransformer(Encoder):
             first, *others = [list(layer.parameters()) for layer in layers]
             groups += [begins_with + first, *others]
         return groups
+
+    def joint_axes(self) -> dict[str, JointAxis]:
+        """Name the embeddings of the joints at the frame and the clip level."""
+        return {"joint_position": JointAxis(0), "clip_position": JointAxis(1)}
 
     def fresh(self, seed: int) -> "HierarchicalTransformer":
         """Return the same architecture at random initialisation, on the same device."""

@@ -15,7 +15,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Encoder, Features, JointAxis
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
@@ -111,6 +111,10 @@ class PatchTransformer(Encoder):
             tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),
             present=unpack(usable, body, clips, bodies).unflatten(2, axes),
         )
+
+    def joint_axes(self) -> dict[str, JointAxis]:
+        """Name the embedding of the joints."""
+        return {"joint_position": JointAxis(1)}
 
     def fresh(self, seed: int) -> "PatchTransformer":
         """Return the same architecture at random initialisation, on the same device."""

@@ -101,18 +101,22 @@ class JointMatch:
         return tuple(name for joint, name in enumerate(self.source.joints) if joint not in self.sources)
 
 
-def match(source: Skeleton, target: Skeleton, joints: Mapping[str, str] | None = None) -> JointMatch:
+def match(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] | None = None) -> JointMatch:
     """Find the joints of one layout in another.
 
     Args:
         source: the layout that data come from.
         target: the layout that they are wanted in.
-        joints: joint of the source by joint of the target, for all that are to be matched; None: by their names.
+        joints: joint of the source by joint of the target, where names do not tell, or None for one that is to stay
+            unmatched; all others are matched by name.
 
     Raises:
         ConfigError: `joints` names one that a layout does not have, or one of the source twice; or nothing matches.
     """
-    pairs = _by_name(source, target) if joints is None else _as_told(source, target, joints)
+    told = _as_told(source, target, joints or {})
+    by_name = _by_name(source, target)
+    pairs = {joint: place for joint, place in by_name.items() if joint not in told and place not in told.values()}
+    pairs |= {joint: place for joint, place in told.items() if place is not None}
     if not pairs:
         raise ConfigError(
             f"no joint of {target.name!r} ({', '.join(target.joints)}) is known in {source.name!r} "
@@ -130,7 +134,7 @@ def retarget(sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, 
     Args:
         sequence: in its own layout.
         target: the layout that is wanted.
-        joints: joint of the sequence by joint of the target; None: by their names.
+        joints: joint of the sequence by joint of the target, where names do not tell; see `match`.
 
     Raises:
         ConfigError: as for `match`.
@@ -155,11 +159,11 @@ def retarget(sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, 
     )
 
 
-def _as_told(source: Skeleton, target: Skeleton, joints: Mapping[str, str]) -> dict[int, int]:
-    pairs: dict[int, int] = {}
+def _as_told(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None]) -> dict[int, int | None]:
+    pairs: dict[int, int | None] = {}
     for wanted, found in joints.items():
-        joint, place = _index(target, wanted), _index(source, found)
-        if place in pairs.values():
+        joint, place = _index(target, wanted), None if found is None else _index(source, found)
+        if place is not None and place in pairs.values():
             raise ConfigError(f"joint {found!r} of {source.name!r} is given to two joints; each can be taken once")
         pairs[joint] = place
     return pairs
