@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
 
-from marrow.report.figures import Mark, lay_out
+from marrow.report.figures import Mark, Number, lay_out
 from marrow.report.style import INK, PAPER
 
 
@@ -26,13 +26,13 @@ class Curve:
     """
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[Number]
+    y: Sequence[Number]
     colour: str
     symbol: str
     said: Sequence[str]
     dash: str = "solid"
-    spread: Sequence[float] = ()
+    spread: Sequence[Number] = ()
     points: Sequence[tuple[float, float]] = field(default_factory=tuple)
 
 
@@ -112,14 +112,13 @@ def bars_figure(groups: Mapping[str, tuple[str, Sequence[Mark]]], unit: str) -> 
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [mark.high - mark.value for mark in marks],
-                "arrayminus": [mark.value - mark.low for mark in marks],
+                # Where there is no interval, there is no line, not a short one.
+                "array": [mark.high - mark.value if mark.high > mark.low else None for mark in marks],
+                "arrayminus": [mark.value - mark.low if mark.high > mark.low else None for mark in marks],
                 "thickness": 1.5,
                 "width": 3,
                 "color": INK,
-            }
-            if any(mark.high > mark.low for mark in marks)
-            else None,
+            },
             orientation="h",
             marker={"color": colour},
             hovertext=[mark.said for mark in marks],

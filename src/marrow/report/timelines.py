@@ -170,7 +170,9 @@ def _segment(
     said = f"{name}, {kind}, {start / line.fps:.1f} to {end / line.fps:.1f} s"
     room = int((width / 100.0 * _WIDTH - 8) / _LETTER)
     words = short(name, room) if room >= min(5, len(name)) else ""
-    text = f"<text x='5' y='15' fill='{_ink(label)}'>{escape(words)}</text>" if words else ""
+    # On lines of two colours a name needs a rim.
+    rim = f" stroke='{PAPER}' stroke-width='3' paint-order='stroke'" if _kind(label) else ""
+    text = f"<text x='5' y='15' fill='{_ink(label)}'{rim}>{escape(words)}</text>" if words else ""
     # A picture within the picture cuts what does not fit.
     return (
         f"<svg x='{left:.2f}%' y='{y}' width='{width:.2f}%' height='{_ROW}'><title>{escape(said)}</title>"
