@@ -14,7 +14,7 @@ those scores end in `_shuffled_percent`. The seams, where a pose jumps, are the 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -51,7 +51,7 @@ _WINDOW_ROWS, _NEIGHBOURS, _MOST_ROWS = 15, 5, 20_000
 _RESAMPLES = 1000
 
 # From whole recordings, and which of their frames were recorded, to the probability of each class in each frame.
-Predict = Callable[[Recordings, Sequence[Int64[np.ndarray, " recorded"]]], list[Float64[np.ndarray, "frame class"]]]
+Predict = Callable[[Recordings, Sequence[Int64[np.ndarray, " _recorded"]]], list[Float64[np.ndarray, "_frame class"]]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ActionDetection:
         """How the task is called."""
         return _NAME
 
-    def quick(self) -> Self:
+    def quick(self) -> "ActionDetection":
         """Return the same task in its smallest useful size."""
         stride = self.config.window_seconds
         small = replace(self.config, steps=10, warmup_steps=1, batch_windows=4, hidden_width=32, stride_seconds=stride)
@@ -143,8 +143,8 @@ def raw_detection(data: TaskData, context: TaskContext, config: DetectionConfig 
     gallery, known = gallery[kept], known[kept]
 
     def predict(
-        test: Recordings, recorded: Sequence[Int64[np.ndarray, " recorded"]]
-    ) -> list[Float64[np.ndarray, "frame class"]]:
+        test: Recordings, recorded: Sequence[Int64[np.ndarray, " _recorded"]]
+    ) -> list[Float64[np.ndarray, "_frame class"]]:
         probability = []
         for (joints, present), at in zip(test.arrays, recorded, strict=True):
             near = _nearest(_windows(joints, present, at, test.skeleton), gallery, min(_NEIGHBOURS, len(known)))
@@ -281,7 +281,7 @@ def _entries(
     store: Store,
     recordings: Recordings,
     segments: Sequence[Sequence[Segment]],
-    recorded: Sequence[Int64[np.ndarray, " recorded"]],
+    recorded: Sequence[Int64[np.ndarray, " _recorded"]],
     found: Sequence[dict[str, Any]],
     background: int,
 ) -> list[dict[str, Any]]:
@@ -390,7 +390,7 @@ def _training_recordings(task: ActionDetection, data: TaskData) -> Recordings:
     return Recordings.of(data.store, data.train_rows)
 
 
-def _labels(store: Store, recordings: Recordings, background: int) -> list[Int64[np.ndarray, " frame"]]:
+def _labels(store: Store, recordings: Recordings, background: int) -> list[Int64[np.ndarray, " _frame"]]:
     """Return the class of every frame that may be learned from."""
     labels = []
     for row, frames in zip(recordings.row.tolist(), recordings.frame_count.tolist(), strict=True):
@@ -405,7 +405,7 @@ def _labels(store: Store, recordings: Recordings, background: int) -> list[Int64
     return labels
 
 
-def _recorded(store: Store, recordings: Recordings) -> list[Int64[np.ndarray, " recorded"]]:
+def _recorded(store: Store, recordings: Recordings) -> list[Int64[np.ndarray, " _recorded"]]:
     """Return the frames of each recording that its source recorded."""
     frames = [store.recorded(int(row)) for row in recordings.row]
     return [

@@ -302,7 +302,7 @@ class Detector:
     wall_seconds: float
 
     @torch.no_grad()
-    def predict(self, recordings: Recordings, context: TaskContext) -> list[Float64[np.ndarray, "frame class"]]:
+    def predict(self, recordings: Recordings, context: TaskContext) -> list[Float64[np.ndarray, "_frame class"]]:
         """Return the probability of each class, the background last, in each frame; without a body, background."""
         fabric, _ = make_fabric(context.device, context.precision)
         encoder, head = self.encoder.eval(), self.head.eval()
@@ -329,7 +329,7 @@ class Detector:
 def train_detector(
     encoder: Encoder,
     recordings: Recordings,
-    labels: Sequence[Int64[np.ndarray, " frame"]],
+    labels: Sequence[Int64[np.ndarray, " _frame"]],
     class_count: int,
     config: DetectionConfig,
     context: TaskContext,
