@@ -80,9 +80,9 @@ def test_without_copies_nothing_changes_and_with_copies_alone_nothing_is_left(da
 
 
 def test_notes_say_both_kinds():
-    [identical, near] = notes_of_copies(95, {1: 2, 3: 4}, 464)
+    [identical, near] = notes_of_copies(95, 2, 464)
     assert identical.startswith("95 of the 464 test clips are bit-identical to a training clip.")
     assert identical.endswith("clean scores are over the other 369.")
     assert near.startswith("2 more are nearly the same as a training clip")
-    assert notes_of_copies(0, None, 464) == notes_of_copies(0, {}, 464) == []
-    assert notes_of_copies(0, {1: 2}, 464)[0].startswith("1 of the 464 test clips is nearly")
+    assert notes_of_copies(0, None, 464) == notes_of_copies(0, 0, 464) == []
+    assert notes_of_copies(0, 1, 464)[0].startswith("1 of the 464 test clips is nearly")

@@ -240,3 +240,25 @@ def _nearest(name: str, options: Sequence[str]) -> str | None:
     last_parts = {option.removeprefix("--").rpartition(".")[2]: option for option in reversed(options)}
     near = difflib.get_close_matches(name.removeprefix("--"), last_parts, n=1, cutoff=0.7)
     return last_parts[near[0]] if near else None
+
+
+def add_transfer_options(parser: ArgumentParser) -> None:
+    """Add `--transfer` and `--joints`: for a store of another skeleton than the encoder's."""
+    parser.add_argument(
+        "--transfer",
+        action="store_true",
+        help="where the store has another skeleton, adapt the encoder to it: joints are matched by name, those that it "
+        "has never seen begin untrained",
+    )
+    parser.add_argument(
+        "--joints",
+        type=dict[str, str | None] | None,
+        default=None,
+        help="which joint of the encoder is which of the store, where names do not tell: "
+        """'{"joint of the store": "joint of the encoder", ...}'""",
+    )
+
+
+def transfer_of(arguments: Namespace) -> bool | dict[str, str | None]:
+    """Return what `--transfer` and `--joints` ask for."""
+    return arguments.transfer if arguments.joints is None else arguments.joints

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from marrow.cli.arguments import instantiated, make_parser
+from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
 from marrow.cli.score_tables import show
 
 if TYPE_CHECKING:
@@ -64,6 +64,13 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         action="store_true",
         help="besides, train the linear probe on clips augmented anew in each of 100 epochs, as the paper does (slow)",
     )
+    parser.add_argument(
+        "--drop_duplicates",
+        type=Literal["none", "test", "train"],
+        default="none",
+        help="leave out test clips that are copies of a training clip, or those training clips (none, test or train)",
+    )
+    add_transfer_options(parser)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
     parser.add_argument("--seed", type=int, default=0, help="of the probes; baselines take the runs' own seeds")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -137,6 +144,8 @@ def run(arguments: Namespace) -> int:
         quick=arguments.quick,
         baselines=[] if arguments.baselines == "none" else _names(arguments.baselines),
         augmented=arguments.augmented,
+        transfer=transfer_of(arguments),
+        drop_duplicates=arguments.drop_duplicates,
         context=TaskContext(
             device=arguments.device,
             precision=arguments.precision,

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from marrow.cli.arguments import instantiated, make_parser
+from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
 from marrow.cli.main import EXIT_INTERRUPTED
 
 # Where `--beside_scratch` puts the other side.
@@ -40,6 +40,7 @@ def build_parser() -> ArgumentParser:
         action="store_true",
         help=f"besides, train from scratch into OUT/{SCRATCH}, and print both scores",
     )
+    add_transfer_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the head, the order, the crops and what is left out")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", type=str, default="auto", help="auto, fp32 or bf16")
@@ -85,6 +86,7 @@ def run(arguments: Namespace) -> int:
             out,
             config,
             from_scratch=from_scratch,
+            transfer=transfer_of(arguments),
             context=context,
         )
         if result.report is None:

@@ -4,6 +4,7 @@ A new task is one file and one line in `TASKS`; out of tree, an entry point in t
 """
 
 from marrow import extensions
+from marrow.tasks.action_detection import ActionDetection
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
 from marrow.tasks.few_shot import FewShot
 from marrow.tasks.finetune import Finetune
@@ -21,6 +22,7 @@ TASKS: dict[str, Task] = {
     "few_shot": FewShot(),
     "retrieval": Retrieval(),
     "stream_fusion": StreamFusion(),
+    "action_detection": ActionDetection(),
 }
 
 
@@ -35,6 +37,7 @@ def get_task(name: str) -> Task:
 
 __all__ = [
     "TASKS",
+    "ActionDetection",
     "FewShot",
     "Finetune",
     "Knn",

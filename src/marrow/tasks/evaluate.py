@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 from marrow.data.augment import AugmentConfig
 from marrow.errors import ConfigError, DataError
@@ -24,13 +25,15 @@ from marrow.tasks.base import (
     unsuited,
 )
 from marrow.tasks.baselines import BASELINES
-from marrow.tasks.evaluation_notes import notes_of_protocol, notes_of_tasks
+from marrow.tasks.copies import without_duplicates
+from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.folds import folds_of, over_folds, raw_baselines
 from marrow.tasks.journal import Journal
 from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.origin import origin_of
-from marrow.tasks.run_facts import RunFacts, check_skeleton, facts_of
+from marrow.tasks.run_facts import RunFacts, facts_of
+from marrow.tasks.transfer import encoder_for
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,8 @@ def evaluate(
     quick: bool = False,
     baselines: str | Sequence[str] = BASELINES,
     augmented: bool | AugmentConfig = False,
+    transfer: bool | Mapping[str, str | None] = False,
+    drop_duplicates: Literal["none", "test", "train"] = "none",
     context: TaskContext | None = None,
     save: bool = True,
 ) -> EvaluationReport:
@@ -68,6 +73,10 @@ def evaluate(
         augmented: besides, train the linear probe as the paper does, with the clips augmented anew in every epoch, by
             these settings or (True) by those of each run's pre-training. The trained encoders only: it costs 100 passes
             over the training clips.
+        transfer: where the store has another skeleton, adapt the encoders to it, joints being matched by name; or joint
+            of the encoder by joint of the store. The notes say what became of each joint.
+        drop_duplicates: leave out test clips that are copies of a training clip, or those training clips; the name of
+            the protocol then says so.
         context: device, precision, seed of the probes, limits.
         save: write `RUN/reports/PROTOCOL.json` in each run directory; what is in it of other tasks on the same
             encoder and clips is kept.
@@ -83,6 +92,10 @@ def evaluate(
     if not folders or not tasks:
         raise ConfigError(f"expected at least one run and one task, got {len(folders)} runs and {len(tasks)} tasks")
     folds = folds_of(store, protocol)
+    asked_protocol = protocol
+    if drop_duplicates != "none":
+        folds = [without_duplicates(fold, drop_duplicates) for fold in folds]
+        protocol = folds[0].protocol if len(folds) == 1 else f"{protocol}, without {drop_duplicates} copies"
     chosen, left_out = _suited([get_task(task) if isinstance(task, str) else task for task in _named(tasks)], folds[0])
     if left_out and not may_leave_out and "all" not in tasks:
         raise ConfigError(f"this task is not for this data: {left_out[0]}")
@@ -94,16 +107,17 @@ def evaluate(
         raise ConfigError(f"each run must be given once, and its folder have a name of its own; got {given}")
 
     of_store = {"store": store.fingerprint}
-    question = of_store | {"protocol": protocol}
+    question = of_store | {"protocol": protocol, "transfer": transfer if isinstance(transfer, bool) else dict(transfer)}
     journals = {
         run.name: _journal(folder, run, question, context, save) for folder, run in zip(folders, facts, strict=True)
     }
     reports: list[Report] = []
     random_done: set[int] = set()
+    adapted: list[str] = []
     for folder, run in zip(folders, facts, strict=True):
         log.info("evaluating %s on %s", run.name, protocol)
-        encoder = load_encoder(folder)
-        check_skeleton(encoder, store, folder)
+        encoder, said = encoder_for(load_encoder(folder), store, transfer, run.seed, folder)
+        adapted += said
         origin = replace(origin_of(folder, run.description.get("provenance", {})), seed=run.seed)
         extra: list[Task] = []
         if augmented:
@@ -124,6 +138,7 @@ def evaluate(
         reports += raw_baselines(chosen, folds, context, journals[facts[0].name], of_store)
 
     test = TestClips.joined([fold.test_clips(may_lack_labels=True) for fold in folds])
+    near = near_copies(folds)
     whole = EvaluationReport(
         protocol=protocol,
         store=store.fingerprint,
@@ -135,12 +150,22 @@ def evaluate(
         runs=facts,
         reports=reports,
         notes=[
-            *notes_of_protocol(protocol, folds, test, facts, store),
+            *dict.fromkeys(f"{note[0].upper()}{note[1:]}." for note in adapted),
+            *notes_of_protocol(folds, test, near, facts, store),
             *notes_of_tasks(reports, len(folds)),
             *([QUICK_NOTE] if quick else []),
             *left_out,
         ],
-        settings={"folds": len(folds), "probe_seed": context.seed, "precision": context.precision, "quick": quick},
+        settings={
+            "folds": len(folds),
+            "probe_seed": context.seed,
+            "precision": context.precision,
+            "quick": quick,
+            "asked_protocol": asked_protocol,
+            "drop_duplicates": drop_duplicates,
+            "transfer": question["transfer"],
+            "near_copies": near,
+        },
     )
     if save:
         for folder, run in zip(folders, facts, strict=True):
@@ -167,7 +192,7 @@ def _suited(tasks: Sequence[Task], data: TaskData) -> tuple[list[Task], list[str
     return chosen, left_out
 
 
-def _journal(folder: Path, run: RunFacts, data: Mapping[str, str], context: TaskContext, save: bool) -> Journal:
+def _journal(folder: Path, run: RunFacts, data: Mapping[str, Any], context: TaskContext, save: bool) -> Journal:
     """Return where a run's evaluation keeps what it has found until it is finished."""
     question = {
         "encoder": run.fingerprint,

@@ -1,7 +1,7 @@
 """What a reader of scores has to know: copies, folds, what pre-training saw, runs that are no seeds of each other."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,10 @@ from marrow.tasks.run_facts import RunFacts
 
 
 def notes_of_protocol(
-    protocol: str, folds: Sequence[TaskData], test: TestClips, runs: Sequence[RunFacts], store: Store
+    folds: Sequence[TaskData], test: TestClips, near: int | None, runs: Sequence[RunFacts], store: Store
 ) -> list[str]:
-    """Say what a reader of the scores has to know."""
-    # Over folds, the near copies would be looked for in each anew.
-    notes = notes_of_copies(
-        int(test.copied.sum()),
-        copied_rows(store, folds[0].train_rows, folds[0].test_rows).near if len(folds) == 1 else None,
-        len(test.copied),
-    )
+    """Say what a reader of the scores has to know; `near` is what `near_copies` returns."""
+    notes = notes_of_copies(int(test.copied.sum()), near, len(test.copied))
     if len(folds) > 1:
         notes.append(
             f"{len(folds)} folds, pooled: every clip is predicted once, by heads that saw none of its fold's labels. "
@@ -36,12 +31,23 @@ def notes_of_protocol(
     return notes
 
 
-def notes_of_copies(identical: int, near: Collection[int] | None, test_count: int) -> list[str]:
+def near_copies(folds: Sequence[TaskData]) -> int | None:
+    """Count the test clips that are nearly the same as a training clip; None where that is not looked for.
+
+    Over folds, they would be looked for in each anew.
+    """
+    if len(folds) > 1:
+        return None
+    near = copied_rows(folds[0].store, folds[0].train_rows, folds[0].test_rows).near
+    return None if near is None else len(near)
+
+
+def notes_of_copies(identical: int, near: int | None, test_count: int) -> list[str]:
     """Say how many test clips are copies of training clips.
 
     Args:
         identical: how many are so to the last bit.
-        near: those that are nearly the same besides; None where that was not looked for.
+        near: how many are nearly the same besides; None where that was not looked for.
         test_count: of all test clips.
     """
     notes = []
@@ -51,9 +57,9 @@ def notes_of_copies(identical: int, near: Collection[int] | None, test_count: in
             f"Official scores count them; clean scores are over the other {test_count - identical}."
         )
     if near:
-        count = f"{len(near)} more" if identical else f"{len(near)} of the {test_count} test clips"
+        count = f"{near} more" if identical else f"{near} of the {test_count} test clips"
         notes.append(
-            f"{count} {'is' if len(near) == 1 else 'are'} nearly the same as a training clip (but for noise, "
+            f"{count} {'is' if near == 1 else 'are'} nearly the same as a training clip (but for noise, "
             "resampling, cut frames or a rigid move). Official and clean scores both count them."
         )
     return notes

@@ -11,6 +11,7 @@ The same call goes on where an interrupted one stopped, and does nothing where i
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from marrow.tasks.finetune import finetune_in
 from marrow.tasks.finetune_training import make_one_process, with_labels_used
 from marrow.tasks.origin import origin_of
 from marrow.tasks.recognition import FinetuneConfig
-from marrow.tasks.run_facts import check_skeleton, facts_of
+from marrow.tasks.run_facts import facts_of
+from marrow.tasks.transfer import encoder_for
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
 from marrow.train.run_lock import run_lock
@@ -56,6 +58,7 @@ def finetune(
     config: FinetuneConfig | None = None,
     *,
     from_scratch: bool = False,
+    transfer: bool | Mapping[str, str | None] = False,
     context: TaskContext | None = None,
 ) -> FinetuneResult:
     """Fine-tune the encoder of a run, or go on with a fine-tuning that was interrupted.
@@ -67,6 +70,8 @@ def finetune(
         out: folder of the fine-tuning; made if missing.
         config: the recipe; the paper's by default.
         from_scratch: take the run's architecture at random initialisation, by the context's seed.
+        transfer: where the store has another skeleton, adapt the encoder to it, joints being matched by name; or joint
+            of the encoder by joint of the store.
         context: device, precision, seed, limits.
 
     Raises:
@@ -80,8 +85,10 @@ def finetune(
     store = store if isinstance(store, Store) else Store.open(store)
 
     # Which encoder, which clips.
-    facts, encoder = facts_of(run, 0), load_encoder(run)
-    check_skeleton(encoder, store, run)
+    facts = facts_of(run, 0)
+    encoder, adapted = encoder_for(load_encoder(run), store, transfer, context.seed, run)
+    for note in adapted:
+        _log.info("%s", note)
     if from_scratch:
         encoder = encoder.fresh(context.seed)
     if protocol.startswith("leave-one-out:") and "=" not in protocol:
@@ -104,6 +111,7 @@ def finetune(
         "device": context.device,
         "encoder_fingerprint": facts.fingerprint,
         "from_scratch": from_scratch,
+        "transfer": transfer if isinstance(transfer, bool) else dict(transfer),
         "protocol": protocol,
         "seed": context.seed,
         "precision": context.precision,
