@@ -72,8 +72,8 @@ class DetectionConfig:
     """
 
     encoder: Literal["finetune", "frozen"] = "finetune"
-    window_seconds: float = 3.0
-    stride_seconds: float = 0.75
+    window_seconds: float = 4.0
+    stride_seconds: float = 1.0
     train_stride_seconds: float = 0.2
     steps: int = 200
     batch_windows: int = 16
@@ -90,7 +90,7 @@ class DetectionConfig:
     hidden_width: int = 256
     class_balance: float = 0.5
     augment: AugmentConfig | None = None
-    smoothing_frames: int = 0
+    smoothing_frames: int = 10
     proposals: Literal["class_runs", "activity_runs"] = "class_runs"
     threshold: float = 0.02
     least_activity: float = 0.4
