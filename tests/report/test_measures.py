@@ -1,5 +1,8 @@
 """Numbers that are no top-1 score, on the page and in its charts."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from measured_reports import (
     LABELS,
@@ -8,20 +11,29 @@ from measured_reports import (
     few_labels_reports,
     prediction_reports,
     retrieval_reports,
+    walk,
 )
 from report_page_reader import Page
 
+from marrow import SkeletonSequence, write_store
+from marrow.report.clips import ClipsOnReel, Neighbour, Query, ShownClips
 from marrow.report.figures import Figures
 from marrow.report.measure_names import measure_words, split_unit
 from marrow.report.measures import measure_sentences, measures_html
+from marrow.report.motion import motion_html
 from marrow.report.page import write_report
+from marrow.skeleton.layout import KINECT_V1_20
+from marrow.skeleton.sequence import Record
+from marrow.store.format import Store
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.viewer.motion import Reel
 
 
 def _curves(figures: Figures, number: int = 0) -> dict[str, dict]:
+    """Return the traces of a chart by name; of several parts of one, the first."""
     spec = list(figures.specs.values())[number]
-    return {trace["name"]: trace for trace in spec["data"]}
+    return {trace["name"]: trace for trace in reversed(spec["data"])}
 
 
 @pytest.mark.parametrize(
@@ -99,9 +111,12 @@ def test_detection_is_drawn_as_bars_beside_its_baselines():
     bars = _curves(figures)
     assert set(bars) == {"trained", "from scratch", "no encoder, nearest neighbours"}
     # The first number is drawn uppermost, and is the only one with an interval.
-    assert bars["trained"]["x"][0] == 62.5
-    assert bars["trained"]["y"][0] == max(bars["trained"]["y"])
-    assert bars["trained"]["error_x"]["array"] == [5.0, *[None] * 6]
+    assert bars["trained"]["x"] == [62.5]
+    assert bars["trained"]["y"] == [6]
+    assert bars["trained"]["error_x"]["array"] == [5.0]
+    assert bars["trained"]["error_x"]["arrayminus"] == [5.0]
+    every = [trace for trace in next(iter(figures.specs.values()))["data"] if trace["name"] == "trained"]
+    assert sum(len(trace["x"]) for trace in every) == 7
     assert "trained, actions reordered" in text
     assert "All numbers" in text
 
@@ -152,3 +167,31 @@ def test_recognition_and_other_tasks_share_a_page(make_run, tmp_path):
     for title in ("Top-1 accuracy", "Confusion matrix", "Learning from a share of the labels", "Hugging"):
         assert f"<h3>{title}</h3>" in page.text
     assert "--tasks semi_supervised,linear_probe,knn,hugging" in page.said
+
+
+def _store_without_labels(folder: Path, seconds: float) -> Store:
+    joints = np.tile(walk(round(25 * seconds))[None].astype(np.float32), (1, 1, 1, 1))
+    sequences = [
+        SkeletonSequence(joints, np.ones(joints.shape[:3], bool), 25.0, KINECT_V1_20, Record(f"clip{number}"))
+        for number in range(2)
+    ]
+    return write_store(folder, sequences, source="test", classes=("nod",))
+
+
+@pytest.mark.parametrize(("seconds", "played"), [(30.0, 6.0), (4.0, 4.0)])
+def test_of_long_recordings_a_part_is_played(tmp_path, seconds, played):
+    store, reel = _store_without_labels(tmp_path / "store", seconds), Reel(KINECT_V1_20)
+    clips = ClipsOnReel(store, reel, 60)
+    assert clips.number(0) == 0
+    assert reel.motions[0].seconds == played
+    assert clips.label(0) == "no label"
+
+
+def test_neighbours_without_labels_are_neither_right_nor_wrong():
+    shown = ShownClips(
+        Reel(KINECT_V1_20), "test", queries=[Query(0, "no label", [Neighbour(1, "no label", None, 0.5)])]
+    )
+    text = motion_html(shown, Figures())
+    assert "cosine 0.50" in text
+    assert "same class" not in text
+    assert "another class" not in text

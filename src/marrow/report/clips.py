@@ -149,7 +149,7 @@ def gather_clips(run: Run, store: Store, device: str = "auto", map_clips: int = 
     shown = ShownClips(Reel(store.skeleton), store.source)
     bodies = float(np.asarray(store.body_count).mean())
     frames = frames_per_clip(len(chosen) + QUERIES * NEIGHBOURS, bodies, len(store.skeleton.joints))
-    clips = _Clips(store, shown.reel, frames)
+    clips = ClipsOnReel(store, shown.reel, frames)
     if run.description is None:
         shown.notes.append(f"{run.name} has no encoder yet: it is neither finished nor interrupted.")
     else:
@@ -164,14 +164,15 @@ def gather_clips(run: Run, store: Store, device: str = "auto", map_clips: int = 
     return shown
 
 
-class _Clips:
-    """Puts clips of the store on the reel, each once."""
+class ClipsOnReel:
+    """Puts clips of the store on the reel, each once; of long recordings a part from the middle."""
 
     def __init__(self, store: Store, reel: Reel, frames: int) -> None:
         self._store, self._reel, self._frames = store, reel, frames
         self._known: dict[int, int] = {}
 
     def number(self, row: int) -> int:
+        """Return the number of a row's clip on the reel."""
         if row not in self._known:
             joints, present = self._store.frames(row)
             fps, part = float(self._store.fps[row]), slice(None)
@@ -184,6 +185,7 @@ class _Clips:
         return self._known[row]
 
     def label(self, row: int) -> str:
+        """Return the class of a row's clip."""
         return class_name(self._store, int(self._store.label[row]))
 
 
@@ -224,7 +226,7 @@ def _add_map_and_queries(
     shown: ShownClips,
     run: Run,
     store: Store,
-    clips: _Clips,
+    clips: ClipsOnReel,
     chosen: Rows,
     gallery: Rows,
     test: Rows,
@@ -285,8 +287,9 @@ def _add_map_and_queries(
             "own class; below, as many right as wrong ones are shown, where there are both."
         )
     if bool((np.asarray(store.frame_count)[chosen] > _LONGEST_SECONDS * np.asarray(store.fps)[chosen]).any()):
-        shown.notes.append(
-            f"Of recordings longer than {_LONGEST_SECONDS:.0f} seconds, {_PART_SECONDS:.0f} from the middle are played."
+        shown.map_kind += (
+            f" Of recordings longer than {_LONGEST_SECONDS:.0f} seconds, {_PART_SECONDS:.0f} from the middle are "
+            "played."
         )
 
 

@@ -85,7 +85,7 @@ def amounts_figure(
         type="log" if log_scale else "linear",
         tickvals=list(ticks),
         ticktext=list(ticks.values()),
-        tickangle=0,
+        tickangle=0 if lines else None,
         automargin=True,
     )
     figure.update_yaxes(title_text=y_name, automargin=True, nticks=6)
@@ -104,26 +104,33 @@ def bars_figure(groups: Mapping[str, tuple[str, Sequence[Mark]]], unit: str) -> 
     rows = list(dict.fromkeys(mark.row for _, marks in groups.values() for mark in marks))
     figure = go.Figure()
     # Plotly stacks the bars of a row from below.
-    for name, (colour, marks) in reversed(groups.items()):
-        figure.add_bar(
-            name=name,
-            x=[mark.value for mark in marks],
-            y=[len(rows) - 1 - rows.index(mark.row) for mark in marks],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                # Where there is no interval, there is no line, not a short one.
-                "array": [mark.high - mark.value if mark.high > mark.low else None for mark in marks],
-                "arrayminus": [mark.value - mark.low if mark.high > mark.low else None for mark in marks],
-                "thickness": 1.5,
-                "width": 3,
-                "color": INK,
-            },
-            orientation="h",
-            marker={"color": colour},
-            hovertext=[mark.said for mark in marks],
-            hoverinfo="text",
-        )
+    for name, (colour, every) in reversed(groups.items()):
+        # Plotly draws a short line for an interval of no length: values without one are bars of their own.
+        for has_interval in (True, False):
+            marks = [mark for mark in every if (mark.high > mark.low) == has_interval]
+            if not marks:
+                continue
+            figure.add_bar(
+                name=name,
+                offsetgroup=name,
+                x=[mark.value for mark in marks],
+                y=[len(rows) - 1 - rows.index(mark.row) for mark in marks],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [mark.high - mark.value for mark in marks],
+                    "arrayminus": [mark.value - mark.low for mark in marks],
+                    "thickness": 1.5,
+                    "width": 3,
+                    "color": INK,
+                }
+                if has_interval
+                else None,
+                orientation="h",
+                marker={"color": colour},
+                hovertext=[mark.said for mark in marks],
+                hoverinfo="text",
+            )
     lay_out(figure, height=60 + (22 + 16 * len(groups)) * len(rows), left=10)
     figure.update_layout(barmode="group", bargap=0.35)
     figure.update_yaxes(
@@ -133,5 +140,5 @@ def bars_figure(groups: Mapping[str, tuple[str, Sequence[Mark]]], unit: str) -> 
         showgrid=False,
         automargin=True,
     )
-    figure.update_xaxes(ticksuffix=f" {unit}", nticks=6, rangemode="tozero", automargin=True)
+    figure.update_xaxes(title_text=unit, nticks=6, rangemode="tozero", automargin=True)
     return figure

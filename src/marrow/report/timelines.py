@@ -145,7 +145,7 @@ def _figure(line: Timeline, classes: Sequence[str], prefix: str, title: str = ""
         parts += [_segment(each, y, name, line, classes, prefix) for each in segments]
     for place in ticks(seconds):
         share = 100.0 * place / seconds
-        anchor = "start" if share < 2 else "end" if share > 97 else "middle"
+        anchor = "start" if share < 2 else "end" if share > 96 else "middle"
         parts.append(
             f"<line x1='{share:.2f}%' x2='{share:.2f}%' y1='{floor}' y2='{floor + 4}'></line>"
             f"<text class='tick' x='{share:.2f}%' y='{floor + 17}' text-anchor='{anchor}'>{place:g} s</text>"
@@ -169,7 +169,7 @@ def _segment(
     name = _name(label, classes)
     said = f"{name}, {kind}, {start / line.fps:.1f} to {end / line.fps:.1f} s"
     room = int((width / 100.0 * _WIDTH - 8) / _LETTER)
-    words = short(name, room) if room >= min(5, len(name)) else ""
+    words = short(name, room) if room >= min(10, len(name)) else ""
     # On lines of two colours a name needs a rim.
     rim = f" stroke='{PAPER}' stroke-width='3' paint-order='stroke'" if _kind(label) else ""
     text = f"<text x='5' y='15' fill='{_ink(label)}'{rim}>{escape(words)}</text>" if words else ""
