@@ -285,8 +285,8 @@ def test_clips_without_segments_are_not_for_it(tmp_path):
     ("settings", "message"),
     [
         ({"window_seconds": 0.0}, "window_seconds must be positive, got 0.0"),
-        ({"window_seconds": 1.0, "stride_seconds": 2.0}, "must not exceed detection.window_seconds"),
-        ({"steps": 10, "warmup_steps": 10}, "got 10 of 10; for so short a training set detection.warmup_steps to 1"),
+        ({"window_seconds": 1.0, "stride_seconds": 2.0}, "must not exceed action_detection.window_seconds"),
+        ({"steps": 10, "warmup_steps": 10}, "got 10 of 10; for so short a training set action_detection.warmup_steps to 1"),
         ({"smoothing_frames": -1}, "smoothing_frames must not be negative"),
         ({"threshold": 1.0}, r"threshold must lie in \[0, 1\)"),
         ({"most_overlap": 0.0}, r"most_overlap must lie in \(0, 1\]"),

@@ -305,7 +305,7 @@ def test_human36m_is_scored_on_its_own_windows_and_joints(tmp_path):
     [
         ({"observed_frames": 1}, "observed_frames must be at least 2, got 1"),
         ({"recent_frames": 60}, "got 60 of 50"),
-        ({"warmup_steps": 9, "steps": 9}, "fewer than prediction.steps, got 9 of 9"),
+        ({"warmup_steps": 9, "steps": 9}, "fewer than motion_prediction.steps, got 9 of 9"),
         ({"predicted_frames": 1}, "none of the horizons"),
         ({"fps": 0.0}, "must be positive"),
         ({"dropout": 1.0}, "dropout must lie in"),

@@ -10,6 +10,7 @@ from marrow.tasks.few_shot import FewShot
 from marrow.tasks.finetune import Finetune
 from marrow.tasks.knn import Knn
 from marrow.tasks.linear_probe import LinearProbe
+from marrow.tasks.motion_prediction import MotionPrediction
 from marrow.tasks.retrieval import Retrieval
 from marrow.tasks.semi_supervised import SemiSupervised
 from marrow.tasks.stream_fusion import StreamFusion
@@ -23,6 +24,7 @@ TASKS: dict[str, Task] = {
     "retrieval": Retrieval(),
     "stream_fusion": StreamFusion(),
     "action_detection": ActionDetection(),
+    "motion_prediction": MotionPrediction(),
 }
 
 
@@ -42,6 +44,7 @@ __all__ = [
     "Finetune",
     "Knn",
     "LinearProbe",
+    "MotionPrediction",
     "Report",
     "Retrieval",
     "SemiSupervised",

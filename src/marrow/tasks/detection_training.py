@@ -100,33 +100,35 @@ class DetectionConfig:
     def __post_init__(self) -> None:
         for name, choices in (("encoder", ("finetune", "frozen")), ("proposals", ("class_runs", "activity_runs"))):
             if getattr(self, name) not in choices:
-                raise ConfigError(f"detection.{name} must be {' or '.join(choices)}, got {getattr(self, name)!r}")
+                raise ConfigError(
+                    f"action_detection.{name} must be {' or '.join(choices)}, got {getattr(self, name)!r}"
+                )
         for name in ("window_seconds", "stride_seconds", "train_stride_seconds"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"detection.{name} must be positive, got {getattr(self, name)}")
+                raise ConfigError(f"action_detection.{name} must be positive, got {getattr(self, name)}")
         if self.stride_seconds > self.window_seconds:
             raise ConfigError(
-                "detection.stride_seconds must not exceed detection.window_seconds, or frames would be left out; got "
+                "action_detection.stride_seconds must not exceed action_detection.window_seconds, or frames would be left out; got "
                 f"{self.stride_seconds:g} and {self.window_seconds:g}"
             )
         for name in ("steps", "batch_windows", "hidden_width"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"detection.{name} must be at least 1, got {getattr(self, name)}")
+                raise ConfigError(f"action_detection.{name} must be at least 1, got {getattr(self, name)}")
         for name in ("smoothing_frames", "class_balance", "min_learning_rate", "warmup_steps"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"detection.{name} must not be negative, got {getattr(self, name)}")
+                raise ConfigError(f"action_detection.{name} must not be negative, got {getattr(self, name)}")
         if self.warmup_steps >= self.steps:
             raise ConfigError(
-                f"detection.warmup_steps must be fewer than detection.steps, got {self.warmup_steps} of {self.steps}; "
-                f"for so short a training set detection.warmup_steps to {self.steps // 10}, for example"
+                f"action_detection.warmup_steps must be fewer than action_detection.steps, got {self.warmup_steps} of {self.steps}; "
+                f"for so short a training set action_detection.warmup_steps to {self.steps // 10}, for example"
             )
         for name in ("drop_path", "dropout", "threshold"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"detection.{name} must lie in [0, 1), got {getattr(self, name)}")
+                raise ConfigError(f"action_detection.{name} must lie in [0, 1), got {getattr(self, name)}")
         for name in ("layer_decay", "least_activity", "most_overlap"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value <= 1.0:
-                raise ConfigError(f"detection.{name} must lie in (0, 1], got {value}")
+                raise ConfigError(f"action_detection.{name} must lie in (0, 1], got {value}")
 
 
 def frame_labels(segments: Sequence[Segment], frame_count: int, background: int) -> Int64[np.ndarray, " frame"]:

@@ -84,7 +84,7 @@ class MotionPrediction:
                 return (
                     f"it observes {config.observed_frames} frames and forecasts {frames - config.observed_frames}, "
                     f"{frames / config.fps:.1f} s at {config.fps:g} frames per second, and the longest {half} clip "
-                    f"has {longest}, {longest / config.fps:.1f} s (lower prediction.observed_frames)"
+                    f"has {longest}, {longest / config.fps:.1f} s (lower motion_prediction.observed_frames)"
                 )
         return None
 
@@ -105,6 +105,10 @@ class MotionPrediction:
             _report(windows, name, trained.forecast, config, facts, note, context)
             for windows in _test_windows(data, config)
         ]
+
+    def raw(self, data: TaskData, context: TaskContext) -> list[Report]:
+        """Forecast without an encoder."""
+        return raw_prediction(data, context, self.config)
 
     def pool(self, parts: Sequence[Report]) -> Report:
         """Score the windows of all folds as one."""
@@ -178,7 +182,7 @@ def _test_windows(data: TaskData, config: PredictionConfig) -> list[_TestWindows
     if not len(cuts):
         raise DataError(
             f"motion prediction: no test clip of protocol {data.protocol!r} has {length} frames at {config.fps:g} per "
-            f"second (the longest has {recordings.frame_count.max()}); lower prediction.observed_frames"
+            f"second (the longest has {recordings.frame_count.max()}); lower motion_prediction.observed_frames"
         )
     return [_TestWindows(recordings, cuts, ids, "", _left_out("test", recordings.frame_count, length, config.fps))]
 
@@ -190,7 +194,7 @@ def _h36m_windows(
     if config.fps != 25.0 or config.predicted_frames > 100:
         raise ConfigError(
             "the test windows of Human3.6M are defined at 25 frames per second, with up to 100 forecast frames; got "
-            f"prediction.fps {config.fps:g} and prediction.predicted_frames {config.predicted_frames}"
+            f"motion_prediction.fps {config.fps:g} and motion_prediction.predicted_frames {config.predicted_frames}"
         )
     subject, action, take = (store.attribute(name)[recordings.row] for name in ("subject", "action", "take"))
     group = tuple(f"S{who} {what}" for who, what in zip(subject.tolist(), action.tolist(), strict=True))

@@ -107,32 +107,32 @@ class PredictionConfig:
         }
         for name, least in smallest.items():
             if getattr(self, name) < least:
-                raise ConfigError(f"prediction.{name} must be at least {least}, got {getattr(self, name)}")
+                raise ConfigError(f"motion_prediction.{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("min_learning_rate", "velocity_weight"):
             if getattr(self, name) < 0.0:
-                raise ConfigError(f"prediction.{name} must not be negative, got {getattr(self, name)}")
+                raise ConfigError(f"motion_prediction.{name} must not be negative, got {getattr(self, name)}")
         if self.mode not in ("direct", "autoregressive"):
-            raise ConfigError(f"prediction.mode must be direct or autoregressive, got {self.mode!r}")
+            raise ConfigError(f"motion_prediction.mode must be direct or autoregressive, got {self.mode!r}")
         if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"prediction.dropout must lie in [0, 1), got {self.dropout}")
+            raise ConfigError(f"motion_prediction.dropout must lie in [0, 1), got {self.dropout}")
         if not 0.0 < self.encoder_rate <= 1.0:
-            raise ConfigError(f"prediction.encoder_rate must lie in (0, 1], got {self.encoder_rate}")
+            raise ConfigError(f"motion_prediction.encoder_rate must lie in (0, 1], got {self.encoder_rate}")
         if self.fps <= 0:
-            raise ConfigError(f"prediction.fps must be positive, got {self.fps}")
+            raise ConfigError(f"motion_prediction.fps must be positive, got {self.fps}")
         if self.warmup_steps >= self.steps:
             raise ConfigError(
-                f"prediction.warmup_steps must be fewer than prediction.steps, got {self.warmup_steps} of {self.steps}"
+                f"motion_prediction.warmup_steps must be fewer than motion_prediction.steps, got {self.warmup_steps} of {self.steps}"
             )
         if self.recent_frames > self.observed_frames:
             raise ConfigError(
-                "prediction.recent_frames are the last of prediction.observed_frames, "
+                "motion_prediction.recent_frames are the last of motion_prediction.observed_frames, "
                 f"got {self.recent_frames} of {self.observed_frames}"
             )
         if not horizons_within(self.predicted_frames, self.fps):
             raise ConfigError(
                 "none of the horizons (80, 160, 320, 400, 560, 720, 880, 1000 ms) falls on one of the "
                 f"{self.predicted_frames} forecast frames at {self.fps:g} per second: raise "
-                "prediction.predicted_frames, or set prediction.fps to 25 or 50"
+                "motion_prediction.predicted_frames, or set motion_prediction.fps to 25 or 50"
             )
 
     @property
