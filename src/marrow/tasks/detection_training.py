@@ -108,7 +108,8 @@ class DetectionConfig:
                 raise ConfigError(f"action_detection.{name} must be positive, got {getattr(self, name)}")
         if self.stride_seconds > self.window_seconds:
             raise ConfigError(
-                "action_detection.stride_seconds must not exceed action_detection.window_seconds, or frames would be left out; got "
+                "action_detection.stride_seconds must not exceed action_detection.window_seconds, or frames would be left "
+                "out; got "
                 f"{self.stride_seconds:g} and {self.window_seconds:g}"
             )
         for name in ("steps", "batch_windows", "hidden_width"):
@@ -119,7 +120,8 @@ class DetectionConfig:
                 raise ConfigError(f"action_detection.{name} must not be negative, got {getattr(self, name)}")
         if self.warmup_steps >= self.steps:
             raise ConfigError(
-                f"action_detection.warmup_steps must be fewer than action_detection.steps, got {self.warmup_steps} of {self.steps}; "
+                "action_detection.warmup_steps must be fewer than action_detection.steps, got "
+                f"{self.warmup_steps} of {self.steps}; "
                 f"for so short a training set action_detection.warmup_steps to {self.steps // 10}, for example"
             )
         for name in ("drop_path", "dropout", "threshold"):

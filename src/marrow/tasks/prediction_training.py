@@ -121,7 +121,8 @@ class PredictionConfig:
             raise ConfigError(f"motion_prediction.fps must be positive, got {self.fps}")
         if self.warmup_steps >= self.steps:
             raise ConfigError(
-                f"motion_prediction.warmup_steps must be fewer than motion_prediction.steps, got {self.warmup_steps} of {self.steps}"
+                "motion_prediction.warmup_steps must be fewer than motion_prediction.steps, got "
+                f"{self.warmup_steps} of {self.steps}"
             )
         if self.recent_frames > self.observed_frames:
             raise ConfigError(
