@@ -108,8 +108,8 @@ class DetectionConfig:
                 raise ConfigError(f"action_detection.{name} must be positive, got {getattr(self, name)}")
         if self.stride_seconds > self.window_seconds:
             raise ConfigError(
-                "action_detection.stride_seconds must not exceed action_detection.window_seconds, or frames would be left "
-                "out; got "
+                "action_detection.stride_seconds must not exceed action_detection.window_seconds, or frames would be "
+                "left out; got "
                 f"{self.stride_seconds:g} and {self.window_seconds:g}"
             )
         for name in ("steps", "batch_windows", "hidden_width"):
