@@ -1,4 +1,4 @@
-"""`marrow compare`: several runs in one table and one plot."""
+"""`marrow compare`: several runs in one table for each kind of task, and one plot."""
 
 import json
 import sys
@@ -8,24 +8,33 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import check_page, make_parser
+from marrow.errors import ConfigError
+from marrow.files import write_text_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from marrow.report.compare import Ranking
+    from marrow.report.compare_tables import TextTable
+
+# Letters between two columns.
+_GAP = 2
+_STDOUT = Path("-")
 
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow compare",
-        "Put runs of different methods, settings and seeds side by side: one table, and with --out a page with "
-        "accuracy against the time spent. Warns where scores do not answer the same question, and then does not rank "
-        "them together.",
+        "Put runs of different methods, settings and seeds side by side, beside their baselines: a table for each kind "
+        "of task, and with --out a page with accuracy against the time spent. Warns where scores do not answer the "
+        "same question, and then does not rank them together.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories that `marrow evaluate` has been over")
     parser.add_argument("--out", type=Path | None, default=None, help="write an HTML page here as well")
     parser.add_argument("--title", type=str, default="marrow comparison", help="heading of the page")
+    parser.add_argument(
+        "--markdown", type=Path | None, default=None, help="write the tables here as Markdown; -: print them so"
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON and nothing else")
     return parser
 
@@ -34,67 +43,91 @@ def run(arguments: Namespace) -> int:
     """Compare, print, and write the page where one is asked for."""
     if arguments.out is not None:
         check_page(arguments.out)
+    if arguments.markdown is not None:
+        _check_markdown(arguments)
     from rich.console import Console
 
     from marrow.report.compare import compare_runs
     from marrow.report.compare_page import write_comparison
+    from marrow.report.compare_tables import markdown, text_tables
     from marrow.report.runs import read_runs
 
     runs = read_runs(arguments.runs)
     comparison = compare_runs(runs)
     if arguments.out is not None:
         write_comparison(runs, comparison, arguments.out, title=arguments.title)
+    if arguments.markdown == _STDOUT:
+        print(markdown(comparison), end="")
+        return 0
+    if arguments.markdown is not None:
+        write_text_whole(arguments.markdown, markdown(comparison))
     if arguments.json:
         print(json.dumps(comparison.plain(), indent=1))
         return 0
     # A file or a pipe has no width: nothing is folded there.
     console = Console() if sys.stdout.isatty() else Console(width=200)
     for ranking in comparison.rankings:
-        console.print(_table(ranking))
+        for table in text_tables(ranking):
+            for part in _fitting(table, console.width):
+                console.print(_table(part))
     for row in comparison.not_evaluated:
         console.print(f"- not evaluated yet: {', '.join(row.runs)} ({row.name})", highlight=False, markup=False)
     for warning in comparison.warnings:
         console.print(f"! {warning}", style="bold", highlight=False, markup=False)
-    if arguments.out is not None:
-        print(arguments.out)
+    for written in (arguments.out, arguments.markdown):
+        if written is not None:
+            print(written)
     return 0
 
 
-def _table(ranking: "Ranking") -> "Table":
+def _check_markdown(arguments: Namespace) -> None:
+    """Raise a ConfigError where the Markdown cannot go."""
+    file = arguments.markdown
+    if file == _STDOUT and arguments.json:
+        raise ConfigError("--json and --markdown - both print, and nothing else: choose one, or write --markdown FILE")
+    if file != _STDOUT and file.suffix.lower() != ".md":
+        raise ConfigError(f"--markdown must end in .md, or be - to print it, got {str(file)!r}")
+    if file.is_dir():
+        raise ConfigError(f"--markdown must be a file, {file} is a folder")
+
+
+def _heading(text: str) -> str:
+    return text.replace(", ", "\n").replace(" (", "\n(")
+
+
+def _fitting(table: "TextTable", width: int) -> "list[TextTable]":
+    """Cut a table into parts that fit the console, each with the columns that name its rows."""
+    widths = [
+        max(
+            len(text)
+            for cell in [_heading(table.head[column]), *(line[column] for line in table.lines)]
+            for text in cell.split("\n")
+        )
+        + _GAP
+        for column in range(len(table.head))
+    ]
+    names, parts, start = sum(widths[:2]), [], 2
+    for column in range(3, len(widths) + 1):
+        if column == len(widths) or names + sum(widths[start : column + 1]) > width:
+            parts.append(table.between(start, column))
+            start = column
+    return parts
+
+
+def _table(shown: "TextTable") -> "Table":
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    from marrow.report.compare_page import score_text
-    from marrow.train.progress import duration
-
-    clean = ranking.clean_clips < ranking.test_clips
-    counts = f"{ranking.test_clips:,} test clips" + (f", {ranking.clean_clips:,} of them clean" if clean else "")
-    title = f"Top-1 in percent on {ranking.protocol}, {counts}, data {ranking.store[:8]}; ± over seeds"
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("experiment", overflow="fold", min_width=18)
-    table.add_column("seeds", no_wrap=True)
-    kinds = ("official", "clean") if clean else ("official",)
-    for column in ranking.columns:
-        for kind in kinds:
-            heading = column.replace(", ", "\n") + (f"\n{kind}" if clean else "")
-            table.add_column(heading, justify="right", no_wrap=True)
-    for column in ("CPU\ntime", "steps", "para-\nmeters"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in ranking.rows:
+    table = Table(title=escape(shown.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column(shown.head[0], overflow="fold", min_width=18)
+    table.add_column(shown.head[1], no_wrap=True)
+    for heading in shown.head[2:]:
+        table.add_column(escape(_heading(heading)), justify="right", no_wrap=True)
+    for number, line in enumerate(shown.lines):
         cells = [
-            "–"
-            if column not in row.cells
-            else score_text(getattr(row.cells[column], kind), len(row.cells[column].runs))
-            for column in ranking.columns
-            for kind in kinds
+            f"[bold]{escape(cell)}[/bold]" if (number, column) in shown.best else escape(cell)
+            for column, cell in enumerate(line)
         ]
-        table.add_row(
-            escape(row.name),
-            ", ".join(str(seed) for seed in row.seeds),
-            *cells,
-            "–" if row.cpu_seconds is None else duration(row.cpu_seconds),
-            "–" if row.steps is None else f"{row.steps:,.0f}",
-            "–" if row.parameters is None else f"{row.parameters / 1e6:.1f} M",
-        )
+        table.add_row(*cells)
     return table

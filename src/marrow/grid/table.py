@@ -14,8 +14,9 @@ from marrow.errors import DataError
 from marrow.grid.cells import Cell
 from marrow.grid.origins import mixed_origins
 from marrow.grid.plan import Grid, GridRow
-from marrow.report.compare import Row, compare_experiments
-from marrow.report.compare_page import score_text
+from marrow.report.compare import compare_experiments
+from marrow.report.compare_scores import Row
+from marrow.report.compare_tables import score_text
 from marrow.report.runs import Run, read_run
 from marrow.report.scores import task_name
 from marrow.store.format import Store
@@ -142,7 +143,8 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
                 runs.setdefault(cell.row.name, []).append(read_run(cell.folder, [evaluation]))
             except DataError as error:
                 damaged.append(f"{cell.name} is finished, but left out: {error}.")
-    comparison = compare_experiments(list(runs.items()))
+    # Which seeds and baselines a row has is in its file, and in the tables.
+    comparison = compare_experiments(list(runs.items()), said_elsewhere=("seeds", "baselines"))
     scored = {row.name: row for ranking in comparison.rankings for row in ranking.rows}
     first = comparison.rankings[0] if comparison.rankings else None
     columns = list(dict.fromkeys(column for ranking in comparison.rankings for column in ranking.columns))

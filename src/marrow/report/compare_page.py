@@ -5,7 +5,10 @@ from html import escape
 from pathlib import Path
 
 from marrow.files import write_text_whole
-from marrow.report.compare import Cell, Comparison, Ranking, Row
+from marrow.report.compare import Comparison
+from marrow.report.compare_measures import NumberTable
+from marrow.report.compare_scores import Ranking
+from marrow.report.compare_tables import TextTable, number_text, text_tables
 from marrow.report.figures import Figures, Mark, cost_figure
 from marrow.report.page import page_html
 from marrow.report.repeat import repeat_html
@@ -14,10 +17,12 @@ from marrow.report.style import card, paragraphs, table
 from marrow.report.training import training_html
 
 _HOW_TO_READ = (
-    "<b>How to read this.</b> Scores are top-1 accuracy of frozen encoders, mean ± standard deviation over seeds; on "
-    "the plot, each run has its 95 % interval by bootstrap over the test clips. Rows are sorted by the first column. "
-    "Official scores count every test clip of the protocol; clean scores leave out copies of training clips. Scores "
-    "that answer different questions are never in one ranking."
+    "<b>How to read this.</b> Scores are means ± standard deviation over seeds, of frozen encoders or, where the task "
+    "trains it, of the trained one; on the plot, each run has its 95 % interval by bootstrap over the test clips. Rows "
+    "are sorted by the first column, baselines stand below: the same encoder without pre-training (from scratch, where "
+    "the task trains it), and what needs no encoder. The best of a column is bold. Official scores count every test "
+    "clip of the protocol; clean scores leave out copies of training clips. Scores that answer different questions are "
+    "never in one ranking."
 )
 
 
@@ -39,7 +44,7 @@ def write_comparison(
         if len(comparison.rankings) > 1:
             heading += f", data {ranking.store[:8]}"
         parts.append(f"<h2 id='scores-{number}'>{escape(heading)}</h2>")
-        parts.append(card("Scores", _table(ranking), lead="Percent, mean ± deviation over seeds.", wide=True))
+        parts += [card(each.title, _table(each), wide=True) for each in text_tables(ranking)]
         parts.append(_costs(ranking, figures))
     if comparison.not_evaluated:
         rows = [[escape(row.name), escape(", ".join(row.runs))] for row in comparison.not_evaluated]
@@ -60,16 +65,30 @@ def write_comparison(
     return out
 
 
-def score_text(pair: tuple[float, float] | None, seeds: int) -> str:
-    """Return a mean, and its deviation where there are several seeds."""
-    if pair is None:
-        return "–"
-    return f"{pair[0]:.1f}" + (f" ± {pair[1]:.1f}" if seeds > 1 else "")
-
-
 def _verdict(comparison: Comparison) -> str:
-    sentences = [_leader(ranking) for ranking in comparison.rankings] or ["None of these runs has been evaluated yet."]
-    return card("Verdict", paragraphs(sentences, "headline") + paragraphs(comparison.warnings, "note"))
+    sentences = [
+        sentence
+        for ranking in comparison.rankings
+        for sentence in [*([_leader(ranking)] if ranking.columns else []), *_first_of(ranking)]
+    ]
+    said = sentences or ["None of these runs has been evaluated yet."]
+    return card("Verdict", paragraphs(said, "headline") + paragraphs(comparison.warnings, "note"))
+
+
+def _first_of(ranking: Ranking) -> list[str]:
+    """Say who is first in each table of numbers; whether that is chance is not judged there."""
+    return [f"{ranking.protocol}, {each.title}, {_first(each)}" for each in ranking.measured]
+
+
+def _first(each: NumberTable) -> str:
+    column = each.columns[0]
+    scored = [row for row in each.rows if column.name in row.numbers]
+    value = f"{number_text(scored[0].numbers[column.name])} {column.unit}".rstrip()
+    if len(scored) < 2:
+        return f"{column.heading}: only {scored[0].name} is scored ({value})."
+    if column.better is None:
+        return f"{column.heading}: it is not known which numbers are better."
+    return f"{column.heading}: {scored[0].name} is first ({value}); whether that is chance is not judged."
 
 
 def _leader(ranking: Ranking) -> str:
@@ -90,29 +109,15 @@ def _leader(ranking: Ranking) -> str:
     return f"{ranking.protocol}, {column}: {first.name} leads {second.name} by {said}."
 
 
-def _table(ranking: Ranking) -> str:
-    clean = ranking.clean_clips < ranking.test_clips
-    kinds = ("official", "clean") if clean else ("official",)
-    head = ["experiment", "seeds"]
-    head += [f"{column}{f', {kind}' if clean else ''}" for column in ranking.columns for kind in kinds]
-    head += ["processor time", "steps", "parameters"]
-    return table(head, [_cells(row, ranking.columns, kinds) for row in ranking.rows])
-
-
-def _cells(row: Row, columns: Sequence[str], kinds: Sequence[str]) -> list[str]:
-    from marrow.train.progress import duration
-
-    def shown(cell: Cell | None, kind: str) -> str:
-        return "–" if cell is None else score_text(getattr(cell, kind), len(cell.runs))
-
-    return [
-        escape(row.name),
-        escape(", ".join(str(seed) for seed in row.seeds)),
-        *(shown(row.cells.get(column), kind) for column in columns for kind in kinds),
-        "–" if row.cpu_seconds is None else duration(row.cpu_seconds),
-        "–" if row.steps is None else f"{row.steps:,.0f}",
-        "–" if row.parameters is None else f"{row.parameters / 1e6:.1f} M",
+def _table(shown: TextTable) -> str:
+    lines = [
+        [
+            f"<b>{escape(cell)}</b>" if (number, column) in shown.best else escape(cell)
+            for column, cell in enumerate(line)
+        ]
+        for number, line in enumerate(shown.lines)
     ]
+    return table(shown.head, lines)
 
 
 def _costs(ranking: Ranking, figures: Figures) -> str:

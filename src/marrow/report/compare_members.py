@@ -1,0 +1,136 @@
+"""What an experiment brings to a ranking, and which of its scores came about in the same way as others'."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from marrow.report.runs import Run
+from marrow.tasks.base import Report
+from marrow.tasks.evaluation_report import EvaluationReport
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
+
+# What a task reports of itself that is an outcome, what it started from, or costs memory alone: not how it was learned.
+_OUTCOMES = (
+    "best_epoch",
+    "converged",
+    "steps_done",
+    "stopped_early",
+    "steps_per_epoch",
+    "training_cpu_seconds",
+    "training_wall_seconds",
+    "pretraining_steps",
+    "pretraining_cpu_seconds",
+    "pretraining_wall_seconds",
+    "label_seed_used",
+    "chunk_queries",
+    "asked",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An experiment in a ranking.
+
+    Args:
+        name: of its own.
+        scored: its runs, each with what was found on the question of the ranking.
+    """
+
+    name: str
+    scored: list[tuple[Run, EvaluationReport]]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Its runs."""
+        return [run for run, _ in self.scored]
+
+    @cached_property
+    def joined(self) -> EvaluationReport:
+        """What was found of all its runs."""
+        return EvaluationReport.joined([evaluation for _, evaluation in self.scored])
+
+    def part(self, task: str, how: str) -> EvaluationReport | None:
+        """Return what was found of those runs that a task has scored in one way; None where it has scored none so.
+
+        Args:
+            task: name of the task and variant.
+            how: from `how_learned`.
+        """
+        parts = [
+            evaluation
+            for _, evaluation in self.scored
+            if any(each.task == task and how_learned(each, evaluation) == how for each in trained(evaluation))
+        ]
+        return EvaluationReport.joined(parts) if parts else None
+
+
+def trained(evaluation: EvaluationReport) -> list[Report]:
+    """Return the reports on the trained encoders."""
+    return [report for report in evaluation.reports if report.source == "trained"]
+
+
+def how_learned(report: Report, evaluation: EvaluationReport) -> str:
+    """Return how a score came about, as text that is equal where two did in the same way."""
+    settings = {name: value for name, value in report.settings.items() if name not in _OUTCOMES}
+    # The last epoch's score and one without epochs are different scores of the same task.
+    prediction = next((name for name in report.predictions if "best" not in name), "")
+    how = {
+        "labels": report.num_labels_used,
+        "prediction": prediction,
+        **settings,
+        "probe_seed": evaluation.settings.get("probe_seed"),
+    }
+    return json.dumps(how, sort_keys=True, default=str)
+
+
+def differences(ways: Sequence[str]) -> str:
+    """Say in what some results of `how_learned` differ."""
+    every = [json.loads(way) for way in ways]
+    names = sorted({name for each in every for name in each})
+    differing = [name for name in names if len({json.dumps(each.get(name)) for each in every}) > 1]
+    return "; ".join(f"{name} {' / '.join(str(each.get(name, '–')) for each in every)}" for name in differing)
+
+
+def numbered(ways: Mapping[str, Sequence[str]]) -> str:
+    """Say who has which of several results of `how_learned`, in their order."""
+    return "; ".join(f"#{number}: {', '.join(users)}" for number, users in enumerate(ways.values(), start=1))
+
+
+def untrained_name(reports: Sequence[Report]) -> str:
+    """Return what encoders without pre-training are called: those that a task trains start from scratch."""
+    scratch = [
+        each.settings.get("start") == "from scratch" and each.settings.get("encoder") != "frozen" for each in reports
+    ]
+    if all(scratch):
+        return "from scratch"
+    return "random initialisation" + (" (from scratch where the encoder is trained)" if any(scratch) else "")
+
+
+def together(found: Sequence[tuple[str, _Row]], *, has_encoder: bool) -> list[tuple[list[str], _Row]]:
+    """Put experiments together beside which the same was found.
+
+    Args:
+        found: experiments, each with values by name.
+        has_encoder: whether an encoder is in it. If so, only what is the same in everything is put together; if not,
+            what was found beside one experiment holds for all, unless it is contradicted.
+    """
+    groups: list[tuple[list[str], Any]] = []
+    for name, values in found:
+        for names, known in groups:
+            common = known.keys() & values.keys()
+            if known == values or (not has_encoder and all(known[each] == values[each] for each in common)):
+                names.append(name)
+                known.update(values)
+                break
+        else:
+            groups.append(([name], dict(values)))
+    return groups
+
+
+def baseline_name(name: str, experiments: Sequence[str], every: Sequence[str]) -> str:
+    """Name a baseline, and the experiments that it belongs to unless those are all."""
+    return name if set(experiments) == set(every) else f"{name} ({'; '.join(experiments)})"

@@ -1,0 +1,298 @@
+"""Top-1 scores of experiments in one table: a column for each task, and below them the baselines."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from marrow.models.export import WEIGHTS
+from marrow.report.compare_measures import NumberTable
+from marrow.report.compare_members import (
+    Member,
+    baseline_name,
+    differences,
+    how_learned,
+    numbered,
+    together,
+    trained,
+    untrained_name,
+)
+from marrow.report.runs import Run
+from marrow.report.scores import halves, task_name
+from marrow.tasks.base import Report
+from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.metrics import paired_difference_percent
+from marrow.tasks.summary import raw_task, scores
+
+
+@dataclass(frozen=True)
+class RunScore:
+    """One run's score: a point of the plot."""
+
+    run: str
+    seed: int
+    cpu_seconds: float | None
+    percent: float
+    low_percent: float
+    high_percent: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score of an experiment in one column.
+
+    Args:
+        official: over all test clips: mean and deviation over seeds, in percent.
+        clean: without copies of training clips; None where there are none.
+        runs: one score per run, official.
+        draws_std: deviation over draws of the labels, mean over seeds, by "official" and "clean"; empty where there is
+            one draw.
+    """
+
+    official: tuple[float, float]
+    clean: tuple[float, float] | None
+    runs: list[RunScore]
+    draws_std: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Row:
+    """An experiment: runs that differ in their seed alone; or a baseline.
+
+    Args:
+        name: method, and the settings in which it differs from the others.
+        runs: names of its runs; a baseline has none.
+        seeds: theirs.
+        cpu_seconds: of pre-training, mean over runs; None where the log does not tell.
+        steps: optimizer steps, mean over runs.
+        parameters: of the encoder.
+        cells: scores by column.
+        source: "trained", "random" (the encoder without pre-training) or "raw" (coordinates, no encoder).
+    """
+
+    name: str
+    runs: list[str]
+    seeds: list[int | None]
+    cpu_seconds: float | None
+    steps: float | None
+    parameters: int | None
+    cells: dict[str, Cell] = field(default_factory=dict)
+    source: str = "trained"
+
+
+@dataclass
+class Ranking:
+    """Experiments that were scored on the same clips.
+
+    Args:
+        protocol: name of the protocol.
+        store: fingerprint of the data.
+        test_clips: how many.
+        clean_clips: of them, those that are no copies of training clips.
+        columns: tasks with a top-1 score; one for each setting of their heads.
+        rows: the best in the first column first.
+        lead: of the first row over the second, in the first column, official: points, and the 95 % interval, paired
+            over test clips. None where there is no second.
+        baselines: the same columns without pre-training, and without an encoder.
+        measured: tables of the other tasks.
+    """
+
+    protocol: str
+    store: str
+    test_clips: int
+    clean_clips: int
+    columns: list[str]
+    rows: list[Row]
+    lead: tuple[float, float, float] | None
+    baselines: list[Row] = field(default_factory=list)
+    measured: list[NumberTable] = field(default_factory=list)
+
+
+def score_ranking(members: Sequence[Member], warnings: list[str]) -> Ranking:
+    """Rank the experiments of one question by top-1; heads with different settings get columns of their own.
+
+    Args:
+        members: the experiments.
+        warnings: are added to.
+    """
+    first = members[0].joined
+    columns = _columns(members, warnings)
+    rows = []
+    for member in members:
+        row = experiment_row(member.name, member.runs)
+        for (task, how), column in columns.items():
+            part = member.part(task, how)
+            cell = None if part is None else _cell(part, "trained", task, member.runs)
+            if cell is not None:
+                row.cells[column] = cell
+        rows.append(row)
+    listed = list(columns.values())
+    rows.sort(key=lambda row: [-row.cells[c].official[0] if c in row.cells else math.inf for c in listed])
+    return Ranking(
+        protocol=first.protocol,
+        store=first.store,
+        test_clips=len(first.test_rows),
+        clean_clips=first.clean_count,
+        columns=listed,
+        rows=rows,
+        lead=_lead({member.name: member for member in members}, rows, columns),
+        baselines=_baselines(members, columns),
+    )
+
+
+def experiment_row(name: str, runs: Sequence[Run]) -> Row:
+    """Return what is known of an experiment without any score."""
+    return Row(
+        name,
+        [run.name for run in runs],
+        [run.seed for run in runs],
+        _mean([_last(run, "cpu_seconds") for run in runs]),
+        _mean([_last(run, "step") for run in runs]),
+        _parameters(runs[0]),
+    )
+
+
+def _columns(members: Sequence[Member], warnings: list[str]) -> dict[tuple[str, str], str]:
+    """Return the columns by task and by how it was learned."""
+    protocol = members[0].joined.protocol
+    variants: dict[str, dict[str, list[str]]] = {}
+    for member in members:
+        alone = [each.task for each in trained(member.joined) if _scored_at_best_alone(each)]
+        for task in dict.fromkeys(alone):
+            warnings.append(
+                f"{protocol}: {member.name} has {task_name(task)} of the best epoch alone, which was chosen on the "
+                "test clips: it is not ranked."
+            )
+        for _, evaluation in member.scored:
+            for report in trained(evaluation):
+                if _answers(report) and not _scored_at_best_alone(report):
+                    users = variants.setdefault(report.task, {}).setdefault(how_learned(report, evaluation), [])
+                    if member.name not in users:
+                        users.append(member.name)
+    columns: dict[tuple[str, str], str] = {}
+    for task, ways in variants.items():
+        for number, way in enumerate(ways, start=1):
+            columns[task, way] = task_name(task) + (f" #{number}" if len(ways) > 1 else "")
+        if len(ways) > 1:
+            warnings.append(
+                f"{protocol}: {task_name(task)} was learned in different ways ({differences(list(ways))}); "
+                f"one column for each ({numbered(ways)})."
+            )
+    return columns
+
+
+def _baselines(members: Sequence[Member], columns: Mapping[tuple[str, str], str]) -> list[Row]:
+    """Return the rows of the encoders without pre-training, then that of the coordinates."""
+    rows = []
+    for source in ("random", "raw"):
+        found: list[tuple[str, dict[str, Cell]]] = []
+        beside: dict[str, list[Report]] = {}
+        for member in members:
+            cells: dict[str, Cell] = {}
+            for (task, how), column in columns.items():
+                # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
+                theirs, part = task if source == "random" else raw_task(task), member.part(task, how)
+                cell = None if part is None or theirs is None else _cell(part, source, theirs, ())
+                if part is not None and cell is not None:
+                    cells[column] = cell
+                    used = beside.setdefault(member.name, [])
+                    used += [each for each in part.reports if (each.source, each.task) == (source, theirs)]
+            if cells:
+                found.append((member.name, cells))
+        every = [member.name for member in members] if source == "random" else [name for name, _ in found]
+        for names, cells in together(found, has_encoder=source == "random"):
+            reports = beside[names[0]]
+            called = untrained_name(reports) if source == "random" else "raw coordinates"
+            seeds: list[int | None] = list(dict.fromkeys(each.seed for each in reports)) if source == "random" else []
+            ordered = {column: cells[column] for column in columns.values() if column in cells}
+            rows.append(Row(baseline_name(called, names, every), [], seeds, None, None, None, ordered, source))
+    return rows
+
+
+def _lead(
+    members: Mapping[str, Member], rows: Sequence[Row], columns: Mapping[tuple[str, str], str]
+) -> tuple[float, float, float] | None:
+    """Compare the first two rows on the same clips, in the first column."""
+    if not columns:
+        return None
+    (task, how), column = next(iter(columns.items()))
+    parts = [members[row.name].part(task, how) for row in rows if column in row.cells][:2]
+    if len(parts) < 2:
+        return None
+    right = []
+    for part in parts:
+        assert part is not None
+        label = np.asarray(part.test_labels)
+        mine = [each for report in trained(part) if report.task == task for each in _answers(report)]
+        right.append(np.mean([np.asarray(each) == label for each in mine], axis=0))
+    difference, (low, high) = paired_difference_percent(*right)
+    return difference, low, high
+
+
+def _answers(report: Report) -> list[list[int]]:
+    """Return the classes that a report gives the test clips: once, or for each draw of the labels."""
+    if report.predictions:
+        # Of several predictions, the last epoch's comes first; the best one is not looked at.
+        return [next(iter(report.predictions.values()))]
+    return [draw["predictions"] for draw in report.detail.get("draws", []) if "predictions" in draw]
+
+
+def _scored_at_best_alone(report: Report) -> bool:
+    return bool(report.predictions) and all("best" in name for name in report.predictions)
+
+
+def _cell(part: EvaluationReport, source: str, task: str, runs: Sequence[Run]) -> Cell | None:
+    """Return the score of one task over seeds; None where there is none.
+
+    Args:
+        part: what was found of the runs that were scored in the same way.
+        source: whose score.
+        task: name of the task and variant.
+        runs: whose time is told.
+    """
+    mine = [report for report in part.reports if (report.source, report.task) == (source, task)]
+    if not mine:
+        return None
+    of_task = EvaluationReport(**{**part.__dict__, "reports": mine})
+    # The best epoch was chosen on the test clips: it is in the report, not in a ranking.
+    found = {score.clips: score for score in scores(of_task) if "best" not in score.name}
+    if "official" not in found:
+        return None
+    official, clean = found["official"], found.get("clean") if "clean" in halves(of_task) else None
+    by_name = {run.name: run for run in runs}
+    points = []
+    for report in mine:
+        alone = EvaluationReport(**{**part.__dict__, "reports": [report]})
+        [score] = [each for each in scores(alone) if "best" not in each.name and each.clips == "official"]
+        name = report.fingerprints.get("run", "")
+        cost = _last(by_name[name], "cpu_seconds") if name in by_name else None
+        points.append(RunScore(name, report.seed, cost, score.mean_percent, score.low_percent, score.high_percent))
+    return Cell(
+        (official.mean_percent, official.std_percent),
+        None if clean is None else (clean.mean_percent, clean.std_percent),
+        points,
+        {clips: each.draws_std_percent for clips, each in found.items() if each.draws_std_percent is not None},
+    )
+
+
+def _last(run: Run, name: str) -> float | None:
+    return float(run.log[-1][name]) if run.log and name in run.log[-1] else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _parameters(run: Run) -> int | None:
+    """Count the parameters of an exported encoder, without loading them."""
+    for folder in (run.folder / "encoder", run.folder):
+        if (folder / WEIGHTS).is_file():
+            try:
+                with safe_open(folder / WEIGHTS, framework="numpy") as file:
+                    return int(sum(np.prod(file.get_slice(name).get_shape()) for name in file.keys()))  # noqa: SIM118
+            except (OSError, SafetensorError):
+                return None
+    return None
