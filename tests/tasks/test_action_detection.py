@@ -150,12 +150,14 @@ def test_a_frozen_encoder_stays_and_a_tuned_one_does_not(data):
     recordings = Recordings.of(data.store, data.train_rows[:2])
     labels = [np.zeros(frames, np.int64) for frames in recordings.frame_count]
     short = replace(CONFIG, steps=2, warmup_steps=0)
-    tuned, frozen = (
-        train_detector(PoseEncoder(20), recordings, labels, 2, replace(short, encoder=kind), CONTEXT).encoder.scale
-        for kind in ("finetune", "frozen")
-    )
-    assert torch.equal(frozen, torch.ones(4))
-    assert not torch.equal(tuned, torch.ones(4))
+    scales = []
+    for kind in ("finetune", "frozen"):
+        config = replace(short, encoder=kind)
+        encoder = train_detector(PoseEncoder(20), recordings, labels, 2, config, CONTEXT).encoder
+        assert isinstance(encoder, PoseEncoder)
+        scales.append(encoder.scale)
+    assert not torch.equal(scales[0], torch.ones(4))
+    assert torch.equal(scales[1], torch.ones(4))
 
 
 def test_long_steps_of_time_find_most(data):
@@ -286,7 +288,10 @@ def test_clips_without_segments_are_not_for_it(tmp_path):
     [
         ({"window_seconds": 0.0}, "window_seconds must be positive, got 0.0"),
         ({"window_seconds": 1.0, "stride_seconds": 2.0}, "must not exceed action_detection.window_seconds"),
-        ({"steps": 10, "warmup_steps": 10}, "got 10 of 10; for so short a training set action_detection.warmup_steps to 1"),
+        (
+            {"steps": 10, "warmup_steps": 10},
+            "got 10 of 10; for so short a training set action_detection.warmup_steps to 1",
+        ),
         ({"smoothing_frames": -1}, "smoothing_frames must not be negative"),
         ({"threshold": 1.0}, r"threshold must lie in \[0, 1\)"),
         ({"most_overlap": 0.0}, r"most_overlap must lie in \(0, 1\]"),

@@ -240,6 +240,11 @@ class Detection(Trainable):
         class_weight: of each class in the loss.
     """
 
+    labels: Int64[Tensor, " frame"]
+    first: Int64[Tensor, " window"]
+    length: Int64[Tensor, " window"]
+    class_weight: Float32[Tensor, " class"]
+
     def __init__(
         self,
         encoder: Encoder,
