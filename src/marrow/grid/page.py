@@ -15,8 +15,9 @@ from marrow.report.style import card, paragraphs, table
 TABLE, TABLE_JSON, PAGE = "table.md", "table.json", "time.html"
 
 _HOW_TO_READ = (
-    "<b>How to read this.</b> Scores are top-1 accuracy in percent, mean ± standard deviation over "
-    "seeds; so are the bars of the plot. They are of frozen encoders; in columns called finetune of fine-tuned ones, "
+    "<b>How to read this.</b> Scores are top-1 accuracy in percent, unless their column names another number and its "
+    "unit (millimetres are the better the lower they are); mean ± standard deviation over seeds; so are the bars of "
+    "the plot. They are of frozen encoders; in columns called finetune of fine-tuned ones, "
     "where random initialisation means training from scratch. Official scores count every test clip; clean scores "
     "leave out copies of training clips. Processor seconds are those of pre-training."
 )
@@ -38,7 +39,11 @@ def heading(tables: GridTables) -> str:
     """Say what the numbers are."""
     clean = f", {tables.clean_clips:,} of them clean" if len(tables.kinds) > 1 else ""
     counts = f"{tables.test_clips:,} test clips{clean}" if tables.test_clips else "nothing is scored yet"
-    return f"Top-1 in percent on {tables.protocol}, {counts}, data {tables.store[:8]}; ± over seeds"
+    top1 = [column for column in tables.columns if column not in tables.better]
+    what = "Top-1 in percent" if top1 or not tables.columns else "Scores"
+    if tables.better and top1:
+        what += ", other numbers in the unit that their column names,"
+    return f"{what} on {tables.protocol}, {counts}, data {tables.store[:8]}; ± over seeds"
 
 
 def markdown(tables: GridTables) -> str:
@@ -75,7 +80,8 @@ def notes(tables: GridTables) -> list[str]:
 def time_page(tables: GridTables) -> str:
     """Return the page: accuracy against processor seconds, one chart per column, then the tables."""
     figures = Figures()
-    charts = [chart for column in tables.columns if (chart := _chart(tables, column, figures))]
+    top1 = [column for column in tables.columns if column not in tables.better]
+    charts = [chart for column in top1 if (chart := _chart(tables, column, figures))]
     told = (
         "One point per row, with its deviation over seeds; a line begins at the same encoder at random initialisation, "
         "where that was scored. Up and to the left is better."

@@ -9,6 +9,7 @@ from typing import Any
 from marrow.errors import MarrowError
 from marrow.grid.plan import Grid, GridRow
 from marrow.pretrain_config import PretrainConfig
+from marrow.report.measure_names import family_of
 from marrow.store.format import Store
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
@@ -121,4 +122,5 @@ def as_options(values: dict[str, Any]) -> list[str]:
 
 
 def _kind(report: Report) -> str:
-    return report.task.partition("/")[0]
+    # Few labels are learned in several ways, all of which are of one task.
+    return family_of(report.task)

@@ -5,8 +5,8 @@ them, and the baselines have rows of their own.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,10 @@ from marrow.grid.cells import Cell
 from marrow.grid.origins import mixed_origins
 from marrow.grid.plan import Grid, GridRow
 from marrow.report.compare import compare_experiments
+from marrow.report.compare_measures import Number, NumberTable, clean_name, numbers_of, raw_name, raw_tasks
 from marrow.report.compare_scores import Row
-from marrow.report.compare_tables import score_text
+from marrow.report.compare_tables import best_of, score_text
+from marrow.report.measure_names import measure_words, split_unit
 from marrow.report.runs import Run, read_run
 from marrow.report.scores import task_name
 from marrow.store.format import Store
@@ -28,17 +30,20 @@ from marrow.train.progress import duration
 
 @dataclass(frozen=True)
 class SeedScores:
-    """A score over seeds.
+    """A score over seeds, in percent or in the unit that its column names.
 
     Args:
-        official: over all test clips: mean and deviation over seeds, in percent.
+        official: over all test clips: mean and deviation over seeds.
         clean: without copies of training clips; None where there are none.
-        by_seed: official score of each seed, in percent.
+        by_seed: official score of each seed.
+        draws_std: deviation over draws of the labels, mean over seeds, by "official" and "clean"; empty where there is
+            one draw.
     """
 
     official: tuple[float, float]
     clean: tuple[float, float] | None
     by_seed: tuple[float, ...]
+    draws_std: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,36 @@ class TableRow:
 
 
 @dataclass(frozen=True)
+class _Numbers:
+    """The column of a task without a top-1 score.
+
+    Args:
+        table: of `marrow compare`, of which the one number is shown that stands for its kind.
+    """
+
+    table: NumberTable
+
+    @property
+    def heading(self) -> str:
+        """Kind, number and unit."""
+        title, column = self.table.title, self.table.headline
+        return ", ".join([title[0].lower() + title[1:], column.heading, *([column.unit] if column.unit else [])])
+
+    def scores(self, numbers: Mapping[str, Number]) -> dict[str, SeedScores]:
+        """Return the score by the heading; none where the number is not there."""
+        name = self.table.headline.name
+        if name not in numbers:
+            return {}
+        number, clean = numbers[name], numbers.get(clean_name(name))
+        pair = None if clean is None else (clean.mean, clean.std)
+        return {self.heading: SeedScores((number.mean, number.std), pair, number.by_seed)}
+
+    def of_row(self, name: str) -> dict[str, SeedScores]:
+        """Return the score of an experiment."""
+        return next((self.scores(row.numbers) for row in self.table.rows if row.name == name), {})
+
+
+@dataclass(frozen=True)
 class Table:
     """The rows of one group, in the order of the file, then the baselines."""
 
@@ -91,11 +126,14 @@ class GridTables:
         store: fingerprint of the data.
         test_clips: how many; 0 where nothing is finished.
         clean_clips: of them, those that are no copies of training clips.
-        columns: tasks; one for each setting of their heads.
+        columns: tasks; one for each setting of their heads. Tasks without a top-1 score come last, with the one number
+            that stands for their kind, and its unit.
         tables: one per group.
         missing: seeds of the cells that are not finished, by row.
         refused: seeds of the cells whose folder holds a run with other settings, by row.
         warnings: what a reader of the scores has to know.
+        better: of the columns without a top-1 score, which numbers are better: "higher", "lower", or "" where that is
+            not known.
     """
 
     title: str
@@ -108,6 +146,7 @@ class GridTables:
     missing: dict[str, list[int]]
     refused: dict[str, list[int]]
     warnings: list[str]
+    better: dict[str, str] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -117,6 +156,11 @@ class GridTables:
     def kinds(self) -> tuple[Literal["official", "clean"], ...]:
         """Return which kinds of score there are."""
         return ("official", "clean") if self.clean_clips < self.test_clips else ("official",)
+
+    def kinds_of(self, column: str) -> tuple[Literal["official", "clean"], ...]:
+        """Return those that a column has: some tasks know no copies."""
+        found = [row.scores[column] for each in self.tables for row in each.rows if column in row.scores]
+        return self.kinds if any(each.clean for each in found) or not found else ("official",)
 
 
 def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collection[Path] = ()) -> GridTables:
@@ -148,8 +192,10 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
     scored = {row.name: row for ranking in comparison.rankings for row in ranking.rows}
     first = comparison.rankings[0] if comparison.rankings else None
     columns = list(dict.fromkeys(column for ranking in comparison.rankings for column in ranking.columns))
+    numbers = [_Numbers(table) for ranking in comparison.rankings for table in ranking.measured]
     tables = [
-        Table(group, _rows([row for row in grid.rows if group in row.groups], scored, runs)) for group in grid.groups
+        Table(group, _rows([row for row in grid.rows if group in row.groups], scored, runs, numbers))
+        for group in grid.groups
     ]
     return GridTables(
         title=grid.title,
@@ -157,11 +203,12 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         store=store.fingerprint,
         test_clips=first.test_clips if first else 0,
         clean_clips=first.clean_clips if first else 0,
-        columns=columns,
+        columns=list(dict.fromkeys([*columns, *(each.heading for each in numbers)])),
         tables=tables,
         missing=missing,
         refused=others,
         warnings=[*damaged, *mixed_origins(runs), *comparison.warnings],
+        better={each.heading: each.table.headline.better or "" for each in numbers},
     )
 
 
@@ -175,7 +222,10 @@ def finished_line(cell: Cell) -> str:
     )
     first = next((each for each in evaluation.reports if each.source == "trained"), None) if evaluation else None
     if first is not None:
-        said += f", {task_name(first.task)} {next(iter(first.metrics.values())):.1f} %"
+        name, value = next(iter(first.metrics.items()))
+        words, unit = split_unit(name)
+        of = "" if words.startswith("top1") else f", {measure_words(words)}"
+        said += f", {task_name(first.task)}{of} {value:.1f} {unit}".rstrip()
     return said
 
 
@@ -187,26 +237,24 @@ def table_lines(table: Table, tables: GridTables, best: Callable[[str], str]) ->
         tables: what it belongs to.
         best: marks the best score of a column, in a grid of more than one row.
     """
+    shown = [(column, kind) for column in tables.columns for kind in tables.kinds_of(column)]
     head = ["row", "seeds", "steps", "CPU, s", "peak, MiB"]
-    head += [
-        f"{column}{f', {kind}' if len(tables.kinds) > 1 else ''}" for column in tables.columns for kind in tables.kinds
-    ]
+    head += [f"{column}{f', {kind}' if len(tables.kinds_of(column)) > 1 else ''}" for column, kind in shown]
     trained = {row.name for each in tables.tables for row in each.rows if row.source == "trained"}
     lines = [_facts(row) for row in table.rows]
-    for column in tables.columns:
-        for kind in tables.kinds:
-            shown = [_shown(row, column, kind) for row in table.rows]
-            # As it is shown: two that read alike are equally good.
-            means = [float(text.partition(" ")[0]) for text in shown if text != "–"]
-            for line, text in zip(lines, shown, strict=True):
-                is_best = len(trained) > 1 and text != "–" and float(text.partition(" ")[0]) == max(means)
-                line.append(best(text) if is_best else text)
+    for column, kind in shown:
+        texts = [_shown(row, column, kind) for row in table.rows]
+        places = best_of(texts, tables.better.get(column, "higher")) if len(trained) > 1 else []
+        for place, (line, text) in enumerate(zip(lines, texts, strict=True)):
+            line.append(best(text) if place in places else text)
     return head, lines
 
 
 def _shown(row: TableRow, column: str, kind: Literal["official", "clean"]) -> str:
     found = row.scores.get(column)
-    return "–" if found is None else score_text(getattr(found, kind), len(found.by_seed))
+    if found is None:
+        return "–"
+    return score_text(getattr(found, kind), len(found.by_seed), found.draws_std.get(kind))
 
 
 def _facts(row: TableRow) -> list[str]:
@@ -220,22 +268,45 @@ def _facts(row: TableRow) -> list[str]:
     ]
 
 
-def _rows(rows: Sequence[GridRow], scored: dict[str, Row], runs: dict[str, list[Run]]) -> list[TableRow]:
+def _rows(
+    rows: Sequence[GridRow], scored: dict[str, Row], runs: dict[str, list[Run]], numbers: Sequence[_Numbers]
+) -> list[TableRow]:
     """Return the lines of a group: the experiments, then their baselines."""
-    lines = [_row(row, scored.get(row.name), runs.get(row.name, [])) for row in rows]
+    lines = [_row(row, scored.get(row.name), runs.get(row.name, []), numbers) for row in rows]
     with_baselines = [row for row in rows if row.baselines and row.name in scored]
     for row in with_baselines:
         name = "random initialisation" + (f" ({row.name})" if len(with_baselines) > 1 else "")
-        lines.append(_baseline(name, "random", scored[row.name], runs[row.name]))
+        evaluation = EvaluationReport.joined([each for run in runs[row.name] for each in run.evaluations])
+        found = _baseline("random", scored[row.name], evaluation)
+        for each in _beside(row, numbers):
+            found |= each.scores(numbers_of(evaluation, "random", each.table.task))
+        seeds = tuple(dict.fromkeys(report.seed for report in evaluation.reports if report.source == "random"))
+        how = _architecture(runs[row.name])
+        lines.append(TableRow(name, "random", seeds, seeds, None, None, None, None, found, architecture=how))
     for row in with_baselines[:1]:
-        lines.append(_baseline("raw coordinates", "raw", scored[row.name], runs[row.name]))
+        evaluation = EvaluationReport.joined([each for run in runs[row.name] for each in run.evaluations])
+        by_name = {"raw coordinates": _baseline("raw", scored[row.name], evaluation)}
+        for each in _beside(row, numbers):
+            for task in raw_tasks(evaluation, each.table.task):
+                # What reads coordinates in whatever way is one line; a rule that learns nothing has its own.
+                name = raw_name(task).partition(",")[0]
+                by_name.setdefault(name, {}).update(each.scores(numbers_of(evaluation, "raw", task)))
+        lines += [
+            TableRow(name, "raw", (), (), None, None, None, None, found) for name, found in by_name.items() if found
+        ]
     return lines
 
 
-def _row(row: GridRow, found: Row | None, runs: Sequence[Run]) -> TableRow:
+def _row(row: GridRow, found: Row | None, runs: Sequence[Run], numbers: Sequence[_Numbers]) -> TableRow:
     if found is None:
         return TableRow(row.name, "trained", (), row.seeds, None, None, None, None, {}, row.line)
     memory = [entry["peak_memory_mib"] for run in runs for entry in run.log if "peak_memory_mib" in entry]
+    scores_by_column = {
+        column: SeedScores(cell.official, cell.clean, tuple(run.percent for run in cell.runs), cell.draws_std)
+        for column, cell in found.cells.items()
+    }
+    for each in numbers:
+        scores_by_column |= each.of_row(row.name)
     return TableRow(
         name=row.name,
         source="trained",
@@ -245,18 +316,18 @@ def _row(row: GridRow, found: Row | None, runs: Sequence[Run]) -> TableRow:
         cpu_seconds=found.cpu_seconds,
         peak_memory_mib=max(memory, default=None),
         parameters=found.parameters,
-        scores={
-            column: SeedScores(cell.official, cell.clean, tuple(run.percent for run in cell.runs))
-            for column, cell in found.cells.items()
-        },
+        scores=scores_by_column,
         line=row.line,
         architecture=_architecture(runs),
     )
 
 
-def _baseline(name: str, source: Literal["random", "raw"], beside: Row, runs: Sequence[Run]) -> TableRow:
-    """Return the line of a baseline: the scores in the columns of the encoders that it was measured beside."""
-    evaluation = EvaluationReport.joined([each for run in runs for each in run.evaluations])
+def _beside(row: GridRow, numbers: Sequence[_Numbers]) -> list[_Numbers]:
+    return [each for each in numbers if each.of_row(row.name)]
+
+
+def _baseline(source: Literal["random", "raw"], beside: Row, evaluation: EvaluationReport) -> dict[str, SeedScores]:
+    """Return the top-1 scores of a baseline in the columns of the encoders that it was measured beside."""
     # The best epoch was chosen on the test clips: it is no score to compare by.
     every = {(score.task, score.clips): score for score in scores(evaluation) if _is_score_of(score, source)}
     found: dict[str, SeedScores] = {}
@@ -264,14 +335,15 @@ def _baseline(name: str, source: Literal["random", "raw"], beside: Row, runs: Se
         # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
         theirs = task if source == "random" else raw_task(task)
         column = next((each for each in beside.cells if each.partition(" #")[0] == task_name(task)), None)
-        official, clean = (every.get((theirs, clips)) if theirs else None for clips in ("official", "clean"))
+        of_kinds = {clips: every.get((theirs, clips)) if theirs else None for clips in ("official", "clean")}
+        official, clean = of_kinds["official"], of_kinds["clean"]
         if column is not None and official is not None:
             pair = None if clean is None else (clean.mean_percent, clean.std_percent)
-            found[column] = SeedScores((official.mean_percent, official.std_percent), pair, official.by_seed)
-    seeds = tuple(dict.fromkeys(report.seed for report in evaluation.reports if report.source == source))
-    shown = seeds if source == "random" else ()
-    architecture = _architecture(runs) if source == "random" else None
-    return TableRow(name, source, shown, shown, None, None, None, None, found, architecture=architecture)
+            draws = {
+                clips: spread for clips, score in of_kinds.items() if score and (spread := score.draws_std_percent)
+            }
+            found[column] = SeedScores((official.mean_percent, official.std_percent), pair, official.by_seed, draws)
+    return found
 
 
 def _architecture(runs: Sequence[Run]) -> str | None:

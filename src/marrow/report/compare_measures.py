@@ -12,6 +12,7 @@ from typing import Literal
 
 from marrow.report.compare_members import (
     Member,
+    architecture,
     baseline_name,
     differences,
     how_learned,
@@ -133,6 +134,7 @@ class NumberTable:
 
     Args:
         kind: of the task.
+        task: name of the task and variant.
         title: for people; with the variant, and a number where experiments were scored in different ways.
         columns: the main numbers.
         rows: experiments, the best in the first column first.
@@ -140,6 +142,7 @@ class NumberTable:
     """
 
     kind: str
+    task: str
     title: str
     columns: list[NumberColumn]
     rows: list[NumberRow]
@@ -215,25 +218,29 @@ def _table(task: str, title: str, parts: Sequence[tuple[str, EvaluationReport]])
         NumberRow(name, "trained", _seeds(part, "trained", task), numbers_of(part, "trained", task))
         for name, part in parts
     ]
-    every = [name for name, _ in parts]
-    fresh = [(name, found) for name, part in parts if (found := numbers_of(part, "random", task))]
-    by_name = dict(parts)
-    baselines = []
-    for names, numbers in together(fresh, has_encoder=True):
-        part = by_name[names[0]]
-        mine = [each for each in part.reports if (each.source, each.task) == ("random", task)]
-        called = baseline_name(untrained_name(mine), names, every)
-        baselines.append(NumberRow(called, "random", _seeds(part, "random", task), numbers))
+    encoders = {architecture(part, name) for name, part in parts}
+    fresh = [
+        (name, (architecture(part, name), _seeds(part, "random", task)), found)
+        for name, part in parts
+        if (found := numbers_of(part, "random", task))
+    ]
+    by_name, baselines = dict(parts), []
+    groups = together(fresh)
+    for names, (_, seeds), numbers in groups:
+        mine = [each for each in by_name[names[0]].reports if (each.source, each.task) == ("random", task)]
+        called = baseline_name(untrained_name(mine), names, len(groups) == len(encoders) == 1)
+        baselines.append(NumberRow(called, "random", seeds, numbers))
     for raw in dict.fromkeys(raw for _, part in parts for raw in raw_tasks(part, task)):
-        found = [(name, numbers) for name, part in parts if (numbers := numbers_of(part, "raw", raw))]
-        for names, numbers in together(found, has_encoder=False):
-            called = baseline_name(raw_name(raw), names, [name for name, _ in found])
-            baselines.append(NumberRow(called, "raw", [], numbers))
+        # There is no encoder in these: they are the same everywhere.
+        found = [(name, "", numbers) for name, part in parts if (numbers := numbers_of(part, "raw", raw))]
+        groups = together(found)
+        for names, _, numbers in groups:
+            baselines.append(NumberRow(baseline_name(raw_name(raw), names, len(groups) == 1), "raw", [], numbers))
     there = list(dict.fromkeys(name for row in rows for name in row.numbers))
     columns = [NumberColumn.of(name) for name in _MAIN.get(family_of(task), ()) if name in there]
     columns = columns or [NumberColumn.of(name) for name in there[:_MOST]]
     rows.sort(key=lambda row: _place(row, columns[0]))
-    return NumberTable(family_of(task), title, columns, rows, baselines)
+    return NumberTable(family_of(task), task, title, columns, rows, baselines)
 
 
 def _place(row: NumberRow, column: NumberColumn) -> float:

@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from marrow.report.runs import Run
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 
-_Row = TypeVar("_Row", bound=Mapping[str, Any])
+_Of = TypeVar("_Of")
+_Value = TypeVar("_Value")
 
 # What a task reports of itself that is an outcome, what it started from, or costs memory alone: not how it was learned.
 _OUTCOMES = (
@@ -110,27 +111,33 @@ def untrained_name(reports: Sequence[Report]) -> str:
     return "random initialisation" + (" (from scratch where the encoder is trained)" if any(scratch) else "")
 
 
-def together(found: Sequence[tuple[str, _Row]], *, has_encoder: bool) -> list[tuple[list[str], _Row]]:
-    """Put experiments together beside which the same was found.
+def architecture(evaluation: EvaluationReport, name: str) -> str:
+    """Return kind, size and input of the encoders of an experiment, as text; its name where they are not known."""
+    description = evaluation.runs[0].description
+    if "kind" not in description:
+        return name
+    return json.dumps({part: description.get(part) for part in ("kind", "config", "input")}, sort_keys=True)
+
+
+def together(found: Sequence[tuple[str, _Of, Mapping[str, _Value]]]) -> list[tuple[list[str], _Of, dict[str, _Value]]]:
+    """Put experiments together beside which a baseline found the same.
 
     Args:
-        found: experiments, each with values by name.
-        has_encoder: whether an encoder is in it. If so, only what is the same in everything is put together; if not,
-            what was found beside one experiment holds for all, unless it is contradicted.
+        found: the name of an experiment, what the baseline is of, and what it found by name. Where it is of the same,
+            what it found beside one experiment holds for another, unless that contradicts it.
     """
-    groups: list[tuple[list[str], Any]] = []
-    for name, values in found:
-        for names, known in groups:
-            common = known.keys() & values.keys()
-            if known == values or (not has_encoder and all(known[each] == values[each] for each in common)):
+    groups: list[tuple[list[str], _Of, dict[str, _Value]]] = []
+    for name, of, values in found:
+        for names, known_of, known in groups:
+            if of == known_of and all(known[each] == values[each] for each in known.keys() & values.keys()):
                 names.append(name)
                 known.update(values)
                 break
         else:
-            groups.append(([name], dict(values)))
+            groups.append(([name], of, dict(values)))
     return groups
 
 
-def baseline_name(name: str, experiments: Sequence[str], every: Sequence[str]) -> str:
-    """Name a baseline, and the experiments that it belongs to unless those are all."""
-    return name if set(experiments) == set(every) else f"{name} ({'; '.join(experiments)})"
+def baseline_name(name: str, experiments: Sequence[str], is_the_only_one: bool) -> str:
+    """Name a baseline, and the experiments that it belongs to unless it stands beside all."""
+    return name if is_the_only_one else f"{name} ({'; '.join(experiments)})"

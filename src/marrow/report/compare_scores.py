@@ -11,6 +11,7 @@ from marrow.models.export import WEIGHTS
 from marrow.report.compare_measures import NumberTable
 from marrow.report.compare_members import (
     Member,
+    architecture,
     baseline_name,
     differences,
     how_learned,
@@ -186,28 +187,31 @@ def _columns(members: Sequence[Member], warnings: list[str]) -> dict[tuple[str, 
 def _baselines(members: Sequence[Member], columns: Mapping[tuple[str, str], str]) -> list[Row]:
     """Return the rows of the encoders without pre-training, then that of the coordinates."""
     rows = []
+    encoders = {architecture(member.joined, member.name) for member in members}
     for source in ("random", "raw"):
-        found: list[tuple[str, dict[str, Cell]]] = []
+        found: list[tuple[str, tuple[str, list[int]], dict[str, Cell]]] = []
         beside: dict[str, list[Report]] = {}
         for member in members:
             cells: dict[str, Cell] = {}
+            used = beside.setdefault(member.name, [])
             for (task, how), column in columns.items():
                 # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
                 theirs, part = task if source == "random" else raw_task(task), member.part(task, how)
                 cell = None if part is None or theirs is None else _cell(part, source, theirs, ())
                 if part is not None and cell is not None:
                     cells[column] = cell
-                    used = beside.setdefault(member.name, [])
                     used += [each for each in part.reports if (each.source, each.task) == (source, theirs)]
+            of = architecture(member.joined, member.name), list(dict.fromkeys(each.seed for each in used))
             if cells:
-                found.append((member.name, cells))
-        every = [member.name for member in members] if source == "random" else [name for name, _ in found]
-        for names, cells in together(found, has_encoder=source == "random"):
-            reports = beside[names[0]]
+                # There is no encoder in the coordinates: they are the same everywhere.
+                found.append((member.name, of if source == "random" else ("", []), cells))
+        groups = together(found)
+        for names, (_, seeds), cells in groups:
+            reports = [report for name in names for report in beside[name]]
             called = untrained_name(reports) if source == "random" else "raw coordinates"
-            seeds: list[int | None] = list(dict.fromkeys(each.seed for each in reports)) if source == "random" else []
+            called = baseline_name(called, names, len(groups) == 1 and (source == "raw" or len(encoders) == 1))
             ordered = {column: cells[column] for column in columns.values() if column in cells}
-            rows.append(Row(baseline_name(called, names, every), [], seeds, None, None, None, ordered, source))
+            rows.append(Row(called, [], [*seeds], None, None, None, ordered, source))
     return rows
 
 

@@ -139,7 +139,7 @@ def _number_table(ranking: Ranking, table: NumberTable) -> TextTable:
         for column, unit in zip(table.columns, units, strict=True)
     ]
     lines = [_number_line(row, table.columns) for row in [*table.rows, *table.baselines]]
-    unit = f" in {units[0]}" if alike and table.columns[0].unit else ""
+    unit = f" in {units[0]}," if alike and table.columns[0].unit else ""
     text = TextTable(f"{table.title}{unit}{_where(ranking)}; ± over seeds", ["experiment", "seeds", *head], lines)
     return _with_best(text, [column.better for column in table.columns])
 

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from marrow.pretrain_config import PretrainConfig
 from marrow.report.runs import Run
 from marrow.report.style import card, table
 from marrow.store.format import Store
+from marrow.tasks import TASKS
+from marrow.tasks.base import Quick, Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.train.run_directory import dotted, plain
 
@@ -81,32 +83,65 @@ def pretrain_command(run: Run) -> str:
 
 
 def evaluate_commands(runs: Sequence[Run]) -> list[str]:
-    """Return the commands that score runs: one per protocol."""
-    by_protocol: dict[str, list[tuple[Run, EvaluationReport]]] = {}
+    """Return the commands that score runs: one for each way in which some of them were scored."""
+    folders: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
         for evaluation in run.evaluations:
-            by_protocol.setdefault(evaluation.protocol, []).append((run, evaluation))
-    commands = []
-    for protocol, scored in by_protocol.items():
-        first = scored[0][1]
-        kinds = list(dict.fromkeys(each.task.partition("/")[0] for each in first.reports if each.source == "trained"))
-        # The logistic head belongs to the linear probe.
-        tasks = dict.fromkeys("knn" if kind == "knn" else _task_of(kind) for kind in kinds)
-        sources = [name for name in ("random", "raw") if any(each.source == name for each in first.reports)]
-        words = ["marrow", "evaluate", *(str(run.folder) for run, _ in scored)]
-        words += ["--store", str(scored[0][0].settings.get("store", "STORE")), "--protocol", protocol]
-        words += ["--tasks", ",".join(tasks), "--baselines", ",".join(sources) or "none"]
-        words += ["--augmented"] if "linear_probe_augmented" in kinds else []
-        if first.settings.get("probe_seed"):
-            words += ["--seed", str(first.settings["probe_seed"])]
-        commands.append(_joined(words))
-    return commands
+            options = tuple(_evaluate_options(run, evaluation))
+            folders.setdefault(options, []).append(str(run.folder))
+    return [_joined(["marrow", "evaluate", *found, *options]) for options, found in folders.items()]
 
 
-def _task_of(kind: str) -> str:
+def task_of(kind: str) -> str:
+    """Return the task whose reports are of a kind, the part of their names before the slash."""
     if kind in ("logistic", "linear_probe", "linear_probe_augmented"):
         return "linear_probe"
     return next((task for task in ("semi_supervised", "few_shot") if kind.startswith(task)), kind)
+
+
+def _evaluate_options(run: Run, evaluation: EvaluationReport) -> list[str]:
+    """Return how a run was scored: the options of `marrow evaluate` that are not the defaults."""
+    settings = evaluation.settings
+    trained = [each for each in evaluation.reports if each.source == "trained"]
+    kinds = list(dict.fromkeys(each.task.partition("/")[0] for each in trained))
+    tasks = list(dict.fromkeys(task_of(kind) for kind in kinds))
+    sources = [name for name in ("random", "raw") if any(each.source == name for each in evaluation.reports)]
+    words = ["--store", str(run.settings.get("store", "STORE"))]
+    # The name of a protocol from which copies were dropped is none that can be asked for.
+    words += ["--protocol", str(settings.get("asked_protocol") or evaluation.protocol)]
+    words += ["--tasks", ",".join(tasks), "--baselines", ",".join(sources) or "none"]
+    words += ["--augmented"] if "linear_probe_augmented" in kinds else []
+    words += ["--quick"] if settings.get("quick") else []
+    if settings.get("drop_duplicates", "none") != "none":
+        words += ["--drop_duplicates", str(settings["drop_duplicates"])]
+    transfer = settings.get("transfer", False)
+    if transfer is not False:
+        words += ["--transfer"] if transfer is True else ["--joints", json.dumps(transfer)]
+    if settings.get("precision", "auto") != "auto":
+        words += ["--precision", str(settings["precision"])]
+    if settings.get("probe_seed"):
+        words += ["--seed", str(settings["probe_seed"])]
+    for name in tasks:
+        asked = next((each.settings["asked"] for each in trained if _is_asked(each, name)), {})
+        words += _task_options(name, asked, quick=bool(settings.get("quick")))
+    return words
+
+
+def _is_asked(report: Report, task: str) -> bool:
+    return task_of(report.task.partition("/")[0]) == task and isinstance(report.settings.get("asked"), dict)
+
+
+def _task_options(name: str, asked: Mapping[str, Any], *, quick: bool) -> list[str]:
+    """Return the settings of a task that are not its defaults, or not those of its smallest size."""
+    task = TASKS.get(name)
+    if quick and isinstance(task, Quick):
+        task = task.quick()
+    default = getattr(task, "config", None)
+    if default is None:
+        return []  # a task of another package has no options
+    known = dotted(plain(default))
+    different = {each: value for each, value in dotted(asked).items() if each not in known or known[each] != value}
+    return [part for each, value in different.items() for part in (f"--{name}.{each}", _value(value))]
 
 
 def _facts(runs: Sequence[Run]) -> str:
