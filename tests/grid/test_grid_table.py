@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from marrow.grid.cells import conflict
 from marrow.grid.page import markdown, time_page, write_tables
 from marrow.grid.table import finished_line, read_tables
 from marrow.pretrain_config import MAY_CHANGE
+from marrow.tasks.base import Report
 from marrow.train.run_directory import claim_run, plain
 
 
@@ -258,6 +259,76 @@ def test_few_labels_stand_beside_no_raw_coordinates(write_grid, cells_of, ten_cl
     assert list(a.scores) == list(of_random.scores) == ["knn, pooled", "finetune, 10 % of labels"]
     assert list(of_raw.scores) == ["knn, pooled"]
     assert of_random.scores["finetune, 10 % of labels"].official == (50.0, 0.0)
+
+
+def test_tasks_without_a_top1_score_are_columns_with_their_unit(write_grid, cells_of, ten_clips) -> None:
+    rows = [{"name": "A", "baselines": True}, {"name": "B", "settings": {"encoder.width": 32}}]
+    shares = {"semi_supervised.fractions": [0.1], "semi_supervised.draws": 2, "semi_supervised.readout": "linear"}
+    grid = write_grid(rows, tasks="semi_supervised,retrieval", evaluation=shares)
+    cells = cells_of(grid)
+
+    def reports_of(cell, source: str, right: float) -> list[dict]:
+        plain_settings = {name: plain(config) for name, config in cell.scoring.settings.items()}
+        mark = {"run": cell.folder.name} if source == "trained" else {}
+        # 80 and 60 percent right of ten clips; and numbers of forecasts and rankings.
+        draws = [
+            {"seed": s, "labels": 2, "predictions": [c % 2 ^ (c < w) for c in range(10)]} for s, w in ((0, 2), (1, 4))
+        ]
+        few = Report("semi_supervised_linear/10 %", {}, detail={"draws": draws}, num_labels_used=2)
+        few.settings = {"asked": plain_settings["semi_supervised"]}
+        found = Report(
+            "retrieval/pooled", {"recall_at_1_percent": 1.0, "map_percent": right, "map_clean_percent": right - 1}
+        )
+        found.settings = {"asked": plain_settings["retrieval"]}
+        return [asdict(replace(each, source=source, fingerprints=mark, seed=cell.seed)) for each in (few, found)]
+
+    for cell, right in zip(cells, (40.0, 50.0), strict=True):
+        finish(cell, ten_clips, 2)
+        file = cell.folder / "reports" / "xview.json"
+        values = json.loads(file.read_text())
+        mine = reports_of(cell, "trained", right)
+        if cell.row.baselines:
+            raw = asdict(Report("retrieval/knn", {"map_percent": 60.0}, source="raw"))
+            rule = asdict(Report("retrieval/always the first", {"map_percent": 5.0}, source="raw"))
+            mine += [*reports_of(cell, "random", 30.0), raw, rule]
+        file.write_text(json.dumps({**values, "reports": mine}))
+        assert cell.next_work() is None
+    tables = read_tables(grid, cells, ten_clips)
+    few, ranks = tables.columns
+    assert (few, ranks, tables.better) == ("semi supervised linear, 10 %", "retrieval, mAP, %", {ranks: "higher"})
+    [table] = tables.tables
+    names = ["A", "B", "random initialisation", "raw coordinates", "always the first"]
+    assert [row.name for row in table.rows] == names
+    assert [row.scores[ranks].official[0] for row in table.rows] == [40.0, 50.0, 30.0, 60.0, 5.0]
+    assert [few in row.scores for row in table.rows] == [True, True, True, False, False]
+    text = markdown(tables)
+    assert "Top-1 in percent, other numbers in the unit that their column names, on xview" in text
+    assert "70.0 (draws ± 14.1) | 87.5 (draws ± 17.7)" in text.replace("*", "")
+    assert "| 30.0 | 29.0 |" in text
+    assert "**60.0**" in text
+    assert "semi supervised linear, 10 %" in time_page(tables)
+
+
+def test_errors_in_millimetres_are_the_better_the_lower(finished, ten_clips) -> None:
+    grid, cells = finished
+    tables = read_tables(grid, cells, ten_clips)
+    [column] = tables.columns
+    assert "**90.0 ± 0.0**" in markdown(tables)
+    turned = replace(tables, better={column: "lower"})
+    assert "**50.0 ± 0.0**" in markdown(turned)
+    assert "**90.0" not in markdown(turned)
+    assert markdown(turned).splitlines()[2].startswith("Scores on xview")
+    assert "against processor seconds" not in time_page(turned)
+
+
+def test_a_finished_line_names_a_number_that_is_no_accuracy(write_grid, cells_of, ten_clips) -> None:
+    [cell] = cells_of(write_grid([{"name": "A"}]))
+    finish(cell, ten_clips, 2)
+    file = cell.folder / "reports" / "xview.json"
+    values = json.loads(file.read_text())
+    forecast = {**values["reports"][0], "task": "knn/ahead", "predictions": {}, "metrics": {"mpjpe_80ms_mm": 12.25}}
+    file.write_text(json.dumps({**values, "reports": [forecast]}))
+    assert finished_line(cell).endswith("knn, ahead, position error 80 ms ahead 12.2 mm")
 
 
 def test_a_run_with_other_settings_is_told_by_the_setting(write_grid, cells_of, ten_clips) -> None:

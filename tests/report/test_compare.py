@@ -28,6 +28,7 @@ def test_seeds_are_one_row_and_settings_another(make_run):
     assert (other.seeds, other.cpu_seconds, other.steps) == ([1, 2], 160.0, 3.0)
     assert [run.percent for run in other.cells["linear probe, pooled"].runs] == [50.0, 40.0]
     # Right on the same clips and more: 30 points ahead, and the paired interval is above zero.
+    assert ranking.lead is not None
     assert ranking.lead[0] == pytest.approx(30.0)
     assert 0 < ranking.lead[1] < 30 < ranking.lead[2]
 

@@ -1,0 +1,108 @@
+"""The command that repeats an evaluation, read again by the command line itself."""
+
+import json
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from marrow.cli.arguments import transfer_of
+from marrow.cli.evaluate import build_parser, task_configs
+from marrow.report.repeat import evaluate_commands
+from marrow.report.runs import read_runs
+from marrow.tasks import TASKS
+from marrow.tasks.base import Quick
+from marrow.train.run_directory import plain
+
+
+def parsed(command):
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[:2] == ["marrow", "evaluate"]
+    return build_parser(words[2:]).parse_args(words[2:])
+
+
+def edited(folder, change):
+    path = folder / "reports" / "xview.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    return folder
+
+
+def with_task(values, name, asked, **settings):
+    """Put a report of a task into an evaluation, with what was asked of it."""
+    first = values["reports"][0]
+    values["reports"].append({**first, "task": name, "settings": {**settings, "asked": asked}})
+
+
+def test_defaults_are_not_named(make_run):
+    folders = [make_run("a1", 1), make_run("a2", 2)]
+    [command] = evaluate_commands(read_runs(folders))
+    known = "--store stores/x --protocol xview --tasks linear_probe,knn --baselines random,raw"
+    said = " ".join(["marrow evaluate", *(shlex.quote(str(folder)) for folder in folders), known])
+    assert command.replace(" \\\n    ", " ") == said
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_settings_of_tasks_come_back(make_run, quick):
+    finetune, few = TASKS["semi_supervised"].config, TASKS["few_shot"].config
+    tasks = {
+        "semi_supervised": replace(
+            TASKS["semi_supervised"],
+            config=replace(
+                finetune,
+                fractions=(0.02, 0.3, 0.5),
+                label_seed=3,
+                finetune=replace(
+                    finetune.finetune, layer_decay=0.5, optimizer=replace(finetune.finetune.optimizer, weight_decay=0.5)
+                ),
+            ),
+        ),
+        "few_shot": replace(TASKS["few_shot"], config=replace(few, shots=(3, 4, 7))),
+        "retrieval": TASKS["retrieval"],
+    }
+    asked = {
+        name: plain((task.quick() if quick and isinstance(task, Quick) else task).config)
+        for name, task in tasks.items()
+    }
+
+    def change(values):
+        # A report over draws leaves out what the other readout would have needed.
+        of_semi = {name: value for name, value in asked["semi_supervised"].items() if name != "linear"}
+        with_task(values, "semi_supervised/2 %", of_semi)
+        with_task(values, "few_shot_logistic/3 per class", asked["few_shot"])
+        with_task(values, "few_shot_nearest_mean/3 per class", asked["few_shot"])
+        with_task(values, "retrieval/pooled", asked["retrieval"])
+        values["settings"] |= {"quick": quick}
+
+    [command] = evaluate_commands(read_runs([edited(make_run("a", 1), change)]))
+    arguments = parsed(command)
+    assert arguments.tasks == "linear_probe,knn,semi_supervised,few_shot,retrieval"
+    assert arguments.quick == quick
+    assert "--retrieval." not in command
+    for name, config in task_configs(arguments).items():
+        again = replace(TASKS[name], config=config)
+        if quick and isinstance(again, Quick):
+            again = again.quick()
+        assert plain(again.config) == asked[name], name
+
+
+@pytest.mark.parametrize("transfer", [False, True, {"Head": "head", "Tail": None}])
+def test_copies_and_other_skeletons_come_back(make_run, transfer):
+    def change(values):
+        values["protocol"] = "xview, without 95 test copies"
+        values["settings"] |= {"asked_protocol": "xview", "drop_duplicates": "test", "transfer": transfer}
+        values["settings"] |= {"near_copies": 3, "precision": "fp32", "probe_seed": 7}
+
+    arguments = parsed(evaluate_commands(read_runs([edited(make_run("a", 1), change)]))[0])
+    assert (arguments.protocol, arguments.drop_duplicates) == ("xview", "test")
+    assert transfer_of(arguments) == transfer
+    assert (arguments.precision, arguments.seed, arguments.quick) == ("fp32", 7, False)
+
+
+def test_runs_that_were_scored_in_different_ways_have_commands_of_their_own(make_run):
+    folders = [make_run("a1", 1), make_run("a2", 2)]
+    edited(folders[1], lambda values: values["settings"].update(quick=True))
+    first, second = (parsed(command) for command in evaluate_commands(read_runs(folders)))
+    assert ([str(run) for run in first.runs], first.quick) == ([str(folders[0])], False)
+    assert ([str(run) for run in second.runs], second.quick) == ([str(folders[1])], True)
