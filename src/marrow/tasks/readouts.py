@@ -51,6 +51,8 @@ class Logistic:
         model = LogisticRegression(C=config.inverse_penalty, max_iter=config.max_iterations)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
+            # One clip per class is what was asked for.
+            warnings.filterwarnings("ignore", message="The number of unique classes")
             model.fit(features, label)
         return cls(model, classes, not any(issubclass(each.category, ConvergenceWarning) for each in caught))
 
