@@ -38,7 +38,7 @@ PROMISED = {
     "finetune": ("--store", "--protocol", "--seed"),
     "convert-weights": ("--out",),
     "report": ("--out", "--store", "--no_clips"),
-    "compare": ("--out", "--json"),
+    "compare": ("--out", "--markdown", "--json"),
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
     "embed": ("--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
     "doctor": ("--json", "--no_self_test"),
