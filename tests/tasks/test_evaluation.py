@@ -5,6 +5,9 @@ import pytest
 
 from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.models.export import save_encoder
+from marrow.skeleton.layout import KINECT_V2_25
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store.memory import write_store
 from marrow.tasks.base import Report, TaskContext
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
@@ -246,3 +249,34 @@ def test_scores_of_draws_are_means_over_them():
     assert difference.difference_percent == 25.0
     # What is no score of this kind is a number by itself.
     assert [(each.name, each.mean, each.low) for each in measures(evaluation)] == [("seconds", 3.0, None)]
+
+
+def test_copies_can_be_left_out_under_a_name_that_says_so(small_runs, small_store):
+    whole = evaluate(small_runs[0], small_store, "xview", tasks="knn", drop_duplicates="test", context=CPU)
+    assert (whole.protocol, len(whole.test_rows)) == ("xview, without 4 test copies", 8)
+    assert (whole.settings["asked_protocol"], whole.settings["drop_duplicates"]) == ("xview", "test")
+    assert (small_runs[0] / "reports" / "xview__without_4_test_copies.json").is_file()
+    fewer = evaluate(small_runs[0], small_store, "xview", tasks="knn", drop_duplicates="train", context=CPU)
+    assert (fewer.train_count, len(fewer.test_rows)) == (8, 12)
+
+
+def test_another_skeleton_is_refused_and_with_transfer_adapted_to(small_runs, tmp_path):
+    rng = np.random.default_rng(0)
+    sequences = [
+        SkeletonSequence(
+            rng.normal(size=(1, 12, 25, 3)).astype(np.float32),
+            np.ones((1, 12, 25), bool),
+            30.0,
+            KINECT_V2_25,
+            Record(f"clip{number}", label=number % 2, attributes={"half": number // 8}),
+        )
+        for number in range(16)
+    ]
+    store = write_store(tmp_path / "other", sequences, source="test", classes=("nod", "wave"))
+    with pytest.raises(ConfigError, match="adapt the encoder with --transfer"):
+        evaluate(small_runs[0], store, "half=0 -> half=1", tasks="knn", context=CPU)
+    whole = evaluate(small_runs[0], store, "half=0 -> half=1", tasks="knn", transfer=True, context=CPU)
+    [note] = [note for note in whole.notes if note.startswith("The encoder of kinect_v1_20 was adapted")]
+    assert "20 joints keep what it learned; 5 of kinect_v2_25 begin untrained" in note
+    assert {report.source for report in whole.reports} == {"trained", "random", "raw"}
+    assert whole.settings["transfer"] is True
