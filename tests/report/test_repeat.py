@@ -11,7 +11,7 @@ from marrow.cli.evaluate import build_parser, task_configs
 from marrow.report.repeat import evaluate_commands
 from marrow.report.runs import read_runs
 from marrow.tasks import TASKS
-from marrow.tasks.base import Quick
+from marrow.tasks.kinds import Quick
 from marrow.train.run_directory import plain
 
 

@@ -15,7 +15,8 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.skeleton.layout import H36M_32, KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.base import TaskContext, TaskData, unsuited
+from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks.kinds import unsuited
 from marrow.tasks.motion_prediction import MotionPrediction, raw_prediction
 from marrow.tasks.origin import Origin
 from marrow.tasks.prediction_training import (

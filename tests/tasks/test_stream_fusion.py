@@ -9,8 +9,9 @@ from marrow.errors import ConfigError
 from marrow.models.export import save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
-from marrow.tasks.base import TaskContext, TaskData, unsuited
+from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.evaluate import evaluate
+from marrow.tasks.kinds import unsuited
 from marrow.tasks.linear_probe import LinearProbe, LogisticConfig, ProbeConfig
 from marrow.tasks.origin import Origin
 from marrow.tasks.readouts import Logistic

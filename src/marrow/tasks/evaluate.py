@@ -15,21 +15,14 @@ from marrow.errors import ConfigError, DataError
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
 from marrow.tasks import TASKS, get_task
-from marrow.tasks.base import (
-    Quick,
-    Report,
-    Task,
-    TaskContext,
-    TaskData,
-    TestClips,
-    unsuited,
-)
+from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
 from marrow.tasks.baselines import BASELINES
 from marrow.tasks.copies import without_duplicates
 from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.folds import folds_of, over_folds, raw_baselines
 from marrow.tasks.journal import Journal
+from marrow.tasks.kinds import Quick, unsuited
 from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.origin import origin_of
 from marrow.tasks.run_facts import RunFacts, facts_of
