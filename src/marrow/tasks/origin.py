@@ -30,6 +30,11 @@ class Origin:
     augment: AugmentConfig | None = None
     seed: int | None = None
 
+    @property
+    def start(self) -> str:
+        """Where a training of the encoder starts, as reports say it."""
+        return "from scratch" if self.source == "random" else "from pre-training"
+
     def from_scratch(self) -> "Origin":
         """Return what is known, of the same architecture at random initialisation."""
         return replace(self, source="random")

@@ -1,0 +1,57 @@
+"""What trainings inside tasks have in common: one process, limits, and a folder that is gone when they end."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from torch.optim import Optimizer
+
+from marrow.errors import ConfigError
+from marrow.models.trainable import Trainable
+from marrow.tasks.base import TaskContext
+from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.loop import FitConfig, FitResult, Loader, fit
+from marrow.train.schedule import Budget
+
+# For trainings that nothing will resume: the engine saves once, at the end.
+AT_THE_END = CheckpointConfig(every_minutes=1e9, keep_last=1)
+
+
+def check_one_process(fabric: Fabric, what: str) -> None:
+    """Refuse several processes, before they write anything."""
+    if fabric.world_size > 1:
+        raise ConfigError(f"{what} runs in one process, got {fabric.world_size} (start it without torchrun)")
+
+
+def budget_within(steps: int, context: TaskContext) -> Budget:
+    """Return what a training of so many steps may spend, within the limits of the context."""
+    return Budget(min(steps, context.max_steps or steps), context.max_minutes)
+
+
+def fit_in_one_go(
+    fabric: Fabric,
+    trainable: Trainable,
+    optimizer: Optimizer,
+    loader: Loader,
+    learning_rate: Callable[[float], float],
+    budget: Budget,
+    clip_norm: float | None,
+) -> FitResult:
+    """Train from the beginning to the end of the budget; an interruption ends the task.
+
+    Args:
+        fabric: launched.
+        trainable: is trained in place.
+        optimizer: over its parameters.
+        loader: gives its batches.
+        learning_rate: as a function of the progress, from 0 to 1.
+        budget: what may be spent.
+        clip_norm: largest gradient norm; None: no clipping.
+    """
+    with tempfile.TemporaryDirectory(prefix="marrow-training-") as folder:
+        config = FitConfig(budget, AT_THE_END, clip_norm)
+        fitted = fit(fabric, trainable, optimizer, loader, learning_rate, config, Path(folder))
+    if not fitted.finished:
+        raise KeyboardInterrupt
+    return fitted
