@@ -1,0 +1,141 @@
+"""The report of motion prediction: forecasts of test windows, how far they are from what came, and some to look at."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from marrow.data.frames import ClipArrays
+from marrow.tasks.base import Report, TaskContext
+from marrow.tasks.prediction_config import PredictionConfig
+from marrow.tasks.prediction_metrics import h36m_completed, horizons_within, mean_error_mm, window_errors_mm
+from marrow.tasks.prediction_poses import centre_of, side_by_side
+from marrow.tasks.prediction_windows import ForecastWindows
+from marrow.train.run_directory import plain
+
+# Windows that are kept to be looked at, and how many of their observed frames.
+EXAMPLES = 4
+_EXAMPLE_FRAMES = 25
+_MEASURES = {"global": "mpjpe", "root_centred": "mpjpe_root"}
+
+# From observed windows to what follows them, in metres of the source: [window body frame joint 3].
+Forecast = Callable[[Sequence[ClipArrays]], Float64[np.ndarray, "window body frame joint 3"]]
+
+
+def report_of(
+    windows: ForecastWindows,
+    task: str,
+    forecast: Forecast,
+    config: PredictionConfig,
+    facts: dict[str, Any],
+    note: str,
+    context: TaskContext,
+    source: str | None = None,
+) -> Report:
+    """Forecast all test windows, then score them."""
+    horizons = horizons_within(config.predicted_frames, config.fps)
+    frames = np.array(list(horizons.values())) - 1
+    sums = {measure: np.zeros((len(windows.recordings), len(frames))) for measure in _MEASURES}
+    counts = {measure: np.zeros((len(windows.recordings), len(frames)), np.int64) for measure in _MEASURES}
+    shown = set(np.linspace(0, len(windows.cuts) - 1, EXAMPLES).round().astype(int).tolist())
+    examples = []
+    for begin in range(0, len(windows.cuts), context.batch_clips):
+        cuts = windows.cuts[begin : begin + context.batch_clips]
+        # The forecaster is given what was observed, and nothing else.
+        observed = [windows.recordings.cut(where, start, config.observed_frames) for where, start, _ in cuts.tolist()]
+        said = forecast(observed)
+
+        # What came. A joint that was never observed cannot be forecast.
+        future = [
+            windows.recordings.cut(where, start + config.observed_frames, config.predicted_frames)
+            for where, start, _ in cuts.tolist()
+        ]
+        truth, present = side_by_side(future)
+        before, seen = side_by_side(observed)
+        present &= seen.any(2, keepdims=True)
+        if windows.group is not None:
+            said = h36m_completed(said, before[:, :, -1])
+        for measure, centre in (("global", None), ("root_centred", centre_of(windows.recordings.skeleton))):
+            errors, scored = window_errors_mm(said[:, :, frames], truth[:, :, frames], present[:, :, frames], centre)
+            np.add.at(sums[measure], cuts[:, 0], np.where(scored, errors, 0.0))
+            np.add.at(counts[measure], cuts[:, 0], scored)
+        for place in sorted(shown & set(range(begin, begin + len(cuts)))):
+            at = place - begin
+            examples.append(_example(windows, int(cuts[at, 0]), config.fps, before[at], truth[at], said[at], seen[at]))
+
+    detail: dict[str, Any] = {
+        "horizons_ms": list(horizons),
+        "fps": config.fps,
+        "recordings": [
+            {
+                "row": int(windows.recordings.row[number]),
+                "id": windows.ids[number],
+                "group": None if windows.group is None else windows.group[number],
+                "windows": int((windows.cuts[:, 0] == number).sum()),
+                **{
+                    measure: {"sums_mm": sums[measure][number].tolist(), "windows": counts[measure][number].tolist()}
+                    for measure in _MEASURES
+                },
+            }
+            for number in np.unique(windows.cuts[:, 0]).tolist()
+        ],
+        "examples": examples,
+    }
+    between = ", " if "/" in task else "/"
+    return Report(
+        task=f"{task}{between}{windows.name}" if windows.name else task,
+        metrics=scores_of(detail),
+        settings={
+            **plain(config),
+            **facts,
+            "test_windows": len(windows.cuts),
+            "average": "windows" if windows.group is None else "actions",
+            "note": f"{note} {windows.left_out}".strip(),
+        },
+        seed=context.seed,
+        num_labels_used=0,
+        source=source or context.origin.source,
+        detail=detail,
+    )
+
+
+def scores_of(detail: dict[str, Any]) -> dict[str, float]:
+    """Average what `Report.detail` has of every recording."""
+    recordings = detail["recordings"]
+    group = None
+    if recordings[0]["group"] is not None:
+        group = np.unique([one["group"] for one in recordings], return_inverse=True)[1].astype(np.int64)
+    scores: dict[str, float] = {}
+    for measure, name in _MEASURES.items():
+        sums = np.array([one[measure]["sums_mm"] for one in recordings], np.float64)
+        windows = np.array([one[measure]["windows"] for one in recordings], np.int64)
+        for horizon, error in zip(detail["horizons_ms"], mean_error_mm(sums, windows, group).tolist(), strict=True):
+            if np.isfinite(error):
+                scores[f"{name}_{horizon}ms_mm"] = error
+    return scores
+
+
+def _example(
+    windows: ForecastWindows,
+    recording: int,
+    fps: float,
+    observed: Float64[np.ndarray, "body before joint 3"],
+    truth: Float64[np.ndarray, "body after joint 3"],
+    forecast: Float64[np.ndarray, "body after joint 3"],
+    seen: Bool[np.ndarray, "body before joint"],
+) -> dict[str, Any]:
+    """Return the body of a window that was seen most, in whole millimetres [frame joint 3], for the viewer."""
+    body = int(seen.sum((1, 2)).argmax())
+
+    def millimetres(positions: Float64[np.ndarray, "frame joint 3"]) -> list[list[list[int]]]:
+        return np.rint(1000.0 * positions).astype(np.int64).tolist()
+
+    return {
+        "row": int(windows.recordings.row[recording]),
+        "id": windows.ids[recording],
+        "fps": fps,
+        "observed": millimetres(observed[body, -_EXAMPLE_FRAMES:]),
+        "truth": millimetres(truth[body]),
+        "forecast": millimetres(forecast[body]),
+    }

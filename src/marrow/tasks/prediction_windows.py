@@ -1,0 +1,103 @@
+"""The windows of motion prediction: which ones of the test recordings are forecast and scored, and what is left out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from marrow.data.recordings import Cuts, Recordings, sliding
+from marrow.errors import ConfigError, DataError
+from marrow.skeleton.layout import H36M_32
+from marrow.store.format import Store
+from marrow.tasks.base import TaskData
+from marrow.tasks.prediction_config import PredictionConfig
+from marrow.tasks.prediction_metrics import H36M_SETS, h36m_window_starts
+
+
+@dataclass(frozen=True)
+class ForecastWindows:
+    """What is forecast and scored.
+
+    Args:
+        recordings: at the frame rate of the task.
+        cuts: observed and future frames together.
+        ids: of the recordings.
+        name: of the set of windows, where there are several; "" for the first.
+        left_out: what is not scored, in a sentence.
+        group: of each recording; groups have equal weight. None: windows have.
+    """
+
+    recordings: Recordings
+    cuts: Cuts
+    ids: tuple[str, ...]
+    name: str
+    left_out: str
+    group: tuple[str, ...] | None = None
+
+
+def scored_windows(data: TaskData, config: PredictionConfig) -> list[ForecastWindows]:
+    """Cut the test recordings, as the protocol of Human3.6M says where they are of it."""
+    store = data.store
+    recordings = Recordings.of(store, data.test_rows, config.fps)
+    ids = tuple(store.ids[row] for row in data.test_rows.tolist())
+    if store.source == "h36m" and store.skeleton.joints == H36M_32.joints:
+        return _h36m_windows(store, recordings, ids, config)
+    length = config.observed_frames + config.predicted_frames
+    cuts = sliding(recordings, length, config.test_stride, whole=False)
+    if not len(cuts):
+        raise DataError(
+            f"motion prediction: no test clip of protocol {data.protocol!r} has {length} frames at {config.fps:g} per "
+            f"second (the longest has {recordings.frame_count.max()}); lower motion_prediction.observed_frames"
+        )
+    return [ForecastWindows(recordings, cuts, ids, "", left_out("test", recordings.frame_count, length, config.fps))]
+
+
+def _h36m_windows(
+    store: Store, recordings: Recordings, ids: tuple[str, ...], config: PredictionConfig
+) -> list[ForecastWindows]:
+    """Return the official sets of windows, the larger one first."""
+    if config.fps != 25.0 or config.predicted_frames > 100:
+        raise ConfigError(
+            "the test windows of Human3.6M are defined at 25 frames per second, with up to 100 forecast frames; got "
+            f"motion_prediction.fps {config.fps:g} and motion_prediction.predicted_frames {config.predicted_frames}"
+        )
+    subject, action, take = (store.attribute(name)[recordings.row] for name in ("subject", "action", "take"))
+    group = tuple(f"S{who} {what}" for who, what in zip(subject.tolist(), action.tolist(), strict=True))
+    pairs: dict[str, dict[int, int]] = {}
+    for recording, (name, number) in enumerate(zip(group, take.tolist(), strict=True)):
+        pairs.setdefault(name, {})[int(number)] = recording
+    whole = {name: (takes[1], takes[2]) for name, takes in pairs.items() if {1, 2} <= takes.keys()}
+    if not whole:
+        raise DataError("the test windows of Human3.6M are drawn from both takes of an action; no action here has both")
+    missing = sorted(pairs.keys() - whole.keys())
+    left_out = f"Left out, as one of two takes is missing: {', '.join(missing)}." if missing else ""
+    length, frames = config.observed_frames + config.predicted_frames, recordings.frame_count.tolist()
+    sets = []
+    for name, draws in sorted(H36M_SETS.items(), key=lambda each: -each[1]):
+        cuts = [
+            (recording, start, length)
+            for takes in whole.values()
+            for recording, starts in zip(
+                takes,
+                h36m_window_starts((frames[takes[0]], frames[takes[1]]), config.observed_frames, draws),
+                strict=True,
+            )
+            for start in starts.tolist()
+        ]
+        sets.append(
+            ForecastWindows(recordings, np.array(cuts, np.int64), ids, "" if not sets else name, left_out, group)
+        )
+    return sets
+
+
+def frames_at(store: Store, row: int, fps: float) -> int:
+    """Return how many frames a clip has at a frame rate, without reading it."""
+    return max(1, round(int(store.frame_count[row]) * fps / float(store.fps[row])))
+
+
+def left_out(half: str, frame_count: Int64[np.ndarray, " recording"], length: int, fps: float) -> str:
+    """Say how many recordings are too short for one window."""
+    short = int((frame_count < length).sum())
+    if not short:
+        return ""
+    return f"{short} of {len(frame_count)} {half} clips are shorter than a window ({length / fps:.1f} s) and left out."
