@@ -29,6 +29,7 @@ from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.finetune_training import Training, label_seed, train, with_labels_used
+from marrow.tasks.one_go import AT_THE_END
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import plain
@@ -57,9 +58,7 @@ class Finetune:
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Train a copy of the encoder and a head, predict, then score."""
         with tempfile.TemporaryDirectory(prefix="marrow-finetune-") as folder:
-            # Nothing will resume from here: the engine saves once, at the end.
-            checkpoints = CheckpointConfig(every_minutes=1e9, keep_last=1)
-            finished = finetune_in(Path(folder), encoder, data, self.config, context, checkpoints)
+            finished = finetune_in(Path(folder), encoder, data, self.config, context, AT_THE_END)
         if finished is None:
             raise KeyboardInterrupt
         return [finished[1]]
@@ -114,7 +113,7 @@ def _settings(config: FinetuneConfig, context: TaskContext, training: Training, 
     origin = context.origin
     return {
         **plain(config),
-        "start": "from scratch" if origin.source == "random" else "from pre-training",
+        "start": origin.start,
         "layer_decay": training.layer_decay,
         "augment": plain(training.augment),
         "epochs": training.epochs,

@@ -24,6 +24,7 @@ from marrow.files import write_text_whole, write_whole
 from marrow.models.encoder import Encoder
 from marrow.models.heads import JointsHead, Recogniser
 from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.logs import read_log
@@ -97,8 +98,7 @@ def train(
         further = _further_epochs(fabric, recognition, loader, config, context)
         write_text_whole(plan, json.dumps({"epochs": config.epochs + further}) + "\n")
     epochs = int(json.loads(plan.read_text(encoding="utf-8"))["epochs"])
-    steps = epochs * loader.steps_per_epoch
-    budget = Budget(min(steps, context.max_steps or steps), context.max_minutes)
+    budget = budget_within(epochs * loader.steps_per_epoch, context)
 
     # Train; after every epoch, or every so many, predict.
     steps_between = loader.steps_per_epoch * config.predict_every
@@ -141,8 +141,7 @@ def label_seed(config: FinetuneConfig, context: TaskContext) -> int:
 def make_one_process(context: TaskContext) -> tuple[Fabric, PrecisionChoice]:
     """Make the Fabric of a fine-tuning, and refuse several processes before they write anything."""
     fabric, precision = make_fabric(context.device, context.precision)
-    if fabric.world_size > 1:
-        raise ConfigError(f"fine-tuning runs in one process, got {fabric.world_size} (start it without torchrun)")
+    check_one_process(fabric, "fine-tuning")
     return fabric, precision
 
 
@@ -188,7 +187,7 @@ def _further_epochs(
     # Some steps of a copy, by the engine itself. The loader's place is put back.
     place, twin = loader.state_dict(), copy.deepcopy(recognition)
     clock = "cpu_seconds" if fabric.device.type == "cpu" else "wall_seconds"
-    settings = FitConfig(Budget(1 + _TIMED_STEPS), CheckpointConfig(every_minutes=1e9, keep_last=1), log_every=1)
+    settings = FitConfig(Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1)
     with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
         timed = fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
         if not timed.finished:

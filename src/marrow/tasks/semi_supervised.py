@@ -26,6 +26,7 @@ from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.finetune_training import Training, train
 from marrow.tasks.linear_probe import LogisticConfig
+from marrow.tasks.one_go import AT_THE_END
 from marrow.tasks.over_draws import (
     DrawnPrediction,
     LabelChoice,
@@ -37,7 +38,6 @@ from marrow.tasks.over_draws import (
 )
 from marrow.tasks.readouts import Logistic, standardised
 from marrow.tasks.recognition import FinetuneConfig
-from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import plain
 
 
@@ -175,7 +175,7 @@ class SemiSupervised:
             trainings.append(self._trained(encoder, learned, replace(context, seed=context.seed + choice.seed)))
             by_draw.append(trainings[-1].predictions)
         seconds = sum(training.cpu_seconds for training in trainings)
-        start = "from scratch" if context.origin.source == "random" else "from pre-training"
+        start = context.origin.start
         steps = sorted({training.steps for training in trainings})
         spent = f", {_range(steps)} steps, {seconds:.0f} processor seconds in all" if trainings else ""
         settings = {
@@ -195,9 +195,7 @@ class SemiSupervised:
 
     def _trained(self, encoder: Encoder, learned: TaskData, context: TaskContext) -> Training:
         with tempfile.TemporaryDirectory(prefix="marrow-semi-supervised-") as folder:
-            # Nothing will resume from here: the engine saves once, at the end.
-            checkpoints = CheckpointConfig(every_minutes=1e9, keep_last=1)
-            training = train(Path(folder), copy.deepcopy(encoder), learned, self.config.finetune, context, checkpoints)
+            training = train(Path(folder), copy.deepcopy(encoder), learned, self.config.finetune, context, AT_THE_END)
         if training is None:
             raise KeyboardInterrupt
         return training
