@@ -27,6 +27,8 @@ from marrow.tasks.summary import Score, raw_task, scores
 from marrow.train.logs import read_log
 from marrow.train.progress import duration
 
+Kind = Literal["official", "clean"]
+
 
 @dataclass(frozen=True)
 class SeedScores:
@@ -153,11 +155,11 @@ class GridTables:
         return asdict(self)
 
     @property
-    def kinds(self) -> tuple[Literal["official", "clean"], ...]:
+    def kinds(self) -> tuple[Kind, ...]:
         """Return which kinds of score there are."""
         return ("official", "clean") if self.clean_clips < self.test_clips else ("official",)
 
-    def kinds_of(self, column: str) -> tuple[Literal["official", "clean"], ...]:
+    def kinds_of(self, column: str) -> tuple[Kind, ...]:
         """Return those that a column has: some tasks know no copies."""
         found = [row.scores[column] for each in self.tables for row in each.rows if column in row.scores]
         return self.kinds if any(each.clean for each in found) or not found else ("official",)
@@ -237,7 +239,7 @@ def table_lines(table: Table, tables: GridTables, best: Callable[[str], str]) ->
         tables: what it belongs to.
         best: marks the best score of a column, in a grid of more than one row.
     """
-    shown = [(column, kind) for column in tables.columns for kind in tables.kinds_of(column)]
+    shown: list[tuple[str, Kind]] = [(column, kind) for column in tables.columns for kind in tables.kinds_of(column)]
     head = ["row", "seeds", "steps", "CPU, s", "peak, MiB"]
     head += [f"{column}{f', {kind}' if len(tables.kinds_of(column)) > 1 else ''}" for column, kind in shown]
     trained = {row.name for each in tables.tables for row in each.rows if row.source == "trained"}
@@ -250,7 +252,7 @@ def table_lines(table: Table, tables: GridTables, best: Callable[[str], str]) ->
     return head, lines
 
 
-def _shown(row: TableRow, column: str, kind: Literal["official", "clean"]) -> str:
+def _shown(row: TableRow, column: str, kind: Kind) -> str:
     found = row.scores.get(column)
     if found is None:
         return "–"
@@ -340,7 +342,9 @@ def _baseline(source: Literal["random", "raw"], beside: Row, evaluation: Evaluat
         if column is not None and official is not None:
             pair = None if clean is None else (clean.mean_percent, clean.std_percent)
             draws = {
-                clips: spread for clips, score in of_kinds.items() if score and (spread := score.draws_std_percent)
+                clips: score.draws_std_percent
+                for clips, score in of_kinds.items()
+                if score is not None and score.draws_std_percent is not None
             }
             found[column] = SeedScores((official.mean_percent, official.std_percent), pair, official.by_seed, draws)
     return found
