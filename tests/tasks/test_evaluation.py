@@ -280,3 +280,16 @@ def test_another_skeleton_is_refused_and_with_transfer_adapted_to(small_runs, tm
     assert "20 joints keep what it learned; 5 of kinect_v2_25 begin untrained" in note
     assert {report.source for report in whole.reports} == {"trained", "random", "raw"}
     assert whole.settings["transfer"] is True
+
+
+def test_a_run_whose_folder_was_renamed_is_not_two_seeds(small_runs, small_store):
+    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=CPU)
+    renamed = small_runs[0].with_name("renamed")
+    small_runs[0].rename(renamed)
+    evaluate(renamed, small_store, "xview", tasks=["knn", "retrieval"], baselines=[], context=CPU)
+    report = EvaluationReport.load(renamed / "reports" / "xview.json")
+    assert [run.name for run in report.runs] == ["renamed"]
+    assert [(each.task, each.fingerprints["run"]) for each in report.reports] == [
+        ("knn/pooled", "renamed"),
+        ("retrieval/pooled", "renamed"),
+    ]

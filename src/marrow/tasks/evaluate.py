@@ -216,7 +216,10 @@ def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
     # A task that was asked for in another way: none of its scores, a baseline's neither, may stand beside the new ones.
     asked = {each.task: each.settings.get("asked") for each in report.reports}
     kept = [each for each in earlier.reports if asked.get(each.task, how := each.settings.get("asked")) == how]
-    return EvaluationReport.joined([replace(earlier, reports=kept), report])
+    # The folder may have had another name then: it is one run all the same.
+    for each in kept:
+        each.fingerprints |= {name: report.runs[0].name for name in each.fingerprints if name == "run"}
+    return EvaluationReport.joined([replace(earlier, reports=kept, runs=report.runs), report])
 
 
 def _file_name(protocol: str) -> str:
