@@ -264,3 +264,16 @@ def test_the_page_and_the_command(make_measured, tmp_path, capsys):
     assert "choose one" in capsys.readouterr().err
     assert main([*words, "--markdown", "tables.html"]) == 2
     assert "must end in .md, or be -" in capsys.readouterr().err
+
+
+def test_markdown_of_a_wide_table_has_its_experiments_side_by_side():
+    from marrow.report.compare_tables import TextTable, _markdown_table
+
+    wide = TextTable(
+        "t", ["experiment", "seeds", "a", "b|c", "d", "e"], [["x", "0", "1.0", "2.0", "–", "4.0"]], {(0, 3)}
+    )
+    assert _markdown_table(wide).splitlines() == [
+        *("| experiment | x |", "| --- | ---: |", "| seeds | 0 |", "| a | 1.0 |"),
+        *("| b\\|c | **2.0** |", "| d | – |", "| e | 4.0 |"),
+    ]
+    assert _markdown_table(wide.between(2, 4)).splitlines()[0] == "| experiment | seeds | a | b\\|c |"

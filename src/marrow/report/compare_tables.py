@@ -187,11 +187,14 @@ def _seeds_text(seeds: Sequence[int | None]) -> str:
 
 
 def _markdown_table(table: TextTable) -> str:
-    rule = ["---", "---", *["---:"] * (len(table.head) - 2)]
+    """Return a table with its experiments downwards, or side by side where it would be wider than it is long."""
     lines = [
         [f"**{cell}**" if (number, column) in table.best else cell for column, cell in enumerate(line)]
         for number, line in enumerate(table.lines)
     ]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in (table.head, rule, *lines)
-    )
+    cells, words = [table.head, *lines], 2
+    if len(table.head) > len(cells) + words:
+        cells, words = [list(column) for column in zip(*cells, strict=True)], 1
+    rule = [*["---"] * words, *["---:"] * (len(cells[0]) - words)]
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (escaped[0], rule, *escaped[1:]))
