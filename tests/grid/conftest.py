@@ -7,7 +7,7 @@ import pytest
 import yaml
 from grid_cells import TEST_CLIPS
 
-from marrow.cli.grid import task_settings_of, settings_of
+from marrow.cli.grid import settings_of, task_settings_of
 from marrow.grid.cells import make_cells
 from marrow.grid.plan import Grid, read_grid
 from marrow.readers.base import Split

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import marrow
-from marrow.cli.grid import _status, task_settings_of, settings_of
+from marrow.cli.grid import _status, settings_of, task_settings_of
 from marrow.cli.main import EXIT_INTERRUPTED, main
 from marrow.files import lock_file
 from marrow.grid import run as module
