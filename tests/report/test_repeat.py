@@ -86,6 +86,7 @@ def test_settings_of_tasks_come_back(make_run, quick):
     assert arguments.tasks == "linear_probe,knn,semi_supervised,few_shot,retrieval"
     assert arguments.quick == quick
     assert "--retrieval." not in command
+    assert "--semi_supervised.draws" not in command, "it follows from --quick"
     for name, config in task_configs(arguments).items():
         again = sized(replace(TASKS[name], config=config), quick)
         assert plain(again.config) == asked[name], name

@@ -126,7 +126,7 @@ def _row(example: Example, others: Mapping[str, Sequence[Example]], skeleton: Sk
     whole, continued = (np.concatenate([example.observed, rest]) for rest in (example.truth, example.forecast))
     there = seen(whole, skeleton)
     # A joint that was never observed cannot be forecast.
-    ever = there[: len(example.observed)].any(0)
+    ever = np.asarray(there[: len(example.observed)].any(0))
     told = np.concatenate([there[: len(example.observed)], np.repeat(ever[None], len(example.forecast), 0)])
     tracks = [(whole[None], there[None]), (continued[None], told[None])]
     truth, forecast = (reel.add(each) for each in pack_motion(tracks, skeleton, example.fps, _MOST_FRAMES, example.fps))

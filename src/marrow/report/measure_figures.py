@@ -104,7 +104,7 @@ def bars_figure(groups: Mapping[str, tuple[str, Sequence[Mark]]], unit: str) -> 
     rows = list(dict.fromkeys(mark.row for _, marks in groups.values() for mark in marks))
     figure = go.Figure()
     # Plotly stacks the bars of a row from below.
-    for name, (colour, every) in reversed(groups.items()):
+    for name, (colour, every) in reversed(list(groups.items())):
         # Plotly draws a short line for an interval of no length: values without one are bars of their own.
         for has_interval in (True, False):
             marks = [mark for mark in every if (mark.high > mark.low) == has_interval]
