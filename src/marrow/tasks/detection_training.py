@@ -171,7 +171,7 @@ def train_detector(
         context: where to compute, seed, limits, and where the encoder comes from.
     """
     fabric, _ = make_fabric(context.device, context.precision)
-    check_one_process(fabric, "action detection")
+    check_one_process(fabric.world_size, "action detection")
     fabric.launch()
     encoder = copy.deepcopy(encoder).to(fabric.device)
     encoder.requires_grad_(config.encoder == "finetune")

@@ -141,7 +141,7 @@ def label_seed(config: FinetuneConfig, context: TaskContext) -> int:
 def make_one_process(context: TaskContext) -> tuple[Fabric, PrecisionChoice]:
     """Make the Fabric of a fine-tuning, and refuse several processes before they write anything."""
     fabric, precision = make_fabric(context.device, context.precision)
-    check_one_process(fabric, "fine-tuning")
+    check_one_process(fabric.world_size, "fine-tuning")
     return fabric, precision
 
 

@@ -18,10 +18,10 @@ from marrow.train.schedule import Budget
 AT_THE_END = CheckpointConfig(every_minutes=1e9, keep_last=1)
 
 
-def check_one_process(fabric: Fabric, what: str) -> None:
+def check_one_process(process_count: int, what: str) -> None:
     """Refuse several processes, before they write anything."""
-    if fabric.world_size > 1:
-        raise ConfigError(f"{what} runs in one process, got {fabric.world_size} (start it without torchrun)")
+    if process_count > 1:
+        raise ConfigError(f"{what} runs in one process, got {process_count} (start it without torchrun)")
 
 
 def budget_within(steps: int, context: TaskContext) -> Budget:

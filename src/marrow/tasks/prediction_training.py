@@ -36,7 +36,7 @@ def train_forecaster(
     """
     fabric, _ = make_fabric(context.device, "fp32")
     bf16 = choose_precision(context.precision, fabric.device.type).fabric == "bf16-mixed"
-    check_one_process(fabric, "motion prediction")
+    check_one_process(fabric.world_size, "motion prediction")
     fabric.launch()
     encoder = copy.deepcopy(encoder).to(fabric.device)
     frames = config.observed_frames + config.learned_frames
