@@ -40,6 +40,8 @@ CONFIG = DetectionConfig(
     hidden_width=32,
     dropout=0.1,
     optimizer=OptimizerConfig(learning_rate=1e-2),
+    # Segments of the test recordings last a second.
+    smoothing_frames=0,
     shuffle_control=False,
 )
 

@@ -293,3 +293,15 @@ def test_a_run_whose_folder_was_renamed_is_not_two_seeds(small_runs, small_store
         ("knn/pooled", "renamed"),
         ("retrieval/pooled", "renamed"),
     ]
+
+
+def test_a_quick_evaluation_and_a_whole_one_are_not_mixed(small_runs, small_store, caplog):
+    path = small_runs[0] / "reports" / "xview.json"
+    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], quick=True, context=CPU)
+    evaluate(small_runs[0], small_store, "xview", tasks="retrieval", baselines=[], context=CPU)
+    report = EvaluationReport.load(path)
+    assert ([each.task for each in report.reports], report.settings["quick"]) == (["retrieval/pooled"], False)
+    assert "made in another way, and is replaced" in caplog.text
+    seed = TaskContext(device="cpu", precision="fp32", max_steps=2, seed=5)
+    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=seed)
+    assert EvaluationReport.load(path).settings["probe_seed"] == 5

@@ -260,7 +260,7 @@ def test_data_without_long_clips_is_refused_with_numbers(tmp_path):
     assert reason in str(unsuited(task, halves(store, [0], [1])))
     with pytest.raises(DataError, match="longest test clip has 17"):
         task.run(encoder(), halves(store, [0], [1]), CPU)
-    with pytest.raises(DataError, match="lower prediction"):
+    with pytest.raises(DataError, match="lower motion_prediction"):
         raw_prediction(halves(store, [0], [1]), CPU, TINY)
     # To learn 4 frames at a time takes shorter clips than to forecast 10.
     fed = MotionPrediction(replace(TINY, mode="autoregressive"))

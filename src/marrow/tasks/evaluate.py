@@ -210,8 +210,9 @@ def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
     same = all(
         getattr(earlier, name) == getattr(report, name) for name in ("store", "protocol", "test_rows", "test_labels")
     )
-    if not same or earlier.runs[0].fingerprint != report.runs[0].fingerprint:
-        log.warning("%s was about another encoder or other clips and is replaced", path)
+    alike = all(earlier.settings.get(name, False) == report.settings[name] for name in ("quick", "transfer"))
+    if not same or not alike or earlier.runs[0].fingerprint != report.runs[0].fingerprint:
+        log.warning("%s was about another encoder or other clips, or made in another way, and is replaced", path)
         return report
     # A task that was asked for in another way: none of its scores, a baseline's neither, may stand beside the new ones.
     asked = {each.task: each.settings.get("asked") for each in report.reports}
@@ -219,7 +220,8 @@ def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
     # The folder may have had another name then: it is one run all the same.
     for each in kept:
         each.fingerprints |= {name: report.runs[0].name for name in each.fingerprints if name == "run"}
-    return EvaluationReport.joined([replace(earlier, reports=kept, runs=report.runs), report])
+    joined = EvaluationReport.joined([replace(earlier, reports=kept, runs=report.runs), report])
+    return replace(joined, settings=report.settings)
 
 
 def _file_name(protocol: str) -> str:
