@@ -5,6 +5,7 @@ import pytest
 
 from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.models.export import save_encoder
+from marrow.readers.base import Split
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
@@ -305,3 +306,15 @@ def test_a_quick_evaluation_and_a_whole_one_are_not_mixed(small_runs, small_stor
     seed = TaskContext(device="cpu", precision="fp32", max_steps=2, seed=5)
     evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=seed)
     assert EvaluationReport.load(path).settings["probe_seed"] == 5
+
+
+def test_the_same_protocol_on_other_data_has_a_report_of_its_own(small_runs, small_store, tmp_path):
+    sequences = [small_store.sequence(row) for row in range(len(small_store))]
+    view = Split(lambda record: record.attributes["subject"] < 2, lambda record: record.attributes["subject"] > 1)
+    other = write_store(
+        tmp_path / "other", sequences, source="test", classes=small_store.classes, splits={"xview": view}
+    )
+    for store in (small_store, other, other):
+        evaluate(small_runs[0], store, "xview", tasks="knn", baselines=[], context=CPU)
+    reports = [EvaluationReport.load(path).store for path in sorted((small_runs[0] / "reports").glob("*.json"))]
+    assert sorted(reports) == sorted([small_store.fingerprint, other.fingerprint])

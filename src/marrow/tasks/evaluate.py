@@ -162,7 +162,7 @@ def evaluate(
     )
     if save:
         for folder, run in zip(folders, facts, strict=True):
-            path = folder / "reports" / f"{_file_name(protocol)}.json"
+            path = _report_path(folder, protocol, store.fingerprint)
             _with_earlier(path, whole.of_run(run.name)).save(path)
             log.info("wrote %s", path)
             journals[run.name].close()
@@ -222,6 +222,16 @@ def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
         each.fingerprints |= {name: report.runs[0].name for name in each.fingerprints if name == "run"}
     joined = EvaluationReport.joined([replace(earlier, reports=kept, runs=report.runs), report])
     return replace(joined, settings=report.settings)
+
+
+def _report_path(folder: Path, protocol: str, store: str) -> Path:
+    """Return where a report is kept: one of other data under the same protocol keeps its place."""
+    path = folder / "reports" / f"{_file_name(protocol)}.json"
+    try:
+        taken = path.exists() and EvaluationReport.load(path).store != store
+    except DataError:
+        taken = False  # it is damaged, and will be put aside
+    return path.with_name(f"{path.stem}@{store[:8]}.json") if taken else path
 
 
 def _file_name(protocol: str) -> str:
