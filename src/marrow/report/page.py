@@ -174,7 +174,7 @@ def _experiment_html(
     number: int,
 ) -> str:
     """Return everything about runs of one experiment."""
-    evaluations = [EvaluationReport.joined(parts) for parts in _by_protocol(runs).values()]
+    evaluations = [EvaluationReport.joined(parts) for parts in _by_question(runs)]
     seeds = ", ".join(str(run.seed) for run in runs)
     lead = f"{len(runs)} run{'s' if len(runs) > 1 else ''} (seed{'s' if len(runs) > 1 else ''} {seeds})"
     verdicts = "".join(
@@ -190,7 +190,9 @@ def _experiment_html(
     ]
     for place, evaluation in enumerate(evaluations):
         anchor = f" id='scores-{number}'" if place == 0 else ""
-        parts.append(f"<h2{anchor}>Scores on {escape(evaluation.protocol)}</h2>")
+        same_name = sum(other.protocol == evaluation.protocol for other in evaluations) > 1
+        data = f" of data {evaluation.store[:8]}" if same_name else ""
+        parts.append(f"<h2{anchor}>Scores on {escape(evaluation.protocol)}{data}</h2>")
         further = {"action_detection": timelines_html(evaluation)}
         if reels is not None:
             reel_name = f"forecasts-{number}-{place}"
@@ -220,12 +222,13 @@ def _recordings(shown: ShownClips, run: Run) -> str:
     return paragraphs([said], "note")
 
 
-def _by_protocol(runs: Sequence[Run]) -> Mapping[str, list[EvaluationReport]]:
-    found: dict[str, list[EvaluationReport]] = {}
+def _by_question(runs: Sequence[Run]) -> list[list[EvaluationReport]]:
+    """Group evaluations by protocol and data: two data sets may call a protocol alike."""
+    found: dict[tuple[str, str], list[EvaluationReport]] = {}
     for run in runs:
         for evaluation in run.evaluations:
-            found.setdefault(evaluation.protocol, []).append(evaluation)
-    return found
+            found.setdefault((evaluation.protocol, evaluation.store), []).append(evaluation)
+    return list(found.values())
 
 
 def _about(evaluation: EvaluationReport) -> str:
