@@ -26,7 +26,7 @@ def _rounded(proposals: list[Proposal]) -> list[tuple]:
 def test_every_run_of_a_class_is_a_proposal():
     # Class 0 exceeds 0.02 in frames 1-2 (mean 0.7) and 4-5 (mean 0.2); class 1 in 0-1 (0.1) and 4-5 (0.4).
     expected = [(0, 1, 3, 0.7), (0, 4, 6, 0.2), (1, 0, 2, 0.1), (1, 4, 6, 0.4)]
-    assert _rounded(class_runs(PROBABILITY)) == expected
+    assert _rounded(class_runs(PROBABILITY, 0.02)) == expected
     # From 0.3 on, which itself is not more than 0.3: frames 1-2 of class 0, frame 5 of class 1.
     assert _rounded(class_runs(PROBABILITY, 0.3)) == [(0, 1, 3, 0.7), (1, 5, 6, 0.5)]
 

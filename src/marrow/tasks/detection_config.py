@@ -33,7 +33,8 @@ class DetectionConfig:
         smoothing_frames: probabilities are averaged over so many frames to either side.
         proposals: class_runs: every run of frames in which a class exceeds `threshold`. activity_runs: every run of
             frames that are no background with at least `least_activity`.
-        threshold: of a class's probability.
+        threshold: of a class's probability. USDRL's code, for 52 classes and after long training, has 0.02; where
+            probabilities are soft, so small a value makes runs that are far longer than the action.
         least_activity: of 1 - the background's probability.
         most_overlap: leave out proposals that overlap a more confident one of their class more than so much; null: all
             remain.
@@ -44,7 +45,7 @@ class DetectionConfig:
     window_seconds: float = 4.0
     stride_seconds: float = 1.0
     train_stride_seconds: float = 0.2
-    steps: int = 200
+    steps: int = 300
     batch_windows: int = 16
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
@@ -61,7 +62,7 @@ class DetectionConfig:
     augment: AugmentConfig | None = None
     smoothing_frames: int = 10
     proposals: Literal["class_runs", "activity_runs"] = "class_runs"
-    threshold: float = 0.02
+    threshold: float = 0.2
     least_activity: float = 0.4
     most_overlap: float | None = None
     shuffle_control: bool = True

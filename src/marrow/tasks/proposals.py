@@ -43,7 +43,7 @@ def smooth(probability: Float64[np.ndarray, "frame class"], reach: int) -> Float
     return (_sums(probability)[after] - _sums(probability)[first]) / (after - first)[:, None]
 
 
-def class_runs(probability: Float64[np.ndarray, "frame class"], threshold: float = 0.02) -> list[Proposal]:
+def class_runs(probability: Float64[np.ndarray, "frame class"], threshold: float) -> list[Proposal]:
     """Propose every contiguous run of frames in which a class is more probable than a threshold.
 
     Args:
