@@ -12,7 +12,7 @@ from marrow.cli.inspect import build_parser, picture_rows, run
 from marrow.errors import StoreError
 from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
-from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
+from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
 from marrow.store import prepare, write_store
 from marrow.store.summary import SplitSummary, summarise
 
@@ -55,6 +55,16 @@ def test_counts_lengths_and_bones(tmp_path):
     # Bodies that stand still are the same motion, however long they do.
     assert summary.warnings[0].startswith("2 of the 2 test clips of half are nearly the same as a training clip")
     assert summary.warnings[1:] == ("classes without a clip: sit",)
+
+
+def test_labelled_intervals_count_for_their_classes(tmp_path):
+    untrimmed = clip("a", 0, frames=9, label=-1)
+    intervals = (Segment(0, 3, 0), Segment(4, 6, 2), Segment(7, 9, 0))
+    first = replace(untrimmed, segments=intervals)
+    summary = summary_of(tmp_path, first, clip("b", 1, frames=5), classes=("stand", "meet", "sit"))
+    assert summary.labels == {"-": 1, "stand": 1, "meet": 0, "sit": 0}
+    assert summary.segments == {"stand": 2, "sit": 1}
+    assert summary.warnings[-1] == "classes without a clip: meet"
 
 
 def test_copies_across_train_and_test_are_counted_per_split(tmp_path):

@@ -228,6 +228,15 @@ def test_an_interrupted_evaluation_goes_on_and_a_finished_one_begins_anew(small_
     assert len(calls) == 3
 
 
+def test_a_finished_evaluation_leaves_what_another_one_is_to_go_on_from(small_runs, small_store):
+    unfinished = small_runs[0] / "reports" / "xview.unfinished"
+    unfinished.mkdir(parents=True)
+    of_other_data = unfinished / f"{24 * 'a'}.json"
+    of_other_data.write_text("[]")
+    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=CPU)
+    assert list(unfinished.iterdir()) == [of_other_data]
+
+
 def test_all_tasks_are_those_that_the_data_is_for(small_runs, small_store):
     whole = evaluate(small_runs[0], small_store, "xview", tasks="all", quick=True, baselines=[], context=CPU)
     kinds = {report.task.partition("/")[0] for report in whole.reports}

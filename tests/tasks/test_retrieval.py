@@ -12,7 +12,7 @@ from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.knn import Knn
 from marrow.tasks.retrieval import Rankings, Retrieval, RetrievalConfig
-from marrow.testing.tasks import TableEncoder, _task_data
+from marrow.testing.tasks import TableEncoder, task_data
 
 CPU = TaskContext(device="cpu", precision="fp32")
 
@@ -104,7 +104,7 @@ def test_the_nearest_is_that_of_knn(small_store, small_encoder):
 
 def test_known_features(tmp_path):
     """Features that name the class find only that; features without meaning find what chance does."""
-    data = _task_data(tmp_path / "store", lambda label: label)
+    data = task_data(tmp_path / "store", lambda label: label)
     label = torch.tensor(np.asarray(data.store.label))
     [perfect] = Retrieval().run(TableEncoder(torch.nn.functional.one_hot(label, 16).float()), data, CPU)
     assert set(perfect.metrics.values()) == {100.0}

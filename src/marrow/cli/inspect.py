@@ -118,10 +118,11 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
     bodies = ", ".join(
         f"{count:,} with {bodies} bod{'y' if bodies == 1 else 'ies'}" for bodies, count in summary.bodies.items()
     )
-    if any(summary.labels.values()):
+    if any(count for name, count in labels if name != "-"):
         shown = ", ".join(f"{name} {count}" for name, count in labels[:20])
     else:
-        shown = ("no clip has a label of its own: " if labels else "none") + ", ".join(name for name, _ in labels[:20])
+        names = [name for name, _ in labels if name != "-"]
+        shown = ("no clip has a label of its own: " if names else "none") + ", ".join(names[:20])
     most_missing = sorted(summary.missing.items(), key=lambda item: -item[1])[:5]
     loosest = sorted(summary.bone_variation.items(), key=lambda item: -item[1])[:5]
     lines = [
@@ -146,6 +147,11 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         ),
         ("classes", f"{len(store.classes) or len(labels)}: {shown}{', …' if len(labels) > 20 else ''}"),
     ]
+    if summary.segments:
+        counts = ", ".join(f"{name} {count}" for name, count in list(summary.segments.items())[:20])
+        lines.append(
+            ("segments", f"{sum(summary.segments.values()):,}: {counts}{', …' if len(summary.segments) > 20 else ''}")
+        )
     for name, split in summary.splits.items():
         lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test, {_copies(split)}"))
     lines += [

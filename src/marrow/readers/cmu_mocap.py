@@ -25,7 +25,7 @@ from jaxtyping import Float64
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import SkipRecording, Split
 from marrow.readers.kinematics import expm, positions
-from marrow.readers.number_lines import parse_numbers, read_lines
+from marrow.readers.number_lines import read_numbers
 from marrow.skeleton.layout import CMU_38, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -135,10 +135,7 @@ class CMUMocap:
             SkipRecording: there is no frame but the rest pose.
         """
         file = root / record.path
-        lines = read_lines(file)
-        if not lines:
-            raise ParseError(file, 1, f"expected {_COLUMNS} numbers per line, got an empty file")
-        values = parse_numbers(file, lines, _COLUMNS, separator=b",")[1:]
+        values = read_numbers(file, _COLUMNS, separator=b",")[1:]
         if not len(values):
             raise SkipRecording("there is no frame but the rest pose")
         angles = values[:, 3:].reshape(-1, len(self.skeleton.joints), 3)

@@ -23,7 +23,7 @@ import numpy as np
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import Split
 from marrow.readers.h36m_kinematics import follow_root, positions
-from marrow.readers.number_lines import parse_numbers, read_lines
+from marrow.readers.number_lines import read_numbers
 from marrow.skeleton.layout import H36M_32, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -107,10 +107,7 @@ class H36M:
             ParseError: the file does not follow the format.
         """
         file = root / record.path
-        lines = read_lines(file)
-        if not lines:
-            raise ParseError(file, 1, f"expected {_COLUMNS} numbers per line, got an empty file")
-        values = parse_numbers(file, lines, _COLUMNS, separator=b",")
+        values = read_numbers(file, _COLUMNS, separator=b",")
         angles = values[:, 3:].reshape(-1, len(self.skeleton.joints), 3)
         path, turn = (None, None) if self.zero_root else follow_root(values[:, :6])
         joints = positions(angles, path, turn)[:: self.stride].astype(np.float32)[None]

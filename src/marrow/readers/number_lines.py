@@ -29,6 +29,23 @@ def read_lines(path: Path) -> list[bytes]:
     return lines
 
 
+def read_numbers(path: Path, columns: int, *, separator: bytes | None = None) -> Float64[np.ndarray, "line column"]:
+    """Read a file of lines that all hold the same count of finite numbers, at least one of them.
+
+    Args:
+        path: of the file.
+        columns: numbers per line.
+        separator: what stands between two numbers; any blanks if None.
+
+    Raises:
+        ParseError: it cannot be read, is empty, or a line is not such.
+    """
+    lines = read_lines(path)
+    if not lines:
+        raise ParseError(path, 1, f"expected {columns} numbers per line, got an empty file")
+    return parse_numbers(path, lines, columns, separator=separator)
+
+
 def parse_numbers(
     path: Path, lines: list[bytes], columns: int, *, separator: bytes | None = None, first_line: int = 1
 ) -> Float64[np.ndarray, "line column"]:

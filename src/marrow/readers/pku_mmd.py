@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, ParseError
 from marrow.readers.base import SkipRecording, Split
-from marrow.readers.number_lines import parse_numbers, read_lines
+from marrow.readers.number_lines import read_numbers
 from marrow.readers.pku_mmd_files import Instance, find_files, overlapping, parse_labels, view_of
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
@@ -236,9 +236,6 @@ def _load_frames(path: Path) -> Float32[np.ndarray, "frame value"]:
 # The clips of a recording follow one another: its file, several megabytes, is parsed once for all of them.
 @lru_cache(maxsize=1)
 def _parse_frames(path: Path, modified_ns: int, byte_count: int) -> Float32[np.ndarray, "frame value"]:
-    lines = read_lines(path)
-    if not lines:
-        raise ParseError(path, 1, f"expected {_BODIES * _JOINTS * 3} numbers per line, got an empty file")
-    frames = parse_numbers(path, lines, _BODIES * _JOINTS * 3).astype(np.float32)
+    frames = read_numbers(path, _BODIES * _JOINTS * 3).astype(np.float32)
     frames.flags.writeable = False
     return frames

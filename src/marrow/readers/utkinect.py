@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import SkipRecording, Split
-from marrow.readers.number_lines import parse_numbers, read_lines, shown
+from marrow.readers.number_lines import read_lines, read_numbers, shown
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 
@@ -236,10 +236,7 @@ def _segment(intervals: list[_Interval], at: int, origin: int, frame_count: int)
 
 
 def _read_rows(path: Path) -> _Rows:
-    lines = read_lines(path)
-    if not lines:
-        raise ParseError(path, 1, f"expected {_COLUMNS} numbers per line, got an empty file")
-    values = parse_numbers(path, lines, _COLUMNS)
+    values = read_numbers(path, _COLUMNS)
     numbers = values[:, 0].astype(np.int64)
     steps = np.diff(numbers, prepend=numbers[:1])
     wrong = (numbers != values[:, 0]) | (numbers < 0) | (steps < 0) | (steps > _LONGEST_GAP_FRAMES)

@@ -25,7 +25,7 @@ from marrow.report.scores import halves, task_name
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import paired_difference_percent
-from marrow.tasks.summary import raw_task, scores
+from marrow.tasks.summary import predicted_classes, raw_task, scores
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _columns(members: Sequence[Member], warnings: list[str]) -> dict[tuple[str, 
     protocol = members[0].joined.protocol
     variants: dict[str, dict[str, list[str]]] = {}
     for member in members:
-        alone = [each.task for each in trained(member.joined) if _scored_at_best_alone(each)]
+        alone = [each.task for each in trained(member.joined) if predicted_classes(each) and not _answers(each)]
         for task in dict.fromkeys(alone):
             warnings.append(
                 f"{protocol}: {member.name} has {task_name(task)} of the best epoch alone, which was chosen on the "
@@ -168,7 +168,7 @@ def _columns(members: Sequence[Member], warnings: list[str]) -> dict[tuple[str, 
             )
         for _, evaluation in member.scored:
             for report in trained(evaluation):
-                if _answers(report) and not _scored_at_best_alone(report):
+                if _answers(report):
                     users = variants.setdefault(report.task, {}).setdefault(how_learned(report, evaluation), [])
                     if member.name not in users:
                         users.append(member.name)
@@ -236,15 +236,8 @@ def _lead(
 
 
 def _answers(report: Report) -> list[list[int]]:
-    """Return the classes that a report gives the test clips: once, or for each draw of the labels."""
-    if report.predictions:
-        # Of several predictions, the last epoch's comes first; the best one is not looked at.
-        return [next(iter(report.predictions.values()))]
-    return [draw["predictions"] for draw in report.detail.get("draws", []) if "predictions" in draw]
-
-
-def _scored_at_best_alone(report: Report) -> bool:
-    return bool(report.predictions) and all("best" in name for name in report.predictions)
+    """Return the classes that a report gives the test clips, once or for each draw; not those of the best epoch."""
+    return next((answers for name, answers in predicted_classes(report).items() if "best" not in name), [])
 
 
 def _cell(part: EvaluationReport, source: str, task: str, runs: Sequence[Run]) -> Cell | None:

@@ -61,6 +61,7 @@ class Summary:
         dropped: recordings left out, by reason.
         notes: what the reader had to mend or to leave out, by kind, and how often.
         labels: clips by class; unlabelled ones under "-".
+        segments: labelled intervals of untrimmed clips by class; empty where there is none.
         splits: protocols by name.
         copies: clips that are bit-identical to an earlier one.
         length_frames: shortest, 5 %, 25 %, median, 75 %, 95 % and longest clip.
@@ -82,6 +83,7 @@ class Summary:
     dropped: dict[str, int]
     notes: dict[str, int]
     labels: dict[str, int]
+    segments: dict[str, int]
     splits: dict[str, SplitSummary]
     copies: int
     length_frames: tuple[int, ...]
@@ -122,6 +124,7 @@ def summarise(store: Store, *, near: bool | None = None) -> Summary:
     axis = int(np.abs(middle).argmax())
     names = dict(enumerate(store.classes)) | {-1: "-"}
     labels = Counter(store.label.tolist())
+    segments = Counter(segment.label for row in range(len(store)) for segment in store.segments(row))
     everything = {
         "clips": len(store),
         "frames": int(store.frame_count.sum()),
@@ -129,6 +132,7 @@ def summarise(store: Store, *, near: bool | None = None) -> Summary:
         "dropped": dict(Counter(map(reason_without_file, store.dropped)).most_common()),
         "notes": store.notes,
         "labels": {names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
+        "segments": {names.get(label, str(label)): count for label, count in sorted(segments.items())},
         "splits": {name: _split(store, name, near) for name in store.splits},
         "copies": len(store) - len(set(store.content)),
         "length_frames": tuple(
@@ -293,8 +297,8 @@ def _warnings(store: Store, summary: Summary) -> list[str]:
     short = int((store.frame_count < 2).sum())
     if short:
         found.append(f"{short} clips have a single frame")
-    unused = [name for name, count in summary.labels.items() if not count]
-    if unused and len(unused) < len(summary.labels):  # where no clip has a label, the segments of untrimmed ones may
+    unused = [name for name, count in summary.labels.items() if not count and name not in summary.segments]
+    if unused and len(unused) < len(summary.labels):  # in a store without any label nothing is missing
         found.append(f"classes without a clip: {', '.join(unused[:6])}{', ...' if len(unused) > 6 else ''}")
     if len(summary.fps) > 1:
         found.append(

@@ -3,13 +3,13 @@
     RUN/reports/PROTOCOL.unfinished/KEY.json   the reports of one task on one fold, for one source
 
 The key stands for all that decides them: task and settings, encoder, data, fold, seeds, precision, limits, version. A
-finished evaluation removes the folder, so that a command that is given again later computes everything anew.
+finished evaluation removes its own, so that a command that is given again later computes everything anew; what another
+evaluation under the same protocol (on another store, in another precision) has left stays for that one.
 """
 
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +32,7 @@ class Journal:
 
     def __init__(self, folder: Path | None, question: Mapping[str, Any]) -> None:
         self._folder, self._question = folder, {**question, "marrow": marrow.__version__}
+        self._own: set[Path] = set()
 
     def reports(self, compute: Callable[[], Sequence[Report]], **part: Any) -> list[Report]:
         """Return the reports of a part: what is kept of it, or what is computed now, and then kept.
@@ -44,6 +45,7 @@ class Journal:
             return list(compute())
         text = json.dumps({**self._question, **part}, sort_keys=True)
         path = self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+        self._own.add(path)
         known = _read(path)
         if known is None:
             known = list(compute())
@@ -54,9 +56,11 @@ class Journal:
         return known
 
     def close(self) -> None:
-        """Forget everything: the evaluation is finished."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        """Forget what this evaluation has found: it is finished."""
+        for path in self._own:
+            path.unlink(missing_ok=True)
+        if self._folder is not None and self._folder.is_dir() and not any(self._folder.iterdir()):
+            self._folder.rmdir()
 
 
 def _read(path: Path) -> list[Report] | None:

@@ -102,7 +102,9 @@ def measures(evaluation: EvaluationReport) -> list[Measure]:
     """Return every number of the reports that is no score of one class per clip."""
     found = []
     for (source, task), reports in _by_variant(evaluation).items():
-        scored = {f"{name}{half}_percent" for name in _predicted(reports[0]) for half in ("", "_clean", "_draws_std")}
+        scored = {
+            f"{name}{half}_percent" for name in predicted_classes(reports[0]) for half in ("", "_clean", "_draws_std")
+        }
         for name in (name for name in reports[0].metrics if name not in scored):
             # A number that some seeds lack (a class without test segments, say) is a mean over the others.
             by_seed = tuple(report.metrics[name] for report in reports if name in report.metrics)
@@ -117,7 +119,7 @@ def scores(evaluation: EvaluationReport) -> list[Score]:
     return [
         _score(evaluation, of_seeds, name, clips)
         for of_seeds in _by_variant(evaluation).values()
-        for name in _predicted(of_seeds[0])
+        for name in predicted_classes(of_seeds[0])
         for clips in _halves(evaluation)
     ]
 
@@ -137,8 +139,8 @@ def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
             theirs = variants.get((against, their_task)) if their_task else None
             if their_task is None or theirs is None:
                 continue
-            for name in (name for name in _predicted(ours[0]) if name != "top1_best"):
-                their_name = name if name in _predicted(theirs[0]) else "top1"
+            for name in (name for name in predicted_classes(ours[0]) if name != "top1_best"):
+                their_name = name if name in predicted_classes(theirs[0]) else "top1"
                 for clips in _halves(evaluation):
                     pairs = [(report, _partners(report, theirs)) for report in ours]
                     mine = [_correct(evaluation, [report], name, clips) for report, _ in pairs]
@@ -249,10 +251,10 @@ def _right(evaluation: EvaluationReport, report: Report, name: str, clips: str) 
     """Say which test clips each draw of labels was right about."""
     label = np.asarray(evaluation.test_labels)
     kept = ~np.asarray(evaluation.test_copied) if clips == "clean" else np.ones(len(label), bool)
-    return np.stack([np.asarray(each) == label for each in _predicted(report)[name]])[:, kept]
+    return np.stack([np.asarray(each) == label for each in predicted_classes(report)[name]])[:, kept]
 
 
-def _predicted(report: Report) -> dict[str, list[list[int]]]:
+def predicted_classes(report: Report) -> dict[str, list[list[int]]]:
     """Return the classes that a report gives the test clips, by the name of the score: once, or once per draw."""
     if report.predictions:
         return {name: [predicted] for name, predicted in report.predictions.items()}

@@ -10,7 +10,7 @@ from torch import nn
 
 from marrow.tasks.base import Report, Task, TaskContext, TaskData
 from marrow.tasks.kinds import PoolsFolds
-from marrow.testing.tasks import TableEncoder, _task_data
+from marrow.testing.tasks import TableEncoder, task_data
 
 _CLASSES, _TEST_CLIPS = 5, 200
 
@@ -34,8 +34,8 @@ def check_few_label_task(task: Task, context: TaskContext | None = None) -> None
     """
     context = context or TaskContext(device="cpu", precision="fp32")
     with tempfile.TemporaryDirectory() as folder:
-        true = _task_data(Path(folder) / "true", lambda label: label)
-        other = _task_data(Path(folder) / "other", lambda label: (label + 1) % _CLASSES)
+        true = task_data(Path(folder) / "true", lambda label: label)
+        other = task_data(Path(folder) / "other", lambda label: (label + 1) % _CLASSES)
         label = torch.tensor(np.asarray(true.store.label))
         noise = torch.randn(len(label), 16, generator=torch.Generator().manual_seed(0))
         # One dimension per class and none besides: one clip per class must be enough.

@@ -66,8 +66,8 @@ def check_task(task: Task, context: TaskContext | None = None) -> None:
     """
     context = context or TaskContext(device="cpu", precision="fp32")
     with tempfile.TemporaryDirectory() as folder:
-        true = _task_data(Path(folder) / "true", lambda label: label)
-        other = _task_data(Path(folder) / "other", lambda label: (label + 1) % _CLASSES)
+        true = task_data(Path(folder) / "true", lambda label: label)
+        other = task_data(Path(folder) / "other", lambda label: (label + 1) % _CLASSES)
         label = torch.tensor(np.asarray(true.store.label))
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(len(label), _DIM, generator=generator)
@@ -119,7 +119,7 @@ def _scores(reports: list[Report]) -> list[tuple[str, float]]:
     ]
 
 
-def _task_data(path: Path, test_label: Callable[[int], int]) -> TaskData:
+def task_data(path: Path, test_label: Callable[[int], int]) -> TaskData:
     """Write a store of clips that are alike in kind and differ in content; test labels go through a function."""
     rng = np.random.default_rng(0)
     per_class = _TRAIN_PER_CLASS + _TEST_PER_CLASS
