@@ -66,7 +66,7 @@ def encoder(alignment="body", **window):
 
 def forecaster(an_encoder, config=TINY, moved=None):
     """A forecaster whose head says a constant displacement in aligned coordinates, where one is given."""
-    head = ForecastHead(JOINTS, 16, JOINTS, 0, config.learned_frames, config)
+    head = ForecastHead(JOINTS, 16, JOINTS, 0, torch.zeros(2, config.learned_frames, 3), config)
     if moved is not None:
         head.forward = lambda features, poses, kept=None, rate=0.0: moved.expand(len(poses), poses.shape[1], -1, -1, -1)
     return TrainedForecaster(Forecasting(an_encoder, head, config).eval(), 0, 0.0, AugmentConfig())
@@ -90,11 +90,20 @@ def test_slow_functions_start_at_zero_and_end_level():
     np.testing.assert_allclose(slow_functions(2, 5), [[0.5**0.5, 0.5**0.5], [1.0, -1.0]], atol=1e-6)
 
 
-def test_a_new_head_says_that_nothing_moves():
-    an_encoder = encoder()
+@pytest.mark.parametrize("alignment", ["none", "yaw", "body"])
+def test_a_new_head_says_what_least_squares_say(alignment):
+    trained = forecaster(encoder(alignment))
     joints = np.random.default_rng(0).normal(size=(1, 8, JOINTS, 3)).astype(np.float32)
-    forecast = forecaster(an_encoder).forecast([whole(joints)])
-    np.testing.assert_allclose(forecast[0], np.repeat(joints[:, -1:], 10, axis=1), atol=1e-6)
+    still = trained.forecast([whole(joints)])
+    np.testing.assert_allclose(still[0], np.repeat(joints[:, -1:], 10, axis=1), atol=1e-6)
+    # However the body is turned and scaled for the encoder: the centre goes twice as far as in its last step, the
+    # others, relative to it, back by half of the step before that.
+    trained.forecasting.head.weights[0, :, 2], trained.forecasting.head.weights[1, :, 1] = 2.0, -0.5
+    steps = np.diff(joints[0, -4:], axis=0)
+    centre, relative = steps[2, :1], steps[1] - steps[1, :1]
+    expected = joints[0, -1] + 2.0 * centre - 0.5 * relative
+    moved = trained.forecast([whole(joints)])
+    np.testing.assert_allclose(moved[0, 0], np.repeat(expected[None], 10, axis=0), atol=2e-5)
 
 
 @pytest.mark.parametrize("alignment", ["none", "yaw", "body"])
@@ -158,6 +167,18 @@ def test_loss_is_the_mean_distance_and_that_of_the_steps():
     assert nothing.weight.item() == 0.0
 
 
+def test_loss_counts_posture_besides_the_way_through_the_room():
+    # The body moves by 3 cm, one joint of it by 6 cm more: rooms (19 * 3 + 9) / 20, posture 6 / 20.
+    config = replace(TINY, predicted_frames=2, fps=12.5, dropout=0.0, velocity_weight=0.0, centred_weight=0.5)
+    joints = torch.zeros(1, 1, 10, JOINTS, 3)
+    joints[:, :, 8:, :, 0] = 0.03
+    joints[:, :, 8:, 7, 0] += 0.06
+    batch = encoder_batch(joints, torch.ones(1, 1, 10, JOINTS, dtype=torch.bool), InputConfig(10), KINECT_V1_20)
+    forecasting = forecaster(encoder("none"), config).forecasting
+    expected = (0.03 * 19 + 0.09) / 20 + 0.5 * 0.06 / 20
+    assert forecasting(batch, None).loss_sum.item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_absent_places_change_nothing():
     rng = np.random.default_rng(0)
     joints = rng.normal(size=(1, 8, JOINTS, 3)).astype(np.float32)
@@ -172,7 +193,7 @@ def test_absent_places_change_nothing():
 
 def test_every_parameter_of_the_head_learns():
     config = replace(TINY, dropout=0.0)
-    head = ForecastHead(JOINTS, 16, JOINTS, 0, 10, config)
+    head = ForecastHead(JOINTS, 16, JOINTS, 0, torch.zeros(2, 10, 3), config)
     torch.nn.init.normal_(head.say.weight)
     features = Features(torch.randn(2, 1, 2, JOINTS, 16), torch.ones(2, 1, 2, JOINTS, dtype=torch.bool))
     head(features, torch.randn(2, 1, 8, JOINTS, 3)).square().sum().backward()
@@ -180,13 +201,13 @@ def test_every_parameter_of_the_head_learns():
 
 
 def test_motion_that_can_be_foreseen_is_foreseen(tmp_path):
-    """Bodies swing at one pace: after training, forecasts are far below both baselines."""
+    """Bodies bounce at one pace: after training, forecasts are far below those that need no encoder."""
     rng = np.random.default_rng(0)
     clips = []
     for _ in range(8):
         time = np.arange(60)[:, None, None] + rng.uniform(0, 100)
         pose = np.random.default_rng(1).normal(size=(1, JOINTS, 3)) * 0.3
-        swing = 0.2 * np.sin(0.5 * time) * np.array([1.0, 0.5, 0.0])
+        swing = 0.4 * np.abs(np.sin(0.15 * time)) * np.array([1.0, 0.5, 0.0])
         clips.append(whole((pose + swing * (np.arange(JOINTS) % 2)[:, None])[None]))
     data = halves(store_of(tmp_path / "store", clips), range(6), [6, 7])
     config = replace(TINY, steps=150, warmup_steps=10, batch_windows=32, hidden_width=64, functions=8, train_stride=1)
@@ -244,10 +265,11 @@ def test_recordings_are_taken_at_the_rate_of_the_task(tmp_path):
     joints = np.zeros((1, 60, JOINTS, 3))
     joints[..., 0] = np.arange(60)[:, None] / 50.0
     store = store_of(tmp_path / "store", [whole(joints)] * 2, fps=50.0)
-    zero, constant = raw_prediction(halves(store, [0], [1]), CPU, replace(TINY, test_stride=3))
+    zero, constant, linear = raw_prediction(halves(store, [0], [1]), CPU, replace(TINY, test_stride=3))
     assert zero.metrics["mpjpe_80ms_mm"] == pytest.approx(80.0, rel=1e-3)
     # Linear interpolation keeps linear motion; the last frame may be held.
     assert constant.metrics["mpjpe_80ms_mm"] == pytest.approx(0.0, abs=0.01)
+    assert linear.metrics["mpjpe_80ms_mm"] == pytest.approx(0.0, abs=0.01)
 
 
 def test_data_without_long_clips_is_refused_with_numbers(tmp_path):
@@ -285,10 +307,12 @@ def test_human36m_is_scored_on_its_own_windows_and_joints(tmp_path):
     assert [report.task for report in reports] == [
         "motion_prediction/zero velocity",
         "motion_prediction/constant velocity",
+        "motion_prediction/linear regression",
         "motion_prediction/zero velocity, 8 samples",
         "motion_prediction/constant velocity, 8 samples",
+        "motion_prediction/linear regression, 8 samples",
     ]
-    for zero, constant, windows in ((*reports[:2], 512), (*reports[2:], 16)):
+    for zero, constant, _, windows in ((*reports[:3], 512), (*reports[3:], 16)):
         assert zero.settings["test_windows"] == windows
         assert zero.metrics["mpjpe_80ms_mm"] == pytest.approx(5.0, rel=1e-3)
         assert constant.metrics["mpjpe_1000ms_mm"] == pytest.approx(0.0, abs=0.01)
@@ -308,6 +332,7 @@ def test_human36m_is_scored_on_its_own_windows_and_joints(tmp_path):
         ({"dropout": 1.0}, "dropout must lie in"),
         ({"encoder_rate": 0.0}, "encoder_rate must lie in"),
         ({"velocity_weight": -1.0}, "must not be negative"),
+        ({"centred_weight": -1.0}, "must not be negative"),
     ],
 )
 def test_bad_settings_are_named(wrong, message):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from marrow.report.style import ORANGE, SOURCES, table
+from marrow.report.style import GREEN, ORANGE, SOURCES, table
 from marrow.tasks.summary import Measure
 
 _TITLES = {
@@ -18,6 +18,7 @@ _TITLES = {
 _SIMPLE = {
     "zero velocity": (SOURCES["raw"][1], "diamond", "dash"),
     "constant velocity": (ORANGE, "triangle-up", "dot"),
+    "linear regression": (GREEN, "cross", "dashdot"),
 }
 
 _OVERLAP = r"iou(\d+)"

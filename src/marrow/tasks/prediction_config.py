@@ -29,9 +29,11 @@ class PredictionConfig:
         min_learning_rate: at the end.
         encoder_rate: share of the head's learning rate that the encoder has; from scratch it is always 1.
         hidden_width: of the head.
-        recent_frames: last observed frames that the head reads as they are, besides what the encoder says.
+        recent_frames: last observed frames that the head reads as they are, besides what the encoder says, and that
+            the forecast by least squares continues.
         functions: slow functions of time that a joint's forecast is made of.
         dropout: share of the head's hidden numbers that is left out in training.
+        centred_weight: of the root-centred errors of position in the loss, beside those in the room.
         velocity_weight: of the errors of velocity in the loss, beside those of position.
         augment: what is varied; crops, mirror and noise are not, whatever it says. Null: as in the pre-training where
             that is known, else rotations of up to 0.3 radians.
@@ -55,9 +57,10 @@ class PredictionConfig:
     min_learning_rate: float = 1e-5
     encoder_rate: float = 0.3
     hidden_width: int = 512
-    recent_frames: int = 10
+    recent_frames: int = 20
     functions: int = 10
     dropout: float = 0.1
+    centred_weight: float = 1.0
     velocity_weight: float = 1.0
     augment: AugmentConfig | None = None
 
@@ -71,7 +74,7 @@ class PredictionConfig:
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"motion_prediction.{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("min_learning_rate", "velocity_weight"):
+        for name in ("min_learning_rate", "centred_weight", "velocity_weight"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"motion_prediction.{name} must not be negative, got {getattr(self, name)}")
         if self.mode not in ("direct", "autoregressive"):

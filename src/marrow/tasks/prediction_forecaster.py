@@ -34,8 +34,9 @@ class Forecasting(Trainable):
     """The distance of forecasts from what came, in position and in velocity.
 
     A batch is whole windows, observed and then future frames, at the frame rate of the task. A window's loss is the
-    mean distance over its joints and future frames, in the unit of the alignment, and as much again for the distance
-    between the steps from frame to frame. What is absent in the future, or was never observed, is left out.
+    mean distance over its joints and future frames, in the unit of the alignment; to it come the same distance with
+    both bodies' centres in one place, and that between the steps from frame to frame. What is absent in the future, or
+    was never observed, is left out.
 
     Args:
         encoder: is trained.
@@ -82,8 +83,14 @@ class Forecasting(Trainable):
         both = known.clone()
         both[:, :, 1:] &= known[:, :, :-1]
         step = torch.where(both[..., None], error.diff(dim=2, prepend=torch.zeros_like(error[:, :, :1])), 0.0)
+        centre = self.head.centre
+        centred, seen = error - error[..., centre, None, :], known & known[..., centre, None]
         position = _mean_length(error, known)
-        loss = position + self.config.velocity_weight * _mean_length(step, both)
+        loss = (
+            position
+            + self.config.centred_weight * _mean_length(centred, seen)
+            + self.config.velocity_weight * _mean_length(step, both)
+        )
         counts = known.flatten(1).any(1).to(loss.dtype)
         return StepOutput(loss.sum(), counts.sum(), {"train_error": position.detach().sum()})
 

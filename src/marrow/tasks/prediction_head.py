@@ -1,7 +1,8 @@
 """The head of a forecaster: what is forecast, in few numbers per joint, the weights of slow functions of time.
 
-The functions are zero at the last observed frame: forecasts begin where the observation ends, and cannot tremble. To
-what they say the head adds a share, learned for each frame, of going on with the last observed velocity.
+The functions are zero at the last observed frame: forecasts begin where the observation ends, and cannot tremble. What
+they say is added to a forecast by least squares (`tasks/prediction_linear.py`), and is zero before training: the head
+and the encoder learn what the last steps alone do not tell.
 """
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from marrow.models.blocks import initialise_linear
 from marrow.models.encoder import Features
 from marrow.tasks.prediction_config import PredictionConfig
+from marrow.tasks.prediction_linear import continued
 
 
 def slow_functions(frames: int, count: int) -> Float32[Tensor, "frame function"]:
@@ -34,19 +36,27 @@ class ForecastHead(nn.Module):
         dim: length of a token.
         joints: that are forecast.
         centre: the joint that poses are relative to.
-        frames: that are forecast.
+        weights: of the last steps, in the forecast by least squares; how many frames are forecast.
         config: widths.
     """
 
     functions: Float32[Tensor, "frame function"]
+    weights: Float32[Tensor, "2 frame step"]
 
     def __init__(
-        self, token_joints: int, dim: int, joints: int, centre: int, frames: int, config: PredictionConfig
+        self,
+        token_joints: int,
+        dim: int,
+        joints: int,
+        centre: int,
+        weights: Float32[Tensor, "2 frame step"],
+        config: PredictionConfig,
     ) -> None:
         super().__init__()
         self.centre, self.recent_frames, self.hidden_width = centre, config.recent_frames, config.hidden_width
         read = (token_joints + 1) * dim
-        self.register_buffer("functions", slow_functions(frames, config.functions), persistent=False)
+        self.register_buffer("functions", slow_functions(weights.shape[1], config.functions), persistent=False)
+        self.register_buffer("weights", weights)
         self.norm = nn.LayerNorm(read)
         self.read = nn.Linear(read, config.hidden_width)
         self.see = nn.Linear(config.recent_frames * joints * 3, config.hidden_width)
@@ -54,9 +64,8 @@ class ForecastHead(nn.Module):
             nn.LayerNorm(config.hidden_width), nn.Linear(config.hidden_width, config.hidden_width), nn.GELU()
         )
         self.say = nn.Linear(config.hidden_width, self.functions.shape[1] * joints * 3)
-        self.carry_on = nn.Parameter(torch.zeros(frames))
         initialise_linear(self)
-        # Before it has learned anything, it says that nothing moves.
+        # Before it has learned anything, it says what least squares say.
         nn.init.zeros_(self.say.weight)
 
     def forward(
@@ -83,11 +92,9 @@ class ForecastHead(nn.Module):
             hidden = hidden * kept / (1.0 - rate)
         hidden = hidden + self.deepen(hidden)
         # Millimetres in metres: from here on nothing is rounded to bf16.
-        weights = self.say(hidden).float().unflatten(2, (self.functions.shape[1], -1))
-        with torch.autocast(weights.device.type, enabled=False):
-            moved = (self.functions @ weights).unflatten(3, (-1, 3))
-        velocity = recent[:, :, -1] - recent[:, :, -2]
-        return moved + self.carry_on[:, None, None] * velocity[:, :, None]
+        said = self.say(hidden).float().unflatten(2, (self.functions.shape[1], -1))
+        with torch.autocast(said.device.type, enabled=False):
+            return continued(self.weights, poses, self.centre) + (self.functions @ said).unflatten(3, (-1, 3))
 
 
 def _last_and_mean(features: Features) -> Float[Tensor, "batch body read"]:

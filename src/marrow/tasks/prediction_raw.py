@@ -1,4 +1,4 @@
-"""Motion prediction without an encoder: forecasts that need no learning."""
+"""Motion prediction without an encoder: forecasts that need little learning, or none."""
 
 from collections.abc import Sequence
 
@@ -7,22 +7,32 @@ import torch
 from jaxtyping import Float64
 
 from marrow.data.frames import ClipArrays
+from marrow.data.recordings import Recordings, sliding
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_poses import held, side_by_side
+from marrow.tasks.prediction_linear import continued, fit_weights
+from marrow.tasks.prediction_poses import centre_of, held, side_by_side
 from marrow.tasks.prediction_report import Forecast, report_of
 from marrow.tasks.prediction_windows import scored_windows
 
 
 def raw_prediction(data: TaskData, context: TaskContext, config: PredictionConfig) -> list[Report]:
-    """Score the forecasts that need no learning: `motion_prediction/zero velocity` and `.../constant velocity`."""
-    baselines = {"zero velocity": 0.0, "constant velocity": 1.0}
+    """Score the forecasts that need no encoder: zero velocity, constant velocity and linear regression.
+
+    Their reports are `motion_prediction/zero velocity` and so on. Linear regression is left out where no training
+    recording is as long as a test window.
+    """
+    forecasts = {"zero velocity": _straight_on(config, 0.0), "constant velocity": _straight_on(config, 1.0)}
+    train = Recordings.of(data.store, data.train_rows, config.fps)
+    cuts = sliding(train, config.observed_frames + config.predicted_frames, config.train_stride, whole=False)
+    if len(cuts):
+        centre = centre_of(train.skeleton)
+        weights = fit_weights(train, cuts, config.observed_frames, config.recent_frames, centre)
+        forecasts["linear regression"] = _linear(weights, centre)
     return [
-        report_of(
-            windows, f"motion_prediction/{name}", _straight_on(config, share), config, {}, "", context, source="raw"
-        )
+        report_of(windows, f"motion_prediction/{name}", forecast, config, {}, "", context, source="raw")
         for windows in scored_windows(data, config)
-        for name, share in baselines.items()
+        for name, forecast in forecasts.items()
     ]
 
 
@@ -36,5 +46,15 @@ def _straight_on(config: PredictionConfig, share: float) -> Forecast:
         velocity = np.where(seen_twice, joints[:, :, -1:] - joints[:, :, -2:-1], 0.0)
         frame = np.arange(1, config.predicted_frames + 1)[:, None, None]
         return last + share * frame * velocity
+
+    return forecast
+
+
+def _linear(weights: Float64[np.ndarray, "2 frame step"], centre: int) -> Forecast:
+    """Continue the last steps by weights that were solved for on the training windows."""
+
+    def forecast(observed: Sequence[ClipArrays]) -> Float64[np.ndarray, "window body frame joint 3"]:
+        poses = held(*map(torch.from_numpy, side_by_side(observed)))
+        return (poses[:, :, -1:] + continued(torch.from_numpy(weights), poses, centre)).numpy()
 
     return forecast

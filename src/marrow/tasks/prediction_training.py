@@ -16,6 +16,7 @@ from marrow.tasks.one_go import budget_within, check_one_process, fit_in_one_go
 from marrow.tasks.prediction_config import PredictionConfig
 from marrow.tasks.prediction_forecaster import Forecasting, TrainedForecaster, aligned_whole, encoder_batch
 from marrow.tasks.prediction_head import ForecastHead
+from marrow.tasks.prediction_linear import fit_weights
 from marrow.tasks.prediction_poses import centre_of
 from marrow.train.optim import adamw
 from marrow.train.precision import choose_precision, make_fabric
@@ -47,7 +48,7 @@ def train_forecaster(
     cut = {"batch_clips": batch_windows, "seed": context.seed, "device": fabric.device}
     loader = CutLoader(recordings, cuts, whole, augment, aligned_by=config.observed_frames, **cut)
 
-    head = _head_for(encoder, recordings, cuts, config, context.seed, fabric.device)
+    head = _head_for(encoder, recordings, cuts, config, context.seed).to(fabric.device)
     forecasting = Forecasting(encoder, head, config, bf16)
     rate = 1.0 if context.origin.source == "random" else config.encoder_rate
     optimizer = adamw(forecasting, config.optimizer, dict.fromkeys(encoder.parameters(), rate))
@@ -68,9 +69,11 @@ def _turned_only(augment: AugmentConfig) -> AugmentConfig:
 
 
 def _head_for(
-    encoder: Encoder, recordings: Recordings, cuts: Cuts, config: PredictionConfig, seed: int, device: torch.device
+    encoder: Encoder, recordings: Recordings, cuts: Cuts, config: PredictionConfig, seed: int
 ) -> ForecastHead:
-    """Make a head for the features that an encoder returns."""
+    """Make a head for the features that an encoder returns, which begins with the forecast by least squares."""
+    device, centre = next(encoder.parameters()).device, centre_of(encoder.skeleton)
+    weights = fit_weights(recordings, cuts, config.observed_frames, config.recent_frames, centre)
     recording, start, _ = cuts[0].tolist()
     first = recordings.cut(recording, start, config.observed_frames)
     flat = flat_from_arrays([first], encoder.skeleton, encoder.input, device, row=np.zeros(1, np.int64))
@@ -79,12 +82,11 @@ def _head_for(
         features = encoder(encoder_batch(*aligned, encoder.input, encoder.skeleton))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = ForecastHead(
+        return ForecastHead(
             features.tokens.shape[3],
             features.tokens.shape[4],
             len(encoder.skeleton.joints),
-            centre_of(encoder.skeleton),
-            config.learned_frames,
+            centre,
+            torch.from_numpy(weights).float(),
             config,
         )
-    return head.to(device)

@@ -1,0 +1,87 @@
+"""Forecasts by least squares: what the last steps say of the next ones.
+
+A joint's displacement in a future frame is a weighted sum of its last observed steps from frame to frame. The weights
+are the same for all joints and axes, one set for the centre of the body and one for what the other joints do relative
+to it: a walk goes on, a raised arm comes down. They are few hundred numbers, solved for in closed form, and do not
+depend on how the body is turned, where it is, or how large it is.
+
+They are a baseline, and what a learned forecast begins with (`tasks/prediction_head.py`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from marrow.data.frames import ClipArrays
+from marrow.data.recordings import Cuts, Recordings
+from marrow.tasks.prediction_poses import side_by_side
+
+# Windows that the weights are solved for, and at a time.
+_MOST_WINDOWS, _BLOCK = 4096, 256
+# Combinations of steps that vary less than this, relative to the one that varies most, say nothing but noise.
+_LEAST_VARIANCE = 1e-7
+
+
+def fit_weights(
+    recordings: Recordings, cuts: Cuts, observed_frames: int, recent_frames: int, centre: int
+) -> Float64[np.ndarray, "2 frame step"]:
+    """Solve for the weights: of the centre's steps, then of the other joints' steps relative to it.
+
+    Args:
+        recordings: to learn from.
+        cuts: windows of them, all of one length, observed and future frames together; of many, some thousand at equal
+            distances are taken.
+        observed_frames: of each window.
+        recent_frames: last observed frames, whose steps are weighted.
+        centre: the joint that the others are relative to.
+    """
+    cuts = cuts[np.linspace(0, len(cuts) - 1, min(len(cuts), _MOST_WINDOWS)).round().astype(np.int64)]
+    future = int(cuts[0, 2]) - observed_frames
+    squares, products = np.zeros((2, recent_frames - 1, recent_frames - 1)), np.zeros((2, future, recent_frames - 1))
+    for begin in range(0, len(cuts), _BLOCK):
+        windows = [recordings.cut(*each) for each in cuts[begin : begin + _BLOCK].tolist()]
+        for part, (steps, displacement) in enumerate(_parts(windows, observed_frames, recent_frames, centre)):
+            squares[part] += steps.T @ steps
+            products[part] += displacement.T @ steps
+    return products @ np.linalg.pinv(squares, rcond=_LEAST_VARIANCE, hermitian=True)
+
+
+def continued(
+    weights: Float[Tensor, "2 frame step"], poses: Float[Tensor, "batch body time joint 3"], centre: int
+) -> Float[Tensor, "batch body frame joint 3"]:
+    """Return the displacement of every joint from the last pose.
+
+    Args:
+        weights: from `fit_weights`.
+        poses: observed, without gaps.
+        centre: as there.
+    """
+    steps = poses[:, :, -weights.shape[2] - 1 :].diff(dim=2)
+    of_centre = steps[..., centre, None, :]
+    moved = [weight @ part.flatten(3) for weight, part in zip(weights, (of_centre, steps - of_centre), strict=True)]
+    return moved[0].unflatten(3, (1, 3)) + moved[1].unflatten(3, (-1, 3))
+
+
+def _parts(
+    windows: Sequence[ClipArrays], observed_frames: int, recent_frames: int, centre: int
+) -> list[tuple[Float64[np.ndarray, "row step"], Float64[np.ndarray, "row frame"]]]:
+    """Return steps and displacements, a row per joint and axis: of the centre, and relative to it.
+
+    Joints that are absent in any frame of a window, or whose centre is, are left out.
+    """
+    joints, present = side_by_side(windows)
+    known = present.all(2) & present.all(2)[..., centre, None]
+    last = joints[:, :, observed_frames - 1 : observed_frames]
+    steps = np.diff(joints[:, :, observed_frames - recent_frames : observed_frames], axis=2)
+    displacement = joints[:, :, observed_frames:] - last
+    parts = []
+    for is_centre in (True, False):
+        rows = known & (np.arange(known.shape[2]) == centre if is_centre else np.arange(known.shape[2]) != centre)
+        pair = []
+        for values in (steps, displacement):
+            values = values if is_centre else values - values[..., centre, None, :]
+            pair.append(np.moveaxis(values, 2, -1)[rows].reshape(-1, values.shape[2]))
+        parts.append((pair[0], pair[1]))
+    return parts
