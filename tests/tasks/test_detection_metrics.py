@@ -8,17 +8,15 @@ from hypothesis import strategies as st
 from marrow.errors import DataError
 from marrow.tasks.detection_metrics import (
     MANY_OVERLAPS,
-    FrameCounts,
     Intervals,
     Proposals,
     average_precision,
     overlaps,
     proposal_f1,
     proposal_scores,
-    runs,
-    segment_scores,
     voc_average_precision,
 )
+from marrow.tasks.frame_metrics import FrameCounts, runs, segment_scores
 
 # Recordings a = 0 and b = 1; (recording, class, start, end). The figures below are those of PKU-MMD's own evaluation.
 TRUTH = Intervals.of([(0, 1, 0, 100), (0, 1, 200, 300), (0, 2, 120, 180), (1, 1, 50, 150)])

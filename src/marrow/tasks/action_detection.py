@@ -3,8 +3,8 @@
 An encoder and a head (`tasks/detection_head.py`) say for every frame of a recording how probable each class is; the
 background, where no segment is, is one more class, the last (its number is that of the classes). From that come the
 class of each frame, segments (runs of one class) and proposals (`tasks/proposals.py`), and all of them are scored
-(`tasks/detection_metrics.py`). Frames that a reader has filled in to make time even are not scored, and frames without
-any body are background.
+(`tasks/detection_metrics.py`, `tasks/frame_metrics.py`). Frames that a reader has filled in to make time even are not
+scored, and frames without any body are background.
 
 In many data sets the order of the actions is nearly always the same, and a detector could live on that rather than on
 the motion. `shuffle_control` therefore has each test recording predicted a second time, its actions in another order;

@@ -1,4 +1,4 @@
-"""Scores of action detection: proposals, frames and segments against what was labelled. Pure functions of arrays.
+"""Scores of action detection: proposals against what was labelled. Pure functions of arrays.
 
 One convention everywhere: frames are counted from 0, and an interval is `[start, end)`. Then the overlap of two
 intervals in frames is the overlap on the real line, and the three definitions of the field that differ by one frame
@@ -14,7 +14,6 @@ Means over classes and over recordings take those in which something is to be fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -158,7 +157,7 @@ def average_precision(
     order = np.argsort(confidence, kind="stable")
     found = matched[order]
     is_right = found >= 0
-    is_last = is_right & _is_first_of_its_kind(found[::-1])[::-1]
+    is_last = is_right & first_of_their_kind(found[::-1])[::-1]
     # What is left after each has been taken away.
     left = np.arange(len(found) - 1, -1, -1)
     found_left = is_last.sum() - np.cumsum(is_last)
@@ -183,7 +182,7 @@ def voc_average_precision(
     if truth_count == 0 or len(confidence) == 0:
         return 0.0
     found = matched[np.argsort(-confidence, kind="stable")]
-    is_right = (found >= 0) & _is_first_of_its_kind(found)
+    is_right = (found >= 0) & first_of_their_kind(found)
     precision = np.cumsum(is_right) / np.arange(1, len(found) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(envelope[is_right].sum() / truth_count)
@@ -219,120 +218,24 @@ def proposal_scores(
     for least in least_overlaps:
         matched, tail = found.matched(least), f"iou{100 * least:g}_percent"
         values = {
-            "map_actions": _mean([average_precision(confidence[of], matched[of], n) for of, n in by_class]),
-            "map_videos": _mean([average_precision(confidence[of], matched[of], n) for of, n in by_recording]),
+            "map_actions": mean_or_zero([average_precision(confidence[of], matched[of], n) for of, n in by_class]),
+            "map_videos": mean_or_zero([average_precision(confidence[of], matched[of], n) for of, n in by_recording]),
             "ap": average_precision(confidence, matched, len(truth)),
             "f1": proposal_f1(matched, len(truth)),
-            "voc_map": _mean([voc_average_precision(confidence[of], matched[of], n) for of, n in by_class]),
+            "voc_map": mean_or_zero([voc_average_precision(confidence[of], matched[of], n) for of, n in by_class]),
         }
         scores |= {f"{name}_{tail}": 100.0 * value for name, value in values.items()}
     pooled = [average_precision(confidence, found.matched(least), len(truth)) for least in MANY_OVERLAPS]
-    return scores | {"ap_2d_percent": 100.0 * _mean(pooled)}
+    return scores | {"ap_2d_percent": 100.0 * mean_or_zero(pooled)}
 
 
-@dataclass(frozen=True)
-class FrameCounts:
-    """How many frames of each class there are, were called so, and were called so rightly; the background comes last.
-
-    Args:
-        right: frames of a class that were called that.
-        true: frames of a class.
-        predicted: frames that were called that.
-    """
-
-    right: Int64[np.ndarray, " class"]
-    true: Int64[np.ndarray, " class"]
-    predicted: Int64[np.ndarray, " class"]
-
-    @classmethod
-    def of(
-        cls, predicted: Int64[np.ndarray, " frame"], true: Int64[np.ndarray, " frame"], class_count: int
-    ) -> "FrameCounts":
-        """Count the frames of a recording; `class_count` counts the background, which has the largest number."""
-        counts = (np.bincount(one, minlength=class_count) for one in (true[predicted == true], true, predicted))
-        return cls(*(count.astype(np.int64) for count in counts))
-
-    def __add__(self, other: "FrameCounts") -> "FrameCounts":
-        return FrameCounts(self.right + other.right, self.true + other.true, self.predicted + other.predicted)
-
-    def scores(self) -> dict[str, float]:
-        """Return shares of frames that were called rightly, and means of the classes' F1, in percent.
-
-        Returns:
-            `frame_accuracy_percent` of all frames; `frame_accuracy_actions_percent` of those of an action;
-            `frame_f1_percent`, with the background as a class; `frame_f1_actions_percent`, without it.
-        """
-        f1 = 2.0 * self.right / np.maximum(self.true + self.predicted, 1)
-        occurs = self.true > 0
-        return {
-            "frame_accuracy_percent": 100.0 * float(self.right.sum() / max(self.true.sum(), 1)),
-            "frame_accuracy_actions_percent": 100.0 * float(self.right[:-1].sum() / max(self.true[:-1].sum(), 1)),
-            "frame_f1_percent": 100.0 * _mean(f1[occurs].tolist()),
-            "frame_f1_actions_percent": 100.0 * _mean(f1[:-1][occurs[:-1]].tolist()),
-        }
-
-
-def runs(values: Int64[np.ndarray, " frame"] | Bool[np.ndarray, " frame"]) -> list[tuple[int, int, int]]:
-    """Return (start, end, value) of every longest stretch of one value, in order."""
-    if len(values) == 0:
-        return []
-    bounds = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
-    return [(int(start), int(end), int(values[start])) for start, end in pairwise(bounds)]
-
-
-def segment_scores(
-    predicted: Intervals, truth: Intervals, least_overlaps: Sequence[float] = (0.1, 0.25, 0.5)
-) -> dict[str, float]:
-    """Score a division of recordings into segments, in percent, as the literature of temporal segmentation does.
-
-    The background has no segments here, neither as what is to be found nor as what was found. Segmental F1 (Lea et al.,
-    CVPR 2017): in order of time each predicted segment that overlaps its best partner of the same class enough is right
-    if that has no partner yet, else wrong; counts are pooled over recordings. Edit score (ibid.): 1 - the Levenshtein
-    distance of the two orders of classes over the length of the longer one, mean over recordings.
-
-    Args:
-        predicted: segments that do not overlap each other.
-        truth: labelled segments.
-        least_overlaps: from which overlap on.
-
-    Returns:
-        `segment_f1_10_percent`, ..., and `edit_percent`.
-    """
-    order = np.lexsort((predicted.start, predicted.recording))
-    found = overlaps(predicted, truth)
-    scores: dict[str, float] = {}
-    for least in least_overlaps:
-        matched = found.matched(least)[order]
-        right = int(((matched >= 0) & _is_first_of_its_kind(matched)).sum())
-        total = len(predicted) + len(truth)
-        scores[f"segment_f1_{100 * least:g}_percent"] = 100.0 * 2.0 * right / total if right else 0.0
-    edits = [
-        _edit_score(_order_of_classes(predicted, recording), _order_of_classes(truth, recording))
-        for recording in np.unique(np.concatenate([predicted.recording, truth.recording])).tolist()
-    ]
-    return scores | {"edit_percent": 100.0 * _mean(edits)}
-
-
-def _order_of_classes(intervals: Intervals, recording: int) -> list[int]:
-    of = np.flatnonzero(intervals.recording == recording)
-    return intervals.label[of[np.argsort(intervals.start[of], kind="stable")]].tolist()
-
-
-def _edit_score(ours: list[int], theirs: list[int]) -> float:
-    """Return 1 - the fewest insertions, deletions and exchanges over the length of the longer list."""
-    row = list(range(len(theirs) + 1))
-    for i, one in enumerate(ours, start=1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(theirs, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (one != other))
-    return 1.0 - row[-1] / max(len(ours), len(theirs), 1)
-
-
-def _is_first_of_its_kind(values: Int64[np.ndarray, " proposal"]) -> Bool[np.ndarray, " proposal"]:
+def first_of_their_kind(values: Int64[np.ndarray, " proposal"]) -> Bool[np.ndarray, " proposal"]:
+    """Say of each value whether it is the first one of its kind."""
     is_first = np.zeros(len(values), np.bool_)
     is_first[np.unique(values, return_index=True)[1]] = True
     return is_first
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_or_zero(values: Sequence[float]) -> float:
+    """Average numbers; of none, 0."""
     return float(np.mean(values)) if len(values) else 0.0

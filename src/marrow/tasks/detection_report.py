@@ -13,15 +13,9 @@ from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.detection_config import DetectionConfig
 from marrow.tasks.detection_control import reordered
-from marrow.tasks.detection_metrics import (
-    FrameCounts,
-    Intervals,
-    Proposals,
-    proposal_scores,
-    runs,
-    segment_scores,
-)
+from marrow.tasks.detection_metrics import Intervals, Proposals, proposal_scores
 from marrow.tasks.detection_recordings import frame_labels, recorded_frames
+from marrow.tasks.frame_metrics import FrameCounts, runs, segment_scores
 from marrow.tasks.proposals import activity_runs, class_runs, smooth, suppress
 from marrow.train.run_directory import plain
 

@@ -5,9 +5,9 @@ continue those of the test recordings; no label is read. Scores are position err
 horizons (`tasks/prediction_metrics.py`), with the body's way through the room (`mpjpe_80ms_mm`) and without it
 (`mpjpe_root_80ms_mm`).
 
-Two forecasts that need no learning stand beside every score: that nothing moves any more (zero velocity), which is hard
-to beat at long horizons, and that everything goes on as in the last frame (constant velocity), which is hard to beat at
-short ones.
+Three forecasts without an encoder stand beside every score: that nothing moves any more (zero velocity), which is hard
+to beat at long horizons, that everything goes on as in the last frame (constant velocity), which is hard to beat at
+short ones, and a linear regression of the last steps, which is hard to beat at all, and from which the head begins.
 
 On Human3.6M the windows and joints are those of the published protocol, in both of its sets of test windows.
 
