@@ -10,6 +10,7 @@ from marrow.readers.synthetic import Synthetic
 from marrow.skeleton.geometry import resample
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store import clip_signatures
 from marrow.store import near_duplicates as module
 from marrow.store.memory import write_store
 from marrow.store.near_duplicates import near_duplicates
@@ -152,7 +153,7 @@ def test_roughness_by_hand(tmp_path):
     joints = np.tile(body, (1, 6, 1, 1))
     joints[0, ::2, 6, 0] += 0.1
     store = write_store(tmp_path / "store", [still(skeleton, joints)], source="memory")
-    assert module._Clips(store)[0].roughness == pytest.approx(np.sqrt(0.04 / 7), rel=1e-5)
+    assert clip_signatures.Clips(store)[0].roughness == pytest.approx(np.sqrt(0.04 / 7), rel=1e-5)
 
 
 def test_a_clip_is_no_copy_of_itself_and_absent_joints_are_not_compared(tmp_path):
@@ -178,16 +179,17 @@ def test_a_skeleton_without_a_trunk_is_not_compared(tmp_path):
 def test_blocks_do_not_change_the_outcome(performances, tmp_path, monkeypatch):
     copies = [COPIES["all of it"](sequence) for sequence in performances]
     whole = found(tmp_path / "whole", performances, copies)
-    monkeypatch.setattr(module, "_BLOCK_CLIPS", 3)
-    monkeypatch.setattr(module, "_KEPT_CLIPS", 3)
+    for each in (module, clip_signatures):
+        monkeypatch.setattr(each, "_BLOCK_CLIPS", 3)
+    monkeypatch.setattr(clip_signatures, "_KEPT_CLIPS", 3)
     assert found(tmp_path / "blocks", performances, copies) == {
         name: (f"a{name[1:]}", each) for name, (_, each) in whole.items()
     }
 
 
 def test_few_numbers_of_many_clips_find_the_same(performances, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BASIS_CLIPS", 5)
-    monkeypatch.setattr(module, "_SIGNATURE_NUMBERS", 6)
+    monkeypatch.setattr(clip_signatures, "_BASIS_CLIPS", 5)
+    monkeypatch.setattr(clip_signatures, "_SIGNATURE_NUMBERS", 6)
     copies = [COPIES["all of it"](sequence) for sequence in performances]
     assert found(tmp_path, performances, copies).keys() == {f"b{number}" for number in range(len(copies))}
 
