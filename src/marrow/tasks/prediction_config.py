@@ -45,9 +45,9 @@ class PredictionConfig:
     mode: Literal["direct", "autoregressive"] = "direct"
     step_frames: int = 10
     train_stride: int = 2
-    test_stride: int = 5
-    steps: int = 500
-    batch_windows: int = 32
+    test_stride: int = 10
+    steps: int = 600
+    batch_windows: int = 16
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             learning_rate=1e-3, betas=(0.9, 0.999), weight_decay=0.05, clip_norm=1.0
