@@ -15,7 +15,8 @@ from marrow.errors import ConfigError
 from marrow.files import lock_file
 from marrow.grid.cells import conflict
 from marrow.grid.page import markdown, time_page, write_tables
-from marrow.grid.table import finished_line, read_tables
+from marrow.grid.table import read_tables
+from marrow.grid.table_text import finished_line
 from marrow.pretrain_config import MAY_CHANGE
 from marrow.tasks.base import Report
 from marrow.train.run_directory import claim_run, plain

@@ -55,7 +55,8 @@ def run(arguments: Namespace) -> int:
     from marrow.grid.page import write_tables
     from marrow.grid.plan import chosen_rows, grid_path, read_grid
     from marrow.grid.run import run_cells
-    from marrow.grid.table import finished_line, read_tables
+    from marrow.grid.table import read_tables
+    from marrow.grid.table_text import finished_line
     from marrow.store.format import Store
 
     grid = read_grid(grid_path(arguments.grid))
@@ -125,7 +126,7 @@ def _show(tables: "GridTables") -> None:
     from rich.table import Table
 
     from marrow.grid.page import heading, notes
-    from marrow.grid.table import table_lines
+    from marrow.grid.table_text import table_lines
 
     # As in `marrow compare`: a file or a pipe has no width, and nothing is folded there.
     console = Console() if sys.stdout.isatty() else Console(width=200)

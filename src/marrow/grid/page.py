@@ -6,7 +6,8 @@ from html import escape
 from pathlib import Path
 
 from marrow.files import write_text_whole
-from marrow.grid.table import GridTables, SeedScores, TableRow, table_lines
+from marrow.grid.table import GridTables, SeedScores, TableRow
+from marrow.grid.table_text import table_lines
 from marrow.report.compare_tables import score_text
 from marrow.report.figures import Figures, Mark, cost_figure
 from marrow.report.page import page_html

@@ -5,7 +5,7 @@ them, and the baselines have rows of their own.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +17,11 @@ from marrow.grid.plan import Grid, GridRow
 from marrow.report.compare import compare_experiments
 from marrow.report.compare_measures import Number, NumberTable, clean_name, numbers_of, raw_name, raw_tasks
 from marrow.report.compare_scores import Row
-from marrow.report.compare_tables import best_of, score_text
-from marrow.report.measure_names import measure_words, split_unit
 from marrow.report.runs import Run, read_run
 from marrow.report.scores import task_name
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.summary import Score, raw_task, scores
-from marrow.train.logs import read_log
-from marrow.train.progress import duration
 
 Kind = Literal["official", "clean"]
 
@@ -212,62 +208,6 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         warnings=[*damaged, *mixed_origins(runs), *comparison.warnings],
         better={each.heading: each.table.headline.better or "" for each in numbers},
     )
-
-
-def finished_line(cell: Cell) -> str:
-    """Return a finished cell in one line: steps, processor seconds, first score."""
-    evaluation = cell.scoring.found(cell.folder)
-    last = read_log(cell.folder / "log.jsonl")[-1:]
-    said = f"{cell.name}: "
-    said += (
-        f"{last[0]['step']:,} steps, {duration(float(last[0]['cpu_seconds']))} of the processor" if last else "no log"
-    )
-    first = next((each for each in evaluation.reports if each.source == "trained"), None) if evaluation else None
-    if first is not None:
-        name, value = next(iter(first.metrics.items()))
-        words, unit = split_unit(name)
-        of = "" if words.startswith("top1") else f", {measure_words(words)}"
-        said += f", {task_name(first.task)}{of} {value:.1f} {unit}".rstrip()
-    return said
-
-
-def table_lines(table: Table, tables: GridTables, best: Callable[[str], str]) -> tuple[list[str], list[list[str]]]:
-    """Return the heading and the cells of a table as text.
-
-    Args:
-        table: one of them.
-        tables: what it belongs to.
-        best: marks the best score of a column, in a grid of more than one row.
-    """
-    shown: list[tuple[str, Kind]] = [(column, kind) for column in tables.columns for kind in tables.kinds_of(column)]
-    head = ["row", "seeds", "steps", "CPU, s", "peak, MiB"]
-    head += [f"{column}{f', {kind}' if len(tables.kinds_of(column)) > 1 else ''}" for column, kind in shown]
-    trained = {row.name for each in tables.tables for row in each.rows if row.source == "trained"}
-    lines = [_facts(row) for row in table.rows]
-    for column, kind in shown:
-        texts = [_shown(row, column, kind) for row in table.rows]
-        places = best_of(texts, tables.better.get(column, "higher")) if len(trained) > 1 else []
-        for place, (line, text) in enumerate(zip(lines, texts, strict=True)):
-            line.append(best(text) if place in places else text)
-    return head, lines
-
-
-def _shown(row: TableRow, column: str, kind: Kind) -> str:
-    found = row.scores.get(column)
-    if found is None:
-        return "–"
-    return score_text(getattr(found, kind), len(found.by_seed), found.draws_std.get(kind))
-
-
-def _facts(row: TableRow) -> list[str]:
-    seeds = ", ".join(map(str, row.seeds)) or "–"
-    return [
-        row.name,
-        seeds if len(row.seeds) == len(row.planned) else f"{seeds} (of {len(row.planned)})",
-        "–" if row.steps is None else f"{row.steps:,.0f}",
-        "–" if row.cpu_seconds is None else f"{row.cpu_seconds:,.0f}",
-        "–" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f}",
-    ]
 
 
 def _rows(
