@@ -21,8 +21,7 @@ def notes_of_protocol(
     notes = notes_of_copies(int(test.copied.sum()), near, len(test.copied))
     if len(folds) > 1:
         notes.append(
-            f"{len(folds)} folds, pooled: every clip is predicted once, by heads that saw none of its fold's labels. "
-            "The best epoch is chosen in each fold apart."
+            f"{len(folds)} folds, pooled: every clip is predicted once, by heads that saw none of its fold's labels."
         )
     sizes = dict.fromkeys(run.description.get("size") for run in runs)
     notes += [f"The encoder is of the size that is called {size!r}." for size in sizes if size]
@@ -97,10 +96,14 @@ def _settings_of(run: RunFacts) -> dict[str, Any]:
 def notes_of_tasks(reports: Sequence[Report], folds: int) -> list[str]:
     """Gather what tasks say of their scores."""
     first = ", first fold" if folds > 1 else ""
+    has_best = any(name.endswith("_best") for report in reports for name in report.predictions)
     return [
-        f"{report.task} ({report.source}, seed {report.seed}{first}): {report.settings['note']}"
-        for report in reports
-        if "note" in report.settings
+        *(["The best epoch is chosen in each fold apart."] if folds > 1 and has_best else []),
+        *(
+            f"{report.task} ({report.source}, seed {report.seed}{first}): {report.settings['note']}"
+            for report in reports
+            if "note" in report.settings
+        ),
     ]
 
 
