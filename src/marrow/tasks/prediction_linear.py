@@ -11,7 +11,7 @@ They are a baseline, and what a learned forecast begins with (`tasks/prediction_
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from marrow.data.frames import ClipArrays
@@ -72,16 +72,20 @@ def _parts(
     Joints that are absent in any frame of a window, or whose centre is, are left out.
     """
     joints, present = side_by_side(windows)
-    known = present.all(2) & present.all(2)[..., centre, None]
-    last = joints[:, :, observed_frames - 1 : observed_frames]
+    whole = np.asarray(present.all(axis=2))
+    known, is_centre = whole & whole[..., centre, None], np.arange(whole.shape[2]) == centre
     steps = np.diff(joints[:, :, observed_frames - recent_frames : observed_frames], axis=2)
-    displacement = joints[:, :, observed_frames:] - last
-    parts = []
-    for is_centre in (True, False):
-        rows = known & (np.arange(known.shape[2]) == centre if is_centre else np.arange(known.shape[2]) != centre)
-        pair = []
-        for values in (steps, displacement):
-            values = values if is_centre else values - values[..., centre, None, :]
-            pair.append(np.moveaxis(values, 2, -1)[rows].reshape(-1, values.shape[2]))
-        parts.append((pair[0], pair[1]))
-    return parts
+    displacement = joints[:, :, observed_frames:] - joints[:, :, observed_frames - 1, None]
+    return [
+        (_rows(steps, known & is_centre), _rows(displacement, known & is_centre)),
+        (
+            _rows(steps - steps[..., centre, None, :], known & ~is_centre),
+            _rows(displacement - displacement[..., centre, None, :], known & ~is_centre),
+        ),
+    ]
+
+
+def _rows(
+    values: Float64[np.ndarray, "window body time joint 3"], kept: Bool[np.ndarray, "window body joint"]
+) -> Float64[np.ndarray, "row time"]:
+    return np.moveaxis(values, 2, -1)[kept].reshape(-1, values.shape[2])
