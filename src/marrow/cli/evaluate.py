@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,6 +121,13 @@ def _configs() -> dict[str, Any]:
     return {name: config for name, task in TASKS.items() if (config := getattr(task, "config", None)) is not None}
 
 
+def _with(task: "Task", config: Any) -> "Task":
+    """Return a task with other settings: those that have some are frozen dataclasses with a field `config`."""
+    assert is_dataclass(task)
+    assert not isinstance(task, type)
+    return replace(task, config=config)
+
+
 def run(arguments: Namespace) -> int:
     """Evaluate, and print tables or JSON."""
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
@@ -133,8 +140,7 @@ def run(arguments: Namespace) -> int:
     tasks: list[str | Task] = []
     for name in _names(arguments.tasks):
         for each in TASKS if name == "all" else [name]:
-            # Every task with settings is a frozen dataclass with a field `config`.
-            tasks.append(replace(TASKS[each], config=configs[each]) if each in configs else each)  # pyright: ignore
+            tasks.append(_with(TASKS[each], configs[each]) if each in configs else each)
     evaluation = evaluate(
         arguments.runs,
         arguments.store,
