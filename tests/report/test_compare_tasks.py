@@ -65,6 +65,18 @@ def worse(reports, by, source="trained"):
     return reports
 
 
+def test_a_share_of_the_labels_is_one_column_whichever_other_shares_were_asked_for(make_measured):
+    asked_alone, asked_with_more = (of_draws("trained", 8, 12) for _ in range(2))
+    asked_alone.settings["fractions"], asked_with_more.settings["fractions"] = [0.05], [0.05, 0.1]
+    more = of_draws("trained", 4, 4, task="semi_supervised/10 %")
+    more.settings["fractions"] = [0.05, 0.1]
+    comparison = compared(
+        make_measured("a", 1, [asked_alone]), make_measured("b", 1, [asked_with_more, more], width=32)
+    )
+    [ranking] = comparison.rankings
+    assert ranking.columns == ["semi supervised, 5 %", "semi supervised, 10 %"]
+
+
 def test_few_labels_are_columns_with_the_spread_over_draws(make_measured):
     fresh = of_draws("random", 20, 24, start="from scratch")
     comparison = compared(

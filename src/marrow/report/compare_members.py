@@ -13,7 +13,8 @@ from marrow.tasks.evaluation_report import EvaluationReport
 _Of = TypeVar("_Of")
 _Value = TypeVar("_Value")
 
-# What a task reports of itself that is an outcome, what it started from, or costs memory alone: not how it was learned.
+# What a task reports of itself that is an outcome, what it started from, costs memory alone, or says which other scores
+# were asked for: not how it was learned.
 _OUTCOMES = (
     "best_epoch",
     "converged",
@@ -27,6 +28,9 @@ _OUTCOMES = (
     "pretraining_wall_seconds",
     "label_seed_used",
     "chunk_queries",
+    "fractions",
+    "shots",
+    "ranks",
     "asked",
     "note",
 )
