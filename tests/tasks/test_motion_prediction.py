@@ -216,6 +216,19 @@ def test_motion_that_can_be_foreseen_is_foreseen(tmp_path):
         assert ours.metrics["mpjpe_400ms_mm"] < 0.3 * baseline.metrics["mpjpe_400ms_mm"]
 
 
+@pytest.mark.parametrize("begins_with", ["linear_regression", "zero_velocity"])
+def test_what_is_learned_is_added_to_a_forecast_that_needs_no_encoder(tmp_path, begins_with):
+    rng = np.random.default_rng(0)
+    clips = [whole(np.cumsum(rng.normal(size=(1, 40, JOINTS, 3)), axis=1)) for _ in range(3)]
+    data = halves(store_of(tmp_path / "store", clips), [0, 1], [2])
+    # One step at next to no learning rate, in which the head learns to say next to nothing.
+    optimizer = replace(TINY.optimizer, learning_rate=1e-9)
+    config = replace(TINY, begins_with=begins_with, steps=1, warmup_steps=0, min_learning_rate=0.0, optimizer=optimizer)
+    (ours,) = MotionPrediction(config).run(encoder(), data, CPU)
+    (same,) = (each for each in raw_prediction(data, CPU, config) if each.task.endswith(begins_with.replace("_", " ")))
+    assert ours.metrics == pytest.approx(same.metrics, rel=1e-3)
+
+
 def test_other_encoders_and_bf16(tmp_path):
     rng = np.random.default_rng(0)
     clips = [whole(rng.normal(size=(bodies, 30, JOINTS, 3))) for bodies in (1, 2, 2)]

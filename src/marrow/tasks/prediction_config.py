@@ -31,6 +31,8 @@ class PredictionConfig:
         hidden_width: of the head.
         recent_frames: last observed frames that the head reads as they are, besides what the encoder says, and that
             the forecast by least squares continues.
+        begins_with: linear_regression: what is learned is added to that forecast, which is good at short horizons and
+            for posture. zero_velocity: it is added to the last pose; better where bodies often change their way.
         functions: slow functions of time that a joint's forecast is made of.
         dropout: share of the head's hidden numbers that is left out in training.
         centred_weight: of the root-centred errors of position in the loss, beside those in the room.
@@ -58,6 +60,7 @@ class PredictionConfig:
     encoder_rate: float = 0.3
     hidden_width: int = 512
     recent_frames: int = 20
+    begins_with: Literal["linear_regression", "zero_velocity"] = "linear_regression"
     functions: int = 10
     dropout: float = 0.1
     centred_weight: float = 1.0
@@ -79,6 +82,10 @@ class PredictionConfig:
                 raise ConfigError(f"motion_prediction.{name} must not be negative, got {getattr(self, name)}")
         if self.mode not in ("direct", "autoregressive"):
             raise ConfigError(f"motion_prediction.mode must be direct or autoregressive, got {self.mode!r}")
+        if self.begins_with not in ("linear_regression", "zero_velocity"):
+            raise ConfigError(
+                f"motion_prediction.begins_with must be linear_regression or zero_velocity, got {self.begins_with!r}"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"motion_prediction.dropout must lie in [0, 1), got {self.dropout}")
         if not 0.0 < self.encoder_rate <= 1.0:

@@ -71,9 +71,12 @@ def _turned_only(augment: AugmentConfig) -> AugmentConfig:
 def _head_for(
     encoder: Encoder, recordings: Recordings, cuts: Cuts, config: PredictionConfig, seed: int
 ) -> ForecastHead:
-    """Make a head for the features that an encoder returns, which begins with the forecast by least squares."""
+    """Make a head for the features that an encoder returns."""
     device, centre = next(encoder.parameters()).device, centre_of(encoder.skeleton)
-    weights = fit_weights(recordings, cuts, config.observed_frames, config.recent_frames, centre)
+    weights = torch.zeros(2, config.learned_frames, config.recent_frames - 1)
+    if config.begins_with == "linear_regression":
+        solved = fit_weights(recordings, cuts, config.observed_frames, config.recent_frames, centre)
+        weights = torch.from_numpy(solved).float()
     recording, start, _ = cuts[0].tolist()
     first = recordings.cut(recording, start, config.observed_frames)
     flat = flat_from_arrays([first], encoder.skeleton, encoder.input, device, row=np.zeros(1, np.int64))
@@ -87,6 +90,6 @@ def _head_for(
             features.tokens.shape[4],
             len(encoder.skeleton.joints),
             centre,
-            torch.from_numpy(weights).float(),
+            weights,
             config,
         )
