@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from report_page_reader import Page
@@ -6,11 +7,17 @@ from report_page_reader import Page
 from marrow.cli.main import main
 from marrow.report.compare import compare_runs
 from marrow.report.compare_page import write_comparison
-from marrow.report.runs import read_runs
+from marrow.report.runs import labels, read_runs
 
 
 def compared(*folders):
     return compare_runs(read_runs(folders))
+
+
+def test_settings_name_what_the_method_does_not(make_run):
+    narrow, wide, other = read_runs([make_run("a", 1), make_run("b", 1, width=32), make_run("c", 1, width=64)])
+    other = replace(other, settings=other.settings | {"method": "amr"}, description={"provenance": {}})
+    assert labels([[narrow], [other], [wide]]) == ["MAMP · width 16", "AMR", "MAMP · width 32"]
 
 
 def test_seeds_are_one_row_and_settings_another(make_run):

@@ -9,6 +9,7 @@ from typing import TypeVar
 from marrow.report.runs import Run
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.train.run_directory import dotted
 
 _Of = TypeVar("_Of")
 _Value = TypeVar("_Value")
@@ -94,7 +95,7 @@ def how_learned(report: Report, evaluation: EvaluationReport) -> str:
 
 def differences(ways: Sequence[str]) -> str:
     """Say in what some results of `how_learned` differ."""
-    every = [json.loads(way) for way in ways]
+    every = [dotted(json.loads(way)) for way in ways]
     names = sorted({name for each in every for name in each})
     differing = [name for name in names if len({json.dumps(each.get(name)) for each in every}) > 1]
     return "; ".join(f"{name} {' / '.join(str(each.get(name, '–')) for each in every)}" for name in differing)

@@ -118,28 +118,35 @@ def experiments(runs: Iterable[Run]) -> list[list[Run]]:
 
 
 def labels(groups: Sequence[Sequence[Run]], most: int = 3) -> list[str]:
-    """Name experiments by their method, and by the settings in which they differ from each other.
+    """Name experiments by their method, and by the settings in which those of one method differ from each other.
 
     Args:
         groups: from `experiments`.
         most: settings that are named, at most.
     """
-    settings = [dotted(_identity(group[0])) for group in groups]
+    found: dict[int, str] = {}
+    for method in dict.fromkeys(group[0].method for group in groups):
+        places = [place for place, group in enumerate(groups) if group[0].method == method]
+        for place, said in zip(places, _differences([groups[place][0] for place in places]), strict=True):
+            more = f" and {len(said) - most} more" if len(said) > most else ""
+            found[place] = " · ".join([method, *said[:most]]) + more
+    names = list(found.values())
+    return [
+        found[place] if names.count(found[place]) == 1 else f"{found[place]} ({', '.join(run.name for run in group)})"
+        for place, group in enumerate(groups)
+    ]
+
+
+def _differences(runs: Sequence[Run]) -> list[list[str]]:
+    """Return, of each run, the settings that are not the same in all of them."""
+    settings = [dotted(_identity(run)) for run in runs]
     names = list(dict.fromkeys(name for each in settings for name in each))
     differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
     differing = [name for name in differing if name not in ("method", "kind", "settings.method")]
     # An encoder's size is both in its own description and in the settings that made it: once is enough.
     known = {name.rpartition(".")[2] for name in differing if name.startswith("settings.")}
     differing = [n for n in differing if n.startswith("settings.") or n.rpartition(".")[2] not in known]
-    found = []
-    for group, each in zip(groups, settings, strict=True):
-        said = [f"{name.rpartition('.')[2]} {_short(each.get(name, '–'))}" for name in differing]
-        more = f" and {len(said) - most} more" if len(said) > most else ""
-        found.append(" · ".join([group[0].method, *said[:most]]) + more)
-    return [
-        label if found.count(label) == 1 else f"{label} ({', '.join(run.name for run in group)})"
-        for label, group in zip(found, groups, strict=True)
-    ]
+    return [[f"{name.rpartition('.')[2]} {_short(each.get(name, '–'))}" for name in differing] for each in settings]
 
 
 def find_store(run: Run, given: Path | str | None) -> tuple[Store | None, str]:
