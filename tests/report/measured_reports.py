@@ -160,6 +160,7 @@ def prediction_reports(seeds: tuple[int, ...] = (1, 2), suffix: str = "") -> lis
         ("random", "motion_prediction", 1.2, 0.005),
         ("raw", "motion_prediction/zero velocity", 1.5, 0.008),
         ("raw", "motion_prediction/constant velocity", 2.0, 0.010),
+        ("raw", "motion_prediction/linear regression", 1.4, 0.006),
     )
     for source, task, factor, drift in sources:
         for seed in seeds if source != "raw" else (0,):

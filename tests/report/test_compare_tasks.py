@@ -163,7 +163,7 @@ def test_forecasts_are_ranked_by_the_lowest_error(make_measured):
     assert ranking.columns == []
     [table] = ranking.measured
     assert [row.name for row in table.rows] == ["MAMP · width 16", "MAMP · width 32"]
-    assert [row.name for row in table.baselines[-2:]] == ["zero velocity", "constant velocity"]
+    assert [row.name for row in table.baselines[-3:]] == ["zero velocity", "constant velocity", "linear regression"]
     assert [(column.heading, column.unit, column.better) for column in table.columns[:2]] == [
         ("80 ms", "mm", "lower"),
         ("160 ms", "mm", "lower"),
@@ -173,7 +173,7 @@ def test_forecasts_are_ranked_by_the_lowest_error(make_measured):
     # 0.1 mm a millisecond and the seed: 9 mm after 80 ms, 3 more for the other; zero velocity 0.1 * 80 * 1.5.
     shown = text_tables(ranking)[0]
     assert [line[2] for line in shown.lines[:2]] == ["9.0", "12.0"]
-    assert shown.lines[-2][:3] == ["zero velocity", "–", "12.0"]
+    assert shown.lines[-3][:3] == ["zero velocity", "–", "12.0"]
     assert {line for line, column in shown.best if column == 2} == {0}
     assert "Motion prediction in mm, lower is better, on xview" in shown.title
     assert shown.head[-3:] == ["CPU time", "steps", "parameters"]
@@ -268,8 +268,8 @@ def test_the_page_and_the_command(make_measured, tmp_path, capsys):
     text = (tmp_path / "tables.md").read_text()
     assert main([*words, "--markdown", "-"]) == 0
     assert capsys.readouterr().out == text
-    # Wide, so on its side: both experiments, from scratch (0.12 mm a millisecond and the seed) each, and the two rules.
-    assert "| 80 ms | **9.0** | 12.0 | 10.6 | 10.6 | 12.0 | 16.0 |" in text
+    # Wide, so on its side: both experiments, from scratch (0.12 mm a millisecond and the seed) each, and the three raw ones.
+    assert "| 80 ms | **9.0** | 12.0 | 10.6 | 10.6 | 12.0 | 16.0 | 11.2 |" in text
     assert main([*words, "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)["rankings"][0]["measured"][0]["rows"][0]["numbers"]
     assert numbers["mpjpe_1000ms_mm"]["mean"] == 101.0

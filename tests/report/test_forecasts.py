@@ -19,10 +19,11 @@ from marrow.viewer.motion import ABSENT, player_script
 
 
 def test_the_error_of_a_drifting_forecast_is_said_beside_the_baselines():
-    # 4 mm a frame at 25 frames per second: 10 frames ahead 40 mm, 25 frames ahead 100 mm; the baselines drift by 8, 10.
+    # 4 mm a frame at 25 frames per second: 10 frames ahead 40 mm, 25 frames 100 mm; the baselines drift by 8, 10, 6.
     html, _ = forecasts_html(evaluation_of(prediction_reports()), "reel-1")
-    told = "400 ms ahead 40 mm off (zero velocity 80 mm, constant velocity 100 mm); 1000 ms ahead 100 mm off "
-    assert html.count(told + "(zero velocity 200 mm, constant velocity 250 mm).") == 2
+    told = "400 ms ahead 40 mm off (zero velocity 80 mm, constant velocity 100 mm, linear regression 60 mm); "
+    told += "1000 ms ahead 100 mm off (zero velocity 200 mm, constant velocity 250 mm, linear regression 150 mm)."
+    assert html.count(told) == 2
 
 
 def test_all_frames_are_played_and_the_observed_ones_are_counted():

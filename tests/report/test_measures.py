@@ -82,14 +82,16 @@ def test_errors_are_drawn_over_the_time_ahead_with_the_baselines():
     figures = Figures()
     text = measures_html(evaluation_of(prediction_reports()), figures)
     room, posture = _curves(figures, 0), _curves(figures, 1)
-    assert set(room) == {"trained", "from scratch", "zero velocity", "constant velocity"}
+    assert set(room) == {"trained", "from scratch", "zero velocity", "constant velocity", "linear regression"}
     assert room["trained"]["x"] == [80, 160, 320, 400, 560, 1000]
     # 0.1 mm a millisecond and the mean of the seeds 1 and 2; half of it without the root.
     assert room["trained"]["y"] == pytest.approx([9.5, 17.5, 33.5, 41.5, 57.5, 101.5])
     assert posture["trained"]["y"] == pytest.approx([5.5, 9.5, 17.5, 21.5, 29.5, 51.5])
     assert room["zero velocity"]["y"] == pytest.approx([12.0, 24.0, 48.0, 60.0, 84.0, 150.0])
-    dashes = [room[name]["line"]["dash"] for name in ("trained", "zero velocity", "constant velocity")]
-    assert dashes == ["solid", "dash", "dot"]
+    dashes = [
+        room[name]["line"]["dash"] for name in ("trained", "zero velocity", "constant velocity", "linear regression")
+    ]
+    assert dashes == ["solid", "dash", "dot", "dashdot"]
     assert "400 ms ahead" in text
 
 
@@ -100,7 +102,7 @@ def test_sets_of_test_windows_are_never_mixed():
     assert len(figures.specs) == 4
     assert "Test windows: main set" in text
     assert "Test windows: 8 samples" in text
-    assert all(len(spec["data"]) == 4 for spec in figures.specs.values())
+    assert all(len(spec["data"]) == 5 for spec in figures.specs.values())
 
 
 def test_detection_is_drawn_as_bars_beside_its_baselines():
@@ -130,7 +132,7 @@ def test_the_first_number_of_each_task_is_said_in_words():
         "Action detection, mean average precision over classes, overlap 0.5: 62.5 % trained, 50.5 % from scratch, "
         "32.5 % no encoder.",
         "Motion prediction, position error 400 ms ahead: 41.5 ± 0.7 mm trained, 49.5 ± 0.7 mm from scratch, "
-        "60.0 mm zero velocity, 80.0 mm constant velocity.",
+        "60.0 mm zero velocity, 80.0 mm constant velocity, 56.0 mm linear regression.",
     ]
 
 

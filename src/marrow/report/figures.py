@@ -320,6 +320,7 @@ def symbol_svg(colour: str, symbol: str) -> str:
         "square": "<rect x='1.5' y='1.5' width='9' height='9'/>",
         "diamond": "<path d='M6 0L12 6L6 12L0 6Z'/>",
         "triangle-up": "<path d='M6 1L12 11L0 11Z'/>",
+        "cross": "<path d='M4 1H8V4H11V8H8V11H4V8H1V4H4Z'/>",
         "line": "<rect x='0' y='4.5' width='12' height='3'/>",
         "dotted": "<rect x='0' y='4.5' width='3' height='3'/><rect x='4.5' y='4.5' width='3' height='3'/>"
         "<rect x='9' y='4.5' width='3' height='3'/>",
