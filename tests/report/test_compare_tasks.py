@@ -268,7 +268,7 @@ def test_the_page_and_the_command(make_measured, tmp_path, capsys):
     text = (tmp_path / "tables.md").read_text()
     assert main([*words, "--markdown", "-"]) == 0
     assert capsys.readouterr().out == text
-    # Wide, so on its side: both experiments, from scratch (0.12 mm a millisecond and the seed) each, and the three raw ones.
+    # Wide, so on its side: both experiments, from scratch (0.12 mm a millisecond and the seed) each, and the raw ones.
     assert "| 80 ms | **9.0** | 12.0 | 10.6 | 10.6 | 12.0 | 16.0 | 11.2 |" in text
     assert main([*words, "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)["rankings"][0]["measured"][0]["rows"][0]["numbers"]

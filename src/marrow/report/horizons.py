@@ -64,7 +64,8 @@ def horizons_html(
     signs = legend([(label, colour, symbol) for label, (colour, symbol) in shown.items()])
     lead = (
         "Mean distance of joints from where they went, so many milliseconds after the last frame that was seen; the "
-        "lower, the better. Zero velocity: nothing moves any more; constant velocity: everything goes on as it did."
+        "lower, the better. Zero velocity: nothing moves any more; constant velocity: everything goes on as it did; "
+        "linear regression: as the last steps lead one to expect."
     )
     content = signs + "".join(parts) + (numbers_table(rest, fresh) if rest else "")
     return card(title_of(family), content, lead=lead, wide=True)
