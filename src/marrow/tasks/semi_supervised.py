@@ -177,7 +177,11 @@ class SemiSupervised:
         seconds = sum(training.cpu_seconds for training in trainings)
         start = context.origin.start
         steps = sorted({training.steps for training in trainings})
-        spent = f", {_range(steps)} steps, {seconds:.0f} processor seconds in all" if trainings else ""
+        spent = (
+            f", {_range(steps)} steps, {seconds:.0f} processor second{'s'[: f'{seconds:.0f}' != '1']} in all"
+            if trainings
+            else ""
+        )
         settings = {
             **self._settings(),
             "start": start,
