@@ -36,7 +36,7 @@ class ForecastHead(nn.Module):
         dim: length of a token.
         joints: that are forecast.
         centre: the joint that poses are relative to.
-        weights: of the last steps, in the forecast by least squares; how many frames are forecast.
+        weights: of the last steps, a row per frame that is forecast, from `fit_weights`; zeros: the last pose stays.
         config: widths.
     """
 
@@ -65,7 +65,7 @@ class ForecastHead(nn.Module):
         )
         self.say = nn.Linear(config.hidden_width, self.functions.shape[1] * joints * 3)
         initialise_linear(self)
-        # Before it has learned anything, it says what least squares say.
+        # Before it has learned anything, it says what the weights say.
         nn.init.zeros_(self.say.weight)
 
     def forward(
