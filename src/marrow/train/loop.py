@@ -171,7 +171,7 @@ def fit(
     profile.finish()
     finished = progress >= 1.0
     if not finished:
-        _log.info("Interrupted after step %d, which is saved: start the same run again to go on from there", run.step)
+        _log.info("Interrupted after step %d", run.step)
     if trained is not trainable:
         trainable.load_state_dict(whole_state(trained.state_dict()))
     return FitResult(run.step, finished, last)
