@@ -210,10 +210,8 @@ class Report:
         scores: dict[str, float] = {}
         intervals: dict[str, tuple[float, float]] = {}
         for name, predicted in predictions.items():
-            halves = {f"{name}_percent": np.ones(len(test.row), bool)}
-            if test.copied.any() and not test.copied.all():
-                halves[f"{name}_clean_percent"] = ~test.copied
-            for metric, kept in halves.items():
+            for suffix, kept in metrics.counted_clips(test.copied).items():
+                metric = f"{name}{suffix}_percent"
                 scores[metric] = metrics.top1_percent(predicted[kept], test.label[kept])
                 intervals[metric] = metrics.top1_interval_percent(predicted[kept], test.label[kept])
         first = next(iter(predictions.values()))

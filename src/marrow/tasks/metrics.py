@@ -5,11 +5,19 @@ seeds answers "how would it vary with another initialisation?". Neither contains
 """
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from marrow.errors import DataError
 
 RESAMPLES = 10_000
+
+
+def counted_clips(copied: Bool[np.ndarray, " clip"]) -> dict[str, Bool[np.ndarray, " clip"]]:
+    """Return which clips count: officially (""), and where some are copies, without those ("_clean")."""
+    counted = {"": np.ones(len(copied), bool)}
+    if copied.any() and not copied.all():
+        counted["_clean"] = ~copied
+    return counted
 
 
 def top1_percent(predicted: Int64[np.ndarray, " clip"], label: Int64[np.ndarray, " clip"]) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
 from marrow.data.label_draws import LabelLists, Scheme, draw_labels
 from marrow.errors import ConfigError
@@ -185,7 +185,7 @@ _PREDICTIONS = {"predictions": "top1", "predictions_best": "top1_best"}
 
 def _scored(task: str, detail: dict[str, Any], settings: Mapping[str, Any], seed: int, source: str) -> Report:
     draws, label = detail["draws"], np.asarray(detail["label"], np.int64)
-    halves = _halves(np.asarray(detail["copied"], bool))
+    halves = metrics.counted_clips(np.asarray(detail["copied"], bool))
     scores: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     of_draws: list[dict[str, float]] = [{} for _ in draws]
@@ -221,14 +221,6 @@ def _scored(task: str, detail: dict[str, Any], settings: Mapping[str, Any], seed
             "draws": [{**draw, "scores": of_draw} for draw, of_draw in zip(draws, of_draws, strict=True)],
         },
     )
-
-
-def _halves(copied: Bool[np.ndarray, " clip"]) -> dict[str, Bool[np.ndarray, " clip"]]:
-    """Return which clips count, officially and, where some are copies, without those."""
-    halves = {"": np.ones(len(copied), bool)}
-    if copied.any() and not copied.all():
-        halves["_clean"] = ~copied
-    return halves
 
 
 def missing_note(choices: Sequence[LabelChoice]) -> str:

@@ -142,9 +142,7 @@ def _scored(
         f"recall_at_{rank}": ((first_hit > 0) & (first_hit <= rank)).astype(np.float64) for rank in settings["ranks"]
     }
     per_query["map"] = precision
-    halves = {"": np.ones(len(copied), bool)}
-    if copied.any() and not copied.all():
-        halves["_clean"] = ~copied
+    halves = metrics.counted_clips(copied)
     scores: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     for name, values in per_query.items():
