@@ -108,7 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     clips, rounds = (2, 2) if options.quick else (options.clips, options.rounds)
     torch.set_num_threads(1)
-    bf16 = choose_precision(options.precision, "cpu").fabric == "bf16-mixed"
+    bf16 = choose_precision(options.precision, "cpu").bf16
     batch, draws = ntu_like(clips, seed=0), Draws(0, 0, torch.arange(clips))
 
     if options.memory_of:

@@ -274,7 +274,7 @@ def main() -> None:
     options = parser.parse_args()
     sequences, rounds = (4, 2) if options.quick else (options.sequences, options.rounds)
     torch.set_num_threads(1)
-    bf16 = choose_precision(options.precision, "cpu").fabric == "bf16-mixed"
+    bf16 = choose_precision(options.precision, "cpu").bf16
 
     random = np.random.default_rng(0)
     lengths = ntu_like_lengths(sequences, random)

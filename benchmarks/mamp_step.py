@@ -120,7 +120,7 @@ def main() -> None:
     clips, rounds = (2, 2) if options.quick else (options.clips, options.rounds)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    bf16 = choose_precision(options.precision, "cpu").fabric == "bf16-mixed"
+    bf16 = choose_precision(options.precision, "cpu").bf16
 
     encoder = PatchTransformer(PatchTransformerConfig(), InputConfig(), KINECT_V2_25)
     mamp = MAMP(MAMPConfig(decoder_depth=options.decoder_depth), encoder)

@@ -10,6 +10,7 @@ import torch
 from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
+from marrow.models.dropout import Dropout
 from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, chosen, distant_pair, moving_clips, swapped
 from marrow.objectives.hi_trs_parity import compare_hi_trs
@@ -71,8 +72,9 @@ def test_what_replaces_the_selected_joints() -> None:
     count = int(batch.present.sum())
     # Three standard deviations of a binomial count.
     assert abs(int(draw.selected.sum()) - 0.15 * count) < 3 * math.sqrt(count * 0.15 * 0.85)
-    assert torch.equal(draw.shown[~draw.selected], joints[~draw.selected])
-    shown, truth = draw.shown[draw.selected], joints[draw.selected]
+    given = objective.shown(batch, draw)
+    assert torch.equal(given[~draw.selected], joints[~draw.selected])
+    shown, truth = given[draw.selected], joints[draw.selected]
     constant = (shown == 1.0).all(1)
     same = (shown == truth).all(1)
     number = len(shown)
@@ -80,8 +82,8 @@ def test_what_replaces_the_selected_joints() -> None:
         assert abs(int(flags.sum()) - share * number) < 3 * math.sqrt(number * share * (1 - share))
 
     # Every replaced place is that of another joint in another frame of the same sequence.
-    for clip, time, joint in (draw.selected & (draw.shown != joints).any(-1)).nonzero()[:200].tolist():
-        place = draw.shown[clip, time, joint]
+    for clip, time, joint in (draw.selected & (given != joints).any(-1)).nonzero()[:200].tolist():
+        place = given[clip, time, joint]
         if not torch.equal(place, torch.ones(3)):
             same_place = (joints[clip] == place).all(-1).nonzero().tolist()
             assert any(t != time and v != joint for t, v in same_place)
@@ -92,10 +94,7 @@ def test_no_prediction_depends_on_the_true_place_of_a_joint_replaced_by_the_cons
     batch = example_batch(objective.encoder)
     draw = objective.sample(batch, draws(4))
     batch.joints.requires_grad_()
-    # The draw holds the replaced joints: make it again, so that the gradient can pass through what is left.
-    shown = torch.where(draw.selected[..., None], 1.0, batch.joints.flatten(0, 1)[draw.body])
-    said = objective.answers(batch, replace(draw, shown=shown))
-    said["pose"].sum().backward()
+    objective.answers(batch, draw)["pose"].sum().backward()
     assert batch.joints.grad is not None
     gradient = batch.joints.grad.flatten(0, 1)[draw.body]
     assert not gradient[draw.selected].any()
@@ -130,7 +129,8 @@ def test_the_future_clip_of_each_is_its_own_last_one_and_hidden_from_its_context
         draw,
         body=torch.tensor([0]),
         selected=draw.selected[own, :15],
-        shown=draw.shown[own, :15],
+        constant=draw.constant[own, :15],
+        source=draw.source[own, :15],
         centre=draw.centre[own],
         moves=draw.moves[own],
         frame_swap=draw.frame_swap[own],
@@ -142,10 +142,12 @@ def test_the_future_clip_of_each_is_its_own_last_one_and_hidden_from_its_context
     torch.testing.assert_close(again["sequence_order"], said["sequence_order"][[1, 3]], rtol=1e-4, atol=1e-5)
 
     # The third clip (frames 8 to 20) is the target: frames 13 and 14 are in no other, and so no matter to the context.
-    shown = draw.shown.clone().requires_grad_()
-    objective.answers(batch, replace(draw, shown=shown))["sequence_order"][[1, 3]].sum().backward()
-    assert shown.grad is not None
-    moved = shown.grad[1].flatten(1).any(1)
+    own_places = torch.arange(draw.source[0].numel()).view_as(draw.source[:1]).expand_as(draw.source)
+    as_it_is = replace(draw, constant=torch.zeros_like(draw.constant), source=own_places)
+    batch.joints.requires_grad_()
+    objective.answers(batch, as_it_is)["sequence_order"][[1, 3]].sum().backward()
+    assert batch.joints.grad is not None
+    moved = batch.joints.grad[1, 0].flatten(1).any(1)
     # The context's clips are centred on 0 and 7: frames 0, 2, 4, 6 and 1, 3, ..., 13; not 8, 10, 12, 14.
     assert moved.nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13]
 
@@ -228,18 +230,15 @@ def test_two_items_change_places() -> None:
     assert swapped(items, torch.tensor([[0, 2], [3, 1]])).tolist() == [[12, 11, 10, 13], [20, 23, 22, 21]]
 
 
-def test_dropout_leaves_the_generator_as_it_was() -> None:
+def test_dropout_follows_from_the_draw_alone() -> None:
     objective = small(encoder=replace(SMALL, dropout=0.5))
     batch = example_batch(objective.encoder)
     draw = objective.sample(batch, draws(4))
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
+    assert draw.dropout is not None
     first = objective(batch, draw).loss_sum
-    assert torch.equal(torch.rand(3), expected)
-    other = objective(batch, replace(draw, dropout_seed=draw.dropout_seed + 1)).loss_sum
+    other = objective(batch, replace(draw, dropout=Dropout(draw.dropout.key + 1, 0.5))).loss_sum
     assert not torch.equal(first, other)
-    assert torch.equal(objective.eval()(batch, draw).loss_sum, objective(batch, replace(draw, dropout_seed=7)).loss_sum)
+    assert small().sample(batch, draws(4)).dropout is None
 
 
 def test_too_few_clips_are_refused() -> None:

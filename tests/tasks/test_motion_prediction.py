@@ -25,6 +25,7 @@ from marrow.tasks.prediction_head import ForecastHead, slow_functions
 from marrow.tasks.prediction_poses import held
 from marrow.tasks.prediction_raw import raw_prediction
 from marrow.testing.prediction import check_prediction_task
+from marrow.train.precision import make_fabric
 
 TINY = PredictionConfig(
     observed_frames=8,
@@ -69,7 +70,9 @@ def forecaster(an_encoder, config=TINY, moved=None):
     head = ForecastHead(JOINTS, 16, JOINTS, 0, torch.zeros(2, config.learned_frames, 3), config)
     if moved is not None:
         head.forward = lambda features, poses, kept=None, rate=0.0: moved.expand(len(poses), poses.shape[1], -1, -1, -1)
-    return TrainedForecaster(Forecasting(an_encoder, head, config).eval(), 0, 0.0, AugmentConfig())
+    return TrainedForecaster(
+        Forecasting(an_encoder, head, config).eval(), make_fabric("cpu", "fp32")[0], 0, 0.0, AugmentConfig()
+    )
 
 
 @pytest.mark.parametrize("mode", ["direct", "autoregressive"])

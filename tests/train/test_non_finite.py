@@ -8,9 +8,10 @@ from toy_trainable import ListLoader, Toy
 
 from marrow.errors import CheckpointError, MarrowError
 from marrow.train.checkpoint import CheckpointConfig, load_latest
+from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.precision import make_fabric
+from marrow.train.precision import Precision, make_fabric
 from marrow.train.replay import replay
 from marrow.train.schedule import Budget
 
@@ -36,11 +37,13 @@ def _fit(
     rate: Callable[[float], float] = lambda _: 1e-2,
     every_steps: int | None = 4,
     replay_command: str | None = "again {path}",
+    precision: Precision = "fp32",
+    log_every: int = 3,
 ) -> None:
-    fabric, _ = make_fabric("cpu", "fp32")
+    fabric, _ = make_fabric("cpu", precision)
     fabric.launch()
     config = FitConfig(
-        Budget(steps), CheckpointConfig(every_steps=every_steps), log_every=3, replay_command=replay_command
+        Budget(steps), CheckpointConfig(every_steps=every_steps), log_every=log_every, replay_command=replay_command
     )
     fit(fabric, toy, adamw(toy, OptimizerConfig()), loader, rate, config, folder)
 
@@ -105,6 +108,21 @@ def test_a_replay_asks_for_the_same_network(tmp_path: Path) -> None:
     path.write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="expected the file of a step"):
         replay(path, Toy())
+
+
+def test_a_replay_computes_as_the_run_did_in_bf16(tmp_path: Path) -> None:
+    """Coordinates are rounded in neither: the sum of the losses is the same to the last bit."""
+    sound = ListLoader()
+    _fit(tmp_path / "sound", sound, Toy(), steps=2, precision="bf16", log_every=1)
+    with pytest.raises(MarrowError, match="step 1"):
+        _fit(tmp_path / "bad", ListLoader(poisoned_step=1), Toy(), steps=2, precision="bf16")
+    path = tmp_path / "bad" / "non_finite" / "step-00000001.pt"
+    state = torch.load(path, weights_only=True)
+    for plain in state["micro_batches"]:
+        plain["joints"] = sound.joints[plain["row"]]
+    torch.save(state, path)
+    found = replay(path, Toy())
+    assert found.loss_sum / found.weight == read_log(tmp_path / "sound" / "log.jsonl")[1]["loss"]
 
 
 def test_a_sound_step_is_said_to_be_sound(tmp_path: Path) -> None:

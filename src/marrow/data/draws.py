@@ -66,6 +66,12 @@ def _mix(z: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
     return z ^ _shift_right(z, 31)
 
 
+def hashed(key: Int64[Tensor, "*keys"], count: int) -> Int64[Tensor, "... count"]:
+    """Return 64 random bits for each number from 1 to a count: a function of a key, or of several ([key 1])."""
+    counter = torch.arange(1, count + 1, device=key.device) * _GOLDEN
+    return _mix(key + counter)
+
+
 @dataclass
 class Draws:
     """The random numbers of some clips of one step.
@@ -80,6 +86,10 @@ class Draws:
     step: int
     index: Int64[Tensor, " batch"]
 
+    def key(self, stream: str) -> Int64[Tensor, ""]:
+        """Draw one number for all of the clips together, for what is hashed further (24 bits; stays on the device)."""
+        return (self.uniform(stream)[0] * 2**24).to(torch.int64)
+
     def uniform(self, stream: str, *shape: int) -> Float[Tensor, "batch ..."]:
         """Draw numbers uniform on [0, 1), with 24 random bits each (exact in float32).
 
@@ -92,6 +102,5 @@ class Draws:
         key = _signed(zlib.crc32(stream.encode()) * 0x9E3779B97F4A7C15 ^ self.seed * 0xD1342543DE82EF95)
         key = _signed(key + self.step * 0xDA942042E4DD58B5)
         per_clip = _mix(_mix(self.index * _GOLDEN + key))
-        counter = torch.arange(1, count + 1, device=self.index.device) * _GOLDEN
-        bits = _mix(per_clip[:, None] + counter[None, :])
+        bits = hashed(per_clip[:, None], count)
         return (_shift_right(bits, 40).to(torch.float32) * 2.0**-24).reshape(len(self.index), *shape)

@@ -28,7 +28,7 @@ print(json.dumps({
     "threads": torch.get_num_threads(),
     "gpus": [
         {"name": torch.cuda.get_device_name(each), "bytes": torch.cuda.get_device_properties(each).total_memory,
-         "bf16": choose_precision("auto", "cuda").fabric != "32-true"}
+         "bf16": choose_precision("auto", "cuda").bf16}
         for each in range(torch.cuda.device_count())
     ] if cuda else [],
     "mps": torch.backends.mps.is_available(),

@@ -17,6 +17,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates, sinusoids
 from marrow.models.encoder import Encoder, Features, JointAxis
+from marrow.models.exact import ExactLinear
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
 
@@ -182,7 +183,7 @@ class _Pose(nn.Module):
 
     def __init__(self, width: int, skeleton: Skeleton) -> None:
         super().__init__()
-        self.linear = nn.Linear(3 * len(skeleton.joints), width)
+        self.linear = ExactLinear(3 * len(skeleton.joints), width)
 
     def forward(
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
@@ -195,7 +196,7 @@ class _JointAttention(nn.Module):
 
     def __init__(self, config: FrameTransformerConfig, skeleton: Skeleton) -> None:
         super().__init__()
-        self.linear = nn.Linear(3, config.width)
+        self.linear = ExactLinear(3, config.width)
         self.joint_position = position_parameter(len(skeleton.joints), config.width)
         self.block = Block(config.width, config.heads, config.mlp_ratio)
         initialise_linear(self.block)

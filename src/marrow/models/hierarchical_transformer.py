@@ -24,7 +24,9 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import MLP, DropPath, attend_pairs, rising_rates, sinusoids
 from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames
+from marrow.models.dropout import Dropout
 from marrow.models.encoder import Encoder, Features, JointAxis
+from marrow.models.exact import ExactLinear
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
 
@@ -122,7 +124,7 @@ class Layer(nn.Module):
         *,
         allowed: Bool[Tensor, "#item 1 #token token"] | None = None,
         queries_from: int = 0,
-        dropout: float = 0.0,
+        dropout: Dropout | None = None,
         factors: Float[Tensor, "2 item 1 1"] | None = None,
     ) -> Float[Tensor, "item query dim"]:
         """Return the tokens from `queries_from` on, after they have attended.
@@ -131,7 +133,7 @@ class Layer(nn.Module):
             tokens: of each frame, clip or sequence.
             allowed: which pairs of query and key may meet; None: all.
             queries_from: the first token that is wanted.
-            dropout: share of what the two branches say that is left out (PyTorch's own generator draws it).
+            dropout: of what the two branches say; None: none.
             factors: what the two branches of each item are multiplied by (`DropPath`); None: nothing.
         """
         inner = self.proj.in_features
@@ -143,8 +145,8 @@ class Layer(nn.Module):
             allowed = allowed[:, :, queries_from:]
         attended = self.proj(attend_pairs(query, key, value, allowed).transpose(1, 2).flatten(2))
         scales = (1.0, 1.0) if factors is None else factors.unbind(0)
-        tokens = tokens[:, queries_from:] + scales[0] * F.dropout(attended, dropout, dropout > 0)
-        return tokens + scales[1] * F.dropout(self.mlp(self.norm2(tokens)), dropout, dropout > 0)
+        tokens = tokens[:, queries_from:] + scales[0] * _dropped(attended, dropout, 0)
+        return tokens + scales[1] * _dropped(self.mlp(self.norm2(tokens)), dropout, 1)
 
 
 class HierarchicalTransformer(Encoder):
@@ -173,7 +175,7 @@ class HierarchicalTransformer(Encoder):
                 f"than encoder.max_clips = {config.max_clips}: raise that, or shorten input.window_frames"
             )
         joints, (frame, clip, sequence) = len(skeleton.joints), config.widths
-        self.embedding = nn.Sequential(nn.Linear(3, frame), nn.GELU(), nn.LayerNorm(frame))
+        self.embedding = nn.Sequential(ExactLinear(3, frame), nn.GELU(), nn.LayerNorm(frame))
         self.joint_position = nn.Parameter(sinusoids(joints, frame))
         self.to_clip = nn.Linear(frame, clip)
         place = (config.clip_frames, joints, clip // 2)
@@ -193,20 +195,20 @@ class HierarchicalTransformer(Encoder):
     def embed_frames(
         self,
         joints: Float[Tensor, "row joint 3"],
-        dropout: float = 0.0,
+        dropout: Dropout | None = None,
         factors: Float[Tensor, "branch row 1 1"] | None = None,
     ) -> Float[Tensor, "row joint frame_dim"]:
         """Relate the joints of every frame to each other."""
         tokens = self.embedding(joints) + self.joint_position
         for number, layer in enumerate(self.frame_layers):
-            tokens = layer(tokens, dropout=dropout, factors=_of_layer(factors, number))
+            tokens = layer(tokens, dropout=_part(dropout, number), factors=_of_layer(factors, number))
         return tokens
 
     def embed_clips(
         self,
         frames: Float[Tensor, "row joint clip_dim"],
         rows: Int64[Tensor, "clip clip_frame"],
-        dropout: float = 0.0,
+        dropout: Dropout | None = None,
         factors: Float[Tensor, "branch clip 1 1"] | None = None,
     ) -> Float[Tensor, "clip clip_dim"]:
         """Relate the joints of different frames of every clip, and return the clips' fusion tokens.
@@ -231,7 +233,7 @@ class HierarchicalTransformer(Encoder):
                 tokens,
                 allowed=self._clip_pairs,
                 queries_from=first,
-                dropout=dropout,
+                dropout=_part(dropout, number),
                 factors=_of_layer(factors, number),
             )
         return tokens[:clips, -1]
@@ -240,7 +242,7 @@ class HierarchicalTransformer(Encoder):
         self,
         clips: Float[Tensor, "sequence clip clip_dim"],
         exists: Bool[Tensor, "sequence clip"],
-        dropout: float = 0.0,
+        dropout: Dropout | None = None,
         factors: Float[Tensor, "branch sequence 1 1"] | None = None,
         *,
         summary_alone: bool = False,
@@ -263,7 +265,7 @@ class HierarchicalTransformer(Encoder):
                 tokens,
                 allowed=allowed,
                 queries_from=tokens.shape[1] - 1 if summary_alone and last else 0,
-                dropout=dropout,
+                dropout=_part(dropout, number),
                 factors=_of_layer(factors, number),
             )
         return tokens
@@ -347,6 +349,14 @@ class HierarchicalTransformer(Encoder):
 
 def _inside(present: Bool[Tensor, "sequence time joint"], frames: Int64[Tensor, " sequence"]) -> Bool[Tensor, "_ _"]:
     return torch.arange(present.shape[1], device=frames.device) < frames[:, None]
+
+
+def _part(dropout: Dropout | None, number: int) -> Dropout | None:
+    return None if dropout is None else dropout.of(number)
+
+
+def _dropped(values: Tensor, dropout: Dropout | None, branch: int) -> Tensor:
+    return values if dropout is None else dropout.of(branch)(values)
 
 
 def _of_layer(factors: Float[Tensor, "branch item 1 1"] | None, number: int) -> Float[Tensor, "2 item 1 1"] | None:

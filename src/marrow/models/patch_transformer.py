@@ -16,6 +16,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates
 from marrow.models.encoder import Encoder, Features, JointAxis
+from marrow.models.exact import ExactLinear
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import existing, pack, unpack
 from marrow.skeleton.layout import Skeleton
@@ -71,7 +72,7 @@ class PatchTransformer(Encoder):
         self.norm = nn.LayerNorm(config.width)
         initialise_linear(self.blocks)
         # The embedding keeps PyTorch's default initialisation, as the convolution does that the authors use.
-        self.embedding = nn.Linear(self.grid.patch_values, config.width)
+        self.embedding = ExactLinear(self.grid.patch_values, config.width)
         self.joint_position = position_parameter(1, self.grid.joint_patches, config.width)
         self.time_position = position_parameter(self.grid.times, 1, config.width)
 

@@ -47,6 +47,7 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.blocks import Attention, CrossBlock, initialise_linear, position_parameter
+from marrow.models.exact import ExactLinear
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import existing, pack
 from marrow.models.patch_transformer import PatchTransformer
@@ -194,7 +195,7 @@ class AMR(Objective):
         mixings = config.decoder_depth - 1 if config.self_attention else 0
         self.mixings = nn.ModuleList(_Mixing(width, heads) for _ in range(mixings))
         self.norm = nn.LayerNorm(width)
-        self.predict = nn.Linear(width, self.grid.patch_values)
+        self.predict = ExactLinear(width, self.grid.patch_values)
         for part in (self.bridge, self.blocks, self.mixings, self.predict):
             initialise_linear(part)
 
@@ -224,7 +225,7 @@ class AMR(Objective):
         encoded = self._encode(joints, draw.hiding)
 
         # Decode: the learned queries ask what the encoder saw, never each other.
-        prediction = self._decode(encoded, draw.hiding).float()
+        prediction = self._decode(encoded, draw.hiding)
 
         # Target: the motion in large patches, and how much each of its numbers matters; functions of the input alone.
         target = self._target(joints, present)
@@ -247,7 +248,7 @@ class AMR(Objective):
         """Show what is hidden, and the predicted patches there as positions."""
         seen = self._with_absent(batch)
         joints, present = pack(seen.joints, draw.body), pack(seen.present, draw.body)
-        prediction = self._decode(self._encode(joints, draw.hiding), draw.hiding).float()
+        prediction = self._decode(self._encode(joints, draw.hiding), draw.hiding)
         patches, note = self._as_positions(prediction, joints, present)
         predicted = batch.joints.flatten(0, 1).clone()
         predicted[draw.body] = self.grid.unpatchify(patches)

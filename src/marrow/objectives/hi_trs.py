@@ -24,8 +24,6 @@ Deviations:
 8. Streams are those of marrow: motion is the forward difference, where the authors take the backward one.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +35,8 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.clips import clip_counts, clip_places, flatten
+from marrow.models.dropout import Dropout
+from marrow.models.exact import ExactLinear
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.packing import existing, pack, unpack
 from marrow.models.trainable import StepOutput
@@ -94,22 +94,24 @@ class HiTRSDraw:
     Args:
         body: the bodies in it, each a sequence.
         selected: joints whose position is to be predicted.
-        shown: what the encoder is given instead of the batch's joints.
+        constant: which of them the encoder is given as the constant point.
+        source: from which place of its sequence every other joint is taken, mostly its own: time * joints + joint.
         centre: frame in the middle of the clip whose order is asked for.
         moves: whether that clip moves; only then it counts.
         frame_swap: its two frames that change places, counted in the clip.
         clip_swap: the two clips of the sequence that change places.
-        dropout_seed: of the step's dropout.
+        dropout: what attention and MLPs leave out; None: nothing.
     """
 
     body: Int64[Tensor, " sequence"]
     selected: Bool[Tensor, "sequence time joint"]
-    shown: Float[Tensor, "sequence time joint 3"]
+    constant: Bool[Tensor, "sequence time joint"]
+    source: Int64[Tensor, "sequence time joint"]
     centre: Int64[Tensor, " sequence"]
     moves: Bool[Tensor, " sequence"]
     frame_swap: Int64[Tensor, "sequence 2"]
     clip_swap: Int64[Tensor, "sequence 2"]
-    dropout_seed: int
+    dropout: Dropout | None
 
 
 class HiTRS(Objective):
@@ -141,7 +143,7 @@ class HiTRS(Objective):
         if encoder.config.clip_frames < 3:
             raise ConfigError(f"Hi-TRS needs clips of at least 3 frames, got {encoder.config.clip_frames}")
         frame, clip, sequence = encoder.config.widths
-        self.pose = nn.Linear(frame, 3)
+        self.pose = ExactLinear(frame, 3)
         self.clip_order = nn.Linear(clip, 2)
         self.sequence_order = nn.Linear(sequence, 2)
         self.future = nn.Linear(sequence, clip)
@@ -158,7 +160,7 @@ class HiTRS(Objective):
         noise = draws.uniform("hidden", present.shape[1], bodies, present.shape[2], 3).transpose(1, 2)
         noise = pack(noise, body)
         selected = (noise[..., 0] < self.config.mask_ratio) & present
-        shown = self._replaced(joints, present, frames, selected, noise)
+        constant, source = self._replacements(present, frames, selected, noise)
 
         moving = moving_clips(joints, present, frames, encoder.clip_frames, encoder.clip_dilation)
         choice = pack(draws.uniform("moving_clip", bodies), body)
@@ -167,18 +169,18 @@ class HiTRS(Objective):
         return HiTRSDraw(
             body=body,
             selected=selected,
-            shown=shown,
+            constant=constant,
+            source=source,
             centre=chosen(moving, choice),
             moves=moving.any(1),
             frame_swap=distant_pair(torch.full_like(context, encoder.clip_frames), order[:, :2]),
             clip_swap=distant_pair(context, order[:, 2:]),
-            dropout_seed=int(draws.uniform("dropout")[0] * 2**24),
+            dropout=Dropout(draws.key("dropout"), encoder.dropout) if encoder.dropout > 0 else None,
         )
 
     def forward(self, batch: Batch, draw: HiTRSDraw) -> StepOutput:
         """Compute the four losses of a batch."""
-        with _seeded(draw.dropout_seed, batch.joints.device):
-            said = self.answers(batch, draw)
+        said = self.answers(batch, draw, draw.dropout)
         config, weight = self.config, torch.ones_like(draw.centre).sum().float()
 
         # Frame level: where the hidden joints are. Target: the batch itself.
@@ -188,7 +190,8 @@ class HiTRS(Objective):
         clip_order, clip_right = _in_order(said["clip_order"], draw.moves)
         sequence_order, sequence_right = _in_order(said["sequence_order"], torch.ones_like(draw.moves))
         # Sequence level: which last clip follows, by cosine similarity (InfoNCE, one direction).
-        similarity = F.normalize(said["future"], dim=1) @ F.normalize(said["future_target"], dim=1).T
+        with torch.autocast(truth.device.type, enabled=False):
+            similarity = F.normalize(said["future"], dim=1) @ F.normalize(said["future_target"], dim=1).T
         logits = similarity / config.temperature
         own = torch.arange(len(logits), device=logits.device)
         future = F.cross_entropy(logits, own)
@@ -211,22 +214,23 @@ class HiTRS(Objective):
             },
         )
 
-    def answers(self, batch: Batch, draw: HiTRSDraw) -> dict[str, Tensor]:
-        """Return what the network says to each task; dropout, in training, draws from PyTorch's own generator.
+    def answers(self, batch: Batch, draw: HiTRSDraw, dropout: Dropout | None = None) -> dict[str, Tensor]:
+        """Return what the network says to each task.
 
         Returns:
             `pose` [selected, 3] in the unit of the input; `clip_order` and `sequence_order` [2 * sequence, 2], those in
             order first; `future` and `future_target` [sequence, clip_dim].
         """
-        encoder, dropout = self.encoder, self.encoder.config.dropout if self.training else 0.0
+        encoder = self.encoder
+        of_frames, of_clips, of_sequences = (None if dropout is None else dropout.of(level) for level in range(3))
         frames = batch.frames()[draw.body // batch.joints.shape[1]]
-        flat = flatten(draw.shown, frames)
+        flat = flatten(self.shown(batch, draw), frames)
         count = clip_counts(frames, encoder.config.clip_stride)
         sequence, place = clip_places(count)
         own = torch.arange(len(count), device=count.device)
 
         # Encode: every frame once; then the clips of all sequences and, for the clip task, one clip in two orders.
-        embedded = encoder.embed_frames(flat.joints, dropout)
+        embedded = encoder.embed_frames(flat.joints, of_frames)
         in_order = encoder.clip_rows(flat, own, draw.centre)
         rows = torch.cat(
             (
@@ -235,7 +239,7 @@ class HiTRS(Objective):
                 swapped(in_order, draw.frame_swap),
             )
         )
-        clips = encoder.embed_clips(encoder.to_clip(embedded), rows, dropout)
+        clips = encoder.embed_clips(encoder.to_clip(embedded), rows, of_clips)
         clips, pair = clips.split([len(sequence), 2 * len(count)])
 
         # Decode: the context is all clips but the last of each sequence, in order and not.
@@ -245,11 +249,11 @@ class HiTRS(Objective):
         target = padded[own, count - 1].detach()
         context = torch.cat((padded, swapped(padded, draw.clip_swap)))[:, :-1]
         in_context = exists[:, 1:].repeat(2, 1)
-        summary = encoder.embed_sequences(context, in_context, dropout, summary_alone=True)[:, -1]
+        summary = encoder.embed_sequences(context, in_context, of_sequences, summary_alone=True)[:, -1]
         inside = torch.arange(draw.selected.shape[1], device=own.device) < frames[:, None]
         pose = self.pose(embedded)[: int(frames.sum())][draw.selected[inside]]
         return {
-            "pose": pose.float(),
+            "pose": pose,
             "clip_order": self.clip_order(pair).float(),
             "sequence_order": self.sequence_order(summary).float(),
             "future": self.future(summary[: len(own)]).float(),
@@ -259,9 +263,7 @@ class HiTRS(Objective):
     @torch.no_grad()
     def explain(self, batch: Batch, draw: HiTRSDraw) -> Picture:
         """Show which joints are to be predicted, and where they are said to be."""
-        training = self.training
-        said = self.eval().answers(batch, draw)
-        self.train(training)
+        said = self.answers(batch, draw)
         clips, bodies = batch.joints.shape[:2]
         predicted = pack(batch.joints, draw.body).clone()
         predicted[draw.selected] = said["pose"].to(predicted.dtype)
@@ -270,29 +272,40 @@ class HiTRS(Objective):
         note = "A joint in ten of those that are to be predicted is shown as it is, another with a wrong place."
         return Picture(batch.joints, batch.present, batch.present & ~hidden, hidden, whole, note)
 
-    def _replaced(
+    def _replacements(
         self,
-        joints: Float[Tensor, "sequence time joint 3"],
         present: Bool[Tensor, "sequence time joint"],
         frames: Int64[Tensor, " sequence"],
         selected: Bool[Tensor, "sequence time joint"],
         noise: Float[Tensor, "sequence time joint 3"],
-    ) -> Float[Tensor, "sequence time joint 3"]:
-        """Replace the selected joints: most by the constant point, some by another joint of another frame."""
-        own, time, joint = selected.nonzero(as_tuple=True)
-        which, when, where = noise[own, time, joint].unbind(1)
+    ) -> tuple[Bool[Tensor, "sequence time joint"], Int64[Tensor, "sequence time joint"]]:
+        """Choose what takes the place of the selected joints.
+
+        Returns:
+            Which become the constant point, and from where the others are taken: some from another joint of another
+            frame, the rest, like all joints that are not selected, from their own place.
+        """
+        times, joints = present.shape[1:]
+        time = torch.arange(times, device=present.device)[:, None]
+        joint = torch.arange(joints, device=present.device)
+        length = frames[:, None, None]
+        which, when, where = noise.unbind(3)
         # Below mask_ratio the first number is uniform once more: it decides what takes a selected joint's place.
         kind = which / self.config.mask_ratio
-        steps = (when * (frames[own] - 1)).long() + 1
-        other_time = torch.remainder(time + steps, frames[own])
-        other_joint = torch.remainder(joint + (where * (present.shape[2] - 1)).long() + 1, present.shape[2])
+        other_time = torch.remainder(time + (when * (length - 1)).long() + 1, length)
+        other_joint = torch.remainder(joint + (where * (joints - 1)).long() + 1, joints)
+        own, other = (time * joints + joint).expand_as(other_time), other_time * joints + other_joint
         is_constant = kind < self.config.constant_share
         is_swapped = ~is_constant & (kind < self.config.constant_share + self.config.swapped_share)
-        is_swapped &= present[own, other_time, other_joint]
-        place = torch.where(is_swapped[:, None], joints[own, other_time, other_joint], joints[own, time, joint])
-        shown = joints.clone()
-        shown[own, time, joint] = torch.where(is_constant[:, None], self.config.constant, place)
-        return shown
+        is_swapped &= present.flatten(1).gather(1, other.flatten(1)).view_as(present)
+        return selected & is_constant, torch.where(selected & is_swapped, other, own)
+
+    def shown(self, batch: Batch, draw: HiTRSDraw) -> Float[Tensor, "sequence time joint 3"]:
+        """Return what the encoder is given instead of the joints of the sequences."""
+        joints = torch.where(pack(batch.present, draw.body)[..., None], pack(batch.joints, draw.body), 0.0)
+        taken = draw.source.flatten(1)[..., None].expand(-1, -1, 3)
+        shown = joints.flatten(1, 2).gather(1, taken).view_as(joints)
+        return torch.where(draw.constant[..., None], self.config.constant, shown)
 
     def _loss_of_knowing_nothing(self, truth: Tensor, sequences: int) -> Tensor:
         """Return the loss of the mean position, and of a guess in every choice."""
@@ -368,11 +381,3 @@ def _in_order(
 def _mean(values: Tensor) -> Tensor:
     """Return the mean; zero of nothing."""
     return values.sum() / max(1, values.numel())
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Let PyTorch's own generator, which dropout draws from, begin at a seed, and leave it as it was before."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

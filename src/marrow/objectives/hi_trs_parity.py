@@ -139,16 +139,30 @@ def _draw(recording: Mapping[str, np.ndarray]) -> HiTRSDraw:
     frame_swap = (in_order != exchanged).nonzero().flatten()
     permutation = torch.from_numpy(recording["video_permutation"])
     clip_swap = (permutation != torch.arange(len(permutation))).nonzero().flatten()
+    selected = torch.from_numpy(recording["selected"])
+    constant, source = _replacements(
+        torch.from_numpy(recording["joints"]), torch.from_numpy(recording["masked_joints"]), selected
+    )
     return HiTRSDraw(
         body=torch.arange(clips),
-        selected=torch.from_numpy(recording["selected"]),
-        shown=torch.from_numpy(recording["masked_joints"]),
+        selected=selected,
+        constant=constant,
+        source=source,
         centre=centre.repeat(clips),
         moves=torch.ones(clips, dtype=torch.bool),
         frame_swap=frame_swap.repeat(clips, 1),
         clip_swap=clip_swap.repeat(clips, 1),
-        dropout_seed=0,
+        dropout=None,
     )
+
+
+def _replacements(joints: Tensor, masked: Tensor, selected: Tensor) -> tuple[Tensor, Tensor]:
+    """Find out which joints became the constant point, and from which place of their sequence the others were taken."""
+    constant = selected & (masked == HiTRSConfig().constant).all(-1)
+    own = torch.arange(joints[0, ..., 0].numel()).expand(len(joints), -1)
+    same = (masked.flatten(1, 2)[:, :, None] == joints.flatten(1, 2)[:, None]).all(-1)
+    unmoved = (masked == joints).all(-1).flatten(1) | constant.flatten(1)
+    return constant, torch.where(unmoved, own, same.int().argmax(2)).view_as(selected)
 
 
 def _measure(objective: HiTRS, joints: Tensor, draw: HiTRSDraw) -> dict[str, np.ndarray]:

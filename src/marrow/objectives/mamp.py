@@ -33,6 +33,7 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, initialise_linear, position_parameter
+from marrow.models.exact import ExactLinear
 from marrow.models.packing import existing, pack
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
@@ -129,7 +130,7 @@ class MAMP(Objective):
             Block(width, config.decoder_heads, config.decoder_mlp_ratio) for _ in range(config.decoder_depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.predict = nn.Linear(width, self.grid.patch_values)
+        self.predict = ExactLinear(width, self.grid.patch_values)
         for part in (self.bridge, self.blocks, self.predict):
             initialise_linear(part)
 
@@ -171,7 +172,7 @@ class MAMP(Objective):
 
         # Loss: squared error per token, summed over the tokens that count.
         counts = counts.float()
-        error = (prediction.float() - target).square().mean(-1)
+        error = (prediction - target).square().mean(-1)
         # To compare with: predicting the mean target of this micro-batch everywhere.
         mean = (target * counts[..., None]).sum((0, 1)) / counts.sum().clamp(min=1.0)
         error_of_mean = (target - mean).square().mean(-1)
@@ -209,7 +210,7 @@ class MAMP(Objective):
         joints, hiding = pack(batch.joints, draw.body), draw.hiding
         tokens = self.encoder.embedding(take(self.grid.patchify(joints), hiding.visible))
         encoded = self.encoder.encode(tokens + self.encoder.position()[hiding.visible], hiding.visible_exists)
-        prediction = self._decode(encoded, hiding, queries_from=0).float()
+        prediction = self._decode(encoded, hiding, queries_from=0)
         place = torch.cat((hiding.visible, hiding.hidden), dim=1)
         is_hidden = torch.arange(place.shape[1], device=place.device) >= hiding.visible.shape[1]
         exists = _both_exist(hiding)

@@ -31,6 +31,7 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.blocks import DropPath, position_parameter
+from marrow.models.exact import ExactLinear
 from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.packing import existing, pack
 from marrow.models.trainable import StepOutput
@@ -188,7 +189,7 @@ class MotionTransformer(Objective):
         flows = (len(config.intervals), joints)
         self._shapes = {"pose": (joints, 3), "direction": (*flows, DIRECTIONS), "magnitude": flows, "flow": (*flows, 3)}
         self.heads = nn.ModuleDict(
-            {name: _head(width, math.prod(self._shapes[name])) for name in _HEADS[config.variant]}
+            {name: _head(name, width, math.prod(self._shapes[name])) for name in _HEADS[config.variant]}
         )
         self.hidden_frame = None if config.variant == "causal" else position_parameter(width)
 
@@ -378,5 +379,7 @@ class MotionTransformer(Objective):
         return direction_vector(self._say("direction", encoded).argmax(-1)) * length[..., None]
 
 
-def _head(width: int, values: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, values))
+def _head(name: str, width: int, values: int) -> nn.Sequential:
+    # Directions are classes; all the others are metres in one form or another.
+    last = nn.Linear if name == "direction" else ExactLinear
+    return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), last(width, values))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from marrow.models.blocks import initialise_linear
 from marrow.models.encoder import Features
+from marrow.models.exact import ExactLinear
 from marrow.tasks.prediction_config import PredictionConfig
 from marrow.tasks.prediction_linear import continued
 
@@ -59,11 +60,11 @@ class ForecastHead(nn.Module):
         self.register_buffer("weights", weights)
         self.norm = nn.LayerNorm(read)
         self.read = nn.Linear(read, config.hidden_width)
-        self.see = nn.Linear(config.recent_frames * joints * 3, config.hidden_width)
+        self.see = ExactLinear(config.recent_frames * joints * 3, config.hidden_width)
         self.deepen = nn.Sequential(
             nn.LayerNorm(config.hidden_width), nn.Linear(config.hidden_width, config.hidden_width), nn.GELU()
         )
-        self.say = nn.Linear(config.hidden_width, self.functions.shape[1] * joints * 3)
+        self.say = ExactLinear(config.hidden_width, self.functions.shape[1] * joints * 3)
         initialise_linear(self)
         # Before it has learned anything, it says what the weights say.
         nn.init.zeros_(self.say.weight)
@@ -91,8 +92,8 @@ class ForecastHead(nn.Module):
         if kept is not None:
             hidden = hidden * kept / (1.0 - rate)
         hidden = hidden + self.deepen(hidden)
-        # Millimetres in metres: from here on nothing is rounded to bf16.
-        said = self.say(hidden).float().unflatten(2, (self.functions.shape[1], -1))
+        said = self.say(hidden).unflatten(2, (self.functions.shape[1], -1))
+        # Millimetres in metres: products of positions are not for bf16.
         with torch.autocast(said.device.type, enabled=False):
             return continued(self.weights, poses, self.centre) + (self.functions @ said).unflatten(3, (-1, 3))
 

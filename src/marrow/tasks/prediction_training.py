@@ -19,7 +19,7 @@ from marrow.tasks.prediction_head import ForecastHead
 from marrow.tasks.prediction_linear import fit_weights
 from marrow.tasks.prediction_poses import centre_of
 from marrow.train.optim import adamw
-from marrow.train.precision import choose_precision, make_fabric
+from marrow.train.precision import make_fabric
 from marrow.train.schedule import rise_and_fall
 
 
@@ -35,8 +35,7 @@ def train_forecaster(
         config: the recipe.
         context: where to compute, seed, limits, and where the encoder comes from.
     """
-    fabric, _ = make_fabric(context.device, "fp32")
-    bf16 = choose_precision(context.precision, fabric.device.type).fabric == "bf16-mixed"
+    fabric, _ = make_fabric(context.device, context.precision)
     check_one_process(fabric.world_size, "motion prediction")
     fabric.launch()
     encoder = copy.deepcopy(encoder).to(fabric.device)
@@ -49,7 +48,7 @@ def train_forecaster(
     loader = CutLoader(recordings, cuts, whole, augment, aligned_by=config.observed_frames, **cut)
 
     head = _head_for(encoder, recordings, cuts, config, context.seed).to(fabric.device)
-    forecasting = Forecasting(encoder, head, config, bf16)
+    forecasting = Forecasting(encoder, head, config)
     rate = 1.0 if context.origin.source == "random" else config.encoder_rate
     optimizer = adamw(forecasting, config.optimizer, dict.fromkeys(encoder.parameters(), rate))
     schedule = partial(
@@ -60,7 +59,7 @@ def train_forecaster(
     )
     budget = budget_within(config.steps, context)
     fitted = fit_in_one_go(fabric, forecasting, optimizer, loader, schedule, budget, config.optimizer.clip_norm)
-    return TrainedForecaster(forecasting.eval(), fitted.step, fitted.last["cpu_seconds"], augment)
+    return TrainedForecaster(forecasting.eval(), fabric, fitted.step, fitted.last["cpu_seconds"], augment)
 
 
 def _turned_only(augment: AugmentConfig) -> AugmentConfig:

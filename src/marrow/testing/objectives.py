@@ -1,14 +1,18 @@
 """Checks that every pretext objective must pass: `check_objective`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
+from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
-from marrow.testing.encoders import example_batch, with_noise_where_absent
+from marrow.testing.encoders import check_reads_exactly, example_batch, moved, with_noise_where_absent
+from marrow.train.precision import make_fabric
 
 
 def check_objective(build: Callable[[], Objective], *, absent_matters: bool = False, overfit_steps: int = 150) -> None:
@@ -36,6 +40,7 @@ def check_objective(build: Callable[[], Objective], *, absent_matters: bool = Fa
     other = _loss(objective, batch, Draws(seed=4, step=5, index=draws.index))
     assert not torch.equal(loss, other), "another seed must give another draw"
     assert not any(metric.requires_grad for metric in output.metrics.values()), "metrics must be detached"
+    _check_draw(objective, batch, draws)
 
     _check_picture(objective.explain(batch, draw), batch)
 
@@ -57,10 +62,7 @@ def check_objective(build: Callable[[], Objective], *, absent_matters: bool = Fa
     if not objective.couples_samples:
         _check_cuts(build(), batch, draws)
 
-    with torch.autocast("cpu", torch.bfloat16):
-        low = _loss(objective, batch, draws)
-    assert torch.isfinite(low), "the loss must be finite under bf16 autocast"
-    assert abs(float(low.detach() / loss.detach()) - 1) < 0.05, "bf16 changes the loss by more than 5 %"
+    _check_exact(build(), batch, draws)
 
     if overfit_steps:
         _check_overfits(build(), batch, draws, overfit_steps)
@@ -69,6 +71,63 @@ def check_objective(build: Callable[[], Objective], *, absent_matters: bool = Fa
 def _loss(objective: Objective, batch: Batch, draws: Draws) -> Tensor:
     output = objective(batch, objective.sample(batch, draws))
     return output.loss_sum / output.weight
+
+
+def _check_draw(objective: Objective, batch: Batch, draws: Draws) -> None:
+    """Check that a draw holds random numbers and choices, and that `forward` takes none from anywhere else."""
+    draw, elsewhere = objective.sample(batch, draws), objective.sample(moved(batch, 1.0), draws)
+    same = all(torch.equal(*pair) for pair in zip(_floats(draw), _floats(elsewhere), strict=True))
+    assert same, "a draw holds coordinates: moved by a metre, the same clips give another one; compute them in forward"
+    before = torch.get_rng_state()
+    objective(batch, draw)
+    assert torch.equal(torch.get_rng_state(), before), "forward draws from PyTorch's generator; draw it in sample"
+
+
+def _floats(value: Any) -> Iterator[Tensor]:
+    """Yield the floating tensors of a draw."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _floats([getattr(value, field.name) for field in fields(value)])
+    elif isinstance(value, Mapping):
+        yield from _floats(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _floats(part)
+
+
+def _check_exact(objective: Objective, batch: Batch, draws: Draws) -> None:
+    """Check that geometry stays in fp32 in a run that multiplies in bf16, with the bodies 3 m from the origin."""
+    batch = moved(batch, 3.0)
+    draw = objective.sample(batch, draws)
+    given: list[Tensor] = []
+    handle = objective.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0].joints))
+    low, high = (_in_a_run(objective, batch, draw, precision) for precision in ("bf16", "fp32"))
+    handle.remove()
+    assert torch.isfinite(low.loss_sum), "the loss must be finite where matrices are multiplied in bf16"
+    assert all(joints.dtype == torch.float32 and torch.equal(joints, batch.joints) for joints in given), (
+        "coordinates are rounded before they reach forward"
+    )
+    assert "loss_of_mean" in high.metrics, (
+        "metrics must hold 'loss_of_mean', the loss of a prediction that looks at nothing (the mean target): runs are "
+        "judged by it, and it shows whether targets are exact"
+    )
+    for name, of_low, of_high in (
+        ("the weight", low.weight, high.weight),
+        ("loss_of_mean", low.metrics["loss_of_mean"], high.metrics["loss_of_mean"]),
+    ):
+        assert torch.equal(of_low, of_high), (
+            f"{name} is a function of the input alone, and must not depend on the precision of the network: "
+            f"{float(of_low)} in bf16, {float(of_high)} in fp32; compute targets and losses in fp32"
+        )
+    check_reads_exactly(objective.encoder)
+
+
+def _in_a_run(objective: Objective, batch: Batch, draw: Any, precision: Literal["bf16", "fp32"]) -> StepOutput:
+    """Compute a loss as the engine does in a run."""
+    fabric, _ = make_fabric("cpu", precision)
+    with torch.no_grad():
+        return fabric.setup_module(objective)(batch, draw)
 
 
 def _check_picture(picture: Picture, batch: Batch) -> None:

@@ -23,6 +23,7 @@ from marrow.data.draws import Draws
 from marrow.errors import MarrowError
 from marrow.files import write_whole
 from marrow.models.trainable import Trainable
+from marrow.train.precision import uses_bf16
 from marrow.train.replay import FILE_VERSION, replay
 from marrow.train.step import Stepper
 
@@ -129,7 +130,7 @@ class Recent:
             "step": error.step.number,
             "learning_rate": error.step.learning_rate,
             "weight": error.step.weight,
-            "bf16": fabric.strategy.precision.precision == "bf16-mixed",
+            "bf16": uses_bf16(fabric),
             "trainable": self._trainable.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "micro_batches": [_plain(batch, draws) for batch, draws in micro_batches],

@@ -2,16 +2,25 @@
 
 bf16 pays only where the hardware multiplies it (AMX tiles or the bf16 instructions of AVX-512 on a CPU, tensor cores on
 a GPU): elsewhere a step takes 1.5 to 8 times as long as in fp32. So `auto` looks before it chooses.
+
+What bf16 is for is decided here, for training, replay, monitor and evaluation: the matrix products of a network and its
+activations (autocast). Geometry stays in fp32. The batch reaches `forward` as it is (`ExactInput`), so that motion,
+energies, statistics, targets and losses are those of the recording; layers that read coordinates or say metres are
+`marrow.models.exact.ExactLinear`; and no fp32 product is cut to TF32. docs/decisions/0007-geometry-in-fp32.md.
 """
 
+import logging
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
+from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.plugins.precision import Precision as FabricPrecision
 
 from marrow.errors import ConfigError
 from marrow.train.allocator import keep_freed_memory
@@ -27,11 +36,11 @@ class PrecisionChoice:
     """A number format and why.
 
     Args:
-        fabric: the name that Fabric gives it.
+        bf16: whether networks multiply matrices in bf16; otherwise everything is fp32.
         reason: one sentence for the log.
     """
 
-    fabric: Literal["32-true", "bf16-mixed"]
+    bf16: bool
     reason: str
 
 
@@ -60,23 +69,53 @@ def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
         device_type: "cpu", "cuda", "mps", ...
     """
     if precision == "fp32":
-        return PrecisionChoice("32-true", "fp32, as asked")
+        return PrecisionChoice(False, "fp32, as asked")
     if precision == "bf16":
-        return PrecisionChoice("bf16-mixed", "bf16 matrix products with fp32 weights, as asked")
+        return PrecisionChoice(True, "bf16 matrix products with fp32 weights, as asked")
     if precision != "auto":
         raise ConfigError(f"precision must be auto, fp32 or bf16, got {precision!r}")
     if device_type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return PrecisionChoice("bf16-mixed", "bf16 chosen: this GPU multiplies it in hardware")
-        return PrecisionChoice("32-true", "fp32 chosen: this GPU does not multiply bf16 in hardware")
+            return PrecisionChoice(True, "bf16 chosen: this GPU multiplies it in hardware")
+        return PrecisionChoice(False, "fp32 chosen: this GPU does not multiply bf16 in hardware")
     if device_type == "cpu":
         if (found := _cpu_bf16()) is not None:
-            return PrecisionChoice("bf16-mixed", f"bf16 chosen: this CPU has {found}")
+            return PrecisionChoice(True, f"bf16 chosen: this CPU has {found}")
         return PrecisionChoice(
-            "32-true",
+            False,
             "fp32 chosen: without AMX tiles or AVX-512 with bf16 (or with oneDNN kept from them) bf16 is slower",
         )
-    return PrecisionChoice("32-true", f"fp32 chosen: bf16 is not known to pay on {device_type}")
+    return PrecisionChoice(False, f"fp32 chosen: bf16 is not known to pay on {device_type}")
+
+
+class ExactInput(MixedPrecision):
+    """bf16 autocast that leaves what a module is given as it is.
+
+    Fabric's own rounds every floating tensor among the arguments to bf16 before `forward` sees it: to 16 mm at a
+    distance of 3 m, where joints move by a few millimetres from frame to frame.
+    """
+
+    def __init__(self, device_type: str) -> None:
+        super().__init__("bf16-mixed", device_type)
+
+    def convert_input(self, data: Any) -> Any:
+        """Return the arguments unchanged."""
+        return data
+
+
+def number_format(bf16: bool, device_type: str) -> FabricPrecision:
+    """Return how a network computes on a device: in fp32, or with bf16 matrix products on exact coordinates."""
+    return ExactInput(device_type) if bf16 else FabricPrecision()
+
+
+def network_context(bf16: bool, device_type: str) -> AbstractContextManager[Any]:
+    """Return the context in which a network computes as it does in a run of this format."""
+    return number_format(bf16, device_type).forward_context()
+
+
+def uses_bf16(fabric: Fabric) -> bool:
+    """Tell whether a Fabric lets networks multiply in bf16."""
+    return isinstance(fabric.strategy.precision, ExactInput)
 
 
 def make_fabric(
@@ -111,6 +150,11 @@ def make_fabric(
         raise ConfigError(f"strategy must be auto, ddp or fsdp, got {strategy!r}")
     if kind == "cpu":
         keep_freed_memory()
+    if kind == "cuda":
+        # TF32 has 10 bits of mantissa: 2 mm at 3 m. What may be rounded is multiplied in bf16 already.
+        torch.set_float32_matmul_precision("highest")
+    # Fabric would ask for TF32, and say once per Fabric that it multiplies in bf16: both are decided, and said, here.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     choice = choose_precision(precision, kind)
     world_size = launch.processes * launch.machines
     how = "auto" if world_size == 1 else fsdp_strategy(world_size) if strategy == "fsdp" else "ddp"
@@ -119,8 +163,7 @@ def make_fabric(
         devices=launch.processes if number is None else [number],
         num_nodes=launch.machines,
         strategy=how,
-        precision=choice.fabric,
-        plugins=[launch.environment],
+        plugins=[launch.environment, number_format(choice.bf16, kind)],
         loggers=list(loggers),
     )
     return fabric, choice

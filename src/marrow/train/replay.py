@@ -14,6 +14,7 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import CheckpointError
 from marrow.models.trainable import Trainable
+from marrow.train.precision import network_context
 
 FILE_VERSION = 1
 
@@ -156,7 +157,7 @@ def _clips(batch: Batch, draws: Draws) -> Iterator[tuple[Batch, Draws]]:
 
 def _loss_and_gradient(trainable: Trainable, batch: Batch, draws: Draws, bf16: bool) -> tuple[Tensor, Tensor]:
     draw = trainable.sample(batch, draws)
-    with torch.autocast(batch.joints.device.type, torch.bfloat16, enabled=bf16):
+    with network_context(bf16, batch.joints.device.type):
         output = trainable(batch, draw)
     output.loss_sum.backward()
     return output.loss_sum.detach(), output.weight.detach()
