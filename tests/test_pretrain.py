@@ -1,9 +1,11 @@
 import json
+import math
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from marrow.models.patch_transformer import PatchTransformerConfig
 from marrow.objectives.amr import AMRConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.pretrain import PretrainResult, load_objective, pretrain
-from marrow.pretrain_config import PretrainConfig, config_of, load_config
+from marrow.pretrain_config import LIMITS, PretrainConfig, config_of, load_config
 from marrow.readers.base import Split
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -181,6 +183,118 @@ def test_a_finished_run_is_left_alone(store: Path, tmp_path: Path) -> None:
     assert (tmp_path / "encoder" / "encoder.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_finished_run_is_extended_by_a_larger_limit(store: Path, tmp_path: Path) -> None:
+    """8 of 8 steps, then 8 of 16: the learning rate goes on from the middle of the new budget, and all that is said."""
+    config = _config(store, tmp_path / "run", epochs=100, schedule=ScheduleConfig(0.0, 0.0), log_every=1)
+    first = pretrain(config)
+    result = pretrain(replace(config, max_steps=16))
+    assert (first.finished, result.finished, result.last["step"]) == (True, True, 16)
+    log = read_log(tmp_path / "run" / "log.jsonl")
+    assert [entry["step"] for entry in log] == list(range(1, 17))
+    assert [entry.get("extended_from_step") for entry in log] == [None] * 8 + [8] * 8
+    # Half a cosine from 1e-3 to 0: at 7 / 8 of the first budget, then at 8 / 16 of the second.
+    assert log[7]["learning_rate"] == pytest.approx(0.5e-3 * (1 + math.cos(math.pi * 7 / 8)))
+    assert log[8]["learning_rate"] == pytest.approx(0.5e-3)
+    provenance = json.loads((result.encoder / "encoder.json").read_text())["provenance"]
+    assert (provenance["steps"], provenance["extended_at_steps"]) == (16, [8])
+    starts = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert starts[1]["extension"]["from_step"] == 8
+    assert starts[1]["extension"]["limits_before"]["max_steps"] == 8
+    assert load_config(tmp_path / "run").max_steps == 16
+    # It is not one long run, but the same two commands give it again.
+    long = pretrain(replace(config, out=tmp_path / "long", max_steps=16))
+    assert not all(torch.equal(value, _weights(long)[name]) for name, value in _weights(result).items())
+    pretrain(replace(config, out=tmp_path / "again"))
+    again = pretrain(replace(config, out=tmp_path / "again", max_steps=16))
+    assert all(torch.equal(value, _weights(again)[name]) for name, value in _weights(result).items())
+    # Under the new limit it is finished.
+    assert pretrain(replace(config, max_steps=16)) == result
+
+
+def test_what_is_spent_already_is_no_limit(store: Path, tmp_path: Path) -> None:
+    config = _config(store, tmp_path / "run", epochs=100)
+    pretrain(config)
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=r"has done 8 steps.*max_steps 5 would have ended it before"):
+        pretrain(replace(config, max_steps=5))
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_an_extension_that_was_killed_before_it_began_goes_on(store: Path, tmp_path: Path) -> None:
+    """The settings have the new limit, and the result of the first run is still there."""
+    config = _config(store, tmp_path / "run", epochs=100)
+    pretrain(config)
+    result = (tmp_path / "run" / "result.json").read_text()
+    assert pretrain(replace(config, max_steps=10)).last["step"] == 10
+    (tmp_path / "run" / "result.json").write_text(result)
+    assert pretrain(replace(config, max_steps=12)).last["step"] == 12
+
+
+def test_epochs_end_a_run_only_where_nothing_was_given_in_their_place(store: Path, tmp_path: Path) -> None:
+    # 12 clips in steps of 6: 2 steps are an epoch.
+    assert pretrain(_config(store, tmp_path / "both", epochs=1)).last["step"] == 2
+    assert pretrain(_config(store, tmp_path / "one", epochs=1, ends_at_epochs=False)).last["step"] == 8
+    with pytest.raises(ConfigError, match="another limit is needed"):
+        _config(store, tmp_path, ends_at_epochs=False, max_steps=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], (400, True, None, None, 300.0)),
+        (["--max-steps", "60"], (400, False, 60, None, None)),
+        (["--max_minutes=2"], (400, False, None, 2.0, None)),
+        (["--epochs", "3"], (3, True, None, None, None)),
+        (["--epochs", "3", "--max_steps", "9"], (3, True, 9, None, None)),
+        (["--max_cpu_seconds", "null"], (400, True, None, None, None)),
+    ],
+)
+def test_limits_of_a_person_take_the_place_of_those_of_a_recipe(options: list[str], expected: tuple) -> None:
+    arguments = ["--recipe", "mamp_synthetic", "--store", "s", "--out", "o", *options]
+    parser = build_parser(arguments)
+    config = config_of(parser, parse(parser, arguments))
+    limits = (config.max_steps, config.max_minutes, config.max_cpu_seconds)
+    assert (config.epochs, config.ends_at_epochs, *limits) == expected
+
+
+def test_the_settings_of_a_run_can_be_given_as_a_recipe_again(store: Path, tmp_path: Path) -> None:
+    config = _config(store, tmp_path / "run", ends_at_epochs=False, max_steps=2, epochs=1)
+    pretrain(config)
+    arguments = ["--recipe", str(tmp_path / "run" / "config.yaml")]
+    parser = build_parser(arguments)
+    assert config_of(parser, parse(parser, arguments)) == config
+    arguments += ["--max_minutes", "1"]
+    parser = build_parser(arguments)
+    assert config_of(parser, parse(parser, arguments)) == replace(config, max_steps=None, max_minutes=1.0)
+
+
+def test_the_start_says_what_ends_a_run_and_a_warm_up_that_never_ends(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        pretrain(_config(store, tmp_path / "run", max_steps=2, epochs=4))
+    assert "The run ends after 2 steps; the learning rate follows the steps" in caplog.text
+    assert "never gets beyond 20 % of its highest; set schedule.warmup_epochs to 0.2" in caplog.text
+
+
+def test_interrupted_before_the_first_step_nothing_is_exported(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ctrl_c(*_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1.0)
+
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump(plain(_config(store, tmp_path / "run"))))
+    with monkeypatch.context() as patch:
+        patch.setattr(MAMP, "sample", ctrl_c)
+        assert main(["pretrain", "--recipe", str(recipe)]) == 130
+    assert "interrupted before the first step was done" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "encoder").exists()
+    assert main(["pretrain", "--recipe", str(recipe)]) == 0
+
+
 def test_other_settings_are_refused_by_name(store: Path, tmp_path: Path) -> None:
     config = _config(store, tmp_path)
     pretrain(config)
@@ -293,6 +407,7 @@ CHANGED: dict[str, Any] = {
     "monitor.max_share_percent": 1.5,
     "monitor.every_percent": 5.0,
     "epochs": 3,
+    "ends_at_epochs": False,
     "batch_clips": 4,
     "micro_batches": 2,
     "max_steps": 1,
@@ -346,7 +461,9 @@ def test_the_table_names_every_setting() -> None:
 @pytest.mark.parametrize("how", ["command line", "yaml", "both"])
 def test_every_setting_reaches_the_run_directory(store: Path, tmp_path: Path, how: str) -> None:
     names = sorted(CHANGED)
-    by_yaml = {"command line": set[str](), "yaml": set(names), "both": set(names[::2])}[how]
+    # Limits stand together: those of the command line take the place of those of a file.
+    half = set(names[::2]) - {*LIMITS, "ends_at_epochs"}
+    by_yaml = {"command line": set[str](), "yaml": set(names), "both": half}[how]
     recipe = tmp_path / "mine.yaml"
     # In the file, "both" gives half of the settings, and for one more a value that the command line overrides.
     recipe.write_text(

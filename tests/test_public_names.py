@@ -1,14 +1,19 @@
 """The public interface: one list, sorted, importable, documented, and light to import."""
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 import marrow
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 
 
 def test_the_list_is_sorted_and_complete() -> None:
@@ -26,6 +31,22 @@ def test_the_readme_documents_exactly_these() -> None:
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     documented = [name.strip("` ") for row in rows for name in row.split("|")[1].split(",")]
     assert sorted(documented) == marrow.__all__
+
+
+def test_what_is_imported_is_declared() -> None:
+    """No module may lean on a package that only comes along with another one."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = {re.split(r"[\[<>=]", name)[0].lower().replace("_", "-") for name in settings["project"]["dependencies"]}
+    imported = set[str]()
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.partition(".")[0] for name in names}
+    distributions = packages_distributions()
+    homes = {name: distributions[name] for name in imported - {"marrow", *sys.stdlib_module_names}}
+    lent = [name for name, home in homes.items() if not {each.lower().replace("_", "-") for each in home} & declared]
+    assert lent == []
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -12,7 +12,9 @@
     RUN/profile.json       with `profile`: where the time of a step goes; profile_trace.json: some steps in detail
     RUN/.lock              which process trains here
 
-The same call goes on where an interrupted run stopped, and does nothing where the run is finished.
+The same call goes on where an interrupted run stopped, and does nothing where the run is finished. With a larger limit
+it extends the run, interrupted or finished: the learning rate follows the new limit from there on. That is not what one
+long run would have been, and log, provenance and report say at which step it was.
 """
 
 import json
@@ -33,15 +35,15 @@ import marrow
 from marrow.data.loader import ResidentLoader, StreamingLoader
 from marrow.data.schedule import Schedule
 from marrow.data.subsets import protocol_rows
-from marrow.errors import CheckpointError
+from marrow.errors import CheckpointError, ConfigError
 from marrow.files import write_text_whole
 from marrow.models.export import encoder_kind, load_encoder, save_encoder
 from marrow.objectives import get_objective
 from marrow.objectives.base import Objective
-from marrow.pretrain_config import MAY_CHANGE, PretrainConfig, load_config
+from marrow.pretrain_config import LIMITS, MAY_CHANGE, PretrainConfig, load_config
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
-from marrow.train.checkpoint import load_latest
+from marrow.train.checkpoint import load_latest, newest_step
 from marrow.train.launch import find_launch
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
@@ -49,7 +51,14 @@ from marrow.train.monitor import Monitor
 from marrow.train.optim import adamw, learning_rate
 from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.replay import Replay, replay
-from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
+from marrow.train.run_directory import (
+    claim_run,
+    describe_environment,
+    extensions,
+    plain,
+    recorded,
+    refuse_strangers,
+)
 from marrow.train.run_lock import run_lock
 from marrow.train.schedule import Budget
 from marrow.train.sharding import is_sharded
@@ -81,8 +90,12 @@ class PretrainResult:
     last: dict[str, Any]
 
 
-def pretrain(config: PretrainConfig) -> PretrainResult:
-    """Pre-train an encoder, or go on with a run that was interrupted.
+def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
+    """Pre-train an encoder, go on with a run that was interrupted, or extend one.
+
+    Args:
+        config: every setting of the run.
+        advice: what a person is told whose run on a CPU will take hours.
 
     Raises:
         ConfigError: settings that do not fit each other, the data, or a run that is in the folder already.
@@ -97,7 +110,9 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     store = Store.open(config.store)
     rows = np.arange(len(store)) if config.protocol is None else protocol_rows(store, config.protocol)[0]
     launch = find_launch(config.processes)
-    Schedule(len(rows), config.batch_clips, config.seed, 0, launch.processes * launch.machines, config.micro_batches)
+    processes = launch.processes * launch.machines
+    schedule = Schedule(len(rows), config.batch_clips, config.seed, 0, processes, config.micro_batches)
+    budget = _budget(config, schedule.steps_per_epoch)
     tensorboard = TensorBoardLogger(config.out, name="", version="tensorboard")
     fabric, precision = make_fabric(
         *(config.device, config.precision), processes=config.processes, strategy=config.strategy, loggers=[tensorboard]
@@ -105,14 +120,14 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
     fabric.launch()
     objective = build_objective(config, store.skeleton).to(fabric.device)
 
-    with _run_folder(config, store, fabric, precision) as finished:
+    with _run_folder(config, store, fabric, precision, budget) as finished:
         encoder = config.out / "encoder"
         if finished is not None:
-            _log.info("%s is finished already: nothing was done", config.out)
+            _log.info("%s is finished already: nothing was done. With a larger limit it goes on", config.out)
             return PretrainResult(config.out, encoder, True, finished)
-        fitted = _train(config, store, rows, fabric, precision, objective)
-        last = fitted.last or read_log(config.out / "log.jsonl")[-1]
-        if fabric.is_global_zero:
+        fitted = _train(config, store, rows, fabric, precision, objective, budget, advice)
+        last = fitted.last or [{}, *read_log(config.out / "log.jsonl")][-1]
+        if fabric.is_global_zero and fitted.step > 0:
             tensorboard.finalize("success")
             save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted, last))
             if fitted.finished:
@@ -123,7 +138,7 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
 
 @contextmanager
 def _run_folder(
-    config: PretrainConfig, store: Store, fabric: Fabric, precision: PrecisionChoice
+    config: PretrainConfig, store: Store, fabric: Fabric, precision: PrecisionChoice, budget: Budget
 ) -> Iterator[dict[str, Any] | None]:
     """Hold a run directory that is empty or of this very run, and of no other process; give the result in it."""
     refuse_strangers(config.out)
@@ -131,11 +146,56 @@ def _run_folder(
         result = None
         if fabric.is_global_zero:
             environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
-            claim_run(config.out, plain(config), environment, MAY_CHANGE)
-            file = config.out / _RESULT
-            result = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+            extension = _extension(config, budget)
+            environment |= {} if extension is None else {"extension": extension}
+            claim_run(config.out, plain(config), environment, (*MAY_CHANGE, *LIMITS, "ends_at_epochs"))
+            result = _result(config.out / _RESULT, budget)
         # One process looks, and the others wait to be told: all of them must train, or none.
         yield fabric.broadcast(result)
+
+
+def _result(file: Path, budget: Budget) -> dict[str, Any] | None:
+    """Return the result of a finished run; that of a run which now has larger limits is removed."""
+    if not file.exists():
+        return None
+    result = json.loads(file.read_text(encoding="utf-8"))
+    if budget.progress(result["step"], result["wall_seconds"], result["cpu_seconds"]) >= 1.0:
+        return result
+    file.unlink()
+    return None
+
+
+def _budget(config: PretrainConfig, steps_per_epoch: int) -> Budget:
+    """Return what the limits of a run amount to."""
+    of_epochs = config.epochs * steps_per_epoch if config.ends_at_epochs else None
+    steps = min((limit for limit in (of_epochs, config.max_steps) if limit is not None), default=None)
+    return Budget(steps, config.max_minutes, config.max_cpu_seconds)
+
+
+def _extension(config: PretrainConfig, budget: Budget) -> dict[str, Any] | None:
+    """Return from which step on, and under which limits before, the run in the folder is to go on under others.
+
+    None: it is a new run, or one with the same limits.
+
+    Raises:
+        ConfigError: it has spent more than the new limits allow.
+    """
+    before = recorded(config.out, (*LIMITS, "ends_at_epochs"))
+    now = {name: getattr(config, name) for name in LIMITS}
+    if before is None or all(before.get(name) == value for name, value in now.items()):
+        return None
+    step = newest_step(config.out / "checkpoints")
+    log = [entry for entry in read_log(config.out / "log.jsonl") if entry["step"] <= step]
+    if step == 0 or not log:
+        return None
+    spent = log[-1]["wall_seconds"], log[-1]["cpu_seconds"]
+    if budget.progress(step, *spent) >= 1.0:
+        changed = ", ".join(f"{name} {value}" for name, value in now.items() if before.get(name) != value)
+        raise ConfigError(
+            f"{config.out} holds a run that has done {step} steps in {spent[0]:.0f} s, {spent[1]:.0f} s of the "
+            f"processor; {changed} would have ended it before. Give larger limits to go on, or choose another --out"
+        )
+    return {"from_step": step, "limits_before": before}
 
 
 def _train(
@@ -145,21 +205,32 @@ def _train(
     fabric: Fabric,
     precision: PrecisionChoice,
     objective: Objective,
+    budget: Budget,
+    advice: str,
 ) -> FitResult:
     """Train the objective, from the newest checkpoint of the run directory where there is one."""
     loader = _build_loader(config, store, rows, fabric)
-    steps = config.epochs * loader.steps_per_epoch
-    budget = Budget(min(steps, config.max_steps or steps), config.max_minutes, config.max_cpu_seconds)
+    extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
     _log.info(
-        "%d clips, %d steps per epoch, at most %d steps on %s; %s",
-        *(len(rows), loader.steps_per_epoch, budget.steps, fabric.device, precision.reason),
+        "%d clips, %d steps per epoch on %s; %s",
+        *(len(rows), loader.steps_per_epoch, fabric.device, precision.reason),
     )
+    _log.info("The run %s%s", budget, f". It was extended at step {extended[-1]}" if extended else "")
+    warmup = config.schedule.warmup_epochs
+    if warmup >= config.epochs:
+        _log.warning(
+            "The warm-up takes the whole run (schedule.warmup_epochs %g of epochs %d): the learning rate never gets "
+            "beyond %.0f %% of its highest; set schedule.warmup_epochs to %g, for example",
+            *(warmup, config.epochs, 100.0 * config.epochs / warmup, config.epochs / 20),
+        )
     limits = FitConfig(
         budget,
         config.checkpoints,
         config.optimizer.clip_norm,
         config.log_every,
         config.profile,
+        extended_from_step=extended[-1] if extended else None,
+        advice=advice if fabric.device.type == "cpu" else "",
         replay_command=_REPLAY,
     )
     timed, monitor = _watch(config, store, rows, fabric, objective, loader)
@@ -272,6 +343,7 @@ def _provenance(
         "clips": clips,
         "store_fingerprint": store.fingerprint,
         "steps": fitted.step,
+        "extended_at_steps": extensions(config.out),
         "finished": fitted.finished,
         "cpu_seconds": last["cpu_seconds"],
         "wall_seconds": last["wall_seconds"],

@@ -34,8 +34,10 @@ MAY_CHANGE = (
     "log_every",
     "profile",
 )
-# In what runs of one experiment may differ.
-NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed")
+# What ends a run. A run goes on under larger ones; those that a person gives take the place of a recipe's.
+LIMITS = ("epochs", "max_steps", "max_minutes", "max_cpu_seconds")
+# In what runs of one experiment may differ. (Whether epochs end a run follows from which limits are given.)
+NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed", "ends_at_epochs")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class PretrainConfig:
     """Everything that decides a pre-training run. The defaults are MAMP's for NTU RGB+D 60.
 
     A run ends at whichever comes first of `epochs`, `max_steps`, `max_minutes` and `max_cpu_seconds`; the learning rate
-    follows the share that is spent, so that it ends at its minimum in any case.
+    follows the share that is spent, so that it ends at its minimum in any case. Under limits of steps or epochs alone,
+    the same settings and seed give the same weights; a clock is never the same twice.
 
     Args:
         store: folder of the data, as made by `marrow prepare`.
@@ -59,7 +62,9 @@ class PretrainConfig:
         schedule: warm-up and the lowest learning rate.
         checkpoints: when to save, and what to keep.
         monitor: how the run is watched.
-        epochs: passes over the training clips.
+        epochs: passes over the training clips; warm-up is a share of them.
+        ends_at_epochs: whether they end the run. False where another limit was given in their place: then they only say
+            what the warm-up is a share of.
         batch_clips: clips per optimizer step, over all micro-batches and processes.
         micro_batches: pieces in which a process computes its share of a step, one after the other, to save memory.
         max_steps: limit in optimizer steps; null: none.
@@ -93,6 +98,7 @@ class PretrainConfig:
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     epochs: int = 400
+    ends_at_epochs: bool = True
     batch_clips: int = 128
     micro_batches: int = 1
     max_steps: int | None = None
@@ -114,6 +120,8 @@ class PretrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+        if not self.ends_at_epochs and not any(getattr(self, name) for name in LIMITS[1:]):
+            raise ConfigError("ends_at_epochs is false, so another limit is needed: max_steps, max_minutes, ...")
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         objective = get_objective(self.method)

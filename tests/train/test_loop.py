@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,18 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing
-from toy_trainable import ListLoader, Toy
+from toy_trainable import ListLoader, Toy, ToyDraw
 
+from marrow.data.batch import Batch
 from marrow.errors import CheckpointError, MarrowError
-from marrow.train.checkpoint import CheckpointConfig
+from marrow.models.trainable import StepOutput
+from marrow.train import interrupt
+from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, fit
 from marrow.train.optim import OptimizerConfig, adamw
 from marrow.train.precision import make_fabric
+from marrow.train.progress import Display
 from marrow.train.schedule import Budget, rise_and_fall
 
 
@@ -198,6 +203,84 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path, caplog: pytest.L
     assert len(lines) == 1  # at most one in ten seconds
     assert "step 3 · epoch 0.8 · loss" in lines[0]
     assert "left" in lines[0]
+
+
+class Slow(Toy):
+    """Takes long over one of its steps, in which somebody presses Ctrl-C."""
+
+    def __init__(self, slow_step: int) -> None:
+        super().__init__()
+        self.slow_step, self.steps = slow_step, 0
+
+    def forward(self, batch: Batch, draw: ToyDraw) -> StepOutput:
+        self.steps += 1
+        if self.steps == self.slow_step:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(100):
+                time.sleep(0.01)
+            raise AssertionError("the step was not broken off")
+        return super().forward(batch, draw)
+
+
+def _fit_slowly(folder: Path, loader: ListLoader, slow_step: int) -> FitResult:
+    fabric, _ = make_fabric("cpu", "fp32")
+    fabric.launch()
+    slow = Slow(slow_step)
+    return fit(fabric, slow, adamw(slow, OptimizerConfig()), loader, _rate, FitConfig(Budget(10), log_every=3), folder)
+
+
+def test_a_long_step_is_broken_off_and_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two micro-batches of the fifth step: what the first has left behind is gone."""
+    whole, _ = _fit(tmp_path / "whole", ListLoader(micro_batches=2))
+    monkeypatch.setattr(interrupt, "_LONG_SECONDS", 0.0)
+    loader = ListLoader(micro_batches=2)
+    result = _fit_slowly(tmp_path / "halves", loader, slow_step=10)
+    assert (result.finished, result.step, loader.position) == (False, 4, 4)
+    rest, _ = _fit(tmp_path / "halves", ListLoader(micro_batches=2))
+    assert _same(whole, rest)
+    assert [entry["step"] for entry in read_log(tmp_path / "halves" / "log.jsonl")] == [3, 4, 6, 9, 10]
+
+
+def test_the_very_first_step_is_broken_off_whatever_it_would_take(tmp_path: Path) -> None:
+    result = _fit_slowly(tmp_path, ListLoader(), slow_step=1)
+    assert (result.finished, result.step, result.last) == (False, 0, {})
+    assert not (tmp_path / "checkpoints").exists()
+    assert _fit(tmp_path, ListLoader())[1].step == 10
+
+
+def test_a_broken_off_step_behind_an_entry_of_the_log_saves_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupt, "_LONG_SECONDS", 0.0)
+    result = _fit_slowly(tmp_path, ListLoader(), slow_step=4)
+    assert (result.step, result.last["step"]) == (3, 3)
+    assert load_latest(tmp_path / "checkpoints")["step"] == 3
+
+
+def _estimates(budget: Budget, advice: str, pace: list[tuple[int, float, float]]) -> None:
+    display = Display(0.0, budget, (0, 0.0, 0.0), advice, shown=True)
+    for spent in pace:
+        display.step_done(spent)
+
+
+def test_after_a_few_steps_a_run_says_how_long_it_will_take(caplog: pytest.LogCaptureFixture) -> None:
+    # The first step took 5 s, the next three 2 s each: 996 steps are left, 33 min 12 s.
+    with caplog.at_level(logging.INFO):
+        _estimates(Budget(1000), "Use a recipe.", [(step, 3.0 + 2.0 * step, 1.0) for step in range(1, 8)])
+    assert [record.getMessage() for record in caplog.records] == ["A step takes 2 s: 33 min 12 s left"]
+
+
+def test_where_a_run_takes_hours_it_gives_advice(caplog: pytest.LogCaptureFixture) -> None:
+    # A first step of 60 s is as good as any: 1,499 more take 24 h 59 min.
+    with caplog.at_level(logging.INFO):
+        _estimates(Budget(1500), "Use a recipe.", [(1, 60.0, 60.0), (2, 120.0, 120.0)])
+    assert [record.getMessage() for record in caplog.records] == ["A step takes 60 s: 24 h 59 min left. Use a recipe."]
+
+
+def test_short_runs_need_no_estimate(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        _estimates(Budget(20), "", [(step, 0.1 * step, 0.1 * step) for step in range(1, 8)])
+    assert not caplog.records
 
 
 def test_bf16_trains(tmp_path: Path) -> None:

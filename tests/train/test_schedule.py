@@ -41,13 +41,47 @@ def test_progress_is_the_largest_share() -> None:
     assert Budget(steps=100).progress(50, 1e9, 1e9) == 0.5
 
 
+def test_what_is_left_by_the_limit_that_comes_first() -> None:
+    """After 20 of 100 steps in 40 s; the last 4 of them took 8 s, and 4 of the 900 processor seconds.
+
+    80 steps at 2 s: 160 s. 10 minutes less 40 s: 560 s. Of 900 processor seconds 870 are left, at half of one in each
+    second: 1,740 s.
+    """
+    budget = Budget(steps=100, wall_minutes=10.0, cpu_seconds=900.0)
+    assert budget.seconds_left((20, 40.0, 30.0), (4, 8.0, 4.0)) == pytest.approx(160.0)
+    assert Budget(None, 10.0, 900.0).seconds_left((20, 40.0, 30.0), (4, 8.0, 4.0)) == pytest.approx(560.0)
+    assert Budget(None, cpu_seconds=900.0).seconds_left((20, 40.0, 30.0), (4, 8.0, 4.0)) == pytest.approx(1740.0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "ends", "follows"),
+    [
+        (Budget(1), "ends after 1 step;", "follows the steps"),
+        (Budget(125_200), "ends after 125,200 steps;", "follows the steps"),
+        (
+            Budget(None, 2.5),
+            "ends after 2.5 minutes on the clock;",
+            "follows the clock; the same command again gives other",
+        ),
+        (
+            Budget(9, None, 60.0),
+            "after 9 steps or 60 processor seconds, whichever",
+            "follows whichever of them is nearest",
+        ),
+    ],
+)
+def test_a_budget_says_what_it_does(budget: Budget, ends: str, follows: str) -> None:
+    assert ends in str(budget)
+    assert follows in str(budget)
+
+
 def test_a_run_limited_by_time_ends_at_its_smallest_learning_rate() -> None:
     progress = Budget(steps=10**6, cpu_seconds=900.0).progress(8000, 950.0, 900.0)
     assert rise_and_fall(progress, 1e-3, 1e-5, 0.05) == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"steps": 0}, {"steps": 5, "wall_minutes": 0.0}, {"steps": 5, "cpu_seconds": -1.0}]
+    "arguments", [{"steps": None}, {"steps": 0}, {"steps": 5, "wall_minutes": 0.0}, {"steps": 5, "cpu_seconds": -1.0}]
 )
 def test_impossible_budgets(arguments: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

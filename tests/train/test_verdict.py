@@ -72,6 +72,25 @@ def test_flat_since_the_step_from_which_nothing_moved() -> None:
     )
 
 
+def test_flat_curves_say_little_while_the_learning_rate_has_yet_to_fall() -> None:
+    early = judge(_log(_SETTLED, None, done=0.5))
+    assert (early.level, early.headline) == ("wait", "Flat so far")
+    assert "the learning rate has yet to fall" in early.sentences[-1]
+    assert "stopping" not in str(early)
+    assert judge(_log(_SETTLED, None, done=0.75)).headline == "Flat"
+
+
+def test_an_extended_run_is_judged_by_what_came_after() -> None:
+    """The loss rises with the learning rate when the run goes on at step 2000; blocks are counted from there."""
+    before = _log([0.2] * 100, done=1.0)
+    after = [{**entry, "step": entry["step"] + 2000, "extended_from_step": 2000} for entry in _log(_SETTLED, done=1.0)]
+    verdict = judge([*before, *after])
+    assert (verdict.level, verdict.headline) == ("good", "Flat")
+    # As in the run above that settled at step 600 of its own.
+    assert "since step 2600" in verdict.sentences[-1]
+    assert judge([*before, *after[:5]]).headline == "Too early to tell"
+
+
 def test_a_flat_loss_with_rising_neighbours_goes_on() -> None:
     assert judge(_log(_SETTLED, [30.0 + 2 * number for number in range(10)])).headline == "Learning"
 

@@ -37,16 +37,23 @@ def make_parser(prog: str, description: str) -> ArgumentParser:
     )
 
 
-def add_recipe_option(parser: ArgumentParser, option: str = "--recipe") -> None:
+def add_recipe_option(parser: ArgumentParser, option: str = "--recipe", left_out: Sequence[str] = ()) -> None:
     """Add an option that takes a recipe's name or a YAML file, and with it `--print_config`.
 
     Settings on the command line after it win over those in it.
+
+    Args:
+        parser: of the command.
+        option: how it is called.
+        left_out: settings that are not taken from a recipe, for a person has given others in their place.
     """
-    parser.add_argument(
+    action = parser.add_argument(
         option,
         action=_RecipeAction,
         help=f"settings to start from: a YAML file, or one of {', '.join(recipe_names())}",
     )
+    assert isinstance(action, _RecipeAction)
+    action.left_out = tuple(left_out)
 
 
 def recipe_names() -> list[str]:
@@ -135,6 +142,8 @@ _PLAINER_HELP = (
 class _RecipeAction(ActionConfigFile):
     """A configuration file that may be given by a recipe's name."""
 
+    left_out: tuple[str, ...] = ()
+
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         path = recipe_path(str(values))
         _check_settings(path)
@@ -142,6 +151,8 @@ class _RecipeAction(ActionConfigFile):
             super().__call__(parser, cfg, str(path), option_string)
         except (ArgumentError, TypeError) as error:
             raise ArgumentError(None, f"{path}: {str(error).splitlines()[0]}") from error
+        for name in self.left_out:
+            cfg[name] = parser.get_default(name)
 
 
 def _check_settings(path: Path) -> None:

@@ -2,16 +2,17 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from marrow.cli.arguments import add_recipe_option, make_parser, recipe_path
+from marrow.cli.arguments import add_recipe_option, make_parser, recipe_names, recipe_path
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.objectives import objective_names
 from marrow.pretrain import pretrain
-from marrow.pretrain_config import PretrainConfig, add_settings, config_of
+from marrow.pretrain_config import LIMITS, PretrainConfig, add_settings, config_of
 from marrow.train.logs import read_log
 from marrow.train.verdict import judge
 
@@ -27,12 +28,16 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     parser = make_parser(
         "marrow pretrain",
         "Learn an encoder from the clips of a store, without their labels. The run directory holds everything; the "
-        "same command goes on where an interrupted run stopped. The options --objective.* and --encoder.* are those of "
-        f"the method, which --method or the recipe names ({', '.join(objective_names())}; without either: "
-        f"{_DEFAULT_METHOD}).",
+        "same command goes on where an interrupted run stopped, and with a larger limit extends one. Limits that are "
+        f"given ({', '.join(f'--{name}' for name in LIMITS)}) take the place of all those of the recipe. The options "
+        "--objective.* and --encoder.* are those of the method, which --method or the recipe names "
+        f"({', '.join(objective_names())}; without either: {_DEFAULT_METHOD}).",
     )
-    add_recipe_option(parser)
+    given = _given_limits(arguments)
+    others = [name for name in (*LIMITS[1:], "ends_at_epochs") if name not in given]
+    add_recipe_option(parser, left_out=others if given else ())
     add_settings(parser, _method_in(arguments))
+    parser.set_defaults(ends_at_epochs=not given or "epochs" in given)
     for action in parser._actions:
         if action.dest == "profile":  # the word alone means yes
             action.nargs, action.const = "?", True
@@ -43,10 +48,13 @@ def run(arguments: Namespace) -> int:
     """Pre-train, and print where the encoder is, its loss beside that of predicting the mean, and the verdict."""
     if rank_zero_only.rank:  # of several processes one speaks
         logging.getLogger("marrow").setLevel(logging.ERROR)
-    result = pretrain(_config(arguments))
+    result = pretrain(_config(arguments), advice=_advice(arguments))
     if rank_zero_only.rank:
         return 0 if result.finished else EXIT_INTERRUPTED
     last = result.last
+    if not last:
+        print("interrupted before the first step was done: the same command begins again")
+        return EXIT_INTERRUPTED
     print(f"encoder  {result.encoder}")
     print(f"steps    {last['step']} in {last['wall_seconds']:.0f} s, {last['cpu_seconds']:.0f} s of the processor")
     beside = f" (predicting the mean: {last['loss_of_mean']:.4f})" if "loss_of_mean" in last else ""
@@ -62,6 +70,30 @@ def _config(arguments: Namespace) -> PretrainConfig:
     return config_of(build_parser(["--method", arguments.method]), arguments)
 
 
+def _advice(arguments: Namespace) -> str:
+    """Return what to say to a person whose run will take hours on a CPU: which recipes are made for minutes."""
+    short = [
+        f"{name} ({limit:g} s of one core)"
+        for name in recipe_names()
+        if (limit := _setting_of_recipe(name, "max_cpu_seconds"))
+        and _setting_of_recipe(name, "method") == arguments.method
+    ]
+    return f"For minutes on a CPU there are recipes: --recipe {', or '.join(short)}" if short else ""
+
+
+def _given_limits(arguments: Sequence[str]) -> list[str]:
+    """Return the limits that a command line itself gives; one that is set to null is none."""
+    given = []
+    for place, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        if not equals:
+            value = "".join(arguments[place + 1 : place + 2])
+        if option.startswith("--") and name in LIMITS and value != "null":
+            given.append(name)
+    return given
+
+
 def _method_in(arguments: Sequence[str]) -> str:
     """Return the method that a command line names, itself or in its recipe; the last word counts."""
     method = _DEFAULT_METHOD
@@ -72,14 +104,14 @@ def _method_in(arguments: Sequence[str]) -> str:
         if option == "--method" and value:
             method = value
         elif option == "--recipe" and value:
-            method = _method_of_recipe(value) or method
+            method = _setting_of_recipe(value, "method") or method
     return method
 
 
-def _method_of_recipe(name_or_file: str) -> str | None:
-    """Return the method that a recipe names, if it can be read; what is wrong with it is said when it is parsed."""
+def _setting_of_recipe(name_or_file: str, name: str) -> Any:
+    """Return a setting of a recipe, if that can be read; what is wrong with it is said when it is parsed."""
     try:
         values = yaml.safe_load(recipe_path(name_or_file).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return values.get("method") if isinstance(values, dict) else None
+    return values.get(name) if isinstance(values, dict) else None

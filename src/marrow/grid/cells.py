@@ -140,7 +140,9 @@ def conflict(cell: Cell, store: Store) -> str | None:
     finished = (cell.folder / RESULT).is_file()
     try:
         found = differences(
-            *(cell.folder, plain(config), store.fingerprint, MAY_CHANGE), defaults=defaults if finished else None
+            # Whether epochs end a run follows from its limits, which are compared.
+            *(cell.folder, plain(config), store.fingerprint, (*MAY_CHANGE, "ends_at_epochs")),
+            defaults=defaults if finished else None,
         )
     except ConfigError as error:
         return f"the run there cannot be read: {error}"

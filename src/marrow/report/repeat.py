@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from marrow.errors import MarrowError
-from marrow.pretrain_config import PretrainConfig
+from marrow.pretrain_config import LIMITS, PretrainConfig
 from marrow.report.runs import Run
 from marrow.report.style import card, table
 from marrow.store.format import Store
@@ -31,7 +31,7 @@ def repeat_html(runs: Sequence[Run], store: Store | None, page: Path | None) -> 
     """
     steps = [
         ("Prepare the data", [prepare_command(run, store) for run in runs]),
-        ("Pre-train", [pretrain_command(run) for run in runs]),
+        ("Pre-train", [command for run in runs for command in pretrain_commands(run)]),
         ("Evaluate", evaluate_commands(runs)),
         (
             "Report",
@@ -65,9 +65,15 @@ def prepare_command(run: Run, store: Store | None) -> str:
     return _joined(["marrow", "prepare", store.source, *root, "--out", where, *options])
 
 
-def pretrain_command(run: Run) -> str:
+def pretrain_commands(run: Run) -> list[str]:
+    """Return the commands that train a run: where it was extended, first one under the limits of each time before."""
+    extensions = [start["extension"] for start in run.environments if "extension" in start]
+    under = [*(each["limits_before"] for each in extensions), {}]
+    return [pretrain_command({**run.settings, **limits}) for limits in under]
+
+
+def pretrain_command(settings: Mapping[str, Any]) -> str:
     """Return the command that trains a run: all its settings that are not the defaults of its method."""
-    settings = run.settings
     if not {"store", "out"} <= settings.keys():
         return ""
     try:
@@ -77,6 +83,9 @@ def pretrain_command(run: Run) -> str:
     words = ["marrow", "pretrain", "--method", str(settings.get("method", "mamp"))]
     words += ["--store", str(settings["store"]), "--out", str(settings["out"])]
     known = dotted(defaults)
+    # Beside other limits, epochs end a run only where they are named.
+    if settings.get("ends_at_epochs", True) and any(settings.get(name) is not None for name in LIMITS[1:]):
+        known.pop("epochs", None)
     for name, value in dotted(settings).items():
         if name not in ("method", "store", "out") and (name not in known or known[name] != value):
             words += [f"--{name}", _value(value)]

@@ -190,6 +190,7 @@ def _identity(run: Run) -> dict[str, Any]:
     settings = provenance.get("settings") or run.settings
     same = {name: description.get(name) for name in ("kind", "config", "input")}
     same["method"] = provenance.get("method", run.settings.get("method"))
+    same["extended"] = provenance.get("extended_at_steps", [])
     return {**same, "settings": {name: value for name, value in settings.items() if name not in NOT_THE_EXPERIMENT}}
 
 

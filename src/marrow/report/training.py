@@ -33,7 +33,7 @@ _CHARTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 # Not worth a chart: they only grow, or stay as they are.
 _NO_CURVE = {
     *("step", "epoch", "progress", "wall_seconds", "cpu_seconds", "monitor_cpu_seconds", "monitor_clips"),
-    *("monitor_people", "feature_dim", "loader_share_percent"),
+    *("monitor_people", "feature_dim", "loader_share_percent", "extended_from_step"),
 }
 
 
@@ -67,7 +67,7 @@ def training_html(runs: Sequence[Run], figures: Figures) -> str:
         ("dotted: reference (predicting the mean or the commonest, random initialisation, chance)", MUTED, "dotted")
     ]
     parts = [card("Curves", f"{legend(lines + dotted)}<div class='three'>{''.join(charts)}</div>", wide=True)]
-    parts.append(card("Time and memory", table(*_costs(logged)) + _hardware(logged)))
+    parts.append(card("Time and memory", table(*_costs(logged)) + _extensions(logged) + _hardware(logged)))
     return "".join(parts)
 
 
@@ -128,6 +128,17 @@ def _cost_cells(log: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{100 * spent[-1] / cpu:.1f} %" if spent and cpu else "–",
         f"{last['peak_memory_mib'] / 1024:.2f} GiB" if "peak_memory_mib" in last else "–",
     ]
+
+
+def _extensions(runs: Sequence[Run]) -> str:
+    """Say which runs went on under larger limits, and from where."""
+    lines = []
+    for run in runs:
+        steps = dict.fromkeys(entry["extended_from_step"] for entry in run.log if "extended_from_step" in entry)
+        if steps:
+            said = f"{run.name} was extended at step {', '.join(f'{step:,}' for step in steps)}"
+            lines.append(f"{said}: the learning rate rose again there, so this is not what one long run would be.")
+    return "".join(f"<p class='lead'>{escape(line)}</p>" for line in lines)
 
 
 def _hardware(runs: Sequence[Run]) -> str:

@@ -1,16 +1,28 @@
-"""Ctrl-C, SIGTERM and a closed terminal as a wish to stop soon: the loop grants it once its step is done and saved."""
+"""Ctrl-C, SIGTERM and a closed terminal as a wish to stop soon: the loop grants it once its step is done and saved.
 
+Where a step takes long, nobody wants to wait for its end: it is broken off, as long as no weight has changed.
+"""
+
+import math
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SAME_WISH_SECONDS = 0.5
+# A step that takes longer is broken off.
+_LONG_SECONDS = 3.0
 # Windows has none.
 _HANG_UP = getattr(signal, "SIGHUP", None)
+
+
+class BrokenOff(Exception):
+    """A step was left before it changed anything, because somebody wishes the run to stop."""
 
 
 class StopWish:
@@ -28,6 +40,9 @@ class StopWish:
         self.requested = False
         self._before: dict[int, Any] = {}
         self._requested_at = 0.0
+        # Of the part of a step that may be left: since when it has been going on, and how long the last one took.
+        self._began: float | None = None
+        self._usual_seconds = math.inf
 
     def __enter__(self) -> "StopWish":
         if threading.current_thread() is threading.main_thread():
@@ -42,9 +57,23 @@ class StopWish:
     ) -> None:
         self._restore()
 
+    @contextmanager
+    def may_break_off(self) -> Iterator[None]:
+        """Mark a part of a step that changes nothing yet, and which a wish may leave by raising `BrokenOff`.
+
+        It does where that part takes seconds: this time, the last time, or, for all that is known, the first time.
+        """
+        began = self._began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began, self._usual_seconds = None, time.monotonic() - began
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self.requested:
             self.requested, self._requested_at = True, time.monotonic()
+            if self._began is not None and max(time.monotonic() - self._began, self._usual_seconds) > _LONG_SECONDS:
+                raise BrokenOff
         elif time.monotonic() - self._requested_at > _SAME_WISH_SECONDS:
             self._restore()
             os.kill(os.getpid(), number)

@@ -24,6 +24,9 @@ class Meter:
         self._steps: list[tuple[int, float, TakenStep, list[Int64[Tensor, " clip"]]]] = []
         self._since = time.monotonic()
 
+    def __len__(self) -> int:
+        return len(self._steps)
+
     def add(self, number: int, learning_rate: float, taken: TakenStep, rows: list[Int64[Tensor, " clip"]]) -> None:
         """Note one step.
 

@@ -4,6 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,7 +20,7 @@ from marrow.errors import CheckpointError, MarrowError
 from marrow.models.trainable import Trainable
 from marrow.train import checkpoint
 from marrow.train.checkpoint import CheckpointConfig
-from marrow.train.interrupt import StopWish
+from marrow.train.interrupt import BrokenOff, StopWish
 from marrow.train.logs import JsonLines, Meter
 from marrow.train.memory import peak_memory
 from marrow.train.non_finite import NonFiniteLoss, Recent, not_finite
@@ -64,6 +65,9 @@ class FitConfig:
         clip_norm: largest gradient norm; None: no clipping.
         log_every: optimizer steps between two entries of the log, each of which waits for the device once.
         profile: whether to note where the time goes, in `profile.json` and `profile_trace.json`.
+        extended_from_step: the step at which the run went on under the present limits, which every entry of the log
+            then names; None: it has had no others.
+        advice: what to say to a person whose run on a CPU will take hours.
         replay_command: what takes a step again whose loss was not finite, with {path} for the file that holds it; None:
             a message does not tell of that file (there is no such command, or the folder does not last).
     """
@@ -73,6 +77,8 @@ class FitConfig:
     clip_norm: float | None = None
     log_every: int = 20
     profile: bool = False
+    extended_from_step: int | None = None
+    advice: str = ""
     replay_command: str | None = None
 
 
@@ -130,26 +136,36 @@ def fit(
     recent = Recent(trained, optimizer, loader, is_sharded(fabric))
     meter, last = Meter(), dict[str, Any]()
     log = JsonLines(folder / "log.jsonl" if fabric.is_global_zero else None, keep_steps=run.step)
-    with StopWish() as stop, log, Display(run.progress(), shown=fabric.is_global_zero) as display:
+    display = Display(run.progress(), config.budget, run.spent(), config.advice, shown=fabric.is_global_zero)
+    alone, waits = fabric.world_size == 1, fabric.device.type == "cpu"
+    with StopWish() as stop, log, display:
         progress, stopping = run.progress(), False
         while progress < 1.0 and not stopping:
             # Where the run is decides the learning rate.
             rate = learning_rate(progress)
 
             # The next batch, and what is learned from it.
+            place = loader.state_dict()
             with profile("load"):
                 micro_batches = loader.next_step()
-            taken = take_step(micro_batches, rate)
-            meter.add(run.step, rate, taken, [batch.row for batch, _ in micro_batches])
-            run.step += 1
+            try:
+                taken = take_step(micro_batches, rate, stop.may_break_off() if alone else nullcontext())
+            except BrokenOff:
+                # As if it had never begun: what was learned before it is saved below.
+                wrapped.zero_grad(set_to_none=True)
+                loader.load_state_dict(place)
+            else:
+                meter.add(run.step, rate, taken, [batch.row for batch, _ in micro_batches])
+                run.step += 1
 
             # Over? Time for a checkpoint?
             progress = run.progress()
             stopping, due = run.agree(stop.requested)
-            save = progress >= 1.0 or stopping or due
+            save = run.step > 0 and (progress >= 1.0 or stopping or due)
 
             # Now and then the log: here, and only here, the host waits for the device.
-            if save or run.step % config.log_every == 0:
+            logs = len(meter) > 0 and (save or run.step % config.log_every == 0)
+            if logs:
                 with profile("log"):
                     try:
                         last = run.place(progress, rate) | meter.read()
@@ -167,11 +183,13 @@ def fit(
                     if before_save is not None:
                         before_save()
                     run.save()
+            if waits or logs:
+                display.step_done(run.spent())
             profile.step_done()
     profile.finish()
     finished = progress >= 1.0
     if not finished:
-        _log.info("Interrupted after step %d", run.step)
+        _log.info("Interrupted %s", f"after step {run.step}" if run.step else "before the first step was done")
     if trained is not trainable:
         trainable.load_state_dict(whole_state(trained.state_dict()))
     return FitResult(run.step, finished, last)
@@ -202,15 +220,20 @@ class _Run:
     def _cpu_seconds(self) -> float:
         return time.process_time() - self._cpu_start
 
+    def spent(self) -> tuple[int, float, float]:
+        """Return steps, wall seconds and processor seconds of the run so far."""
+        return self.step, self._wall_seconds(), self._cpu_seconds()
+
     def progress(self) -> float:
         """Return how much of the budget is spent, the same number in every process."""
-        progress = self._config.budget.progress(self.step, self._wall_seconds(), self._cpu_seconds())
+        progress = self._config.budget.progress(*self.spent())
         if self._config.budget.limits_time and self._fabric.world_size > 1:
             progress = self._fabric.broadcast(progress)
         return progress
 
     def place(self, progress: float, learning_rate: float) -> dict[str, Any]:
         """Return where the run is, for the log."""
+        extended = self._config.extended_from_step
         return {
             "step": self.step,
             "epoch": self.step / self._loader.steps_per_epoch,
@@ -219,6 +242,7 @@ class _Run:
             "wall_seconds": round(self._wall_seconds(), 3),
             "cpu_seconds": round(self._cpu_seconds(), 3),
             **peak_memory(self._fabric.device),
+            **({} if extended is None else {"extended_from_step": extended}),
         }
 
     def agree(self, stop: bool) -> tuple[bool, bool]:

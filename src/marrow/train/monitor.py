@@ -121,8 +121,11 @@ class Monitor:
         self._measured_at = -1.0
         self._announced_at, self._announced = 0.0, ""
 
-    def _go_on(self, step: int) -> None:
-        """Take up what was known before a step; the log may tell of later ones, which a resumed run lives anew."""
+    def _go_on(self, step: int, progress: float) -> None:
+        """Take up what was known before a step; the log may tell of later ones, which a resumed run lives anew.
+
+        Its progress may be behind that of earlier entries: an extended run has farther to go.
+        """
         self._entries = [entry for entry in self._history if entry["step"] < step]
         self._history = []
         self._spent += max((entry.get("monitor_cpu_seconds", 0.0) for entry in self._entries), default=0.0)
@@ -132,14 +135,14 @@ class Monitor:
             self._count = int(last["monitor_clips"])
             names = ("effective_rank_random", "nearest_neighbour_random_percent", "chance_percent", "monitor_people")
             self._baseline = {name: last[name] for name in names if name in last}
-            self._measured_at = self._announced_at = last["progress"]
+            self._measured_at = self._announced_at = min(last["progress"], progress)
 
     def __call__(self, entry: Mapping[str, Any]) -> dict[str, float]:
         """Return further numbers for an entry of the log: shares of time always, those of the features when due."""
         began = self._clocks()
         numbers = self._loader.read()
         if self._history:
-            self._go_on(entry["step"])
+            self._go_on(entry["step"], entry["progress"])
         before = self._spent
         try:
             if self._watches and self._is_due(entry):

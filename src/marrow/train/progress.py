@@ -9,8 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from marrow.train.schedule import Budget
+
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
+# The estimate comes after so many steps or seconds. The very first step is slower, and counts only where it is long.
+_TIMED_STEPS, _TIMED_SECONDS = 3, 10.0
+# Runs that will take less need no estimate; of those that will take longer, a person may have forgotten something.
+_WORTH_AN_ESTIMATE_SECONDS, _LONG_SECONDS = 60.0, 2 * 3600.0
 
 
 def duration(seconds: float) -> str:
@@ -39,11 +45,19 @@ class Display:
 
     Args:
         progress: of the run when it starts or resumes, from 0 to 1.
+        budget: of the run.
+        spent: steps, wall seconds and processor seconds of the run when it starts or resumes.
+        advice: what to say where it will take hours.
         shown: whether this process shows anything (one of several does).
     """
 
-    def __init__(self, progress: float, shown: bool) -> None:
+    def __init__(
+        self, progress: float, budget: Budget, spent: tuple[int, float, float], advice: str = "", *, shown: bool
+    ) -> None:
         self._start = (time.monotonic(), progress)
+        self._budget, self._spent, self._advice = budget, spent, advice
+        self._timed_from: tuple[int, float, float] | None = None
+        self._is_estimated = not shown
         self._next_line = 0.0
         self._shown = shown
         self._bar: Progress | None = None
@@ -71,6 +85,27 @@ class Display:
         elif self._shown and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
             _log.info("%3.0f %%  %s", 100.0 * entry["progress"], describe(entry, self._left(entry)))
+
+    def step_done(self, spent: tuple[int, float, float]) -> None:
+        """Say how long the run will take, as soon as a few steps tell.
+
+        Args:
+            spent: steps, wall seconds and processor seconds of the run so far.
+        """
+        if self._is_estimated:
+            return
+        if self._timed_from is None:
+            is_long = spent[1] - self._spent[1] >= _TIMED_SECONDS
+            self._timed_from = self._spent if is_long else spent
+        steps, wall, cpu = (now - then for now, then in zip(spent, self._timed_from, strict=True))
+        if steps < 1 or (steps < _TIMED_STEPS and wall < _TIMED_SECONDS):
+            return
+        self._is_estimated = True
+        left = self._budget.seconds_left(spent, (int(steps), wall, cpu))
+        if left >= _LONG_SECONDS and self._advice:
+            _log.warning("A step takes %.2g s: %s left. %s", wall / steps, duration(left), self._advice)
+        elif left >= _WORTH_AN_ESTIMATE_SECONDS:
+            _log.info("A step takes %.2g s: %s left", wall / steps, duration(left))
 
     def _left(self, entry: dict[str, Any]) -> float | None:
         """Estimate the seconds left from the pace since the start of this process."""

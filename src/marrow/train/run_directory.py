@@ -64,6 +64,28 @@ def claim_run(
     write_text_whole(folder / CONFIG, text)
 
 
+def recorded(folder: Path, names: Collection[str]) -> dict[str, Any] | None:
+    """Return some settings of the run in a folder, those that it knows; None where there is no run.
+
+    Raises:
+        ConfigError: the run directory is damaged.
+    """
+    if not (folder / CONFIG).exists():
+        return None
+    settings = _read(folder / CONFIG, yaml.safe_load, dict)
+    return {name: settings[name] for name in names if name in settings}
+
+
+def extensions(folder: Path) -> list[int]:
+    """Return the steps at which the run in a folder went on under other limits than before, in their order.
+
+    Raises:
+        ConfigError: the run directory is damaged.
+    """
+    starts = _read(folder / ENVIRONMENT, json.loads, list)
+    return [start["extension"]["from_step"] for start in starts if "extension" in start]
+
+
 def differences(
     folder: Path,
     settings: Mapping[str, Any],

@@ -49,17 +49,19 @@ class Budget:
     """What a run may spend; it ends at whichever limit comes first.
 
     Args:
-        steps: optimizer steps.
+        steps: optimizer steps; None: no limit.
         wall_minutes: minutes on the clock, counted over all the pieces of an interrupted run; None: no limit.
         cpu_seconds: processor seconds of one process, all its threads, counted likewise; None: no limit.
     """
 
-    steps: int
+    steps: int | None
     wall_minutes: float | None = None
     cpu_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
+        if self.steps is None and not self.limits_time:
+            raise ConfigError("a run needs a limit: of steps, of minutes or of processor seconds")
+        if self.steps is not None and self.steps < 1:
             raise ConfigError(f"a run needs at least one optimizer step, got {self.steps}")
         for name, limit in (("minutes", self.wall_minutes), ("processor seconds", self.cpu_seconds)):
             if limit is not None and limit <= 0:
@@ -72,12 +74,36 @@ class Budget:
 
     def progress(self, step: int, wall_seconds: float, cpu_seconds: float) -> float:
         """Return the largest share spent of any limit, at most 1."""
-        shares = [step / self.steps]
-        if self.wall_minutes is not None:
-            shares.append(wall_seconds / (60.0 * self.wall_minutes))
-        if self.cpu_seconds is not None:
-            shares.append(cpu_seconds / self.cpu_seconds)
-        return min(1.0, max(shares))
+        return min(1.0, max(self._shares(step, wall_seconds, cpu_seconds)))
+
+    def seconds_left(self, spent: tuple[int, float, float], pace: tuple[int, float, float]) -> float:
+        """Return how long a run will go on, by the clock on the wall, where it goes on as it did for a while.
+
+        Args:
+            spent: steps, wall seconds and processor seconds since the beginning of the run.
+            pace: of each, how much that while took.
+        """
+        shares = zip(self._shares(*spent), self._shares(*pace), strict=True)
+        return min((1.0 - done) / max(share, 1e-12) * pace[1] for done, share in shares)
+
+    def _shares(self, step: int, wall_seconds: float, cpu_seconds: float) -> list[float]:
+        """Return what is spent of each limit that there is."""
+        spent = (step, wall_seconds / 60.0, cpu_seconds)
+        limits = (self.steps, self.wall_minutes, self.cpu_seconds)
+        return [part / limit for part, limit in zip(spent, limits, strict=True) if limit is not None]
+
+    def __str__(self) -> str:
+        """Say what ends the run and what the learning rate follows."""
+        limits = [f"{self.steps:,} step{'' if self.steps == 1 else 's'}"] if self.steps is not None else []
+        limits += [f"{self.wall_minutes:g} minutes on the clock"] if self.wall_minutes is not None else []
+        limits += [f"{self.cpu_seconds:g} processor seconds"] if self.cpu_seconds is not None else []
+        several = len(limits) > 1
+        ends = f"ends after {' or '.join(limits)}{', whichever comes first' if several else ''}"
+        follows = "whichever of them is nearest" if several else "the clock" if self.limits_time else "the steps"
+        again = (
+            "; the same command again gives other weights, for clocks are never the same" if self.limits_time else ""
+        )
+        return f"{ends}; the learning rate follows {follows}{again}"
 
 
 def rise_and_fall(

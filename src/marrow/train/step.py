@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from marrow.models.trainable import StepOutput, Trainable
 from marrow.train.optim import set_learning_rate
 from marrow.train.profile import Profile
 from marrow.train.sharding import local_part, whole
+
+_NOTHING = nullcontext()
 
 
 @dataclass
@@ -57,23 +60,35 @@ class Stepper:
         self._fabric, self._module, self._optimizer, self._trainable = fabric, module, optimizer, trainable
         self._clip_norm, self._profile = clip_norm, profile
 
-    def __call__(self, micro_batches: list[tuple[Batch, Draws]], learning_rate: float) -> TakenStep:
-        """Take one step with the micro-batches of this process."""
+    def __call__(
+        self,
+        micro_batches: list[tuple[Batch, Draws]],
+        learning_rate: float,
+        before_update: AbstractContextManager[None] = _NOTHING,
+    ) -> TakenStep:
+        """Take one step with the micro-batches of this process.
+
+        Args:
+            micro_batches: what to learn from.
+            learning_rate: of this step.
+            before_update: the context of all that changes no weight. What is raised in it leaves them as they are.
+        """
         fabric, profile = self._fabric, self._profile
         set_learning_rate(self._optimizer.optimizer, learning_rate)
 
         # Gradients of loss SUMS add up over the micro-batches; processes exchange them with the last one.
         totals, metric_names = [], list[str]()
-        for number, (batch, draws) in enumerate(micro_batches, start=1):
-            with fabric.no_backward_sync(self._module, enabled=number < len(micro_batches)):
-                with profile("sample"):
-                    draw = self._trainable.sample(batch, draws)
-                with profile("forward"):
-                    output = self._module(batch, draw)
-                with profile("backward"):
-                    fabric.backward(output.loss_sum)
-            totals.append(_totals_of(output, clips=len(batch)))
-            metric_names = list(output.metrics)
+        with before_update:
+            for number, (batch, draws) in enumerate(micro_batches, start=1):
+                with fabric.no_backward_sync(self._module, enabled=number < len(micro_batches)):
+                    with profile("sample"):
+                        draw = self._trainable.sample(batch, draws)
+                    with profile("forward"):
+                        output = self._module(batch, draw)
+                    with profile("backward"):
+                        fabric.backward(output.loss_sum)
+                totals.append(_totals_of(output, clips=len(batch)))
+                metric_names = list(output.metrics)
 
         # One division, by the weight of the whole global batch: a mean of means is not the mean.
         with profile("exchange"):

@@ -1,7 +1,8 @@
 """Is it working, and when may it stop? An answer in plain words, read off the log of a run. Pure functions.
 
 What is looked for, the worst first: features that have collapsed, a loss that rises, an encoder no better than its own
-random initialisation, a processor that waits for data, and curves that have gone flat.
+random initialisation, a processor that waits for data, and curves that have gone flat. A run that was extended is
+judged by what came after: its learning rate has risen again, and with it, for a while, its loss.
 """
 
 import math
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
+
+_LONGER = "a longer run may do better (the same command with a larger limit goes on from here)."
 
 Level = Literal["good", "wait", "warning"]
 Entries = Sequence[Mapping[str, Any]]
@@ -29,6 +32,8 @@ COLLAPSED_SPREAD_PERCENT = 0.1
 COLLAPSED_RANK = 1.05
 # Narrowing: the effective rank is less than this share of that at random initialisation.
 NARROW_SHARE = 0.2
+# Before this share of a run, flat curves say little: losses fall once more when the learning rate does.
+_LATE = 0.75
 # Starved: the step waits for data for more than this share of the time.
 STARVED_PERCENT = 30.0
 _FEWEST_WAITS = 6
@@ -61,6 +66,8 @@ def judge(entries: Entries) -> Verdict:
     """
     if not entries:
         return Verdict("wait", "Nothing yet", ("The log holds no entry.",))
+    extended = entries[-1].get("extended_from_step")
+    entries = [entry for entry in entries if entry.get("extended_from_step") == extended]
     measured = [entry for entry in entries if "effective_rank" in entry]
     state = _state(entries, measured)
     if measured and _has_collapsed(measured[-1]):
@@ -92,8 +99,13 @@ def judge(entries: Entries) -> Verdict:
         else:
             moved = "The loss has hardly moved"
             advice = "as far as it tells, " + ("a longer run will not help" if finished else "stopping costs little")
+        if not finished and entries[-1].get("progress", 0.0) < _LATE:
+            words = (
+                f"{moved} since step {flat_since}, but the learning rate has yet to fall, and losses with it: go on."
+            )
+            return Verdict("wait", "Flat so far", (state, words))
         return Verdict("good", "Flat", (state, f"{moved} since step {flat_since}: {advice}."))
-    advice = f"{_recent_gain(loss, score)}: " + ("a longer run may do better." if finished else "go on.")
+    advice = f"{_recent_gain(loss, score)}: " + (_LONGER if finished else "go on.")
     return Verdict("good", "Learning", (state, advice))
 
 
@@ -106,7 +118,9 @@ class _Curve:
     """
 
     def __init__(self, entries: Entries, name: str) -> None:
-        points = [(entry["step"], float(entry[name])) for entry in entries if name in entry]
+        # Steps are counted from where the run began, or was extended.
+        self.start = (entries[0].get("extended_from_step") or 0) if entries else 0
+        points = [(entry["step"] - self.start, float(entry[name])) for entry in entries if name in entry]
         self.steps = points[-1][0] if points else 0
         blocks: list[list[float]] = [[] for _ in range(_BLOCKS)]
         for step, value in points:
@@ -242,7 +256,7 @@ def _flat_since(loss: _Curve, score: _Curve) -> int | None:
         settled.append(score.settled_in(max(1.0, 2.0 * score.noise())))
     if any(block is None or block > _BLOCKS - _FLAT_BLOCKS for block in settled):
         return None
-    return max(block for block in settled if block is not None) * loss.steps // _BLOCKS
+    return loss.start + max(block for block in settled if block is not None) * loss.steps // _BLOCKS
 
 
 def _recent_gain(loss: _Curve, score: _Curve) -> str:
