@@ -3,14 +3,19 @@
 import json
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from marrow.cli import pretrain as pretraining
 from marrow.cli.arguments import transfer_of
 from marrow.cli.evaluate import build_parser, task_configs
-from marrow.report.repeat import evaluate_commands
-from marrow.report.runs import read_runs
+from marrow.pretrain_config import PretrainConfig, config_of
+from marrow.report.figures import Figures
+from marrow.report.repeat import evaluate_commands, pretrain_command, pretrain_commands
+from marrow.report.runs import experiments, read_runs
+from marrow.report.training import training_html
 from marrow.tasks import TASKS as KNOWN_TASKS
 from marrow.tasks.kinds import Quick
 from marrow.train.run_directory import plain
@@ -42,6 +47,56 @@ def with_task(values, name, asked, **settings):
     """Put a report of a task into an evaluation, with what was asked of it."""
     first = values["reports"][0]
     values["reports"].append({**first, "task": name, "settings": {**settings, "asked": asked}})
+
+
+def pretrain_settings(command: str) -> dict[str, Any]:
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[:2] == ["marrow", "pretrain"]
+    parser = pretraining.build_parser(words[2:])
+    return plain(config_of(parser, parser.parse_args(words[2:])))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"max_steps": 60},
+        {"max_steps": 60, "ends_at_epochs": False},
+        {"epochs": 7, "max_minutes": 2.0},
+        {"epochs": 7, "max_minutes": 2.0, "ends_at_epochs": False},
+    ],
+)
+def test_limits_of_a_pre_training_come_back(limits):
+    settings = plain(PretrainConfig(Path("s"), Path("o"), **limits))
+    assert pretrain_settings(pretrain_command(settings)) == settings
+
+
+def test_an_extended_run_is_made_by_two_commands_and_said_to_be(make_run):
+    folder = make_run("a1", 1)
+    starts = json.loads((folder / "environment.json").read_text())
+    before = {"epochs": 400, "ends_at_epochs": True, "max_steps": None, "max_minutes": None, "max_cpu_seconds": 30.0}
+    starts.append({**starts[0], "extension": {"from_step": 2, "limits_before": before}})
+    (folder / "environment.json").write_text(json.dumps(starts))
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    log[-1]["extended_from_step"] = 2
+    (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
+    (run,) = read_runs([folder])
+    first, second = pretrain_commands(run)
+    assert "--max_cpu_seconds 30.0" in first
+    assert "--max_cpu_seconds 60.0" in second
+    page = training_html([run], Figures())
+    assert "a1 was extended at step 2: the learning rate rose again there" in page
+    assert "Extended from step" not in page  # no curve of it
+
+
+def test_an_extended_run_is_no_seed_of_one_that_was_not(make_run):
+    folders = [make_run("a1", 1), make_run("a2", 2)]
+    assert len(experiments(read_runs(folders))) == 1
+    description = json.loads((folders[1] / "reports" / "xview.json").read_text())
+    for run in description["runs"]:
+        run["description"]["provenance"]["extended_at_steps"] = [2]
+    (folders[1] / "reports" / "xview.json").write_text(json.dumps(description))
+    assert len(experiments(read_runs(folders))) == 2
 
 
 def test_defaults_are_not_named(make_run):

@@ -185,6 +185,16 @@ def test_a_resumed_run_keeps_its_clips_its_baseline_and_its_account(
     assert _same(_state(watched)["trainable"], _state(tmp_path / "run")["trainable"])
 
 
+def test_an_extended_run_is_measured_from_where_it_goes_on(store: Store, watched: Path, tmp_path: Path) -> None:
+    """The last measurement was at 100 % of 20 steps, which are 50 % of 40: the next ones are due all the same."""
+    shutil.copytree(watched, tmp_path / "run")
+    config = replace(_config(store, tmp_path / "run"), monitor=ALWAYS, max_steps=40, epochs=1000)
+    pretrain(config)
+    measured = [entry["step"] for entry in read_log(tmp_path / "run" / "log.jsonl") if "effective_rank" in entry]
+    assert measured[-1] == 40
+    assert len([step for step in measured if 20 < step < 40]) > 5
+
+
 def test_without_labels_there_is_still_a_rank(tmp_path: Path) -> None:
     write_store(tmp_path / "store", _clips([-1] * 40), source="walks", classes=())
     result = pretrain(_config(tmp_path / "store", tmp_path / "run", protocol=None))
