@@ -40,7 +40,7 @@ from marrow.objectives.amr import AMR, AMRConfig
 from marrow.objectives.base import Objective
 from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.skeleton.layout import KINECT_V2_25
-from marrow.train.precision import choose_precision
+from marrow.train.precision import choose_precision, network_context
 
 SIDES = ("released MAMP", "our MAMP", "our AMR")
 
@@ -50,7 +50,7 @@ def stepper(objective: Objective, loss: Callable[[], torch.Tensor], bf16: bool) 
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-5, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with network_context(bf16, "cpu"):
             value = loss()
         value.backward()
         optimizer.step()

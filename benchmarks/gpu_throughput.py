@@ -35,6 +35,7 @@ from marrow.readers.synthetic import Synthetic
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.store.format import Store
 from marrow.train.memory import peak_memory
+from marrow.train.precision import network_context
 
 CLIPS, EPOCHS = 40_091, 400  # of NTU RGB+D 60, cross-subject
 
@@ -83,7 +84,7 @@ def make_side(method: str, precision: str, mode: str, store: Store, options: arg
 
     def step() -> None:
         for batch, draws in loader.next_step():
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with network_context(precision == "bf16", device.type):
                 output = loss(batch, objective.sample(batch, draws))
             (output.loss_sum / output.weight).backward()
         optimizer.step()
@@ -142,8 +143,6 @@ def main() -> None:
         options.batch_clips, options.steps, options.rounds = 8, 2, 1
         if not on_gpu:
             options.modes = "eager"  # a compiler for the CPU need not be there
-    torch.set_float32_matmul_precision("high")
-
     with tempfile.TemporaryDirectory() as folder:
         people = 2 if options.quick else 40
         store = marrow.prepare(Synthetic(subjects=people), ".", Path(folder) / "store")

@@ -49,7 +49,7 @@ from marrow.data.window import InputConfig
 from marrow.models.hierarchical_transformer import SIZES, HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw, swapped
 from marrow.skeleton.layout import KINECT_V2_25
-from marrow.train.precision import choose_precision
+from marrow.train.precision import choose_precision, network_context
 
 LOSSES = ("pose", "clip_order", "sequence_order", "future")
 HIDINGS = 20  # of a batch, in a round: one takes milliseconds
@@ -224,7 +224,7 @@ def make_side(size: str, batch: Batch, *, padded: bool, bf16: bool) -> Callable[
         return output.loss_sum / output.weight
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with network_context(bf16, "cpu"):
             value = loss()
         value.backward()
         nn.utils.clip_grad_norm_(hi_trs.parameters(), 1.0)

@@ -39,7 +39,7 @@ from marrow.models.blocks import Block
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig, MAMPDraw
 from marrow.skeleton.layout import KINECT_V2_25
-from marrow.train.precision import choose_precision
+from marrow.train.precision import choose_precision, network_context
 
 ABSENT_SHARE = 0.41  # of the bodies of NTU RGB+D 60, at two per clip
 
@@ -140,7 +140,7 @@ def main() -> None:
     ours_optimizer, eager_optimizer = optimizer_of(mamp), optimizer_of(parity)
 
     def ours() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with network_context(bf16, "cpu"):
             output = mamp(batch, mamp.sample(batch, draws))
         (output.loss_sum / output.weight).backward()
         ours_optimizer.step()
