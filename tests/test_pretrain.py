@@ -221,22 +221,74 @@ def test_what_is_spent_already_is_no_limit(store: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "result.json").is_file()
 
 
-def test_an_extension_that_was_killed_before_it_began_goes_on(store: Path, tmp_path: Path) -> None:
-    """The settings have the new limit, and the result of the first run is still there."""
+def test_an_extension_that_was_killed_before_it_began_goes_on_or_back(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings have the new limit, and the run is still the finished one, until more of it is saved."""
+    config = _config(store, tmp_path / "run", epochs=100)
+    first = pretrain(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[pretrain.__module__], "fit", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(replace(config, max_steps=12))
+    assert load_config(tmp_path / "run").max_steps == 12
+    assert (tmp_path / "run" / "result.json").is_file()
+    assert pretrain(config) == first
+    assert pretrain(replace(config, max_steps=12)).last["step"] == 12
+    provenance = json.loads((tmp_path / "run" / "encoder" / "encoder.json").read_text())["provenance"]
+    assert provenance["extended_at_steps"] == [8]
+
+
+def _killed(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("left", ["nothing", "a damaged one"])
+def test_a_run_without_a_checkpoint_is_not_extended_and_nothing_is_lost(store: Path, tmp_path: Path, left: str) -> None:
     config = _config(store, tmp_path / "run", epochs=100)
     pretrain(config)
-    result = (tmp_path / "run" / "result.json").read_text()
-    assert pretrain(replace(config, max_steps=10)).last["step"] == 10
-    (tmp_path / "run" / "result.json").write_text(result)
-    assert pretrain(replace(config, max_steps=12)).last["step"] == 12
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        file.unlink() if left == "nothing" else file.write_bytes(b"{}")
+    files = [file for file in (tmp_path / "run").rglob("*") if file.is_file() and file.name != ".lock"]
+    before = {file: file.read_bytes() for file in files}
+    with pytest.raises(MarrowError, match=r"no checkpoint to go on from under max_steps 12|none of the 2 checkpoints"):
+        pretrain(replace(config, max_steps=12))
+    assert all(file.read_bytes() == content for file, content in before.items())
+    assert pretrain(config).finished
+
+
+def test_what_ends_a_run_counts_not_how_it_is_said(store: Path, tmp_path: Path) -> None:
+    """2 epochs of 2 steps end the run before 8 steps do; without them it goes on, and that is an extension."""
+    config = _config(store, tmp_path / "run", epochs=2)
+    assert pretrain(config).last["step"] == 4
+    result = pretrain(replace(config, ends_at_epochs=False))
+    assert result.last["step"] == 8
+    assert result.last["extended_from_step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("result.json", "{"), ("result.json", "{}"), ("environment.json", '[{"extension": {}}]')]
+)
+def test_damaged_facts_of_a_run_are_named_before_anything_changes(
+    store: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    config = _config(store, tmp_path / "run", epochs=100)
+    pretrain(config)
+    (tmp_path / "run" / name).write_text(content)
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=rf"{name} is damaged"):
+        pretrain(replace(config, max_steps=12))
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
 
 
 def test_epochs_end_a_run_only_where_nothing_was_given_in_their_place(store: Path, tmp_path: Path) -> None:
     # 12 clips in steps of 6: 2 steps are an epoch.
     assert pretrain(_config(store, tmp_path / "both", epochs=1)).last["step"] == 2
     assert pretrain(_config(store, tmp_path / "one", epochs=1, ends_at_epochs=False)).last["step"] == 8
-    with pytest.raises(ConfigError, match="another limit is needed"):
+    with pytest.raises(ConfigError, match="nothing would end this run"):
         _config(store, tmp_path, ends_at_epochs=False, max_steps=None)
+    with pytest.raises(ConfigError, match="max_minutes must be positive or null, got 0"):
+        _config(store, tmp_path, max_minutes=0.0)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +300,7 @@ def test_epochs_end_a_run_only_where_nothing_was_given_in_their_place(store: Pat
         (["--epochs", "3"], (3, True, None, None, None)),
         (["--epochs", "3", "--max_steps", "9"], (3, True, 9, None, None)),
         (["--max_cpu_seconds", "null"], (400, True, None, None, None)),
+        (["--max_steps", "5", "--max_steps", "null"], (400, True, None, None, 300.0)),
     ],
 )
 def test_limits_of_a_person_take_the_place_of_those_of_a_recipe(options: list[str], expected: tuple) -> None:
@@ -256,6 +309,11 @@ def test_limits_of_a_person_take_the_place_of_those_of_a_recipe(options: list[st
     config = config_of(parser, parse(parser, arguments))
     limits = (config.max_steps, config.max_minutes, config.max_cpu_seconds)
     assert (config.epochs, config.ends_at_epochs, *limits) == expected
+    # Before the recipe as after it. (A null is a setting like others, which a recipe after it overrides.)
+    if "null" in options:
+        return
+    turned = [*options, *arguments[: len(arguments) - len(options)]]
+    assert config_of(build_parser(turned), parse(build_parser(turned), turned)) == config
 
 
 def test_the_settings_of_a_run_can_be_given_as_a_recipe_again(store: Path, tmp_path: Path) -> None:

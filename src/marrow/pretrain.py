@@ -43,7 +43,7 @@ from marrow.objectives.base import Objective
 from marrow.pretrain_config import LIMITS, MAY_CHANGE, PretrainConfig, load_config
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
-from marrow.train.checkpoint import load_latest, newest_step
+from marrow.train.checkpoint import load_latest
 from marrow.train.launch import find_launch
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
@@ -52,6 +52,7 @@ from marrow.train.optim import adamw, learning_rate
 from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.replay import Replay, replay
 from marrow.train.run_directory import (
+    check_run,
     claim_run,
     describe_environment,
     extensions,
@@ -146,23 +147,25 @@ def _run_folder(
         result = None
         if fabric.is_global_zero:
             environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
-            extension = _extension(config, budget)
+            may_change = (*MAY_CHANGE, *LIMITS, "ends_at_epochs")
+            check_run(config.out, plain(config), environment, may_change)
+            extension, result = _extension(config, budget), _result(config.out / _RESULT, budget)
             environment |= {} if extension is None else {"extension": extension}
-            claim_run(config.out, plain(config), environment, (*MAY_CHANGE, *LIMITS, "ends_at_epochs"))
-            result = _result(config.out / _RESULT, budget)
+            claim_run(config.out, plain(config), environment, may_change)
         # One process looks, and the others wait to be told: all of them must train, or none.
         yield fabric.broadcast(result)
 
 
 def _result(file: Path, budget: Budget) -> dict[str, Any] | None:
-    """Return the result of a finished run; that of a run which now has larger limits is removed."""
+    """Return the result of a run that is finished under its limits, which may be larger than they were."""
     if not file.exists():
         return None
-    result = json.loads(file.read_text(encoding="utf-8"))
-    if budget.progress(result["step"], result["wall_seconds"], result["cpu_seconds"]) >= 1.0:
-        return result
-    file.unlink()
-    return None
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        spent = result["step"], result["wall_seconds"], result["cpu_seconds"]
+        return result if budget.progress(*spent) >= 1.0 else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} is damaged ({error}); remove it, and the run goes on from its checkpoint") from error
 
 
 def _budget(config: PretrainConfig, steps_per_epoch: int) -> Budget:
@@ -175,27 +178,38 @@ def _budget(config: PretrainConfig, steps_per_epoch: int) -> Budget:
 def _extension(config: PretrainConfig, budget: Budget) -> dict[str, Any] | None:
     """Return from which step on, and under which limits before, the run in the folder is to go on under others.
 
-    None: it is a new run, or one with the same limits.
+    None: it is a new run, it has the same limits, or it has ended just where these end it.
 
     Raises:
-        ConfigError: it has spent more than the new limits allow.
+        ConfigError: it has gone beyond the limits, or has left nothing to go on from.
+        CheckpointError: no checkpoint is whole.
     """
-    before = recorded(config.out, (*LIMITS, "ends_at_epochs"))
-    now = {name: getattr(config, name) for name in LIMITS}
-    if before is None or all(before.get(name) == value for name, value in now.items()):
+    names = (*LIMITS, "ends_at_epochs")
+    before = recorded(config.out, names)
+    if before is None or (before := {"ends_at_epochs": True, **before}) == {
+        name: getattr(config, name) for name in names
+    }:
         return None
-    step = newest_step(config.out / "checkpoints")
-    log = [entry for entry in read_log(config.out / "log.jsonl") if entry["step"] <= step]
-    if step == 0 or not log:
+    changed = [f"{name} {getattr(config, name)}" for name in LIMITS if before.get(name) != getattr(config, name)]
+    state = load_latest(config.out / "checkpoints")
+    if state is None:
+        if changed and any((config.out / name).exists() for name in (_RESULT, "encoder")):
+            raise ConfigError(
+                f"{config.out} holds a run that has no checkpoint to go on from under {', '.join(changed)}: put its "
+                "checkpoints back, or choose another --out"
+            )
         return None
-    spent = log[-1]["wall_seconds"], log[-1]["cpu_seconds"]
-    if budget.progress(step, *spent) >= 1.0:
-        changed = ", ".join(f"{name} {value}" for name, value in now.items() if before.get(name) != value)
+    spent = state["step"], state["wall_seconds"], state["cpu_seconds"]
+    log = [entry for entry in read_log(config.out / "log.jsonl") if entry["step"] < spent[0]]
+    clocks = [(0, entry.get("wall_seconds", 0.0), entry.get("cpu_seconds", 0.0)) for entry in log]
+    is_beyond = (budget.steps or spent[0]) < spent[0] or any(budget.progress(*clock) >= 1.0 for clock in clocks)
+    if changed and is_beyond:
         raise ConfigError(
-            f"{config.out} holds a run that has done {step} steps in {spent[0]:.0f} s, {spent[1]:.0f} s of the "
-            f"processor; {changed} would have ended it before. Give larger limits to go on, or choose another --out"
+            f"{config.out} holds a run that has done {spent[0]} steps in {spent[1]:.0f} s, {spent[2]:.0f} s of the "
+            f"processor; {', '.join(changed)} would have ended it before. Give larger limits to go on, or choose "
+            "another --out"
         )
-    return {"from_step": step, "limits_before": before}
+    return None if budget.progress(*spent) >= 1.0 else {"from_step": spent[0], "limits_before": before}
 
 
 def _train(
@@ -215,11 +229,11 @@ def _train(
         "%d clips, %d steps per epoch on %s; %s",
         *(len(rows), loader.steps_per_epoch, fabric.device, precision.reason),
     )
-    _log.info("The run %s%s", budget, f". It was extended at step {extended[-1]}" if extended else "")
+    _log.info("The run %s%s", budget, f". It went on under other limits at step {extended[-1]}" if extended else "")
     warmup = config.schedule.warmup_epochs
     if warmup >= config.epochs:
         _log.warning(
-            "The warm-up takes the whole run (schedule.warmup_epochs %g of epochs %d): the learning rate never gets "
+            "The warm-up takes the whole run (schedule.warmup_epochs %g, of epochs %d): the learning rate never gets "
             "beyond %.0f %% of its highest; set schedule.warmup_epochs to %g, for example",
             *(warmup, config.epochs, 100.0 * config.epochs / warmup, config.epochs / 20),
         )
@@ -233,6 +247,12 @@ def _train(
         advice=advice if fabric.device.type == "cpu" else "",
         replay_command=_REPLAY,
     )
+    store_watch = StoreWatch(store, needed=isinstance(loader, StreamingLoader))
+
+    def before_save() -> None:
+        store_watch()
+        (config.out / _RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
+
     timed, monitor = _watch(config, store, rows, fabric, objective, loader)
     return fit(
         fabric,
@@ -243,7 +263,7 @@ def _train(
         limits,
         config.out,
         monitor=monitor,
-        before_save=StoreWatch(store, needed=isinstance(loader, StreamingLoader)),
+        before_save=before_save,
     )
 
 
@@ -345,8 +365,8 @@ def _provenance(
         "steps": fitted.step,
         "extended_at_steps": extensions(config.out),
         "finished": fitted.finished,
-        "cpu_seconds": last["cpu_seconds"],
-        "wall_seconds": last["wall_seconds"],
+        "cpu_seconds": last.get("cpu_seconds"),
+        "wall_seconds": last.get("wall_seconds"),
         "seed": config.seed,
         "settings": plain(config),
     }

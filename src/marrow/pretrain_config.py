@@ -34,9 +34,9 @@ MAY_CHANGE = (
     "log_every",
     "profile",
 )
-# What ends a run. A run goes on under larger ones; those that a person gives take the place of a recipe's.
+# What ends a run, with `ends_at_epochs`. Those that a person gives take the place of a recipe's.
 LIMITS = ("epochs", "max_steps", "max_minutes", "max_cpu_seconds")
-# In what runs of one experiment may differ. (Whether epochs end a run follows from which limits are given.)
+# In what runs of one experiment may differ. (Where another limit is the same, epochs hardly ever come before it.)
 NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed", "ends_at_epochs")
 
 
@@ -63,8 +63,8 @@ class PretrainConfig:
         checkpoints: when to save, and what to keep.
         monitor: how the run is watched.
         epochs: passes over the training clips; warm-up is a share of them.
-        ends_at_epochs: whether they end the run. False where another limit was given in their place: then they only say
-            what the warm-up is a share of.
+        ends_at_epochs: whether `epochs` end the run. False where another limit was given in their place: then they only
+            say what the warm-up is a share of.
         batch_clips: clips per optimizer step, over all micro-batches and processes.
         micro_batches: pieces in which a process computes its share of a step, one after the other, to save memory.
         max_steps: limit in optimizer steps; null: none.
@@ -120,8 +120,12 @@ class PretrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        if not self.ends_at_epochs and not any(getattr(self, name) for name in LIMITS[1:]):
-            raise ConfigError("ends_at_epochs is false, so another limit is needed: max_steps, max_minutes, ...")
+        for name in ("max_minutes", "max_cpu_seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} must be positive or null, got {value}")
+        if not self.ends_at_epochs and all(getattr(self, name) is None for name in LIMITS[1:]):
+            raise ConfigError("nothing would end this run: give epochs, max_steps, max_minutes or max_cpu_seconds")
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         objective = get_objective(self.method)

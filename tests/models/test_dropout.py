@@ -16,6 +16,10 @@ def test_the_share_is_left_out_and_the_others_make_up_for_it() -> None:
     assert abs(int((values == 0).sum()) - 6000) < 3 * math.sqrt(30_000 * 0.2 * 0.8)
 
 
+def test_a_rate_near_one_keeps_next_to_nothing() -> None:
+    assert int((Dropout(KEY, 0.999999)(torch.ones(10_000)) > 0).sum()) <= 2
+
+
 def test_it_is_a_function_of_key_and_place() -> None:
     ones, dropout = torch.ones(40, 7), Dropout(KEY, 0.5)
     assert torch.equal(dropout(ones), dropout(ones))

@@ -355,12 +355,12 @@ def test_parity_computes_absent_bodies_as_zeros_with_full_weight() -> None:
     amr = small(replace(SMALL, parity=True))
     batch = example_batch(amr.encoder)
     draw = amr.sample(batch, Draws(0, 0, torch.arange(4)))
-    assert len(draw.body) == 8
+    assert len(draw.rows.body) == 8
     assert amr(batch, draw).weight == 8 * 40
     zeros, present = torch.zeros(1, 24, 20, 3), torch.ones(1, 24, 20, dtype=torch.bool)
     assert not amr._target(zeros, present).any()
     assert (amr._weight(zeros, present) == 1).all()
-    assert len(small().sample(batch, Draws(0, 0, torch.arange(4))).body) == 7
+    assert len(small().sample(batch, Draws(0, 0, torch.arange(4))).rows.body) == 7
 
 
 def test_hiding_is_uniform_unless_motion_is_asked_for() -> None:
@@ -407,7 +407,7 @@ def test_the_picture_hides_what_the_draw_hides() -> None:
     # Of a whole body's 120 tokens of 4 frames, 30 stay visible.
     assert int(picture.visible[0, 0].sum()) == 4 * 30
     assert int(picture.hidden[0, 0].sum()) == 4 * 90
-    visible = amr.encoder.grid.all_of_patch(picture.visible.flatten(0, 1)[draw.body])
+    visible = amr.encoder.grid.all_of_patch(picture.visible.flatten(0, 1)[draw.rows.body])
     assert visible[0].nonzero().flatten().tolist() == sorted(draw.hiding.visible[0].tolist())
     # Joint 1 of the clip before the last is absent in frames 6 to 11: neither of the tokens there is hidden.
     assert not picture.hidden[-2, 0, 4:12, 1].any()

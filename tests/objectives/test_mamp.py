@@ -109,15 +109,15 @@ def test_changing_the_hidden_input_changes_the_target_alone() -> None:
     mamp = small(replace(SMALL, masking="uniform"))
     batch = example_batch(mamp.encoder)
     draw = mamp.sample(batch, Draws(0, 0, torch.arange(4)))
-    moved = mamp.grid.patchify(batch.joints.flatten(0, 1)[draw.body])
+    moved = mamp.grid.patchify(batch.joints.flatten(0, 1)[draw.rows.body])
     moved = moved.scatter_add(
         1, draw.hiding.hidden[..., None].expand(-1, -1, 12), torch.randn(*draw.hiding.hidden.shape, 12)
     )
     joints = batch.joints.flatten(0, 1).clone()
-    joints[draw.body] = mamp.grid.unpatchify(moved)
+    joints[draw.rows.body] = mamp.grid.unpatchify(moved)
     other = Batch(joints.unflatten(0, batch.joints.shape[:2]), batch.present, batch.label, batch.row)
     before, after = mamp.predictions(batch, draw), mamp.predictions(other, draw)
-    exists = mamp.grid.all_of_patch(batch.present.flatten(0, 1)[draw.body])
+    exists = mamp.grid.all_of_patch(batch.present.flatten(0, 1)[draw.rows.body])
     torch.testing.assert_close(before["prediction"][exists], after["prediction"][exists])
     assert not torch.equal(before["target"], after["target"])
 
@@ -146,9 +146,9 @@ def test_parity_counts_absent_bodies_with_target_zero() -> None:
     mamp = small(replace(SMALL, parity=True))
     batch = example_batch(mamp.encoder)
     draw = mamp.sample(batch, Draws(0, 0, torch.arange(4)))
-    assert len(draw.body) == 8
+    assert len(draw.rows.body) == 8
     assert not mamp.predictions(batch, draw)["target"][-1].any()
-    assert len(small().sample(batch, Draws(0, 0, torch.arange(4))).body) == 7
+    assert len(small().sample(batch, Draws(0, 0, torch.arange(4))).rows.body) == 7
 
 
 def test_hidden_tokens_do_not_depend_on_how_the_batch_is_cut() -> None:
@@ -200,7 +200,7 @@ def test_the_picture_hides_what_the_draw_hides() -> None:
     batch = example_batch(mamp.encoder)
     draw = mamp.sample(batch, Draws(0, 0, torch.arange(4)))
     picture = mamp.explain(batch, draw)
-    per_token = mamp.grid.all_of_patch(picture.hidden.flatten(0, 1)[draw.body])
+    per_token = mamp.grid.all_of_patch(picture.hidden.flatten(0, 1)[draw.rows.body])
     assert torch.equal(per_token, mamp.predictions(batch, draw)["hidden"])
     # Of a whole body's 80 tokens of 4 frames, int(80 * 0.25) = 20 stay visible.
     assert int(picture.hidden[0, 0].sum()) == 4 * 60

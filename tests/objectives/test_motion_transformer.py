@@ -10,6 +10,7 @@ from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
+from marrow.models.packing import Rows
 from marrow.objectives.motion_flow import (
     class_term,
     direction_class,
@@ -217,7 +218,7 @@ def drawn(objective: MotionTransformer, hidden: list[int], frames: int = 8) -> M
     flags = torch.zeros(1, frames, dtype=torch.bool)
     flags[0, hidden] = True
     usable = torch.ones(1, frames, dtype=torch.bool)
-    return MotionTransformerDraw(torch.tensor([0]), usable, True, flags, flags, torch.arange(frames)[None], None)
+    return MotionTransformerDraw(Rows(torch.tensor([0])), usable, None, flags, flags, torch.arange(frames)[None], None)
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,10 @@ def test_an_extended_run_is_made_by_two_commands_and_said_to_be(make_run):
     (run,) = read_runs([folder])
     first, second = pretrain_commands(run)
     assert "--max_cpu_seconds 30.0" in first
+    assert first.endswith("# ended, or was stopped, at step 2")
     assert "--max_cpu_seconds 60.0" in second
     page = training_html([run], Figures())
-    assert "a1 was extended at step 2: the learning rate rose again there" in page
+    assert "a1 went on under other limits at step 2. Its learning rate follows them from there" in page
     assert "Extended from step" not in page  # no curve of it
 
 

@@ -45,7 +45,7 @@ def add_recipe_option(parser: ArgumentParser, option: str = "--recipe", left_out
     Args:
         parser: of the command.
         option: how it is called.
-        left_out: settings that are not taken from a recipe, for a person has given others in their place.
+        left_out: settings that are not taken from a recipe, because a person has given them or others in their place.
     """
     action = parser.add_argument(
         option,
@@ -147,12 +147,13 @@ class _RecipeAction(ActionConfigFile):
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         path = recipe_path(str(values))
         _check_settings(path)
+        before = {name: cfg.get(name) for name in self.left_out}
         try:
             super().__call__(parser, cfg, str(path), option_string)
         except (ArgumentError, TypeError) as error:
             raise ArgumentError(None, f"{path}: {str(error).splitlines()[0]}") from error
-        for name in self.left_out:
-            cfg[name] = parser.get_default(name)
+        for name, value in before.items():
+            cfg[name] = value
 
 
 def _check_settings(path: Path) -> None:

@@ -34,8 +34,7 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         f"({', '.join(objective_names())}; without either: {_DEFAULT_METHOD}).",
     )
     given = _given_limits(arguments)
-    others = [name for name in (*LIMITS[1:], "ends_at_epochs") if name not in given]
-    add_recipe_option(parser, left_out=others if given else ())
+    add_recipe_option(parser, left_out=(*LIMITS[1:], "ends_at_epochs", *given) if given else ())
     add_settings(parser, _method_in(arguments))
     parser.set_defaults(ends_at_epochs=not given or "epochs" in given)
     for action in parser._actions:
@@ -83,15 +82,15 @@ def _advice(arguments: Namespace) -> str:
 
 def _given_limits(arguments: Sequence[str]) -> list[str]:
     """Return the limits that a command line itself gives; one that is set to null is none."""
-    given = []
+    given: dict[str, str] = {}
     for place, argument in enumerate(arguments):
         option, equals, value = argument.partition("=")
         name = option.removeprefix("--").replace("-", "_")
         if not equals:
             value = "".join(arguments[place + 1 : place + 2])
-        if option.startswith("--") and name in LIMITS and value != "null":
-            given.append(name)
-    return given
+        if option.startswith("--") and name in LIMITS:
+            given[name] = value
+    return [name for name, value in given.items() if value != "null"]
 
 
 def _method_in(arguments: Sequence[str]) -> str:

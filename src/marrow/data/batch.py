@@ -9,6 +9,19 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Shapes:
+    """What the host knows of a batch, so that nothing has to be read back from the device and all steps are alike.
+
+    Args:
+        bodies: rows into which its bodies are packed, no fewer than there are; what is left over is padding.
+        whole: whether every joint of every body is present in every frame.
+    """
+
+    bodies: int
+    whole: bool
+
+
 @dataclass
 class Batch:
     """Windows of equal length from several clips.
@@ -20,6 +33,7 @@ class Batch:
         row: the clip's row in the store.
         frame_count: how many frames each clip has in its window, which begins with them (`input.pace` is "recorded");
             the others are padding, in which nothing is present. None: all windows are full.
+        shapes: sizes of what is computed of it. None: exactly what is there, which has to be counted on the device.
     """
 
     joints: Float[Tensor, "batch body time joint 3"]
@@ -27,16 +41,17 @@ class Batch:
     label: Int64[Tensor, " batch"]
     row: Int64[Tensor, " batch"]
     frame_count: Int64[Tensor, " batch"] | None = None
+    shapes: Shapes | None = None
 
     def __len__(self) -> int:
         return self.joints.shape[0]
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on another device."""
-        return self._each(lambda values: values.to(device, non_blocking=True))
+        return replace(self._each(lambda values: values.to(device, non_blocking=True)), shapes=self.shapes)
 
     def take(self, places: slice | Int64[Tensor, " taken"]) -> "Batch":
-        """Return some of the clips."""
+        """Return some of the clips, of which nothing is known beforehand."""
         return self._each(lambda values: values[places])
 
     def frames(self) -> Int64[Tensor, " batch"]:
@@ -52,9 +67,10 @@ class Batch:
         second body becomes a skeleton at the origin that is embedded, encoded, predicted and averaged like any other.
         """
         zeroed = torch.where(self.present[..., None], self.joints, torch.zeros_like(self.joints))
-        return replace(self, joints=zeroed, present=torch.ones_like(self.present))
+        shapes = None if self.shapes is None else Shapes(self.present.shape[0] * self.present.shape[1], whole=True)
+        return replace(self, joints=zeroed, present=torch.ones_like(self.present), shapes=shapes)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}
+        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
         return Batch(**changed)

@@ -51,6 +51,7 @@ def _signed(value: int) -> int:
 
 
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
+_STEP = _signed(0xDA942042E4DD58B5)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 
@@ -66,6 +67,11 @@ def _mix(z: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
     return z ^ _shift_right(z, 31)
 
 
+@torch.compiler.assume_constant_result
+def _stream_key(stream: str, seed: int) -> int:
+    return _signed(zlib.crc32(stream.encode()) * 0x9E3779B97F4A7C15 ^ seed * 0xD1342543DE82EF95)
+
+
 def hashed(key: Int64[Tensor, "*keys"], count: int) -> Int64[Tensor, "... count"]:
     """Return 64 random bits for each number from 1 to a count: a function of a key, or of several ([key 1])."""
     counter = torch.arange(1, count + 1, device=key.device) * _GOLDEN
@@ -78,12 +84,12 @@ class Draws:
 
     Args:
         seed: of the run.
-        step: the optimizer step, counted from 0 over the whole run.
+        step: the optimizer step, counted from 0 over the whole run; a tensor where one compiled step serves for all.
         index: each clip's place in the global batch, on the device where the numbers are wanted.
     """
 
     seed: int
-    step: int
+    step: int | Int64[Tensor, ""]
     index: Int64[Tensor, " batch"]
 
     def key(self, stream: str) -> Int64[Tensor, ""]:
@@ -98,9 +104,12 @@ class Draws:
             shape: what each clip gets.
         """
         count = math.prod(shape)
-        # One key per stream and step, in Python integers; then one per clip, then one per number.
-        key = _signed(zlib.crc32(stream.encode()) * 0x9E3779B97F4A7C15 ^ self.seed * 0xD1342543DE82EF95)
-        key = _signed(key + self.step * 0xDA942042E4DD58B5)
+        # One key per stream and step, then one per clip, then one per number. Only Python's integers must be wrapped.
+        key = _stream_key(stream, self.seed)
+        if isinstance(self.step, int):
+            key = _signed(key + _signed(self.step * _STEP))
+        else:
+            key = key + self.step * _STEP
         per_clip = _mix(_mix(self.index * _GOLDEN + key))
         bits = hashed(per_clip[:, None], count)
         return (_shift_right(bits, 40).to(torch.float32) * 2.0**-24).reshape(len(self.index), *shape)

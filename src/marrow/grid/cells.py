@@ -16,7 +16,7 @@ from marrow.grid.scoring import Scoring, as_options, evaluate_words, make_scorin
 from marrow.pretrain import build_objective
 from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
 from marrow.store.format import Store
-from marrow.train.run_directory import CONFIG, differences, plain
+from marrow.train.run_directory import CONFIG, differences, plain, recorded
 
 RESULT = "result.json"
 
@@ -130,8 +130,8 @@ def make_cells(
 def conflict(cell: Cell, store: Store) -> str | None:
     """Say how the run in a cell's folder differs from what the grid asks for; None where it does not, or is not there.
 
-    An unfinished run is judged as `marrow pretrain` will judge it, which is to go on with it. A finished one need only
-    be what the grid asks for: a setting that its marrow did not know yet is no difference while it has its default.
+    Other limits are a difference: an extended run is not what the others of its table are. A finished run need only be
+    what the grid asks for: a setting that its marrow did not know yet is no difference while it has its default.
     """
     if not (cell.folder / CONFIG).is_file():
         return None
@@ -139,9 +139,11 @@ def conflict(cell: Cell, store: Store) -> str | None:
     defaults = plain(PretrainConfig(config.store, config.out, method=config.method))
     finished = (cell.folder / RESULT).is_file()
     try:
+        known = recorded(cell.folder, ["ends_at_epochs"])
+        # Runs of a marrow that did not know it ended at their other limit, which is compared.
+        may_change = MAY_CHANGE if known else (*MAY_CHANGE, "ends_at_epochs")
         found = differences(
-            # Whether epochs end a run follows from its limits, which are compared.
-            *(cell.folder, plain(config), store.fingerprint, (*MAY_CHANGE, "ends_at_epochs")),
+            *(cell.folder, plain(config), store.fingerprint, may_change),
             defaults=defaults if finished else None,
         )
     except ConfigError as error:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 # Frames of a batch are filled up to a multiple of this.
 _ROWS_AT_ONCE = 64
+# A place that no sequence reaches.
+_FAR = 2**20
 
 
 @dataclass
@@ -23,12 +25,24 @@ class FlatSequences:
         start: row of the first frame of each sequence.
         frames: how many each has.
         sequence: which sequence a frame belongs to; a frame of zeros to none, which is their number.
+        place: of each frame in the sequences as they were, one behind the other; a frame of zeros lies behind all.
     """
 
     joints: Float[Tensor, "row joint 3"]
     start: Int64[Tensor, " sequence"]
     frames: Int64[Tensor, " sequence"]
     sequence: Int64[Tensor, " row"]
+    place: Int64[Tensor, " row"]
+
+    def of(self, values: Shaped[Tensor, "sequence time *rest"]) -> Shaped[Tensor, "row *rest"]:
+        """Lay values of frames end to end likewise; zero, or False, in the frames of zeros."""
+        flat = values.flatten(0, 1)
+        return torch.cat((flat, flat.new_zeros(1, *flat.shape[1:])))[self.place]
+
+    def padded(self, values: Shaped[Tensor, "row *rest"], times: int) -> Shaped[Tensor, "sequence time *rest"]:
+        """Put values of frames back into their sequences; beyond the ends, those of the frame of zeros."""
+        time = torch.arange(times, device=values.device).expand(len(self.start), -1)
+        return values[self.rows(torch.arange(len(self.start), device=values.device)[:, None].expand_as(time), time)]
 
     def rows(self, sequence: Int64[Tensor, " *any"], frame: Int64[Tensor, " *any"]) -> Int64[Tensor, " *any"]:
         """Return the rows of frames; beyond the ends of a sequence that is the frame of zeros."""
@@ -36,16 +50,27 @@ class FlatSequences:
         return torch.where(inside, self.start[sequence] + frame, len(self.joints) - 1)
 
 
-def flatten(joints: Float[Tensor, "sequence time joint 3"], frames: Int64[Tensor, " sequence"]) -> FlatSequences:
-    """Lay the first `frames` frames of each sequence end to end, and fill up with zeros: one frame, or some more."""
-    real = joints[torch.arange(joints.shape[1], device=joints.device) < frames[:, None]]
-    zeros = filled_up(len(real) + 1, _ROWS_AT_ONCE) - len(real)
-    counts = torch.cat((frames, frames.new_tensor([zeros])))
+def flatten(
+    joints: Float[Tensor, "sequence time joint 3"], frames: Int64[Tensor, " sequence"], total: int | None = None
+) -> FlatSequences:
+    """Lay the first `frames` frames of each sequence end to end, and fill up with zeros: one frame, or some more.
+
+    Args:
+        joints: of the sequences.
+        frames: of each.
+        total: frames of all of them at most; None: their sum, which is read from the device.
+    """
+    total = int(frames.sum()) if total is None else total
+    sequence, frame = _places(frames, filled_up(total + 1, _ROWS_AT_ONCE))
+    # The frames of zeros are those of one more sequence.
+    times = joints.shape[1]
+    place = torch.where(sequence < len(frames), sequence * times + frame, len(frames) * times)
     return FlatSequences(
-        joints=F.pad(real, (0, 0, 0, 0, 0, zeros)),
+        joints=F.pad(joints.flatten(0, 1), (0, 0, 0, 0, 0, 1))[place],
         start=frames.cumsum(0) - frames,
         frames=frames,
-        sequence=torch.arange(len(counts), device=joints.device).repeat_interleave(counts),
+        sequence=sequence,
+        place=place,
     )
 
 
@@ -57,11 +82,37 @@ def clip_counts(frames: Int64[Tensor, " sequence"], stride: int) -> Int64[Tensor
     return torch.div(frames + stride - 1, stride, rounding_mode="floor")
 
 
-def clip_places(count: Int64[Tensor, " sequence"]) -> tuple[Int64[Tensor, " clip"], Int64[Tensor, " clip"]]:
-    """Return, for all clips of all sequences, whose each is and its number there."""
-    sequence = torch.arange(len(count), device=count.device).repeat_interleave(count)
-    first = (count.cumsum(0) - count)[sequence]
-    return sequence, torch.arange(len(sequence), device=count.device) - first
+def clip_places(
+    count: Int64[Tensor, " sequence"], total: int | None = None
+) -> tuple[Int64[Tensor, " clip"], Int64[Tensor, " clip"]]:
+    """Return, for all clips of all sequences, whose each is and its number there.
+
+    Args:
+        count: clips of each sequence.
+        total: clips of all of them at most, of which those that do not exist are clips of the last sequence behind its
+            own; None: their sum, which is read from the device.
+    """
+    sequence, place = _places(count, int(count.sum()) if total is None else total)
+    # Nothing of a clip so far behind lies inside of the sequence.
+    return sequence.clamp(max=max(0, len(count) - 1)), torch.where(sequence < len(count), place, place + _FAR)
+
+
+def _places(count: Int64[Tensor, " sequence"], total: int) -> tuple[Int64[Tensor, " item"], Int64[Tensor, " item"]]:
+    """Return whose each of the items is and its number there; those behind all are of a sequence after the last."""
+    item, ends = torch.arange(total, device=count.device), F.pad(count.cumsum(0), (1, 0))
+    owner = torch.searchsorted(ends[1:], item, right=True)
+    return owner, item - ends[owner]
+
+
+def side_by_side(
+    items: Shaped[Tensor, "item *rest"], count: Int64[Tensor, " sequence"], most: int
+) -> tuple[Shaped[Tensor, "sequence most *rest"], Bool[Tensor, "sequence most"]]:
+    """Lay the items of each sequence, which lie end to end, beside each other, and tell which exist; zero elsewhere."""
+    number = torch.arange(most, device=count.device)
+    exists = number < count[:, None]
+    place = ((count.cumsum(0) - count)[:, None] + number).clamp(max=max(0, len(items) - 1))
+    laid = items[place]
+    return torch.where(exists.view(*exists.shape, *(1 for _ in laid.shape[2:])), laid, torch.zeros_like(laid)), exists
 
 
 def other_frames(frames: int, joints: int) -> Bool[Tensor, "token token"]:

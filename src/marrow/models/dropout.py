@@ -30,5 +30,5 @@ class Dropout:
     def __call__(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Set some of the numbers to zero. What they are depends on the key and on their place in memory order."""
         bits = hashed(self.key, -(-values.numel() // _PER_HASH)).view(torch.int16)
-        kept = bits[: values.numel()].view(values.shape) >= round(self.rate * 2**16) - 2**15
+        kept = bits[: values.numel()].view(values.shape) >= min(round(self.rate * 2**16), 2**16 - 1) - 2**15
         return torch.where(kept, values / (1.0 - self.rate), 0.0)

@@ -9,6 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, autocast, nn
 
 
+def widened(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return what a network said in fp32 at least: from here on nothing is rounded to bf16."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
 class ExactLinear(nn.Linear):
     """A linear layer between a network and coordinates, in fp32 whatever autocast says. Initialised as `nn.Linear`."""
 

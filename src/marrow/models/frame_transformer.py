@@ -17,8 +17,8 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates, sinusoids
 from marrow.models.encoder import Encoder, Features, JointAxis
-from marrow.models.exact import ExactLinear
-from marrow.models.packing import existing, pack, unpack
+from marrow.models.exact import ExactLinear, widened
+from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
 
 
@@ -139,15 +139,15 @@ class FrameTransformer(Encoder):
         """Encode every present body on all its usable frames."""
         clips, bodies = batch.joints.shape[:2]
         usable = batch.present.any(3)
-        body = existing(usable)
-        usable = usable.flatten(0, 1)[body]
-        frames = self.frames(pack(batch.joints, body), pack(batch.present, body))
-        encoded = self.encode(frames, None if bool(usable.all()) else usable, self.factors(drop, body)).float()
+        rows = rows_of(usable, batch)
+        usable, body = rows.take(usable.flatten(0, 1)), rows.body
+        frames = self.frames(*rows.of(batch))
+        encoded = widened(self.encode(frames, rows.may_attend(usable, batch), self.factors(drop, body)))
         tokens = torch.where(usable[..., None], encoded[:, self.leading :], 0.0)
         return Features(
             tokens=unpack(tokens, body, clips, bodies).unsqueeze(3),
             present=unpack(usable, body, clips, bodies).unsqueeze(3),
-            summary=None if self.cls is None else unpack(encoded[:, 0], body, clips, bodies),
+            summary=None if self.cls is None else unpack(rows.zeroed(encoded[:, 0]), body, clips, bodies),
         )
 
     def joint_axes(self) -> dict[str, JointAxis]:

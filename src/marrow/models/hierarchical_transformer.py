@@ -23,11 +23,11 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import MLP, DropPath, attend_pairs, rising_rates, sinusoids
-from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames
+from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames, side_by_side
 from marrow.models.dropout import Dropout
 from marrow.models.encoder import Encoder, Features, JointAxis
-from marrow.models.exact import ExactLinear
-from marrow.models.packing import existing, pack, unpack
+from marrow.models.exact import ExactLinear, widened
+from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
 
 # Clips of a batch are filled up to a multiple of this.
@@ -270,6 +270,17 @@ class HierarchicalTransformer(Encoder):
             )
         return tokens
 
+    def most(self, count: Int64[Tensor, " sequence"], batch: Batch) -> tuple[int | None, int | None, int]:
+        """Return how many frames and clips sequences have together, and clips the longest, at most.
+
+        None, and the longest of them: shapes are not fixed, and their numbers are read from the device.
+        """
+        if batch.shapes is None:
+            return None, None, int(count.max()) if len(count) else 0
+        times = batch.joints.shape[2]
+        longest = self.config.clip_count(times)
+        return len(count) * times, len(count) * longest, longest
+
     def clip_rows(
         self, flat: FlatSequences, sequence: Int64[Tensor, " clip"], centre: Int64[Tensor, " clip"]
     ) -> Int64[Tensor, "clip clip_frame"]:
@@ -283,26 +294,24 @@ class HierarchicalTransformer(Encoder):
         if self.config.parity:
             batch = batch.absent_as_zeros()
         clips, bodies = batch.joints.shape[:2]
-        body = existing(batch.present.flatten(2))
-        present = pack(batch.present, body)
-        frames = batch.frames()[body // bodies]
-        flat = flatten(torch.where(present[..., None], pack(batch.joints, body), 0.0), frames)
+        rows = rows_of(batch.present.flatten(2), batch)
+        joints, present = rows.of(batch)
+        frames, body = rows.frames(batch), rows.body
         count = clip_counts(frames, self.config.clip_stride)
-        sequence, place = clip_places(count)
+        most_frames, most_clips, longest = self.most(count, batch)
+        flat = flatten(torch.where(present[..., None], joints, 0.0), frames, most_frames)
+        sequence, place = clip_places(count, most_clips)
         of_frame, of_clip, of_sequence = self._factors(drop, body, flat.sequence, sequence)
 
         embedded = self.to_clip(self.embed_frames(flat.joints, factors=of_frame))
-        rows = self.clip_rows(flat, sequence, place * self.config.clip_stride)
-        embedded = self.embed_clips(embedded, rows, factors=of_clip)
-        exists = torch.arange(int(count.max()) if len(count) else 0, device=count.device) < count[:, None]
-        padded = embedded.new_zeros(*exists.shape, embedded.shape[-1])
-        padded[exists] = embedded
-        tokens = self.embed_sequences(padded, exists, factors=of_sequence).float()
+        of_clips = self.clip_rows(flat, sequence, place * self.config.clip_stride)
+        embedded = self.embed_clips(embedded, of_clips, factors=of_clip)
+        padded, exists = side_by_side(embedded, count, longest)
+        tokens = widened(self.embed_sequences(padded, exists, factors=of_sequence))
 
         # A clip that the body is nowhere seen in was computed, and attended to, but is nobody's feature.
-        seen = present.any(2)[_inside(present, frames)]
-        seen = F.pad(seen, (0, len(flat.joints) - len(seen)))
-        exists = exists.masked_scatter(exists, seen[rows].any(1))
+        seen = flat.of(present.any(2))[of_clips].any(1)
+        exists = side_by_side(seen, count, longest)[0] & exists
         tokens = torch.where(F.pad(exists, (0, 1), value=True)[..., None], tokens, 0.0)
         whole = unpack(tokens, body, clips, bodies)
         return Features(
@@ -345,10 +354,6 @@ class HierarchicalTransformer(Encoder):
             torch.manual_seed(seed)
             encoder = HierarchicalTransformer(self.config, self.input, self.skeleton)
         return encoder.to(self.joint_position.device)
-
-
-def _inside(present: Bool[Tensor, "sequence time joint"], frames: Int64[Tensor, " sequence"]) -> Bool[Tensor, "_ _"]:
-    return torch.arange(present.shape[1], device=frames.device) < frames[:, None]
 
 
 def _part(dropout: Dropout | None, number: int) -> Dropout | None:

@@ -16,9 +16,9 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates
 from marrow.models.encoder import Encoder, Features, JointAxis
-from marrow.models.exact import ExactLinear
+from marrow.models.exact import ExactLinear, widened
 from marrow.models.grid import PatchGrid
-from marrow.models.packing import existing, pack, unpack
+from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
 
 
@@ -101,12 +101,12 @@ class PatchTransformer(Encoder):
         """Encode every present body on all its usable tokens."""
         clips, bodies = batch.joints.shape[:2]
         usable = self.grid.all_of_patch(batch.present.flatten(0, 1))
-        body = existing(usable.unflatten(0, (clips, bodies)))
-        usable = usable[body]
-        tokens = self.embedding(self.grid.patchify(pack(batch.joints, body))) + self.position()
+        rows = rows_of(usable.unflatten(0, (clips, bodies)), batch)
+        usable, body = rows.take(usable), rows.body
+        tokens = self.embedding(self.grid.patchify(rows.of(batch)[0])) + self.position()
         factors = None if drop is None else drop.factors(rising_rates(self.config.depth), body)
-        encoded = self.encode(tokens, None if bool(usable.all()) else usable, factors)
-        encoded = torch.where(usable[..., None], encoded.float(), 0.0)
+        encoded = self.encode(tokens, rows.may_attend(usable, batch), factors)
+        encoded = torch.where(usable[..., None], widened(encoded), 0.0)
         axes = (self.grid.times, self.grid.joint_patches)
         return Features(
             tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),

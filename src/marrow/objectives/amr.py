@@ -49,7 +49,7 @@ from marrow.errors import ConfigError
 from marrow.models.blocks import Attention, CrossBlock, initialise_linear, position_parameter
 from marrow.models.exact import ExactLinear
 from marrow.models.grid import PatchGrid
-from marrow.models.packing import existing, pack
+from marrow.models.packing import Rows, rows_of
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
@@ -160,7 +160,7 @@ class AMRConfig:
 class AMRDraw:
     """What is random in a step: which bodies are in it, and which of their tokens are hidden."""
 
-    body: Int64[Tensor, " packed"]
+    rows: Rows
     hiding: Hiding
 
 
@@ -209,17 +209,18 @@ class AMR(Objective):
         """Turn uniform noise into hidden tokens."""
         batch, grid = self._with_absent(batch), self.encoder.grid
         usable = grid.all_of_patch(batch.present.flatten(0, 1))
-        body = existing(usable.unflatten(0, batch.joints.shape[:2]))
-        usable, score = usable[body], noise.flatten(0, 1)[body]
+        rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
+        usable, score = rows.take(usable), noise.flatten(0, 1)[rows.body]
         if self.config.masking == "motion":
-            intensity = motion_intensity(grid.patchify(pack(batch.joints, body)), usable, grid)
+            intensity = motion_intensity(grid.patchify(rows.of(batch)[0]), usable, grid)
             score = motion_guided_order(intensity, score, self.config.tau)
-        return AMRDraw(body, hide(score, usable, self.config.mask_ratio, rounded=self.config.round_visible))
+        rounded = self.config.round_visible
+        return AMRDraw(rows, hide(score, usable, self.config.mask_ratio, batch.shapes, rounded=rounded))
 
     def forward(self, batch: Batch, draw: AMRDraw) -> StepOutput:
         """Compute the loss over all target patches."""
         batch = self._with_absent(batch)
-        joints, present = pack(batch.joints, draw.body), pack(batch.present, draw.body)
+        joints, present = draw.rows.of(batch)
 
         # Encode: the visible patches only.
         encoded = self._encode(joints, draw.hiding)
@@ -247,15 +248,15 @@ class AMR(Objective):
     def explain(self, batch: Batch, draw: AMRDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
         seen = self._with_absent(batch)
-        joints, present = pack(seen.joints, draw.body), pack(seen.present, draw.body)
+        joints, present = draw.rows.of(seen)
         prediction = self._decode(self._encode(joints, draw.hiding), draw.hiding)
         patches, note = self._as_positions(prediction, joints, present)
         predicted = batch.joints.flatten(0, 1).clone()
-        predicted[draw.body] = self.grid.unpatchify(patches)
+        predicted[draw.rows.body] = self.grid.unpatchify(patches)
 
         def per_joint(flags: Bool[Tensor, "packed time joint"]) -> Bool[Tensor, "batch body time joint"]:
             whole = torch.zeros_like(batch.present).flatten(0, 1)
-            whole[draw.body] = flags
+            whole[draw.rows.body] = flags
             return whole.view_as(batch.present) & batch.present
 
         grid, hiding = self.encoder.grid, draw.hiding

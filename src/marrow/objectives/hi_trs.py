@@ -24,6 +24,7 @@ Deviations:
 8. Streams are those of marrow: motion is the forward difference, where the authors take the backward one.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,11 +35,11 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.clips import clip_counts, clip_places, flatten
+from marrow.models.clips import clip_counts, clip_places, flatten, side_by_side
 from marrow.models.dropout import Dropout
-from marrow.models.exact import ExactLinear
+from marrow.models.exact import ExactLinear, widened
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
-from marrow.models.packing import existing, pack, unpack
+from marrow.models.packing import Rows, pack, rows_of, unpack
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
 
@@ -92,7 +93,8 @@ class HiTRSDraw:
     """What is random in a step.
 
     Args:
-        body: the bodies in it, each a sequence.
+        rows: the bodies in it, each a sequence.
+        frames: how many each of them has; none where there is no body.
         selected: joints whose position is to be predicted.
         constant: which of them the encoder is given as the constant point.
         source: from which place of its sequence every other joint is taken, mostly its own: time * joints + joint.
@@ -103,7 +105,8 @@ class HiTRSDraw:
         dropout: what attention and MLPs leave out; None: nothing.
     """
 
-    body: Int64[Tensor, " sequence"]
+    rows: Rows
+    frames: Int64[Tensor, " sequence"]
     selected: Bool[Tensor, "sequence time joint"]
     constant: Bool[Tensor, "sequence time joint"]
     source: Int64[Tensor, "sequence time joint"]
@@ -152,9 +155,10 @@ class HiTRS(Objective):
     def sample(self, batch: Batch, draws: Draws) -> HiTRSDraw:
         """Draw the hidden joints of every body, a moving clip, and what changes places."""
         encoder, bodies = self.encoder.config, batch.joints.shape[1]
-        body = existing(batch.present.flatten(2))
-        present, frames = pack(batch.present, body), batch.frames()[body // bodies]
-        joints = torch.where(present[..., None], pack(batch.joints, body), 0.0)
+        rows = rows_of(batch.present.flatten(2), batch)
+        joints, present = rows.of(batch)
+        joints, body = torch.where(present[..., None], joints, 0.0), rows.body
+        frames = rows.frames(batch)
 
         # Time comes first, so that the numbers do not depend on how long the longest sequence of the batch is.
         noise = draws.uniform("hidden", present.shape[1], bodies, present.shape[2], 3).transpose(1, 2)
@@ -167,7 +171,8 @@ class HiTRS(Objective):
         order = pack(draws.uniform("order_swaps", bodies, 4), body)
         context = clip_counts(frames, encoder.clip_stride) - 1
         return HiTRSDraw(
-            body=body,
+            rows=rows,
+            frames=frames,
             selected=selected,
             constant=constant,
             source=source,
@@ -181,20 +186,23 @@ class HiTRS(Objective):
     def forward(self, batch: Batch, draw: HiTRSDraw) -> StepOutput:
         """Compute the four losses of a batch."""
         said = self.answers(batch, draw, draw.dropout)
-        config, weight = self.config, torch.ones_like(draw.centre).sum().float()
+        config, exists = self.config, draw.frames > 0
+        weight = exists.sum().float()
 
         # Frame level: where the hidden joints are. Target: the batch itself.
-        truth = config.pose_scale * pack(batch.joints, draw.body)[draw.selected]
-        pose = _mean(F.smooth_l1_loss(config.pose_scale * said["pose"], truth, reduction="none"))
+        truth = config.pose_scale * draw.rows.of(batch)[0]
+        pose = _mean(F.smooth_l1_loss(config.pose_scale * said["pose"], truth, reduction="none"), draw.selected)
         # Clip and sequence level: in order (the first half) or not.
         clip_order, clip_right = _in_order(said["clip_order"], draw.moves)
-        sequence_order, sequence_right = _in_order(said["sequence_order"], torch.ones_like(draw.moves))
+        sequence_order, sequence_right = _in_order(said["sequence_order"], exists)
         # Sequence level: which last clip follows, by cosine similarity (InfoNCE, one direction).
         with torch.autocast(truth.device.type, enabled=False):
             similarity = F.normalize(said["future"], dim=1) @ F.normalize(said["future_target"], dim=1).T
-        logits = similarity / config.temperature
-        own = torch.arange(len(logits), device=logits.device)
-        future = F.cross_entropy(logits, own)
+        own = torch.arange(len(similarity), device=similarity.device)
+        # What does not exist is nobody's negative.
+        logits = (similarity / config.temperature).masked_fill(~exists & (own[:, None] != own), -torch.inf)
+        future = (F.cross_entropy(logits, own, reduction="none") * exists).sum() / weight.clamp(min=1.0)
+        future_right = ((logits.detach().argmax(1) == own) * exists).sum() / weight.clamp(min=1.0)
 
         losses = {
             "pose": config.pose_weight * pose,
@@ -209,8 +217,8 @@ class HiTRS(Objective):
                 **{f"{name}_loss": loss.detach() * weight for name, loss in losses.items()},
                 "clip_order_percent": 100.0 * clip_right * weight,
                 "sequence_order_percent": 100.0 * sequence_right * weight,
-                "future_percent": 100.0 * (logits.detach().argmax(1) == own).float().mean() * weight,
-                "loss_of_mean": self._loss_of_knowing_nothing(truth, len(own)) * weight,
+                "future_percent": 100.0 * future_right * weight,
+                "loss_of_mean": self._loss_of_knowing_nothing(truth, draw.selected, weight) * weight,
             },
         )
 
@@ -218,15 +226,15 @@ class HiTRS(Objective):
         """Return what the network says to each task.
 
         Returns:
-            `pose` [selected, 3] in the unit of the input; `clip_order` and `sequence_order` [2 * sequence, 2], those in
-            order first; `future` and `future_target` [sequence, clip_dim].
+            `pose` [sequence, time, joint, 3] in the unit of the input; `clip_order` and `sequence_order` [2 * sequence,
+            2], those in order first; `future` and `future_target` [sequence, clip_dim].
         """
         encoder = self.encoder
         of_frames, of_clips, of_sequences = (None if dropout is None else dropout.of(level) for level in range(3))
-        frames = batch.frames()[draw.body // batch.joints.shape[1]]
-        flat = flatten(self.shown(batch, draw), frames)
-        count = clip_counts(frames, encoder.config.clip_stride)
-        sequence, place = clip_places(count)
+        count = clip_counts(draw.frames, encoder.config.clip_stride)
+        most_frames, most_clips, longest = encoder.most(count, batch)
+        flat = flatten(self.shown(batch, draw), draw.frames, most_frames)
+        sequence, place = clip_places(count, most_clips)
         own = torch.arange(len(count), device=count.device)
 
         # Encode: every frame once; then the clips of all sequences and, for the clip task, one clip in two orders.
@@ -243,21 +251,17 @@ class HiTRS(Objective):
         clips, pair = clips.split([len(sequence), 2 * len(count)])
 
         # Decode: the context is all clips but the last of each sequence, in order and not.
-        exists = torch.arange(int(count.max()), device=count.device) < count[:, None]
-        padded = clips.new_zeros(*exists.shape, clips.shape[1])
-        padded[exists] = clips
+        padded, exists = side_by_side(clips, count, longest)
         target = padded[own, count - 1].detach()
         context = torch.cat((padded, swapped(padded, draw.clip_swap)))[:, :-1]
         in_context = exists[:, 1:].repeat(2, 1)
         summary = encoder.embed_sequences(context, in_context, of_sequences, summary_alone=True)[:, -1]
-        inside = torch.arange(draw.selected.shape[1], device=own.device) < frames[:, None]
-        pose = self.pose(embedded)[: int(frames.sum())][draw.selected[inside]]
         return {
-            "pose": pose,
-            "clip_order": self.clip_order(pair).float(),
-            "sequence_order": self.sequence_order(summary).float(),
-            "future": self.future(summary[: len(own)]).float(),
-            "future_target": target.float(),
+            "pose": flat.padded(self.pose(embedded), batch.joints.shape[2]),
+            "clip_order": widened(self.clip_order(pair)),
+            "sequence_order": widened(self.sequence_order(summary)),
+            "future": widened(self.future(summary[: len(own)])),
+            "future_target": widened(target),
         }
 
     @torch.no_grad()
@@ -265,10 +269,8 @@ class HiTRS(Objective):
         """Show which joints are to be predicted, and where they are said to be."""
         said = self.answers(batch, draw)
         clips, bodies = batch.joints.shape[:2]
-        predicted = pack(batch.joints, draw.body).clone()
-        predicted[draw.selected] = said["pose"].to(predicted.dtype)
-        hidden = unpack(draw.selected, draw.body, clips, bodies)
-        whole = torch.where(hidden[..., None], unpack(predicted, draw.body, clips, bodies), batch.joints)
+        hidden = unpack(draw.selected, draw.rows.body, clips, bodies)
+        whole = torch.where(hidden[..., None], unpack(said["pose"], draw.rows.body, clips, bodies), batch.joints)
         note = "A joint in ten of those that are to be predicted is shown as it is, another with a wrong place."
         return Picture(batch.joints, batch.present, batch.present & ~hidden, hidden, whole, note)
 
@@ -288,7 +290,7 @@ class HiTRS(Objective):
         times, joints = present.shape[1:]
         time = torch.arange(times, device=present.device)[:, None]
         joint = torch.arange(joints, device=present.device)
-        length = frames[:, None, None]
+        length = frames.clamp(min=1)[:, None, None]
         which, when, where = noise.unbind(3)
         # Below mask_ratio the first number is uniform once more: it decides what takes a selected joint's place.
         kind = which / self.config.mask_ratio
@@ -302,18 +304,19 @@ class HiTRS(Objective):
 
     def shown(self, batch: Batch, draw: HiTRSDraw) -> Float[Tensor, "sequence time joint 3"]:
         """Return what the encoder is given instead of the joints of the sequences."""
-        joints = torch.where(pack(batch.present, draw.body)[..., None], pack(batch.joints, draw.body), 0.0)
+        joints, present = draw.rows.of(batch)
+        joints = torch.where(present[..., None], joints, 0.0)
         taken = draw.source.flatten(1)[..., None].expand(-1, -1, 3)
         shown = joints.flatten(1, 2).gather(1, taken).view_as(joints)
         return torch.where(draw.constant[..., None], self.config.constant, shown)
 
-    def _loss_of_knowing_nothing(self, truth: Tensor, sequences: int) -> Tensor:
+    def _loss_of_knowing_nothing(self, truth: Tensor, selected: Tensor, sequences: Tensor) -> Tensor:
         """Return the loss of the mean position, and of a guess in every choice."""
         config = self.config
-        pose = _mean(F.smooth_l1_loss(truth.mean(0, keepdim=True).expand_as(truth), truth, reduction="none"))
-        guess = torch.tensor([2.0, 2.0, float(sequences)], device=truth.device).log()
-        weights = [config.clip_order_weight, config.sequence_order_weight, config.future_weight]
-        return config.pose_weight * pose + (guess * torch.tensor(weights, device=truth.device)).sum()
+        mean = (truth * selected[..., None]).sum((0, 1, 2)) / selected.sum().clamp(min=1)
+        pose = _mean(F.smooth_l1_loss(mean.expand_as(truth), truth, reduction="none"), selected)
+        orders = (config.clip_order_weight + config.sequence_order_weight) * math.log(2.0)
+        return config.pose_weight * pose + orders + config.future_weight * sequences.clamp(min=1.0).log()
 
 
 def moving_clips(
@@ -378,6 +381,6 @@ def _in_order(
     return loss, right
 
 
-def _mean(values: Tensor) -> Tensor:
-    """Return the mean; zero of nothing."""
-    return values.sum() / max(1, values.numel())
+def _mean(values: Float[Tensor, "*rest 3"], selected: Bool[Tensor, "*rest"]) -> Float[Tensor, ""]:
+    """Return the mean over what is selected; zero of nothing."""
+    return torch.where(selected[..., None], values, 0.0).sum() / (3 * selected.sum()).clamp(min=1)

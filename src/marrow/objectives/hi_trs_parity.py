@@ -18,6 +18,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import DataError
 from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
+from marrow.models.packing import Rows
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw
 from marrow.objectives.parity import Quantity, relative_error
 from marrow.skeleton.layout import KINECT_V2_25
@@ -144,7 +145,8 @@ def _draw(recording: Mapping[str, np.ndarray]) -> HiTRSDraw:
         torch.from_numpy(recording["joints"]), torch.from_numpy(recording["masked_joints"]), selected
     )
     return HiTRSDraw(
-        body=torch.arange(clips),
+        rows=Rows(torch.arange(clips)),
+        frames=torch.full((clips,), selected.shape[1]),
         selected=selected,
         constant=constant,
         source=source,

@@ -34,7 +34,7 @@ from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, initialise_linear, position_parameter
 from marrow.models.exact import ExactLinear
-from marrow.models.packing import existing, pack
+from marrow.models.packing import Rows, rows_of
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
@@ -97,7 +97,7 @@ class MAMPConfig:
 class MAMPDraw:
     """What is random in a step: which bodies are in it, and which of their tokens are hidden."""
 
-    body: Int64[Tensor, " packed"]
+    rows: Rows
     hiding: Hiding
 
 
@@ -144,17 +144,17 @@ class MAMP(Objective):
         """Turn uniform noise into hidden tokens."""
         batch = self._with_absent(batch)
         usable = self.grid.all_of_patch(batch.present.flatten(0, 1))
-        body = existing(usable.unflatten(0, batch.joints.shape[:2]))
-        usable, score = usable[body], noise.flatten(0, 1)[body]
+        rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
+        usable, score = rows.take(usable), noise.flatten(0, 1)[rows.body]
         if self.config.masking == "motion":
-            intensity = motion_intensity(self.grid.patchify(pack(batch.joints, body)), usable, self.grid)
+            intensity = motion_intensity(self.grid.patchify(rows.of(batch)[0]), usable, self.grid)
             score = motion_guided_order(intensity, score, self.config.tau)
-        return MAMPDraw(body, hide(score, usable, self.config.mask_ratio))
+        return MAMPDraw(rows, hide(score, usable, self.config.mask_ratio, batch.shapes))
 
     def forward(self, batch: Batch, draw: MAMPDraw) -> StepOutput:
         """Compute the loss over the hidden tokens."""
         batch = self._with_absent(batch)
-        joints, hiding = pack(batch.joints, draw.body), draw.hiding
+        (joints, present), hiding = draw.rows.of(batch), draw.hiding
 
         # Encode: the visible patches only.
         patches = take(self.grid.patchify(joints), hiding.visible)
@@ -166,7 +166,7 @@ class MAMP(Objective):
 
         # Target: the motion of the hidden patches, a function of the input alone.
         target = take(self._target(joints), hiding.hidden)
-        counts = self._target_exists(pack(batch.present, draw.body)).gather(1, hiding.hidden)
+        counts = self._target_exists(present).gather(1, hiding.hidden)
         if hiding.hidden_exists is not None:
             counts = counts & hiding.hidden_exists
 
@@ -186,16 +186,16 @@ class MAMP(Objective):
     def explain(self, batch: Batch, draw: MAMPDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
         said, seen = self.predictions(batch, draw), self._with_absent(batch)
-        patches, note = self._as_positions(said["prediction"], pack(seen.joints, draw.body))
+        patches, note = self._as_positions(said["prediction"], draw.rows.of(seen)[0])
         predicted = batch.joints.flatten(0, 1).clone()
-        predicted[draw.body] = self.grid.unpatchify(patches)
+        predicted[draw.rows.body] = self.grid.unpatchify(patches)
 
         def per_joint(token: Bool[Tensor, "packed token"]) -> Bool[Tensor, "batch body time joint"]:
             flags = torch.zeros_like(batch.present).flatten(0, 1)
-            flags[draw.body] = self.grid.unpatchify(token[..., None].expand_as(patches).float())[..., 0] > 0
+            flags[draw.rows.body] = self.grid.unpatchify(token[..., None].expand_as(patches).float())[..., 0] > 0
             return flags.view_as(batch.present) & batch.present
 
-        visible = self.grid.all_of_patch(pack(seen.present, draw.body)) & ~said["hidden"]
+        visible = self.grid.all_of_patch(draw.rows.of(seen)[1]) & ~said["hidden"]
         shown = predicted.view_as(batch.joints)
         return Picture(batch.joints, batch.present, per_joint(visible), per_joint(said["hidden"]), shown, note)
 
@@ -207,7 +207,7 @@ class MAMP(Objective):
             `prediction` and `target` [body, token, value], `hidden` [body, token], for the packed bodies.
         """
         batch = self._with_absent(batch)
-        joints, hiding = pack(batch.joints, draw.body), draw.hiding
+        (joints, _), hiding = draw.rows.of(batch), draw.hiding
         tokens = self.encoder.embedding(take(self.grid.patchify(joints), hiding.visible))
         encoded = self.encoder.encode(tokens + self.encoder.position()[hiding.visible], hiding.visible_exists)
         prediction = self._decode(encoded, hiding, queries_from=0)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from marrow.data.batch import Shapes
 from marrow.errors import ConfigError
 from marrow.models.grid import PatchGrid
 
@@ -38,6 +39,15 @@ def visible_count(tokens: int, mask_ratio: float, *, rounded: bool = False) -> i
     """
     count = tokens * (1 - mask_ratio)
     return max(1, round(count) if rounded else int(count))
+
+
+def visible_counts(
+    tokens: Int64[Tensor, " body"], mask_ratio: float, *, rounded: bool = False
+) -> Int64[Tensor, " body"]:
+    """Return the same for the tokens of several bodies, on their device where that has float64."""
+    home = tokens.device
+    share = (tokens.cpu() if home.type == "mps" else tokens).double() * (1 - mask_ratio)
+    return (share.round() if rounded else share).long().clamp(min=1).to(home)
 
 
 def motion_intensity(
@@ -76,7 +86,12 @@ def motion_guided_order(
 
 
 def hide(
-    score: Float[Tensor, "body token"], usable: Bool[Tensor, "body token"], mask_ratio: float, *, rounded: bool = False
+    score: Float[Tensor, "body token"],
+    usable: Bool[Tensor, "body token"],
+    mask_ratio: float,
+    shapes: Shapes | None = None,
+    *,
+    rounded: bool = False,
 ) -> Hiding:
     """Hide all but the tokens with the smallest scores.
 
@@ -84,22 +99,23 @@ def hide(
         score: what decides; the smallest stay visible.
         usable: tokens that may be either; the others are neither visible nor hidden.
         mask_ratio: share of the usable tokens that is hidden.
+        shapes: of the batch. None: rows are as short as its bodies allow, which is read from the device.
         rounded: round the number of visible ones to the nearest instead of down.
     """
     order = torch.where(usable, score, torch.inf).argsort(dim=1)
     tokens = usable.shape[1]
-    if bool(usable.all()):
-        count = visible_count(tokens, mask_ratio, rounded=rounded)
-        return Hiding(order[:, :count], order[:, count:], None, None)
+    widest = visible_count(tokens, mask_ratio, rounded=rounded)
+    if bool(usable.all()) if shapes is None else shapes.whole:
+        return Hiding(order[:, :widest], order[:, widest:], None, None)
     usable_count = usable.sum(1)
-    counts = [visible_count(n, mask_ratio, rounded=rounded) for n in usable_count.tolist()]
-    count = torch.tensor(counts, device=score.device)
+    count = visible_counts(usable_count, mask_ratio, rounded=rounded)
+    hidden_count, most = usable_count - count, tokens - widest
+    if shapes is None:
+        widest, most = int(count.max()), int(hidden_count.max())
+    most = max(1, most)
     place = torch.arange(tokens, device=score.device)
-    widest = int(count.max())
     # The hidden ones of a body start behind its own visible ones; shift each row to the left by that many.
     shifted = (place + count[:, None]).clamp(max=tokens - 1)
-    hidden_count = usable_count - count
-    most = max(1, int(hidden_count.max()))
     return Hiding(
         visible=order[:, :widest],
         hidden=order.gather(1, shifted)[:, :most],

@@ -31,9 +31,9 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.blocks import DropPath, position_parameter
-from marrow.models.exact import ExactLinear
+from marrow.models.exact import ExactLinear, widened
 from marrow.models.frame_transformer import FrameTransformer
-from marrow.models.packing import existing, pack
+from marrow.models.packing import Rows, pack, rows_of
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
 from marrow.objectives.motion_flow import (
@@ -142,18 +142,18 @@ class MotionTransformerDraw:
     """What is random in a step.
 
     Args:
-        body: which bodies are in it.
+        rows: which bodies are in it.
         usable: which of their frames can be used.
-        all_usable: whether that is all of them.
+        may_attend: which of them may be attended to; None: all.
         hidden: which frames are hidden.
         vector: which of them the encoder is given as the learned vector.
         source: from which frame each of the others is taken.
         drop: which residual branches are left out.
     """
 
-    body: Int64[Tensor, " packed"]
+    rows: Rows
     usable: Bool[Tensor, "packed time"]
-    all_usable: bool
+    may_attend: Bool[Tensor, "packed time"] | None
     hidden: Bool[Tensor, "packed time"]
     vector: Bool[Tensor, "packed time"]
     source: Int64[Tensor, "packed time"]
@@ -216,21 +216,21 @@ class MotionTransformer(Objective):
         """Turn uniform noise into hidden frames and what replaces them."""
         config = self.config
         usable = batch.present.any(3)
-        body = existing(usable)
-        usable = usable.flatten(0, 1)[body]
+        rows = rows_of(usable, batch)
+        usable = rows.take(usable.flatten(0, 1))
         hidden = torch.zeros_like(usable)
         if config.variant != "causal":
             spans = config.shortest_span, config.longest_span_share
-            hidden = hide_spans(pack(of_spans, body), usable, config.mask_ratio, *spans)
+            hidden = hide_spans(pack(of_spans, rows.body), usable, config.mask_ratio, *spans)
         vector, source = replace_hidden(
-            pack(of_frames, body), hidden, usable & ~hidden, config.vector_share, config.swapped_share
+            pack(of_frames, rows.body), hidden, usable & ~hidden, config.vector_share, config.swapped_share
         )
-        return MotionTransformerDraw(body, usable, bool(usable.all()), hidden, vector, source, drop)
+        return MotionTransformerDraw(rows, usable, rows.may_attend(usable, batch), hidden, vector, source, drop)
 
     def forward(self, batch: Batch, draw: MotionTransformerDraw) -> StepOutput:
         """Compute the loss over the hidden poses and the flow around them."""
-        config, present = self.config, pack(batch.present, draw.body)
-        joints = torch.where(present[..., None], pack(batch.joints, draw.body), 0.0)
+        config, (joints, present) = self.config, draw.rows.of(batch)
+        joints = torch.where(present[..., None], joints, 0.0)
 
         # Encode what is left of the frames.
         encoded = self._encode(joints, present, draw, draw.drop)
@@ -240,32 +240,34 @@ class MotionTransformer(Objective):
         displacement, known = self._flow(joints, present)
 
         # Loss: every term is averaged over what a body has of it, then summed over the bodies. Only frames that have a
-        # target are asked about (their number is a shape: this synchronises with the device).
+        # target are asked about, whose number is a shape that is read from the device; where shapes are fixed, all are.
         of_pose = share_of_body(draw.hidden[..., None] & present)
         wanted = self._predicted_flow(draw)
         of_flow = share_of_body(wanted[..., None] & known)
-        asked = wanted.any(2)
-        terms, metrics = list[tuple[float, Term]](), dict[str, Tensor]()
-        counts = torch.zeros_like(draw.body, dtype=torch.bool)
+        hidden, asked = (draw.hidden, wanted.any(2)) if batch.shapes is None else (None, None)
+        terms: list[tuple[float, Term]] = []
+        metrics: dict[str, Tensor] = {}
+        counts = torch.zeros_like(draw.rows.body, dtype=torch.bool)
         if "pose" in self.heads:
-            said, target, share = self._say("pose", encoded[draw.hidden]), pose[draw.hidden], of_pose[draw.hidden]
+            said, target, share = self._say("pose", _at(hidden, encoded)), _at(hidden, pose), _at(hidden, of_pose)
             terms.append((config.pose_weight, smooth_term(said, target, share)))
             metrics["pose_error"] = (share * (said - target).norm(dim=-1)).sum() * config.pose_unit_metres
             counts = counts | (of_pose.flatten(1).sum(1) > 0)
         if "direction" in self.heads:
-            said, share = self._say("direction", encoded[asked]), of_flow[asked]
-            number = direction_class(displacement[asked], config.dead_zone_metres)
+            said, share = self._say("direction", _at(asked, encoded)), _at(asked, of_flow)
+            number = direction_class(_at(asked, displacement), config.dead_zone_metres)
             terms.append((config.direction_weight, class_term(said, number, share)))
             right = said.gather(-1, number[..., None])[..., 0] >= said.amax(-1)
             metrics["direction_accuracy_percent"] = 100.0 * (share * right).sum()
             # To compare with: always answering with the commonest direction of this micro-batch.
             metrics["direction_majority_percent"] = 100.0 * class_shares(number, share).sum(1).amax(-1).sum()
-            said = self._say("magnitude", encoded[asked])
-            target = log_magnitude(displacement[asked], config.magnitude_unit_metres)
+            said = self._say("magnitude", _at(asked, encoded))
+            target = log_magnitude(_at(asked, displacement), config.magnitude_unit_metres)
             terms.append((config.magnitude_weight, smooth_term(said[..., None], target[..., None], share)))
         if "flow" in self.heads:
             target = displacement / self._sigma(displacement, known)
-            terms.append((1.0, smooth_term(self._say("flow", encoded[asked]), target[asked], of_flow[asked])))
+            said, target, share = self._say("flow", _at(asked, encoded)), _at(asked, target), _at(asked, of_flow)
+            terms.append((1.0, smooth_term(said, target, share)))
         if config.variant != "rec":
             counts = counts | (of_flow.flatten(1).sum(1) > 0)
         metrics["loss_of_mean"] = torch.stack([weight * term.loss_of_mean for weight, term in terms]).sum()
@@ -278,8 +280,8 @@ class MotionTransformer(Objective):
     @torch.no_grad()
     def explain(self, batch: Batch, draw: MotionTransformerDraw) -> Picture:
         """Show the frames that are hidden, and the predicted poses there, or where the predicted flow leads."""
-        config, present = self.config, pack(batch.present, draw.body)
-        joints = torch.where(present[..., None], pack(batch.joints, draw.body), 0.0)
+        config, (joints, present) = self.config, draw.rows.of(batch)
+        joints = torch.where(present[..., None], joints, 0.0)
         encoded = self._encode(joints, present, draw, None)
         # Hidden frames that the encoder was given as they are, were not kept from it.
         itself = torch.arange(present.shape[1], device=present.device)
@@ -308,11 +310,11 @@ class MotionTransformer(Objective):
 
         def per_joint(frames: Bool[Tensor, "packed time"]) -> Bool[Tensor, "batch body time joint"]:
             whole = torch.zeros_like(batch.present).flatten(0, 1)
-            whole[draw.body] = frames[..., None] & present
+            whole[draw.rows.body] = frames[..., None] & present
             return whole.view_as(batch.present)
 
         shown = batch.joints.flatten(0, 1).clone()
-        shown[draw.body] = predicted
+        shown[draw.rows.body] = predicted
         return Picture(
             batch.joints, batch.present, per_joint(visible), per_joint(hidden), shown.view_as(batch.joints), note
         )
@@ -329,13 +331,13 @@ class MotionTransformer(Objective):
         if self.hidden_frame is not None:
             frames = frames.gather(1, draw.source[..., None].expand_as(frames))
             frames = torch.where(draw.vector[..., None], self.hidden_frame.to(frames.dtype), frames)
-        factors = self.encoder.factors(drop, draw.body)
-        encoded = self.encoder.encode(frames, None if draw.all_usable else draw.usable, factors)
+        factors = self.encoder.factors(drop, draw.rows.body)
+        encoded = self.encoder.encode(frames, draw.may_attend, factors)
         return encoded[:, self.encoder.leading :]
 
     def _say(self, name: str, encoded: Float[Tensor, "*frame dim"]) -> Float[Tensor, "..."]:
         """Return what a head says of frames: values by interval (where it is about flow) and joint."""
-        return self.heads[name](encoded).float().unflatten(-1, self._shapes[name])
+        return widened(self.heads[name](encoded)).unflatten(-1, self._shapes[name])
 
     def _flow(
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
@@ -377,6 +379,11 @@ class MotionTransformer(Objective):
             return self._say("flow", encoded) * self._sigma(*self._flow(joints, present))
         length = length_of(self._say("magnitude", encoded), self.config.magnitude_unit_metres)
         return direction_vector(self._say("direction", encoded).argmax(-1)) * length[..., None]
+
+
+def _at(flags: Bool[Tensor, "body time"] | None, values: Tensor) -> Tensor:
+    """Return the frames that have a flag, one behind the other; all of them where there are no flags."""
+    return values.flatten(0, 1) if flags is None else values[flags]
 
 
 def _head(name: str, width: int, values: int) -> nn.Sequential:

@@ -68,8 +68,11 @@ def prepare_command(run: Run, store: Store | None) -> str:
 def pretrain_commands(run: Run) -> list[str]:
     """Return the commands that train a run: where it was extended, first one under the limits of each time before."""
     extensions = [start["extension"] for start in run.environments if "extension" in start]
-    under = [*(each["limits_before"] for each in extensions), {}]
-    return [pretrain_command({**run.settings, **limits}) for limits in under]
+    commands = []
+    for each in extensions:
+        command = pretrain_command({**run.settings, **each["limits_before"]})
+        commands.append(f"{command}   # ended, or was stopped, at step {each['from_step']}")
+    return [*dict.fromkeys(commands), pretrain_command(run.settings)]
 
 
 def pretrain_command(settings: Mapping[str, Any]) -> str:

@@ -131,13 +131,14 @@ def _cost_cells(log: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _extensions(runs: Sequence[Run]) -> str:
-    """Say which runs went on under larger limits, and from where."""
+    """Say which runs went on under other limits, and from where."""
     lines = []
     for run in runs:
         steps = dict.fromkeys(entry["extended_from_step"] for entry in run.log if "extended_from_step" in entry)
         if steps:
-            said = f"{run.name} was extended at step {', '.join(f'{step:,}' for step in steps)}"
-            lines.append(f"{said}: the learning rate rose again there, so this is not what one long run would be.")
+            places = " and ".join(f"{step:,}" for step in steps)
+            said = f"{run.name} went on under other limits at step{'s'[: len(steps) > 1]} {places}"
+            lines.append(f"{said}. Its learning rate follows them from there: this is not what one run would be.")
     return "".join(f"<p class='lead'>{escape(line)}</p>" for line in lines)
 
 

@@ -1,13 +1,13 @@
 """Checks that every pretext objective must pass: `check_objective`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from marrow.data.batch import Batch
+from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
@@ -15,12 +15,20 @@ from marrow.testing.encoders import check_reads_exactly, example_batch, moved, w
 from marrow.train.precision import make_fabric
 
 
-def check_objective(build: Callable[[], Objective], *, absent_matters: bool = False, overfit_steps: int = 150) -> None:
+def check_objective(
+    build: Callable[[], Objective],
+    *,
+    absent_matters: bool = False,
+    noise_by_place: bool = False,
+    overfit_steps: int = 150,
+) -> None:
     """Check the contract of `Objective`.
 
     Args:
         build: makes the objective, small, the same every time.
         absent_matters: a parity setting that computes absent bodies as zeros (then nothing is promised about them).
+        noise_by_place: what is drawn for a body depends on its place among those that are computed (dropout): then
+            padding moves it, and losses with and without padding are not compared.
         overfit_steps: steps of AdamW in which the loss on one batch must halve; 0 leaves that out.
 
     Raises:
@@ -63,6 +71,7 @@ def check_objective(build: Callable[[], Objective], *, absent_matters: bool = Fa
         _check_cuts(build(), batch, draws)
 
     _check_exact(build(), batch, draws)
+    _check_padding(build(), batch, draws, noise_by_place=noise_by_place)
 
     if overfit_steps:
         _check_overfits(build(), batch, draws, overfit_steps)
@@ -81,6 +90,37 @@ def _check_draw(objective: Objective, batch: Batch, draws: Draws) -> None:
     before = torch.get_rng_state()
     objective(batch, draw)
     assert torch.equal(torch.get_rng_state(), before), "forward draws from PyTorch's generator; draw it in sample"
+
+
+def _check_padding(objective: Objective, batch: Batch, draws: Draws, *, noise_by_place: bool) -> None:
+    """Check that shapes which the host has fixed change nothing, nor what stands in their padding."""
+    bodies = batch.present.shape[0] * batch.present.shape[1]
+    fixed = replace(batch, shapes=Shapes(bodies, whole=False))
+    loss, gradient = _loss_and_gradient(objective, fixed, draws)
+    noisy = replace(with_noise_where_absent(batch), shapes=fixed.shapes)
+    of_noisy = _loss_and_gradient(objective, noisy, draws)
+    same = torch.equal(loss, of_noisy[0]) and torch.equal(gradient, of_noisy[1])
+    assert same, "what stands in padding rows changes loss or gradient"
+
+    if noise_by_place:
+        return
+    objective.double()
+    exact = _loss_and_gradient(objective, replace(batch, joints=batch.joints.double()), draws)
+    padded = _loss_and_gradient(objective, replace(fixed, joints=batch.joints.double()), draws)
+    for what, one, other in zip(("loss", "gradient"), exact, padded, strict=True):
+        difference = float((one - other).abs().max() / one.abs().max())
+        assert difference <= 1e-12, (
+            f"with padding rows (Batch.shapes), the {what} differs by {difference:.1e} of its largest part: padding "
+            "must have no weight"
+        )
+
+
+def _loss_and_gradient(objective: Objective, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
+    objective.zero_grad()
+    output = objective(batch, objective.sample(batch, draws))
+    output.loss_sum.backward()
+    parts = [each.grad.flatten() for each in objective.parameters() if each.grad is not None]
+    return output.loss_sum.detach(), torch.cat(parts)
 
 
 def _floats(value: Any) -> Iterator[Tensor]:

@@ -66,11 +66,6 @@ def _steps(folder: Path) -> list[int]:
     return sorted(int(found[1]) for path in folder.glob("step-*.json") if (found := _SEAL.fullmatch(path.name)))
 
 
-def newest_step(folder: Path) -> int:
-    """Return the step of the newest checkpoint in a folder, whole or not; 0 where there is none."""
-    return max(_steps(folder), default=0)
-
-
 def _paths(folder: Path, step: int) -> tuple[Path, Path]:
     return folder / f"step-{step:08d}.pt", folder / f"step-{step:08d}.json"
 

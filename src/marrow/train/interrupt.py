@@ -62,6 +62,7 @@ class StopWish:
         """Mark a part of a step that changes nothing yet, and which a wish may leave by raising `BrokenOff`.
 
         It does where that part takes seconds: this time, the last time, or, for all that is known, the first time.
+        Python hears of a signal between two operations, so that a single long one is over first.
         """
         began = self._began = time.monotonic()
         try:

@@ -45,23 +45,36 @@ def claim_run(
     Raises:
         ConfigError: the folder holds another run, or something else.
     """
-    if not (folder / CONFIG).exists():
-        refuse_strangers(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        starts = []
-    else:
-        differing = differences(folder, settings, environment["store"]["fingerprint"], may_change)
+    check_run(folder, settings, environment, may_change)
+    starts = []
+    if (folder / CONFIG).exists():
         starts = _read(folder / ENVIRONMENT, json.loads, list)
-        if differing:
-            raise ConfigError(
-                f"{folder} holds a run with other settings ({'; '.join(differing)}); "
-                "choose another --out, or remove that folder, or give the same settings to go on"
-            )
+    folder.mkdir(parents=True, exist_ok=True)
     # The environment first: a folder with a config has both.
     text = json.dumps([*starts, environment], indent=1) + "\n"
     write_text_whole(folder / ENVIRONMENT, text)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
     write_text_whole(folder / CONFIG, text)
+
+
+def check_run(
+    folder: Path, settings: Mapping[str, Any], environment: Mapping[str, Any], may_change: Collection[str]
+) -> None:
+    """Check what `claim_run` does, and change nothing.
+
+    Raises:
+        ConfigError: the folder holds another run, or something else.
+    """
+    if not (folder / CONFIG).exists():
+        refuse_strangers(folder)
+        return
+    differing = differences(folder, settings, environment["store"]["fingerprint"], may_change)
+    extensions(folder)
+    if differing:
+        raise ConfigError(
+            f"{folder} holds a run with other settings ({'; '.join(differing)}); "
+            "choose another --out, or remove that folder, or give the same settings to go on"
+        )
 
 
 def recorded(folder: Path, names: Collection[str]) -> dict[str, Any] | None:
@@ -82,8 +95,15 @@ def extensions(folder: Path) -> list[int]:
     Raises:
         ConfigError: the run directory is damaged.
     """
+    if not (folder / ENVIRONMENT).exists():
+        return []
     starts = _read(folder / ENVIRONMENT, json.loads, list)
-    return [start["extension"]["from_step"] for start in starts if "extension" in start]
+    try:
+        steps = [int(start["extension"]["from_step"]) for start in starts if "extension" in start]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{folder / ENVIRONMENT} is damaged (where the run was extended); put it back") from error
+    # A start that was killed before it changed the settings says the same once more.
+    return list(dict.fromkeys(steps))
 
 
 def differences(
