@@ -478,6 +478,7 @@ CHANGED: dict[str, Any] = {
     "strategy": "ddp",
     "loader": "resident",
     "workers": 1,
+    "compile": "off",
     "log_every": 7,
     "profile": True,
 }  # fmt: skip
@@ -549,6 +550,16 @@ def test_the_command_says_where_the_encoder_is_and_the_loss_of_the_mean(
     out = capsys.readouterr().out
     assert str(tmp_path / "run" / "encoder") in out
     assert "predicting the mean: " in out
+
+
+@pytest.mark.parametrize(("said", "meant"), [("on", "on"), ("off", "off"), ("auto", "auto"), ("true", "on")])
+def test_yaml_takes_on_and_off_for_true_and_false(tmp_path: Path, said: str, meant: str) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"compile: {said}\n")
+    for words in (["--recipe", str(recipe)], ["--compile", said]):
+        arguments = ["--store", "s", "--out", "o", *words]
+        parser = build_parser(arguments)
+        assert config_of(parser, parse(parser, arguments)).compile == meant
 
 
 def test_a_misspelt_setting_is_answered_with_the_nearest(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,7 @@ from marrow.pretrain_config import LIMITS, MAY_CHANGE, PretrainConfig, load_conf
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
 from marrow.train.checkpoint import load_latest
+from marrow.train.compiled import choose_compile
 from marrow.train.launch import find_launch
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
@@ -223,12 +224,16 @@ def _train(
     advice: str,
 ) -> FitResult:
     """Train the objective, from the newest checkpoint of the run directory where there is one."""
-    loader = _build_loader(config, store, rows, fabric)
+    assert not isinstance(config.compile, bool)
+    choice = choose_compile(config.compile, fabric.device.type, budget.steps, fabric.world_size)
+    loader = _build_loader(config, store, rows, fabric, fixed=choice.compiled)
     extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
     _log.info(
         "%d clips, %d steps per epoch on %s; %s",
         *(len(rows), loader.steps_per_epoch, fabric.device, precision.reason),
     )
+    if choice.compiled or config.compile == "on":
+        _log.info("%s", choice.reason[0].upper() + choice.reason[1:])
     _log.info("The run %s%s", budget, f". It went on under other limits at step {extended[-1]}" if extended else "")
     warmup = config.schedule.warmup_epochs
     if warmup >= config.epochs:
@@ -243,6 +248,7 @@ def _train(
         config.optimizer.clip_norm,
         config.log_every,
         config.profile,
+        choice.compiled,
         extended_from_step=extended[-1] if extended else None,
         advice=advice if fabric.device.type == "cpu" else "",
         replay_command=_REPLAY,
@@ -311,7 +317,7 @@ def replay_step(file: Path | str) -> Replay:
 
 
 def _build_loader(
-    config: PretrainConfig, store: Store, rows: Int64[np.ndarray, " clip"], fabric: Fabric
+    config: PretrainConfig, store: Store, rows: Int64[np.ndarray, " clip"], fabric: Fabric, *, fixed: bool
 ) -> ResidentLoader | StreamingLoader:
     kind = config.loader
     if kind == "auto":
@@ -324,6 +330,7 @@ def _build_loader(
         "rank": fabric.global_rank,
         "world_size": fabric.world_size,
         "micro_batches": config.micro_batches,
+        "fixed": fixed,
     }
     if kind == "resident":
         return ResidentLoader(store, rows, config.input, config.augment, **cut)

@@ -29,6 +29,7 @@ MAY_CHANGE = (
     "threads",
     "loader",
     "workers",
+    "compile",
     "checkpoints",
     "monitor",
     "log_every",
@@ -80,6 +81,7 @@ class PretrainConfig:
         loader: resident: frames stay on the device; streaming: workers read them from the disk; auto: resident where
             they fit.
         workers: reading processes of the streaming loader.
+        compile: whether draw and loss of a step become one compiled graph: on, off, or auto, where it is known to pay.
         log_every: optimizer steps between two entries of the log.
         profile: whether to note where the time of a step goes: a table at the end, RUN/profile.json, and three steps in
             detail in RUN/profile_trace.json (for ui.perfetto.dev).
@@ -112,6 +114,7 @@ class PretrainConfig:
     threads: int | None = None
     loader: Literal["auto", "resident", "streaming"] = "auto"
     workers: int = 2
+    compile: Literal["auto", "on", "off"] | bool = "auto"
     log_every: int = 20
     profile: bool = False
 
@@ -120,6 +123,8 @@ class PretrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+        if isinstance(self.compile, bool):  # YAML's words for true and false are on and off
+            object.__setattr__(self, "compile", "on" if self.compile else "off")
         for name in ("max_minutes", "max_cpu_seconds"):
             value = getattr(self, name)
             if value is not None and value <= 0:

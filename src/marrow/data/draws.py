@@ -51,6 +51,7 @@ def _signed(value: int) -> int:
 
 
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
+_GOLDEN_INVERSE = _signed(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 _STEP = _signed(0xDA942042E4DD58B5)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
@@ -74,8 +75,9 @@ def _stream_key(stream: str, seed: int) -> int:
 
 def hashed(key: Int64[Tensor, "*keys"], count: int) -> Int64[Tensor, "... count"]:
     """Return 64 random bits for each number from 1 to a count: a function of a key, or of several ([key 1])."""
-    counter = torch.arange(1, count + 1, device=key.device) * _GOLDEN
-    return _mix(key + counter)
+    # key + golden * counter, in an order in which no compiler takes it for an index and works it out in large integers.
+    counter = torch.arange(1, count + 1, device=key.device)
+    return _mix((key * _GOLDEN_INVERSE + counter) * _GOLDEN)
 
 
 @dataclass

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from marrow.data.augment import AugmentConfig, draw_augmentation, finish
-from marrow.data.batch import Batch
+from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
 from marrow.data.sampling import centre_windows, frames_at_pace, gather, random_windows
 from marrow.data.schedule import Schedule
+from marrow.data.shapes import FixedShapes
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError, DataError, MarrowError, StoreError
 from marrow.skeleton.layout import Skeleton
@@ -31,16 +32,21 @@ MicroBatches = list[tuple[Batch, Draws]]
 
 
 def training_batch(
-    frames: FlatFrames, clips: Int64[Tensor, " batch"], draws: Draws, input: InputConfig, augment: AugmentConfig
+    frames: FlatFrames,
+    clips: Int64[Tensor, " batch"],
+    draws: Draws,
+    input: InputConfig,
+    augment: AugmentConfig,
+    shapes: Shapes | None = None,
 ) -> Batch:
-    """Cut, resize, align and augment one batch of random windows."""
+    """Cut, resize, align and augment one batch of random windows; `shapes` are what the host knows of it."""
     windows = random_windows(frames.frame_count[clips], draws, augment)
     augmentation = draw_augmentation(draws, augment, frames.skeleton)
-    times, frame_count = frames_at_pace(windows, input)
+    times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
     joints, present = gather(frames, clips, windows, times, augmentation.matrix, frame_count)
     joints, present = finish(joints, present, augmentation, draws, augment, frames.skeleton, input.window_frames)
     joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
 
 
 def evaluation_batch(frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig) -> Batch:
@@ -114,7 +120,7 @@ def evaluation_batches(
 
 
 class ResidentLoader:
-    """Training batches from frames that stay on the device."""
+    """Training batches from frames that stay on the device; with `fixed`, all of a few shapes (`Batch.shapes`)."""
 
     def __init__(
         self,
@@ -129,12 +135,15 @@ class ResidentLoader:
         rank: int = 0,
         world_size: int = 1,
         micro_batches: int = 1,
+        fixed: bool = False,
     ) -> None:
         self._schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
         self._input, self._augment = input, augment
         self.frames = flat_frames(store, rows, input, device)
+        whole = fixed and bool(self.frames.present.all())
+        self._shapes = _fixed_shapes(store, rows, self._schedule, self.frames.max_bodies, whole) if fixed else None
         self.position = 0
-        self._order: tuple[int, Tensor] | None = None
+        self._order: tuple[int, np.ndarray, Tensor] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -150,13 +159,16 @@ class ResidentLoader:
         """Return this process's micro-batches of the next optimizer step."""
         epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, torch.from_numpy(self._schedule.order(epoch)).to(self.frames.device))
+            order = self._schedule.order(epoch)
+            self._order = (epoch, order, torch.from_numpy(order).to(self.frames.device))
         offset = step_in_epoch * self._schedule.batch_clips
         step: MicroBatches = []
         for begin, end in self._schedule.places():
             draws = Draws(self._schedule.seed, self.position, torch.arange(begin, end, device=self.frames.device))
-            clips = self._order[1][offset + begin : offset + end]
-            step.append((training_batch(self.frames, clips, draws, self._input, self._augment), draws))
+            places = slice(offset + begin, offset + end)
+            shapes = None if self._shapes is None else self._shapes.of(self._order[1][places])
+            clips = self._order[2][places]
+            step.append((training_batch(self.frames, clips, draws, self._input, self._augment, shapes), draws))
         self.position += 1
         return step
 
@@ -170,7 +182,7 @@ class ResidentLoader:
 
 
 class StreamingLoader:
-    """Training batches from frames that workers read from the store step by step."""
+    """Training batches from frames that workers read from the store step by step; `fixed` as in `ResidentLoader`."""
 
     def __init__(
         self,
@@ -186,11 +198,14 @@ class StreamingLoader:
         world_size: int = 1,
         micro_batches: int = 1,
         workers: int = 2,
+        fixed: bool = False,
     ) -> None:
         self._schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
         self._input, self._augment, self._device, self._workers = input, augment, torch.device(device), workers
         max_bodies = int(np.asarray(store.body_count)[rows].max())
         self._blocks = _StepBlocks(store, rows, input, self._schedule, max_bodies)
+        # Whether anything is absent in any clip is not known without reading all of them.
+        self._shapes = _fixed_shapes(store, rows, self._schedule, max_bodies, whole=False) if fixed else None
         self.position = 0
         self._stream: Iterator[list[FlatFrames] | MarrowError] | None = None
 
@@ -219,10 +234,17 @@ class StreamingLoader:
         for (begin, end), block in zip(self._schedule.places(), self._next_blocks(), strict=True):
             draws = Draws(self._schedule.seed, self.position, torch.arange(begin, end, device=self._device))
             clips = torch.arange(end - begin, device=self._device)
-            batch = training_batch(block.to(self._device), clips, draws, self._input, self._augment)
+            shapes = self._shapes.of(self._known(begin, end)) if self._shapes is not None else None
+            batch = training_batch(block.to(self._device), clips, draws, self._input, self._augment, shapes)
             step.append((batch, draws))
         self.position += 1
         return step
+
+    def _known(self, begin: int, end: int) -> Int64[np.ndarray, " batch"]:
+        """Return the clips at some places of the global batch of this step."""
+        epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
+        offset = step_in_epoch * self._schedule.batch_clips
+        return self._schedule.order(epoch)[offset + begin : offset + end]
 
     def _next_blocks(self) -> list[FlatFrames]:
         """Wait for the workers; what went wrong in one of them goes wrong here, in its own words."""
@@ -248,6 +270,13 @@ class StreamingLoader:
         """Go on where a state was saved; what workers have read ahead is dropped."""
         self.position = self._schedule.position_in(state)
         self._stream = None
+
+
+def _fixed_shapes(
+    store: Store, rows: Int64[np.ndarray, " clip"], schedule: Schedule, max_bodies: int, whole: bool
+) -> FixedShapes:
+    begin, end = schedule.places()[0]
+    return FixedShapes(np.asarray(store.body_count, dtype=np.int64)[rows], end - begin, max_bodies, whole=whole)
 
 
 class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):

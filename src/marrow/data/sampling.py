@@ -62,16 +62,18 @@ def centre_windows(frame_count: Int64[Tensor, " batch"], share: float) -> Window
     return Windows(dropped.to(frame_count.device), (frame_count_host - 2 * dropped).to(frame_count.device))
 
 
-def frames_at_pace(windows: Windows, input: InputConfig) -> tuple[int, Int64[Tensor, " batch"] | None]:
+def frames_at_pace(
+    windows: Windows, input: InputConfig, *, fixed: bool = False
+) -> tuple[int, Int64[Tensor, " batch"] | None]:
     """Return how long the time axis of a batch is, and how many frames of it each clip gets (None: all).
 
     At recorded pace the axis is as long as the longest clip of the batch needs: the one number that is read back from
-    the device, since a shape must be known here.
+    the device, since a shape must be known here. Where shapes are `fixed`, it is as long as any clip may need.
     """
     if input.pace == "resized":
         return input.window_frames, None
     frame_count = windows.length.clamp(input.min_frames, input.window_frames)
-    return int(frame_count.max()), frame_count
+    return input.window_frames if fixed else int(frame_count.max()), frame_count
 
 
 def gather(

@@ -20,6 +20,7 @@ from marrow.errors import CheckpointError, MarrowError
 from marrow.models.trainable import Trainable
 from marrow.train import checkpoint
 from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.compiled import one_graph
 from marrow.train.interrupt import BrokenOff, StopWish
 from marrow.train.logs import JsonLines, Meter
 from marrow.train.memory import peak_memory
@@ -65,6 +66,7 @@ class FitConfig:
         clip_norm: largest gradient norm; None: no clipping.
         log_every: optimizer steps between two entries of the log, each of which waits for the device once.
         profile: whether to note where the time goes, in `profile.json` and `profile_trace.json`.
+        compiled: whether draw and loss are compiled; the loader then gives batches of fixed shapes.
         extended_from_step: the step at which the run went on under the present limits, which every entry of the log
             then names; None: it has had no others.
         advice: what to say to a person whose run on a CPU will take hours.
@@ -77,6 +79,7 @@ class FitConfig:
     clip_norm: float | None = None
     log_every: int = 20
     profile: bool = False
+    compiled: bool = False
     extended_from_step: int | None = None
     advice: str = ""
     replay_command: str | None = None
@@ -123,7 +126,7 @@ def fit(
     """
     # A sharded module is a copy, so that `trainable` stays usable; at the end it gets the weights back.
     trained = copy.deepcopy(trainable) if is_sharded(fabric) else trainable
-    module = fabric.setup_module(trained)
+    module = fabric.setup_module(one_graph(trained) if config.compiled else trained)
     module.train()
     if trained is not trainable:
         move_optimizer(optimizer, trainable, trained)
@@ -132,11 +135,12 @@ def fit(
     profile = Profile(fabric.device, folder if config.profile and fabric.is_global_zero else None)
     wrapped = fabric.setup_optimizers(optimizer)
     assert isinstance(wrapped, _FabricOptimizer)
-    take_step = Stepper(fabric, module, wrapped, trained, config.clip_norm, profile)
+    take_step = Stepper(fabric, module, wrapped, trained, config.clip_norm, profile, compiled=config.compiled)
     recent = Recent(trained, optimizer, loader, is_sharded(fabric))
     meter, last = Meter(), dict[str, Any]()
     log = JsonLines(folder / "log.jsonl" if fabric.is_global_zero else None, keep_steps=run.step)
-    display = Display(run.progress(), config.budget, run.spent(), config.advice, shown=fabric.is_global_zero)
+    shown, advice = fabric.is_global_zero, config.advice
+    display = Display(run.progress(), config.budget, run.spent(), advice, compiled=config.compiled, shown=shown)
     alone, waits = fabric.world_size == 1, fabric.device.type == "cpu"
     with StopWish() as stop, log, display:
         progress, stopping = run.progress(), False

@@ -48,14 +48,22 @@ class Display:
         budget: of the run.
         spent: steps, wall seconds and processor seconds of the run when it starts or resumes.
         advice: what to say where it will take hours.
+        compiled: whether the first step compiles, and so says nothing about the others.
         shown: whether this process shows anything (one of several does).
     """
 
     def __init__(
-        self, progress: float, budget: Budget, spent: tuple[int, float, float], advice: str = "", *, shown: bool
+        self,
+        progress: float,
+        budget: Budget,
+        spent: tuple[int, float, float],
+        advice: str = "",
+        *,
+        compiled: bool = False,
+        shown: bool,
     ) -> None:
         self._start = (time.monotonic(), progress)
-        self._budget, self._spent, self._advice = budget, spent, advice
+        self._budget, self._spent, self._advice, self._compiled = budget, spent, advice, compiled
         self._timed_from: tuple[int, float, float] | None = None
         self._is_estimated = not shown
         self._next_line = 0.0
@@ -95,7 +103,7 @@ class Display:
         if self._is_estimated:
             return
         if self._timed_from is None:
-            is_long = spent[1] - self._spent[1] >= _TIMED_SECONDS
+            is_long = spent[1] - self._spent[1] >= _TIMED_SECONDS and not self._compiled
             self._timed_from = self._spent if is_long else spent
         steps, wall, cpu = (now - then for now, then in zip(spent, self._timed_from, strict=True))
         if steps < 1 or (steps < _TIMED_STEPS and wall < _TIMED_SECONDS):

@@ -1,9 +1,10 @@
 """One optimizer step, from micro-batches to new weights: the same code in a run and when its steps are taken again."""
 
+import logging
 import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -13,11 +14,14 @@ from torch import Tensor, nn
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
+from marrow.errors import MarrowError
 from marrow.models.trainable import StepOutput, Trainable
+from marrow.train.interrupt import BrokenOff
 from marrow.train.optim import set_learning_rate
 from marrow.train.profile import Profile
 from marrow.train.sharding import local_part, whole
 
+_log = logging.getLogger(__name__)
 _NOTHING = nullcontext()
 
 
@@ -41,11 +45,12 @@ class Stepper:
 
     Args:
         fabric: joins the processes and sets the precision.
-        module: the trainable as Fabric wraps it.
+        module: the trainable as Fabric wraps it; or, where it is compiled, its draw and loss (`one_graph`).
         optimizer: as Fabric wraps it, over its parameters.
         trainable: what is inside `module`.
         clip_norm: largest gradient norm; None: no clipping.
         profile: clocks.
+        compiled: whether `module` draws for itself.
     """
 
     def __init__(
@@ -56,9 +61,11 @@ class Stepper:
         trainable: Trainable,
         clip_norm: float | None,
         profile: Profile,
+        *,
+        compiled: bool = False,
     ) -> None:
         self._fabric, self._module, self._optimizer, self._trainable = fabric, module, optimizer, trainable
-        self._clip_norm, self._profile = clip_norm, profile
+        self._clip_norm, self._profile, self._compiled = clip_norm, profile, compiled
 
     def __call__(
         self,
@@ -81,10 +88,7 @@ class Stepper:
         with before_update:
             for number, (batch, draws) in enumerate(micro_batches, start=1):
                 with fabric.no_backward_sync(self._module, enabled=number < len(micro_batches)):
-                    with profile("sample"):
-                        draw = self._trainable.sample(batch, draws)
-                    with profile("forward"):
-                        output = self._module(batch, draw)
+                    output = self._loss(batch, draws)
                     with profile("backward"):
                         fabric.backward(output.loss_sum)
                 totals.append(_totals_of(output, clips=len(batch)))
@@ -101,6 +105,33 @@ class Stepper:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         return TakenStep(total, metric_names, norm)
+
+    def _loss(self, batch: Batch, draws: Draws) -> StepOutput:
+        """Draw what is random and compute the loss: in one graph, or one operation after the other."""
+        if not self._compiled:
+            with self._profile("sample"):
+                draw = self._trainable.sample(batch, draws)
+            with self._profile("forward"):
+                return self._module(batch, draw)
+        try:
+            with self._profile("forward"):
+                # The number of the step is no constant of the graph, and filling in a number waits for nothing.
+                step = torch.full((), int(draws.step), dtype=torch.int64, device=batch.joints.device)
+                return self._module(batch, replace(draws, step=step))
+        except BrokenOff:
+            raise
+        except Exception as error:  # whatever a compiler says, a run of one process can go on without it
+            if self._fabric.world_size > 1:
+                raise MarrowError(f"steps cannot be compiled here: {_first_line(error)}; set compile to off") from error
+            _log.warning("Steps are not compiled any more, for that failed: %s", _first_line(error))
+            self._compiled, self._module = False, self._fabric.setup_module(self._trainable)
+            return self._loss(batch, draws)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says first, with its kind."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {said}"
 
 
 def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:

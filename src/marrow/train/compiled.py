@@ -1,0 +1,96 @@
+"""Draw and loss of a step as one graph: whether to compile them, and the module that is compiled.
+
+A compiled step needs shapes that are known beforehand (`Batch.shapes`) and the number of the step as a tensor, so that
+one graph serves for all steps. Everything else is the same: weights, optimizer, checkpoints. A run that began compiled
+goes on eagerly, and the other way round.
+"""
+
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from marrow.data.batch import Batch
+from marrow.data.draws import Draws
+from marrow.models.trainable import StepOutput, Trainable
+
+Compile = Literal["auto", "on", "off"]
+
+# On a GPU compiling takes a minute and saves 13 ms a step (docs/performance.md): it pays from so many steps on.
+_FEWEST_STEPS = 5_000
+
+
+@dataclass(frozen=True)
+class CompileChoice:
+    """Whether steps are compiled, and why.
+
+    Args:
+        compiled: whether they are.
+        reason: one sentence for the log.
+    """
+
+    compiled: bool
+    reason: str
+
+
+def choose_compile(wish: Compile, device_type: str, steps: int | None, processes: int = 1) -> CompileChoice:
+    """Choose whether to compile the steps of a run.
+
+    Args:
+        wish: on, off, or auto: where it pays.
+        device_type: "cpu", "cuda", ...
+        steps: of the run; None: only a clock ends it.
+        processes: that share the work.
+    """
+    if wish == "off":
+        return CompileChoice(False, "steps are not compiled, as asked")
+    missing = _missing(device_type)
+    if missing is not None:
+        return CompileChoice(False, f"steps are not compiled: {missing}")
+    if wish == "on":
+        return CompileChoice(True, "steps are compiled, as asked: the first one takes a minute or more")
+    if device_type != "cuda" or processes > 1:
+        where = device_type if processes == 1 else f"{processes} processes"
+        return CompileChoice(False, f"steps are not compiled: it is not known to pay on {where}")
+    if steps is not None and steps < _FEWEST_STEPS:
+        return CompileChoice(False, f"steps are not compiled: that pays from {_FEWEST_STEPS:,} steps on")
+    return CompileChoice(True, "steps are compiled: the first one takes a minute or more")
+
+
+def _missing(device_type: str) -> str | None:
+    """Say what compiling needs and is not there."""
+    if device_type == "cuda":
+        return None if importlib.util.find_spec("triton") else "the package triton is missing (pip install triton)"
+    if device_type == "cpu":
+        compiler = os.environ.get("CXX", "g++")
+        return None if shutil.which(compiler) else f"there is no C++ compiler {compiler!r} here (CXX names another)"
+    return f"PyTorch does not compile for {device_type}"
+
+
+class DrawnLoss(nn.Module):
+    """A trainable that draws for itself: what is compiled.
+
+    Args:
+        trainable: whose draw and loss become one graph.
+    """
+
+    def __init__(self, trainable: Trainable) -> None:
+        super().__init__()
+        self.trainable = trainable
+
+    def forward(self, batch: Batch, draws: Draws) -> StepOutput:
+        """Draw what is random, and compute the loss."""
+        with torch.autocast(batch.joints.device.type, enabled=False):
+            draw: Any = self.trainable.sample(batch, draws)
+        return self.trainable(batch, draw)
+
+
+def one_graph(trainable: Trainable, backend: str = "inductor") -> nn.Module:
+    """Return draw and loss of a trainable as one graph, which is compiled when it is first called."""
+    compiled = torch.compile(DrawnLoss(trainable), fullgraph=True, dynamic=False, backend=backend)
+    assert isinstance(compiled, nn.Module)
+    return compiled

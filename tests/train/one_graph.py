@@ -1,0 +1,192 @@
+"""What test_compiled.py asks in a process of its own: pytest's checks of shapes wrap functions, and cannot be compiled.
+
+python one_graph.py graphs|runs|fake FOLDER        prints one JSON object
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch._dynamo.utils import counters
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
+from test_conformance_objectives import SMALL
+
+import marrow.train.loop as loop
+from marrow.data.augment import AugmentConfig
+from marrow.data.batch import Batch, Shapes
+from marrow.data.draws import Draws
+from marrow.data.frames import FlatFrames
+from marrow.data.loader import ResidentLoader, training_batch
+from marrow.data.window import InputConfig
+from marrow.pretrain import pretrain
+from marrow.pretrain_config import PretrainConfig
+from marrow.skeleton.layout import KINECT_V1_20
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store.format import Store
+from marrow.store.memory import write_store
+from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.compiled import DrawnLoss, one_graph
+from marrow.train.logs import read_log
+from marrow.train.precision import network_context
+from marrow.train.schedule import ScheduleConfig
+
+# Everything that augmentation can do.
+AUGMENT = AugmentConfig(0.5, 1.0, 8, 0.3, 1.0, 0.5, 0.1, 0.001, 0.5)
+
+
+def walks(folder: Path, clips: int = 48) -> Store:
+    """Write clips of one or two bodies and unequal length, in some of which joints are absent for a while."""
+    generator, sequences = np.random.default_rng(0), []
+    for number in range(clips):
+        bodies, frames = 1 + (number % 5 == 0), 20 + number % 7
+        joints = np.cumsum(generator.normal(0, 0.02, (bodies, frames, 20, 3)), axis=1).astype(np.float32)
+        present = np.ones(joints.shape[:3], np.bool_)
+        if number % 3 == 0:
+            present[0, 4:11, number % 20] = False
+        sequences.append(SkeletonSequence(joints, present, 30.0, KINECT_V1_20, Record(f"clip{number}", label=0)))
+    return write_store(folder, sequences, source="walks", classes=("a",))
+
+
+def graphs(folder: Path) -> dict[str, Any]:
+    """Compile each method once, feed it twenty batches of the two sizes, and compare loss and gradient with eager."""
+    store, said = walks(folder / "store"), {}
+    for name, build in SMALL.items():
+        objective = build()
+        torch._dynamo.reset()
+        counters.clear()
+        graph = one_graph(objective, backend="aot_eager")
+        where = {"batch_clips": 24, "seed": 0, "device": "cpu"}
+        loader = ResidentLoader(store, np.arange(len(store)), objective.encoder.input, AUGMENT, **where, fixed=True)
+        worst, sizes = 0.0, set()
+        for number in range(20):
+            ((batch, draws),) = loader.next_step()
+            if number == 7:  # the larger size, which a batch hardly ever needs
+                batch = replace(batch, shapes=Shapes(48, whole=False))
+            assert batch.shapes is not None
+            sizes.add(batch.shapes.bodies)
+            losses, gradients = [], []
+            exact = replace(batch, shapes=None)
+            for module, given, its_draws in (
+                (DrawnLoss(objective), exact, draws),
+                (graph, batch, replace(draws, step=torch.tensor(draws.step))),
+            ):
+                objective.zero_grad()
+                output = module(given, its_draws)
+                output.loss_sum.backward()
+                losses.append(output.loss_sum.detach() / output.weight)
+                gradients.append(torch.cat([each.grad.flatten() for each in objective.parameters()]))
+            worst = max(worst, float((losses[0] - losses[1]).abs() / losses[0].abs()))
+            worst = max(worst, float((gradients[0] - gradients[1]).abs().max() / gradients[0].abs().max()))
+        said[name] = {
+            "graphs": counters["stats"]["unique_graphs"],
+            "sizes": len(sizes),
+            "breaks": sum(counters["graph_break"].values()),
+            "worst": worst,
+        }
+    return said
+
+
+def runs(folder: Path) -> dict[str, Any]:
+    """Train each method eagerly, compiled, compiled in pieces, and half and half."""
+    loop.one_graph = lambda trainable: one_graph(trainable, backend="aot_eager")
+    store, said = walks(folder / "store"), {}
+    for name, build in SMALL.items():
+        objective = build()
+        config = PretrainConfig(
+            store=store.path,
+            out=folder / name / "eager",
+            method=name,
+            objective=objective.config,
+            encoder=objective.encoder.config,
+            input=replace(objective.encoder.input, window_frames=16),
+            augment=AUGMENT,
+            schedule=ScheduleConfig(0.0, 0.0),
+            checkpoints=CheckpointConfig(every_steps=5, keep_last=9),
+            batch_clips=8,
+            max_steps=10,
+            ends_at_epochs=False,
+            device="cpu",
+            precision="fp32",
+            compile="off",
+            log_every=1,
+        )
+        torch._dynamo.reset()
+        losses = {"eager": _losses(config)}
+        losses["compiled"] = _losses(replace(config, out=folder / name / "compiled", compile="on"))
+        if not objective.couples_samples:
+            losses["in pieces"] = _losses(replace(config, out=folder / name / "pieces", compile="on", micro_batches=2))
+        for begun, ended in (("on", "off"), ("off", "on")):
+            halves = replace(config, out=folder / name / f"{begun}-{ended}", compile=begun)
+            pretrain(halves)
+            # As if killed after step 5.
+            (halves.out / "result.json").unlink()
+            for file in (halves.out / "checkpoints").glob("step-00000010.*"):
+                file.unlink()
+            losses[f"begun {begun}, ended {ended}"] = _losses(replace(halves, compile=ended))
+        said[name] = losses
+    return said
+
+
+def _losses(config: PretrainConfig) -> list[float]:
+    result = pretrain(config)
+    return [entry["loss"] for entry in read_log(result.folder / "log.jsonl")]
+
+
+def fake(_: Path) -> dict[str, Any]:
+    """Take a step with tensors that have no content: whatever needs a number on the host raises."""
+    said = {}
+    for name, build in SMALL.items():
+        objective = build()
+        # The loader, on a device without content (on a CPU, windows are cut by numba).
+        input = objective.encoder.input
+        paces = input, replace(input, pace="recorded", min_frames=8)
+        said[f"{name}: loaded"] = [list(_meta_batch(each).joints.shape) for each in paces]
+        for precision in ("fp32", "bf16"):
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                joints = torch.empty(8, 2, input.window_frames, 20, 3)
+                known = Shapes(12, whole=False)
+                batch = Batch(joints, joints[..., 0] > 0, torch.zeros(8).long(), torch.zeros(8).long(), shapes=known)
+                draws = Draws(0, torch.tensor(3), torch.arange(8))
+                with network_context(precision == "bf16", "cpu"):
+                    output = DrawnLoss(objective)(batch, draws)
+                output.loss_sum.backward()
+                for parameter in objective.parameters():
+                    assert parameter.grad is not None
+                    parameter.grad.mul_(1.0 / output.weight)
+                torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+                torch.optim.AdamW(objective.parameters(), fused=True).step()
+                objective.zero_grad()
+                said[f"{name} {precision}"] = list(output.loss_sum.shape)
+    return said
+
+
+def _meta_batch(input: InputConfig) -> Batch:
+    """Cut and augment a batch of eight clips as on a GPU."""
+    device = torch.device("meta")
+    count = torch.full((30,), 40, device=device)
+    frames = FlatFrames(
+        joints=torch.empty(2400, 20, 3, device=device),
+        present=torch.ones(2400, 20, device=device) > 0,
+        first=count,
+        frame_count=count,
+        body_count=count,
+        label=count,
+        row=count,
+        matrix=torch.empty(30, 3, 3, device=device),
+        origin=torch.empty(30, 3, device=device),
+        max_bodies=2,
+        skeleton=KINECT_V1_20,
+    )
+    draws = Draws(0, 3, torch.arange(8, device=device))
+    return training_batch(frames, torch.arange(8, device=device), draws, input, AUGMENT, Shapes(12, whole=False))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps({"graphs": graphs, "runs": runs, "fake": fake}[sys.argv[1]](Path(sys.argv[2]))))

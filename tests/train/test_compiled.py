@@ -1,0 +1,126 @@
+"""Steps as one graph: fixed shapes, no number that the host has to read, and the same losses as one by one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy_trainable import ListLoader, Toy
+
+from marrow.data.draws import Draws
+from marrow.data.shapes import FixedShapes
+from marrow.objectives import OBJECTIVES
+from marrow.train import compiled, loop
+from marrow.train.compiled import choose_compile
+from marrow.train.loop import FitConfig, fit
+from marrow.train.optim import OptimizerConfig, adamw
+from marrow.train.precision import make_fabric
+from marrow.train.schedule import Budget
+
+
+def _ask(what: str, folder: Path) -> dict[str, Any]:
+    script = Path(__file__).with_name("one_graph.py")
+    done = subprocess.run([sys.executable, str(script), what, str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_every_method_is_one_graph_per_size_for_twenty_batches(tmp_path: Path) -> None:
+    said = _ask("graphs", tmp_path)
+    assert said.keys() == OBJECTIVES.keys()
+    for name, found in said.items():
+        assert (found["sizes"], found["graphs"], found["breaks"]) == (2, 2, 0), name
+        assert found["worst"] < 1e-6, name
+
+
+@pytest.mark.slow
+def test_runs_are_the_same_compiled_in_pieces_and_half_and_half(tmp_path: Path) -> None:
+    said = _ask("runs", tmp_path)
+    assert said.keys() == OBJECTIVES.keys()
+    for name, runs in said.items():
+        assert len(runs) >= 4
+        for how, losses in runs.items():
+            assert losses == pytest.approx(runs["eager"], rel=1e-6), f"{name}: {how}"
+
+
+@pytest.mark.slow
+def test_no_step_needs_a_number_on_the_host(tmp_path: Path) -> None:
+    said = _ask("fake", tmp_path)
+    for name in OBJECTIVES:
+        assert said[f"{name} fp32"] == said[f"{name} bf16"] == []
+        assert [shape[:2] for shape in said[f"{name}: loaded"]] == [[8, 2], [8, 2]]
+
+
+def test_most_steps_have_one_size_and_no_body_is_ever_left_out() -> None:
+    """100 clips of one body and 100 of two, 50 at a time: 75 bodies, deviation sqrt(50) / 2; four more are 89.1."""
+    count = np.repeat([1, 2], 100)
+    shapes = FixedShapes(count, 50, 3, whole=True)
+    assert (shapes.usual, shapes.largest) == (96, 150)
+    assert shapes.of(np.arange(75, 125)).bodies == 96
+    assert shapes.of(np.arange(100, 150)).bodies == 150  # all of two
+    assert shapes.of(np.arange(0, 50)).whole
+    assert FixedShapes(np.ones(9, np.int64), 8, 1, whole=False).usual == 8
+
+
+def test_draws_of_a_step_that_is_a_tensor_are_the_same() -> None:
+    index = torch.arange(5)
+    for step in (0, 1, 125_199):
+        of_number, of_tensor = (Draws(3, each, index) for each in (step, torch.tensor(step)))
+        assert torch.equal(of_number.uniform("hidden", 7, 2), of_tensor.uniform("hidden", 7, 2))
+        assert torch.equal(of_number.key("dropout"), of_tensor.key("dropout"))
+
+
+def test_what_is_compiled_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled.shutil, "which", lambda _: "/usr/bin/g++")
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda _: object())
+    assert not choose_compile("off", "cuda", 10**6).compiled
+    assert choose_compile("on", "cpu", 10).compiled
+    assert not choose_compile("auto", "cpu", 10**6).compiled
+    assert choose_compile("auto", "cuda", 10**6).compiled
+    assert choose_compile("auto", "cuda", None).compiled
+    assert not choose_compile("auto", "cuda", 100).compiled
+    assert not choose_compile("auto", "cuda", 10**6, processes=2).compiled
+    assert "mps" in choose_compile("on", "mps", 100).reason
+
+
+def test_without_a_compiler_a_run_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled.shutil, "which", lambda _: None)
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.delenv("CXX", raising=False)
+    assert "no C++ compiler 'g++'" in choose_compile("on", "cpu", 100).reason
+    assert "triton is missing" in choose_compile("on", "cuda", 100).reason
+
+
+def test_what_cannot_be_compiled_goes_on_one_operation_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refused(torch.nn.Module):
+        def forward(self, *_: Any) -> Any:
+            raise RuntimeError("\nthis cannot be traced\nmore of it")
+
+    monkeypatch.setattr(loop, "one_graph", lambda trainable: Refused())
+    fabric, _ = make_fabric("cpu", "fp32")
+    fabric.launch()
+    losses = []
+    for is_compiled in (False, True):
+        toy = Toy()
+        config = FitConfig(Budget(5), log_every=1, compiled=is_compiled)
+        result = fit(
+            fabric,
+            toy,
+            adamw(toy, OptimizerConfig()),
+            ListLoader(),
+            lambda _: 1e-2,
+            config,
+            tmp_path / str(is_compiled),
+        )
+        losses.append(result.last["loss"])
+    assert losses[0] == losses[1]
+    assert [record.getMessage() for record in caplog.records if "compiled" in record.getMessage()] == [
+        "Steps are not compiled any more, for that failed: RuntimeError: this cannot be traced"
+    ]
