@@ -3,8 +3,9 @@
 Steps of AMR and of MAMP at the papers' size (120 frames, 25 joints, width 256, 8 + 5 layers, batches of 128), as a run
 takes them: frames resident on the device, crop and augmentation there, absent bodies packed away, forward, backward,
 fused AdamW, no number read back. The recordings are synthetic; about as many second bodies are empty as in NTU RGB+D.
-Each side is measured eagerly and compiled (packing makes the number of bodies vary from step to step: `dynamic=True`),
-in the formats asked for, in turns. GPU busy share: time with a kernel running, by torch's profiler, over the time of
+Each side is measured eagerly and compiled (draw and loss as one graph of fixed shapes, as `marrow pretrain --compile on`),
+in the formats asked for, in turns. `--real` measures `marrow pretrain` itself besides: the recipes of NTU RGB+D 60 as they are,
+with log, monitor and checkpoints, for some hundred steps. GPU busy share: time with a kernel running, by torch's profiler, over the time of
 the profiled steps. Without a CUDA device it says so; `--device cpu --quick` only tries the code.
 
     python benchmarks/gpu_throughput.py [--quick] [--device cuda] [--precisions bf16,fp32] [--modes eager,compiled]
@@ -13,11 +14,12 @@ the profiled steps. Without a CUDA device it says so; `--device cpu --quick` onl
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -34,6 +36,8 @@ from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.readers.synthetic import Synthetic
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.store.format import Store
+from marrow.train.compiled import one_graph
+from marrow.train.logs import read_log
 from marrow.train.memory import peak_memory
 from marrow.train.precision import network_context
 
@@ -78,14 +82,19 @@ def make_side(method: str, precision: str, mode: str, store: Store, options: arg
         batch_clips=options.batch_clips,
         seed=0,
         device=device,
+        fixed=mode == "compiled",
     )
-    loss = torch.compile(objective, dynamic=True) if mode == "compiled" else objective
+    graph = one_graph(objective) if mode == "compiled" else None
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
 
     def step() -> None:
         for batch, draws in loader.next_step():
             with network_context(precision == "bf16", device.type):
-                output = loss(batch, objective.sample(batch, draws))
+                if graph is None:
+                    output = objective(batch, objective.sample(batch, draws))
+                else:
+                    step = torch.full((), int(draws.step), dtype=torch.int64, device=device)
+                    output = graph(batch, replace(draws, step=step))
             (output.loss_sum / output.weight).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -117,6 +126,26 @@ def busy_share(side: Side, steps: int, options: argparse.Namespace) -> float | N
     return sum(event.self_device_time_total for event in seen.key_averages()) / 1e6 / seconds
 
 
+def real_loop(store: Store, recipe: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Return what `marrow pretrain` does with a recipe, compiled: clips per second by its own log, the later half of it."""
+    steps = 40 if options.quick else 400
+    command = [sys.executable, "-m", "marrow", "pretrain", "--recipe", recipe, "--store", str(store.path)]
+    command += [
+        "--out",
+        str(folder / recipe),
+        "--protocol",
+        "null",
+        "--max_steps",
+        str(steps),
+        "--device",
+        options.device,
+    ]
+    subprocess.run([*command, "--compile", "on"], check=True, stdout=subprocess.DEVNULL)
+    log = read_log(folder / recipe / "log.jsonl")
+    speed = statistics.median(entry["clips_per_second"] for entry in log[len(log) // 2 :])
+    return {"clips_per_second": round(speed), "minutes_of_400_epochs": round(CLIPS * EPOCHS / speed / 60, 1)}
+
+
 def wait(device: str) -> None:
     """Wait until the device has done what it was given."""
     if torch.device(device).type == "cuda":
@@ -132,6 +161,9 @@ def main() -> None:
     parser.add_argument("--batch_clips", type=int, default=128)
     parser.add_argument("--steps", type=int, default=50, help="per round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--real", default="", help="recipes to run for real, for example amr_ntu60_xsub,mamp_ntu60_xsub"
+    )
     options = parser.parse_args()
     on_gpu = torch.device(options.device).type == "cuda"
     if not on_gpu and not options.quick:
@@ -160,7 +192,11 @@ def main() -> None:
         for _ in range(options.rounds):
             for side in sides:
                 measure(side, options.steps, options)
-        results = {}
+        results: dict[str, dict[str, float | None]] = {
+            f"marrow pretrain --recipe {recipe}": {**real_loop(store, recipe, Path(folder), options)}
+            for recipe in options.real.split(",")
+            if recipe
+        }
         for side in sides:
             speed = statistics.median(side.clips_per_second)
             share = busy_share(side, options.steps, options)
@@ -173,7 +209,7 @@ def main() -> None:
             }
 
     best = {
-        method: max(v["clips_per_second"] for k, v in results.items() if k.startswith(method))
+        method: max(v["clips_per_second"] or 0 for k, v in results.items() if k.startswith(method))
         for method in ("AMR", "MAMP")
     }
     name = torch.cuda.get_device_name(options.device) if on_gpu else "CPU, tiny networks: no statement about speed"
