@@ -3,10 +3,10 @@
 Steps of AMR and of MAMP at the papers' size (120 frames, 25 joints, width 256, 8 + 5 layers, batches of 128), as a run
 takes them: frames resident on the device, crop and augmentation there, absent bodies packed away, forward, backward,
 fused AdamW, no number read back. The recordings are synthetic; about as many second bodies are empty as in NTU RGB+D.
-Each side is measured eagerly and compiled (draw and loss as one graph of fixed shapes, as `marrow pretrain --compile on`),
-in the formats asked for, in turns. `--real` measures `marrow pretrain` itself besides: the recipes of NTU RGB+D 60 as they are,
-with log, monitor and checkpoints, for some hundred steps. GPU busy share: time with a kernel running, by torch's profiler, over the time of
-the profiled steps. Without a CUDA device it says so; `--device cpu --quick` only tries the code.
+Each side is measured eagerly and compiled (draw and loss as one graph of fixed shapes, as `--compile on` has it), in the
+formats asked for, in turns. `--real` measures `marrow pretrain` itself besides: recipes as they are, with log, monitor
+and checkpoints, for some hundred steps. GPU busy share: time with a kernel running, by torch's profiler, over the time
+of the profiled steps. Without a CUDA device it says so; `--device cpu --quick` only tries the code.
 
     python benchmarks/gpu_throughput.py [--quick] [--device cuda] [--precisions bf16,fp32] [--modes eager,compiled]
 """
@@ -127,7 +127,7 @@ def busy_share(side: Side, steps: int, options: argparse.Namespace) -> float | N
 
 
 def real_loop(store: Store, recipe: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Return what `marrow pretrain` does with a recipe, compiled: clips per second by its own log, the later half of it."""
+    """Return what `marrow pretrain` does with a recipe, compiled: clips per second by the later half of its log."""
     steps = 40 if options.quick else 400
     command = [sys.executable, "-m", "marrow", "pretrain", "--recipe", recipe, "--store", str(store.path)]
     command += [
