@@ -3,7 +3,7 @@
 Steps of AMR and of MAMP at the papers' size (120 frames, 25 joints, width 256, 8 + 5 layers, batches of 128), as a run
 takes them: frames resident on the device, crop and augmentation there, absent bodies packed away, forward, backward,
 fused AdamW, no number read back. The recordings are synthetic; about as many second bodies are empty as in NTU RGB+D.
-Each side is measured eagerly and compiled (draw and loss as one graph of fixed shapes, as `--compile on` has it), in the
+Each side is measured eagerly and compiled (draw and loss as one graph of fixed shapes, as `--compile on` does), in the
 formats asked for, in turns. `--real` measures `marrow pretrain` itself besides: recipes as they are, with log, monitor
 and checkpoints, for some hundred steps. GPU busy share: time with a kernel running, by torch's profiler, over the time
 of the profiled steps. Without a CUDA device it says so; `--device cpu --quick` only tries the code.
