@@ -35,12 +35,13 @@ import marrow
 from marrow.data.loader import ResidentLoader, StreamingLoader
 from marrow.data.schedule import Schedule
 from marrow.data.subsets import protocol_rows
-from marrow.errors import CheckpointError, ConfigError
+from marrow.errors import CheckpointError
 from marrow.files import write_text_whole
 from marrow.models.export import encoder_kind, load_encoder, save_encoder
 from marrow.objectives import get_objective
 from marrow.objectives.base import Objective
 from marrow.pretrain_config import LIMITS, MAY_CHANGE, PretrainConfig, load_config
+from marrow.pretrain_limits import RESULT, budget_of, extension_of, finished_result
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
 from marrow.train.checkpoint import load_latest
@@ -58,7 +59,6 @@ from marrow.train.run_directory import (
     describe_environment,
     extensions,
     plain,
-    recorded,
     refuse_strangers,
 )
 from marrow.train.run_lock import run_lock
@@ -69,7 +69,6 @@ from marrow.train.timed_loader import TimedLoader
 
 _log = logging.getLogger(__name__)
 
-_RESULT = "result.json"
 _REPLAY = "python -c \"from marrow.pretrain import replay_step; print(replay_step('{path}'))\""
 # Frames up to this size are kept in the memory of a CPU without asking.
 _RESIDENT_BYTES = 4 * 2**30
@@ -114,7 +113,7 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
     launch = find_launch(config.processes)
     processes = launch.processes * launch.machines
     schedule = Schedule(len(rows), config.batch_clips, config.seed, 0, processes, config.micro_batches)
-    budget = _budget(config, schedule.steps_per_epoch)
+    budget = budget_of(config, schedule.steps_per_epoch)
     tensorboard = TensorBoardLogger(config.out, name="", version="tensorboard")
     fabric, precision = make_fabric(
         *(config.device, config.precision), processes=config.processes, strategy=config.strategy, loggers=[tensorboard]
@@ -133,7 +132,7 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
             tensorboard.finalize("success")
             save_encoder(objective.encoder, encoder, _provenance(config, store, len(rows), fitted, last))
             if fitted.finished:
-                write_text_whole(config.out / _RESULT, json.dumps(last, indent=1) + "\n")
+                write_text_whole(config.out / RESULT, json.dumps(last, indent=1) + "\n")
         fabric.barrier()
     return PretrainResult(config.out, encoder, fitted.finished, last)
 
@@ -150,67 +149,11 @@ def _run_folder(
             environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
             may_change = (*MAY_CHANGE, *LIMITS, "ends_at_epochs")
             check_run(config.out, plain(config), environment, may_change)
-            extension, result = _extension(config, budget), _result(config.out / _RESULT, budget)
+            extension, result = extension_of(config, budget), finished_result(config.out / RESULT, budget)
             environment |= {} if extension is None else {"extension": extension}
             claim_run(config.out, plain(config), environment, may_change)
         # One process looks, and the others wait to be told: all of them must train, or none.
         yield fabric.broadcast(result)
-
-
-def _result(file: Path, budget: Budget) -> dict[str, Any] | None:
-    """Return the result of a run that is finished under its limits, which may be larger than they were."""
-    if not file.exists():
-        return None
-    try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-        spent = result["step"], result["wall_seconds"], result["cpu_seconds"]
-        return result if budget.progress(*spent) >= 1.0 else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is damaged ({error}); remove it, and the run goes on from its checkpoint") from error
-
-
-def _budget(config: PretrainConfig, steps_per_epoch: int) -> Budget:
-    """Return what the limits of a run amount to."""
-    of_epochs = config.epochs * steps_per_epoch if config.ends_at_epochs else None
-    steps = min((limit for limit in (of_epochs, config.max_steps) if limit is not None), default=None)
-    return Budget(steps, config.max_minutes, config.max_cpu_seconds)
-
-
-def _extension(config: PretrainConfig, budget: Budget) -> dict[str, Any] | None:
-    """Return from which step on, and under which limits before, the run in the folder is to go on under others.
-
-    None: it is a new run, it has the same limits, or it has ended just where these end it.
-
-    Raises:
-        ConfigError: it has gone beyond the limits, or has left nothing to go on from.
-        CheckpointError: no checkpoint is whole.
-    """
-    names = (*LIMITS, "ends_at_epochs")
-    before = recorded(config.out, names)
-    if before is None or (before := {"ends_at_epochs": True, **before}) == {
-        name: getattr(config, name) for name in names
-    }:
-        return None
-    changed = [f"{name} {getattr(config, name)}" for name in LIMITS if before.get(name) != getattr(config, name)]
-    state = load_latest(config.out / "checkpoints")
-    if state is None:
-        if changed and any((config.out / name).exists() for name in (_RESULT, "encoder")):
-            raise ConfigError(
-                f"{config.out} holds a run that has no checkpoint to go on from under {', '.join(changed)}: put its "
-                "checkpoints back, or choose another --out"
-            )
-        return None
-    spent = state["step"], state["wall_seconds"], state["cpu_seconds"]
-    log = [entry for entry in read_log(config.out / "log.jsonl") if entry["step"] < spent[0]]
-    clocks = [(0, entry.get("wall_seconds", 0.0), entry.get("cpu_seconds", 0.0)) for entry in log]
-    is_beyond = (budget.steps or spent[0]) < spent[0] or any(budget.progress(*clock) >= 1.0 for clock in clocks)
-    if changed and is_beyond:
-        raise ConfigError(
-            f"{config.out} holds a run that has done {spent[0]} steps in {spent[1]:.0f} s, {spent[2]:.0f} s of the "
-            f"processor; {', '.join(changed)} would have ended it before. Give larger limits to go on, or choose "
-            "another --out"
-        )
-    return None if budget.progress(*spent) >= 1.0 else {"from_step": spent[0], "limits_before": before}
 
 
 def _train(
@@ -257,7 +200,7 @@ def _train(
 
     def before_save() -> None:
         store_watch()
-        (config.out / _RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
+        (config.out / RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
 
     timed, monitor = _watch(config, store, rows, fabric, objective, loader)
     return fit(
