@@ -45,7 +45,7 @@ from marrow.pretrain_limits import RESULT, budget_of, extension_of, finished_res
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
 from marrow.train.checkpoint import load_latest
-from marrow.train.compiled import choose_compile
+from marrow.train.compiled import as_words, choose_compile
 from marrow.train.launch import find_launch
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
@@ -167,8 +167,7 @@ def _train(
     advice: str,
 ) -> FitResult:
     """Train the objective, from the newest checkpoint of the run directory where there is one."""
-    assert not isinstance(config.compile, bool)
-    choice = choose_compile(config.compile, fabric.device.type, budget.steps, fabric.world_size)
+    choice = choose_compile(as_words(config.compile), fabric.device.type, budget.steps, fabric.world_size)
     loader = _build_loader(config, store, rows, fabric, fixed=choice.compiled)
     extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
     _log.info(

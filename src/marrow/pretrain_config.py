@@ -13,6 +13,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.objectives import get_objective
 from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.compiled import as_words
 from marrow.train.monitor import MonitorConfig
 from marrow.train.optim import OptimizerConfig
 from marrow.train.run_directory import CONFIG
@@ -123,8 +124,7 @@ class PretrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        if isinstance(self.compile, bool):  # YAML's words for true and false are on and off
-            object.__setattr__(self, "compile", "on" if self.compile else "off")
+        object.__setattr__(self, "compile", as_words(self.compile))
         for name in ("max_minutes", "max_cpu_seconds"):
             value = getattr(self, name)
             if value is not None and value <= 0:

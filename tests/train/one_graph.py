@@ -1,6 +1,6 @@
 """What test_compiled.py asks in a process of its own: pytest's checks of shapes wrap functions, and cannot be compiled.
 
-python one_graph.py graphs|runs|fake FOLDER        prints one JSON object
+python one_graph.py graphs|runs|finetune|fake FOLDER        prints one JSON object
 """
 
 import json
@@ -30,6 +30,9 @@ from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
+from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks.finetune import finetune_in
+from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import DrawnLoss, one_graph
 from marrow.train.logs import read_log
@@ -49,8 +52,9 @@ def walks(folder: Path, clips: int = 48) -> Store:
         present = np.ones(joints.shape[:3], np.bool_)
         if number % 3 == 0:
             present[0, 4:11, number % 20] = False
-        sequences.append(SkeletonSequence(joints, present, 30.0, KINECT_V1_20, Record(f"clip{number}", label=0)))
-    return write_store(folder, sequences, source="walks", classes=("a",))
+        record = Record(f"clip{number}", label=number % 2)
+        sequences.append(SkeletonSequence(joints, present, 30.0, KINECT_V1_20, record))
+    return write_store(folder, sequences, source="walks", classes=("a", "b"))
 
 
 def graphs(folder: Path) -> dict[str, Any]:
@@ -138,6 +142,28 @@ def _losses(config: PretrainConfig) -> list[float]:
     return [entry["loss"] for entry in read_log(result.folder / "log.jsonl")]
 
 
+def finetune(folder: Path) -> dict[str, Any]:
+    """Fine-tune an encoder of each kind eagerly and compiled."""
+    loop.one_graph = lambda trainable: one_graph(trainable, backend="aot_eager")
+    store, said = walks(folder / "store"), {}
+    config = FinetuneConfig(
+        epochs=2, batch_clips=8, hidden_width=16, schedule=ScheduleConfig(0.0, 0.0), augment=AUGMENT
+    )
+    for name in ("mamp", "hi_trs", "motion_transformer"):
+        said[name] = {}
+        for wish in ("off", "on"):
+            torch._dynamo.reset()
+            counters.clear()
+            encoder = SMALL[name]().encoder.fresh(0)
+            data = TaskData(store, np.arange(40), np.arange(40, 48), "halves")
+            context = TaskContext(device="cpu", precision="fp32", compile=wish)
+            out = folder / name / wish
+            finetune_in(out, encoder, data, config, context, CheckpointConfig(keep_last=1))
+            said[name][wish] = [entry["loss"] for entry in read_log(out / "log.jsonl")]
+        said[name]["graphs"] = counters["stats"]["unique_graphs"]
+    return said
+
+
 def fake(_: Path) -> dict[str, Any]:
     """Take a step with tensors that have no content: whatever needs a number on the host raises."""
     said = {}
@@ -189,4 +215,6 @@ def _meta_batch(input: InputConfig) -> Batch:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps({"graphs": graphs, "runs": runs, "fake": fake}[sys.argv[1]](Path(sys.argv[2]))))
+    print(
+        json.dumps({"graphs": graphs, "runs": runs, "finetune": finetune, "fake": fake}[sys.argv[1]](Path(sys.argv[2])))
+    )

@@ -49,6 +49,15 @@ def test_runs_are_the_same_compiled_in_pieces_and_half_and_half(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_fine_tuning_is_the_same_compiled(tmp_path: Path) -> None:
+    said = _ask("finetune", tmp_path)
+    for name, found in said.items():
+        assert len(found["on"]) == 2
+        assert found["on"] == pytest.approx(found["off"], rel=1e-5), name
+        assert found["graphs"] == 1, name
+
+
+@pytest.mark.slow
 def test_no_step_needs_a_number_on_the_host(tmp_path: Path) -> None:
     said = _ask("fake", tmp_path)
     for name in OBJECTIVES:

@@ -1,6 +1,7 @@
 """`marrow finetune`: train an encoder and a head on labels, into a recogniser."""
 
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from rich import box
@@ -44,6 +45,9 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the head, the order, the crops and what is left out")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", type=str, default="auto", help="auto, fp32 or bf16")
+    parser.add_argument(
+        "--compile", type=Literal["auto", "on", "off"] | bool, default="auto", help="compile steps: auto, on or off"
+    )
     parser.add_argument("--threads", type=int | None, default=None, help="threads on the CPU; null: as PyTorch chooses")
     parser.add_argument("--max_steps", type=int | None, default=None, help="limit in optimizer steps; null: none")
     parser.add_argument("--max_minutes", type=float | None, default=None, help="limit on the clock; null: none")
@@ -61,6 +65,7 @@ def run(arguments: Namespace) -> int:
     from marrow.tasks.base import TaskContext
     from marrow.tasks.finetune_run import finetune
     from marrow.tasks.recognition import FinetuneConfig
+    from marrow.train.compiled import as_words
 
     if arguments.from_scratch and arguments.beside_scratch:
         raise ConfigError("--from_scratch trains from scratch alone, --beside_scratch as well: choose one of them")
@@ -72,7 +77,7 @@ def run(arguments: Namespace) -> int:
     values = instantiated(build_parser(), arguments)
     config = FinetuneConfig(**{field.name: values[field.name] for field in fields(FinetuneConfig)})
     chosen = ("device", "precision", "seed", "max_steps", "max_minutes")
-    context = TaskContext(**{name: arguments[name] for name in chosen})
+    context = TaskContext(**{name: arguments[name] for name in chosen}, compile=as_words(arguments.compile))
 
     sides = [(arguments.out, arguments.from_scratch)]
     if arguments.beside_scratch:

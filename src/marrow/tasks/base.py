@@ -17,6 +17,7 @@ from marrow.store.format import Store
 from marrow.tasks import metrics
 from marrow.tasks.features import FeatureCache, FeatureTable
 from marrow.tasks.origin import Origin
+from marrow.train.compiled import Compile
 from marrow.train.precision import Precision
 
 
@@ -121,6 +122,7 @@ class TaskContext:
         precision: "auto", "fp32" or "bf16".
         seed: of everything random in the task.
         batch_clips: clips per forward pass when features are extracted.
+        compile: whether the steps of fine-tuning are compiled: "on", "off", or "auto", where it is known to pay.
         max_steps: at most so many optimizer steps per trained head; None for as many as the protocol has.
         max_minutes: stop a trained head after so many minutes; None for no limit.
         features: the features extracted so far; sharing one between tasks saves running the encoder again.
@@ -131,6 +133,7 @@ class TaskContext:
     precision: Precision = "auto"
     seed: int = 0
     batch_clips: int = 64
+    compile: Compile = "auto"
     max_steps: int | None = None
     max_minutes: float | None = None
     features: FeatureCache = field(default_factory=FeatureCache)

@@ -27,6 +27,7 @@ from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.compiled import choose_compile
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import adamw, learning_rate
@@ -84,7 +85,9 @@ def train(
     device = fabric.device
     augment = config.augment or context.origin.augment or AugmentConfig()
     batch_clips = min(config.batch_clips, len(data.train_rows))
-    cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device}
+    steps = config.epochs * (len(data.train_rows) // batch_clips)
+    compiled = choose_compile(context.compile, device.type, steps).compiled
+    cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device, "fixed": compiled}
     loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
 
     # What learns, and how fast each layer of it does.
@@ -103,7 +106,9 @@ def train(
     # Train; after every epoch, or every so many, predict.
     steps_between = loader.steps_per_epoch * config.predict_every
     watch = _Predictions(folder, recognition, data, fabric, context.batch_clips, steps_between)
-    settings = FitConfig(budget, checkpoints, config.optimizer.clip_norm, log_every=loader.steps_per_epoch)
+    settings = FitConfig(
+        budget, checkpoints, config.optimizer.clip_norm, log_every=loader.steps_per_epoch, compiled=compiled
+    )
     rate = learning_rate(config.optimizer, config.schedule, batch_clips, config.epochs)
     fitted = fit(fabric, recognition, optimizer, loader, rate, settings, folder, watch)
     if not fitted.finished:

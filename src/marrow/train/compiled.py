@@ -24,6 +24,11 @@ Compile = Literal["auto", "on", "off"]
 _FEWEST_STEPS = 5_000
 
 
+def as_words(wish: Compile | bool) -> Compile:
+    """Return on and off where YAML took these words for true and false."""
+    return ("on" if wish else "off") if isinstance(wish, bool) else wish
+
+
 @dataclass(frozen=True)
 class CompileChoice:
     """Whether steps are compiled, and why.
