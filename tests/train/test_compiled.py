@@ -11,11 +11,14 @@ import pytest
 import torch
 from toy_trainable import ListLoader, Toy
 
+from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.shapes import FixedShapes
+from marrow.models.trainable import StepOutput
 from marrow.objectives import OBJECTIVES
 from marrow.train import compiled, loop
 from marrow.train.compiled import choose_compile
+from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import OptimizerConfig, adamw
 from marrow.train.precision import make_fabric
@@ -94,6 +97,7 @@ def test_what_is_compiled_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_compile("auto", "cuda", None).compiled
     assert not choose_compile("auto", "cuda", 100).compiled
     assert not choose_compile("auto", "cuda", 10**6, processes=2).compiled
+    assert "2 processes" in choose_compile("on", "cuda", 10**6, processes=2).reason
     assert "mps" in choose_compile("on", "mps", 100).reason
 
 
@@ -105,31 +109,63 @@ def test_without_a_compiler_a_run_is_told_what_is_missing(monkeypatch: pytest.Mo
     assert "triton is missing" in choose_compile("on", "cuda", 100).reason
 
 
-def test_what_cannot_be_compiled_goes_on_one_operation_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Refused(torch.nn.Module):
-        def forward(self, *_: Any) -> Any:
-            raise RuntimeError("\nthis cannot be traced\nmore of it")
+class Refused(torch.nn.Module):
+    """A graph that fails: in the forward or in the backward pass."""
 
-    monkeypatch.setattr(loop, "one_graph", lambda trainable: Refused())
-    fabric, _ = make_fabric("cpu", "fp32")
-    fabric.launch()
-    losses = []
-    for is_compiled in (False, True):
-        toy = Toy()
-        config = FitConfig(Budget(5), log_every=1, compiled=is_compiled)
-        result = fit(
-            fabric,
-            toy,
-            adamw(toy, OptimizerConfig()),
-            ListLoader(),
-            lambda _: 1e-2,
-            config,
-            tmp_path / str(is_compiled),
-        )
-        losses.append(result.last["loss"])
+    def __init__(self, toy: Toy, where: str) -> None:
+        super().__init__()
+        self.toy, self.where = toy, where
+
+    def forward(self, batch: Batch, draws: Draws) -> StepOutput:
+        if self.where == "forward":
+            raise RuntimeError("\nthis cannot be traced\nmore of it")
+        output = self.toy(batch, self.toy.sample(batch, draws))
+        return StepOutput(_Fails.apply(output.loss_sum), output.weight, output.metrics)
+
+
+class _Fails(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> Any:
+        raise RuntimeError("this cannot be traced")
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_what_cannot_be_compiled_goes_on_one_operation_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    monkeypatch.setattr(loop, "one_graph", lambda trainable: Refused(trainable, where))
+    losses = [_losses(tmp_path / str(is_compiled), is_compiled) for is_compiled in (False, True)]
     assert losses[0] == losses[1]
     assert [record.getMessage() for record in caplog.records if "compiled" in record.getMessage()] == [
-        "Steps are not compiled any more, for that failed: RuntimeError: this cannot be traced"
+        "Steps are not compiled from here on, for that failed: RuntimeError: this cannot be traced"
     ]
+
+
+def test_what_fails_once_a_graph_is_there_is_no_fault_of_a_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(Refused):
+        steps = 0
+
+        def forward(self, batch: Batch, draws: Draws) -> StepOutput:
+            self.steps += 1
+            if self.steps == 3:
+                raise RuntimeError("something else")
+            return self.toy(batch, self.toy.sample(batch, draws))
+
+    monkeypatch.setattr(loop, "one_graph", lambda trainable: Late(trainable, ""))
+    with pytest.raises(RuntimeError, match="something else"):
+        _losses(tmp_path, True)
+
+
+def _losses(folder: Path, is_compiled: bool) -> list[float]:
+    fabric, _ = make_fabric("cpu", "fp32")
+    fabric.launch()
+    toy = Toy()
+    config = FitConfig(Budget(5), log_every=1, compiled=is_compiled)
+    fit(fabric, toy, adamw(toy, OptimizerConfig()), ListLoader(micro_batches=2), lambda _: 1e-2, config, folder)
+    return [entry["loss"] for entry in read_log(folder / "log.jsonl")]

@@ -206,6 +206,7 @@ class StreamingLoader:
         self._blocks = _StepBlocks(store, rows, input, self._schedule, max_bodies)
         # Whether anything is absent in any clip is not known without reading all of them.
         self._shapes = _fixed_shapes(store, rows, self._schedule, max_bodies, whole=False) if fixed else None
+        self._order: tuple[int, np.ndarray] | None = None
         self.position = 0
         self._stream: Iterator[list[FlatFrames] | MarrowError] | None = None
 
@@ -243,8 +244,10 @@ class StreamingLoader:
     def _known(self, begin: int, end: int) -> Int64[np.ndarray, " batch"]:
         """Return the clips at some places of the global batch of this step."""
         epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, self._schedule.order(epoch))
         offset = step_in_epoch * self._schedule.batch_clips
-        return self._schedule.order(epoch)[offset + begin : offset + end]
+        return self._order[1][offset + begin : offset + end]
 
     def _next_blocks(self) -> list[FlatFrames]:
         """Wait for the workers; what went wrong in one of them goes wrong here, in its own words."""

@@ -312,7 +312,7 @@ class HierarchicalTransformer(Encoder):
         # A clip that the body is nowhere seen in was computed, and attended to, but is nobody's feature.
         seen = flat.of(present.any(2))[of_clips].any(1)
         exists = side_by_side(seen, count, longest)[0] & exists
-        tokens = torch.where(F.pad(exists, (0, 1), value=True)[..., None], tokens, 0.0)
+        tokens = torch.where(F.pad(exists, (0, 1), value=True)[..., None], rows.zeroed(tokens), 0.0)
         whole = unpack(tokens, body, clips, bodies)
         return Features(
             tokens=whole[:, :, :-1, None],

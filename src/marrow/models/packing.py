@@ -45,10 +45,11 @@ class Rows:
 
     def of(self, batch: Batch) -> tuple[Float[Tensor, "row time joint 3"], Bool[Tensor, "row time joint"]]:
         """Return joints and flags of the rows; in padding nothing is present, and all is zero."""
-        joints, present = pack(batch.joints, self.body), pack(batch.present, self.body)
-        if self.exists is None:
-            return joints, present
-        return self.zeroed(joints), present & self.exists[:, None, None]
+        return self.joints(batch), self.take(batch.present.flatten(0, 1))
+
+    def joints(self, batch: Batch) -> Float[Tensor, "row time joint 3"]:
+        """Return the joints of the rows, zero in padding."""
+        return self.zeroed(pack(batch.joints, self.body))
 
     def may_attend(self, usable: Bool[Tensor, "row token"], batch: Batch) -> Bool[Tensor, "row token"] | None:
         """Return which tokens of the rows may be attended to; None where all may, as far as is known.

@@ -103,7 +103,7 @@ class PatchTransformer(Encoder):
         usable = self.grid.all_of_patch(batch.present.flatten(0, 1))
         rows = rows_of(usable.unflatten(0, (clips, bodies)), batch)
         usable, body = rows.take(usable), rows.body
-        tokens = self.embedding(self.grid.patchify(rows.of(batch)[0])) + self.position()
+        tokens = self.embedding(self.grid.patchify(rows.joints(batch))) + self.position()
         factors = None if drop is None else drop.factors(rising_rates(self.config.depth), body)
         encoded = self.encode(tokens, rows.may_attend(usable, batch), factors)
         encoded = torch.where(usable[..., None], widened(encoded), 0.0)

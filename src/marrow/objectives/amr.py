@@ -212,7 +212,7 @@ class AMR(Objective):
         rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
         usable, score = rows.take(usable), noise.flatten(0, 1)[rows.body]
         if self.config.masking == "motion":
-            intensity = motion_intensity(grid.patchify(rows.of(batch)[0]), usable, grid)
+            intensity = motion_intensity(grid.patchify(rows.joints(batch)), usable, grid)
             score = motion_guided_order(intensity, score, self.config.tau)
         rounded = self.config.round_visible
         return AMRDraw(rows, hide(score, usable, self.config.mask_ratio, batch.shapes, rounded=rounded))

@@ -190,7 +190,7 @@ class HiTRS(Objective):
         weight = exists.sum().float()
 
         # Frame level: where the hidden joints are. Target: the batch itself.
-        truth = config.pose_scale * draw.rows.of(batch)[0]
+        truth = config.pose_scale * draw.rows.joints(batch)
         pose = _mean(F.smooth_l1_loss(config.pose_scale * said["pose"], truth, reduction="none"), draw.selected)
         # Clip and sequence level: in order (the first half) or not.
         clip_order, clip_right = _in_order(said["clip_order"], draw.moves)

@@ -147,7 +147,7 @@ class MAMP(Objective):
         rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
         usable, score = rows.take(usable), noise.flatten(0, 1)[rows.body]
         if self.config.masking == "motion":
-            intensity = motion_intensity(self.grid.patchify(rows.of(batch)[0]), usable, self.grid)
+            intensity = motion_intensity(self.grid.patchify(rows.joints(batch)), usable, self.grid)
             score = motion_guided_order(intensity, score, self.config.tau)
         return MAMPDraw(rows, hide(score, usable, self.config.mask_ratio, batch.shapes))
 
@@ -186,7 +186,7 @@ class MAMP(Objective):
     def explain(self, batch: Batch, draw: MAMPDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
         said, seen = self.predictions(batch, draw), self._with_absent(batch)
-        patches, note = self._as_positions(said["prediction"], draw.rows.of(seen)[0])
+        patches, note = self._as_positions(said["prediction"], draw.rows.joints(seen))
         predicted = batch.joints.flatten(0, 1).clone()
         predicted[draw.rows.body] = self.grid.unpatchify(patches)
 
@@ -207,7 +207,7 @@ class MAMP(Objective):
             `prediction` and `target` [body, token, value], `hidden` [body, token], for the packed bodies.
         """
         batch = self._with_absent(batch)
-        (joints, _), hiding = draw.rows.of(batch), draw.hiding
+        joints, hiding = draw.rows.joints(batch), draw.hiding
         tokens = self.encoder.embedding(take(self.grid.patchify(joints), hiding.visible))
         encoded = self.encoder.encode(tokens + self.encoder.position()[hiding.visible], hiding.visible_exists)
         prediction = self._decode(encoded, hiding, queries_from=0)

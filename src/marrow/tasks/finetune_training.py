@@ -2,6 +2,8 @@
 
 import copy
 import json
+import logging
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -34,6 +36,7 @@ from marrow.train.optim import adamw, learning_rate
 from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.schedule import Budget
 
+_log = logging.getLogger(__name__)
 # Steps that are timed to learn what an epoch costs; the one before them warms up.
 _TIMED_STEPS = 5
 
@@ -85,8 +88,11 @@ def train(
     device = fabric.device
     augment = config.augment or context.origin.augment or AugmentConfig()
     batch_clips = min(config.batch_clips, len(data.train_rows))
-    steps = config.epochs * (len(data.train_rows) // batch_clips)
-    compiled = choose_compile(context.compile, device.type, steps).compiled
+    steps = min(config.epochs * (len(data.train_rows) // batch_clips), context.max_steps or sys.maxsize)
+    choice = choose_compile(context.compile, device.type, steps)
+    compiled = choice.compiled
+    if compiled or context.compile == "on":
+        _log.info("Fine-tuning: %s", choice.reason)
     cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device, "fixed": compiled}
     loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
 
@@ -98,7 +104,7 @@ def train(
     # How long.
     plan = folder / "plan.json"
     if not plan.exists():
-        further = _further_epochs(fabric, recognition, loader, config, context)
+        further = _further_epochs(fabric, recognition, loader, config, context, compiled=compiled)
         write_text_whole(plan, json.dumps({"epochs": config.epochs + further}) + "\n")
     epochs = int(json.loads(plan.read_text(encoding="utf-8"))["epochs"])
     budget = budget_within(epochs * loader.steps_per_epoch, context)
@@ -178,7 +184,13 @@ def _with_head(
 
 
 def _further_epochs(
-    fabric: Fabric, recognition: Recognition, loader: ResidentLoader, config: FinetuneConfig, context: TaskContext
+    fabric: Fabric,
+    recognition: Recognition,
+    loader: ResidentLoader,
+    config: FinetuneConfig,
+    context: TaskContext,
+    *,
+    compiled: bool,
 ) -> int:
     """Return how many epochs of training from scratch the time of the pre-training is worth."""
     if config.scratch_budget == "same_epochs" or context.origin.source != "random":
@@ -192,7 +204,7 @@ def _further_epochs(
     # Some steps of a copy, by the engine itself. The loader's place is put back.
     place, twin = loader.state_dict(), copy.deepcopy(recognition)
     clock = "cpu_seconds" if fabric.device.type == "cpu" else "wall_seconds"
-    settings = FitConfig(Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1)
+    settings = FitConfig(Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1, compiled=compiled)
     with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
         timed = fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
         if not timed.finished:

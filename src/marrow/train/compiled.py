@@ -22,6 +22,7 @@ Compile = Literal["auto", "on", "off"]
 
 # On a GPU compiling takes a minute and saves 13 ms a step (docs/performance.md): it pays from so many steps on.
 _FEWEST_STEPS = 5_000
+_MOST_GRAPHS = 200
 
 
 def as_words(wish: Compile | bool) -> Compile:
@@ -53,14 +54,15 @@ def choose_compile(wish: Compile, device_type: str, steps: int | None, processes
     """
     if wish == "off":
         return CompileChoice(False, "steps are not compiled, as asked")
+    if processes > 1:
+        return CompileChoice(False, f"steps are not compiled: with {processes} processes they cannot be")
     missing = _missing(device_type)
     if missing is not None:
         return CompileChoice(False, f"steps are not compiled: {missing}")
     if wish == "on":
         return CompileChoice(True, "steps are compiled, as asked: the first one takes a minute or more")
-    if device_type != "cuda" or processes > 1:
-        where = device_type if processes == 1 else f"{processes} processes"
-        return CompileChoice(False, f"steps are not compiled: it is not known to pay on {where}")
+    if device_type != "cuda":
+        return CompileChoice(False, f"steps are not compiled: it is not known to pay on {device_type}")
     if steps is not None and steps < _FEWEST_STEPS:
         return CompileChoice(False, f"steps are not compiled: that pays from {_FEWEST_STEPS:,} steps on")
     return CompileChoice(True, "steps are compiled: the first one takes a minute or more")
@@ -96,6 +98,8 @@ class DrawnLoss(nn.Module):
 
 def one_graph(trainable: Trainable, backend: str = "inductor") -> nn.Module:
     """Return draw and loss of a trainable as one graph, which is compiled when it is first called."""
+    # All runs of a process count together (a graph for each seed, size and number format), and 8 are soon reached.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_GRAPHS)
     compiled = torch.compile(DrawnLoss(trainable), fullgraph=True, dynamic=False, backend=backend)
     assert isinstance(compiled, nn.Module)
     return compiled

@@ -21,8 +21,11 @@ _LONG_SECONDS = 3.0
 _HANG_UP = getattr(signal, "SIGHUP", None)
 
 
-class BrokenOff(Exception):
-    """A step was left before it changed anything, because somebody wishes the run to stop."""
+class BrokenOff(BaseException):
+    """A step was left before it changed anything, because somebody wishes the run to stop.
+
+    As `KeyboardInterrupt`, it is nothing that code on the way, a compiler for example, may take for its own failure.
+    """
 
 
 class StopWish:

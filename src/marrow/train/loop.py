@@ -153,7 +153,7 @@ def fit(
             with profile("load"):
                 micro_batches = loader.next_step()
             try:
-                taken = take_step(micro_batches, rate, stop.may_break_off() if alone else nullcontext())
+                taken = take_step(micro_batches, rate, stop.may_break_off if alone else nullcontext)
             except BrokenOff:
                 # As if it had never begun: what was learned before it is saved below.
                 wrapped.zero_grad(set_to_none=True)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -12,17 +12,15 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
-from marrow.data.batch import Batch
+from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.errors import MarrowError
 from marrow.models.trainable import StepOutput, Trainable
-from marrow.train.interrupt import BrokenOff
 from marrow.train.optim import set_learning_rate
 from marrow.train.profile import Profile
 from marrow.train.sharding import local_part, whole
 
 _log = logging.getLogger(__name__)
-_NOTHING = nullcontext()
 
 
 @dataclass
@@ -66,33 +64,42 @@ class Stepper:
     ) -> None:
         self._fabric, self._module, self._optimizer, self._trainable = fabric, module, optimizer, trainable
         self._clip_norm, self._profile, self._compiled = clip_norm, profile, compiled
+        # Shapes of which a graph has been compiled, forward and backward: what fails with them later is no compiler's.
+        self._proven: set[Shapes | None] = set()
 
     def __call__(
         self,
         micro_batches: list[tuple[Batch, Draws]],
         learning_rate: float,
-        before_update: AbstractContextManager[None] = _NOTHING,
+        before_update: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> TakenStep:
         """Take one step with the micro-batches of this process.
 
         Args:
             micro_batches: what to learn from.
             learning_rate: of this step.
-            before_update: the context of all that changes no weight. What is raised in it leaves them as they are.
+            before_update: makes the context of all that changes no weight, and may raise in it.
         """
         fabric, profile = self._fabric, self._profile
         set_learning_rate(self._optimizer.optimizer, learning_rate)
 
         # Gradients of loss SUMS add up over the micro-batches; processes exchange them with the last one.
-        totals, metric_names = [], list[str]()
-        with before_update:
-            for number, (batch, draws) in enumerate(micro_batches, start=1):
-                with fabric.no_backward_sync(self._module, enabled=number < len(micro_batches)):
-                    output = self._loss(batch, draws)
-                    with profile("backward"):
-                        fabric.backward(output.loss_sum)
-                totals.append(_totals_of(output, clips=len(batch)))
-                metric_names = list(output.metrics)
+        failure = None
+        try:
+            with before_update():
+                totals, metric_names = self._add_up(micro_batches)
+        except (MarrowError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a compiler says, a run can go on without it
+            if not self._compiled or all(batch.shapes in self._proven for batch, _ in micro_batches):
+                raise
+            failure = _first_line(error)
+        if failure is not None:
+            _log.warning("Steps are not compiled from here on, for that failed: %s", failure)
+            self._compiled, self._module = False, fabric.setup_module(self._trainable)
+            self._optimizer.zero_grad(set_to_none=True)
+            with before_update():
+                totals, metric_names = self._add_up(micro_batches)
 
         # One division, by the weight of the whole global batch: a mean of means is not the mean.
         with profile("exchange"):
@@ -106,30 +113,37 @@ class Stepper:
             self._optimizer.zero_grad(set_to_none=True)
         return TakenStep(total, metric_names, norm)
 
+    def _add_up(self, micro_batches: list[tuple[Batch, Draws]]) -> tuple[list[Tensor], list[str]]:
+        """Add up the gradients of the micro-batches; return the totals of each, and the names of their metrics."""
+        totals, metric_names = [], list[str]()
+        for number, (batch, draws) in enumerate(micro_batches, start=1):
+            with self._fabric.no_backward_sync(self._module, enabled=number < len(micro_batches)):
+                output = self._loss(batch, draws)
+                with self._profile("backward"):
+                    self._fabric.backward(output.loss_sum)
+            totals.append(_totals_of(output, clips=len(batch)))
+            metric_names = list(output.metrics)
+            self._proven.add(batch.shapes)
+        return totals, metric_names
+
     def _loss(self, batch: Batch, draws: Draws) -> StepOutput:
         """Draw what is random and compute the loss: in one graph, or one operation after the other."""
-        if not self._compiled:
-            with self._profile("sample"):
-                draw = self._trainable.sample(batch, draws)
-            with self._profile("forward"):
-                return self._module(batch, draw)
-        try:
+        if self._compiled:
             with self._profile("forward"):
                 # The number of the step is no constant of the graph, and filling in a number waits for nothing.
                 step = torch.full((), int(draws.step), dtype=torch.int64, device=batch.joints.device)
                 return self._module(batch, replace(draws, step=step))
-        except BrokenOff:
-            raise
-        except Exception as error:  # whatever a compiler says, a run of one process can go on without it
-            if self._fabric.world_size > 1:
-                raise MarrowError(f"steps cannot be compiled here: {_first_line(error)}; set compile to off") from error
-            _log.warning("Steps are not compiled any more, for that failed: %s", _first_line(error))
-            self._compiled, self._module = False, self._fabric.setup_module(self._trainable)
-            return self._loss(batch, draws)
+        # One after the other, nothing that is not there need be computed.
+        batch = replace(batch, shapes=None)
+        with self._profile("sample"):
+            draw = self._trainable.sample(batch, draws)
+        with self._profile("forward"):
+            return self._module(batch, draw)
 
 
 def _first_line(error: Exception) -> str:
-    """Return what an error says first, with its kind."""
+    """Return what an error says first, with its kind; of one that a compiler has wrapped, the one inside."""
+    error = getattr(error, "inner_exception", None) or error
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {said}"
 
