@@ -1,6 +1,6 @@
 """What test_compiled.py asks in a process of its own: pytest's checks of shapes wrap functions, and cannot be compiled.
 
-python one_graph.py graphs|runs|finetune|fake FOLDER        prints one JSON object
+python one_graph.py graphs|runs|finetune|inductor|fake FOLDER        prints one JSON object
 """
 
 import json
@@ -33,6 +33,7 @@ from marrow.store.memory import write_store
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.finetune import finetune_in
 from marrow.tasks.recognition import FinetuneConfig
+from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import DrawnLoss, one_graph
 from marrow.train.logs import read_log
@@ -164,6 +165,20 @@ def finetune(folder: Path) -> dict[str, Any]:
     return said
 
 
+def inductor(_: Path) -> dict[str, Any]:
+    """Compile each method for this processor, with the flags of absent joints; return how far the loss is off."""
+    said = {}
+    for name, build in SMALL.items():
+        objective = build()
+        batch = replace(example_batch(objective.encoder), shapes=Shapes(8, whole=False))
+        draws = Draws(3, torch.tensor(1), torch.arange(4))
+        loss = one_graph(objective)(batch, draws).loss_sum
+        loss.backward()
+        eager = DrawnLoss(objective)(batch, draws).loss_sum
+        said[name] = float((loss.detach() / eager.detach() - 1.0).abs())
+    return said
+
+
 def fake(_: Path) -> dict[str, Any]:
     """Take a step with tensors that have no content: whatever needs a number on the host raises."""
     said = {}
@@ -216,5 +231,9 @@ def _meta_batch(input: InputConfig) -> Batch:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(
-        json.dumps({"graphs": graphs, "runs": runs, "finetune": finetune, "fake": fake}[sys.argv[1]](Path(sys.argv[2])))
+        json.dumps(
+            {"graphs": graphs, "runs": runs, "finetune": finetune, "inductor": inductor, "fake": fake}[sys.argv[1]](
+                Path(sys.argv[2])
+            )
+        )
     )

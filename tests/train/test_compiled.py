@@ -61,6 +61,14 @@ def test_fine_tuning_is_the_same_compiled(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not choose_compile("on", "cpu", None).compiled, reason="no C++ compiler here")
+def test_every_method_compiles_for_this_processor(tmp_path: Path) -> None:
+    said = _ask("inductor", tmp_path)
+    assert said.keys() == OBJECTIVES.keys()
+    assert max(said.values()) < 1e-5, said
+
+
+@pytest.mark.slow
 def test_no_step_needs_a_number_on_the_host(tmp_path: Path) -> None:
     said = _ask("fake", tmp_path)
     for name in OBJECTIVES:

@@ -319,9 +319,9 @@ class AMR(Objective):
     def _values_exist(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body time joint"]:
         if self.config.target == "joint":
             return present
-        later = torch.ones_like(present)
-        later[:, : -self.config.stride] = present[:, self.config.stride :]
-        return present & later
+        # The last ones lead nowhere, and have a target all the same: zero.
+        leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - self.config.stride
+        return present & (present.roll(-self.config.stride, dims=1) | ~leads_on[:, None])
 
     def _statistics(
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]

@@ -275,9 +275,9 @@ class MAMP(Objective):
     def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body token"]:
         """Tell which tokens have a target: those with no step into or out of an absent frame."""
         if self.config.target == "motion":
-            later = torch.ones_like(present)
-            later[:, : -self.config.stride] = present[:, self.config.stride :]
-            present = present & later
+            # The last ones lead nowhere, and have a target all the same: zero.
+            leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - self.config.stride
+            present = present & (present.roll(-self.config.stride, dims=1) | ~leads_on[:, None])
         return self.grid.all_of_patch(present)
 
 

@@ -19,7 +19,8 @@ def flow(
     The last frames have nowhere to lead; where it is not known, it is zero.
     """
     displacement = F.pad(joints[:, interval:] - joints[:, :-interval], (0, 0, 0, 0, 0, interval))
-    known = F.pad(present[:, interval:] & present[:, :-interval], (0, 0, 0, interval))
+    leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - interval
+    known = present & present.roll(-interval, dims=1) & leads_on[:, None]
     return torch.where(known[..., None], displacement, 0.0), known
 
 

@@ -350,9 +350,8 @@ class MotionTransformer(Objective):
         """Tell from which frames flow is predicted, as far as it is known."""
         parts = []
         for interval in self.config.intervals:
-            touched = draw.hidden.clone()
-            touched[:, :-interval] |= draw.hidden[:, interval:]
-            parts.append(touched)
+            leads_on = torch.arange(draw.hidden.shape[1], device=draw.hidden.device) < draw.hidden.shape[1] - interval
+            parts.append(draw.hidden | draw.hidden.roll(-interval, dims=1) & leads_on)
         touched = torch.stack(parts, dim=2)
         if self.config.variant == "causal" or self.config.flow_on == "all":
             return torch.ones_like(touched)
