@@ -40,9 +40,6 @@ class Rows:
     body: Int64[Tensor, " row"]
     exists: Bool[Tensor, " row"] | None = None
 
-    def __len__(self) -> int:
-        return len(self.body)
-
     def of(self, batch: Batch) -> tuple[Float[Tensor, "row time joint 3"], Bool[Tensor, "row time joint"]]:
         """Return joints and flags of the rows; in padding nothing is present, and all is zero."""
         return self.joints(batch), self.take(batch.present.flatten(0, 1))

@@ -1,7 +1,7 @@
 """Checks that every pretext objective must pass: `check_objective`."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,7 @@ from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
 from marrow.testing.encoders import check_reads_exactly, example_batch, moved, with_noise_where_absent
 from marrow.train.precision import make_fabric
+from marrow.train.replay import tensors_in
 
 
 def check_objective(
@@ -94,7 +95,10 @@ def _check_draw(objective: Objective, batch: Batch, draws: Draws) -> None:
 
 def _check_padding(objective: Objective, batch: Batch, draws: Draws, *, noise_by_place: bool) -> None:
     """Check that shapes which the host has fixed change nothing, nor what stands in their padding."""
-    bodies = batch.present.shape[0] * batch.present.shape[1]
+    # The absent body is seen for two frames, which are no token of a patch: it is padding with something in it.
+    glimpsed = batch.present.clone()
+    glimpsed[-1, -1, :2, 0] = True
+    bodies, batch = glimpsed[..., 0, 0].numel(), replace(batch, present=glimpsed)
     fixed = replace(batch, shapes=Shapes(bodies, whole=False))
     loss, gradient = _loss_and_gradient(objective, fixed, draws)
     noisy = replace(with_noise_where_absent(batch), shapes=fixed.shapes)
@@ -123,17 +127,9 @@ def _loss_and_gradient(objective: Objective, batch: Batch, draws: Draws) -> tupl
     return output.loss_sum.detach(), torch.cat(parts)
 
 
-def _floats(value: Any) -> Iterator[Tensor]:
-    """Yield the floating tensors of a draw."""
-    if isinstance(value, Tensor) and value.is_floating_point():
-        yield value
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from _floats([getattr(value, field.name) for field in fields(value)])
-    elif isinstance(value, Mapping):
-        yield from _floats(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _floats(part)
+def _floats(draw: Any) -> list[Tensor]:
+    """Return the floating tensors of a draw."""
+    return [tensor for tensor in tensors_in(draw) if tensor.is_floating_point()]
 
 
 def _check_exact(objective: Objective, batch: Batch, draws: Draws) -> None:

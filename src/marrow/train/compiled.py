@@ -20,7 +20,7 @@ from marrow.models.trainable import StepOutput, Trainable
 
 Compile = Literal["auto", "on", "off"]
 
-# On a GPU compiling takes a minute and saves 13 ms a step (docs/performance.md): it pays from so many steps on.
+# Compiling takes a minute. Where it saves some ten milliseconds a step, that is paid back after so many.
 _FEWEST_STEPS = 5_000
 _MOST_GRAPHS = 200
 

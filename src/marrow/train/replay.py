@@ -182,7 +182,7 @@ def _first_bad_output(module: nn.Module) -> Iterator[list[str]]:
 
     def note(name: str) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if any(_has_bad(tensor) for tensor in _tensors(output)):
+            if any(_has_bad(tensor) for tensor in tensors_in(output)):
                 found.append(name or type(module).__name__)
 
         return hook
@@ -195,16 +195,17 @@ def _first_bad_output(module: nn.Module) -> Iterator[list[str]]:
             handle.remove()
 
 
-def _tensors(output: Any) -> Iterator[Tensor]:
+def tensors_in(output: Any) -> Iterator[Tensor]:
+    """Yield the tensors of whatever a module is given or returns."""
     if isinstance(output, Tensor):
         yield output
     elif is_dataclass(output) and not isinstance(output, type):
-        yield from _tensors([getattr(output, each.name) for each in fields(output)])
+        yield from tensors_in([getattr(output, each.name) for each in fields(output)])
     elif isinstance(output, Mapping):
-        yield from _tensors(list(output.values()))
+        yield from tensors_in(list(output.values()))
     elif isinstance(output, list | tuple):
         for each in output:
-            yield from _tensors(each)
+            yield from tensors_in(each)
 
 
 def _has_bad(tensor: Tensor) -> bool:
