@@ -32,7 +32,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
-from marrow.data.loader import ResidentLoader, StreamingLoader
+from marrow.data.loader import PlannedSteps, ResidentLoader, StreamingLoader
 from marrow.data.schedule import Schedule
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
@@ -167,14 +167,15 @@ def _train(
     advice: str,
 ) -> FitResult:
     """Train the objective, from the newest checkpoint of the run directory where there is one."""
-    choice = choose_compile(as_words(config.compile), fabric.device.type, budget.steps, fabric.world_size)
-    loader = _build_loader(config, store, rows, fabric, fixed=choice.compiled)
+    where = {"processes": fabric.world_size, "sharded": is_sharded(fabric)}
+    choice = choose_compile(as_words(config.compile), fabric.device.type, budget.steps, **where)
+    loader = _build_loader(config, store, rows, fabric, fixed=choice.fixed)
     extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
     _log.info(
         "%d clips, %d steps per epoch on %s; %s",
         *(len(rows), loader.steps_per_epoch, fabric.device, precision.reason),
     )
-    if choice.compiled or config.compile == "on":
+    if choice.fixed or config.compile == "on":
         _log.info("%s", choice.reason[0].upper() + choice.reason[1:])
     _log.info("The run %s%s", budget, f". It went on under other limits at step {extended[-1]}" if extended else "")
     warmup = config.schedule.warmup_epochs
@@ -191,6 +192,7 @@ def _train(
         config.log_every,
         config.profile,
         choice.compiled,
+        choice.captured,
         extended_from_step=extended[-1] if extended else None,
         advice=advice if fabric.device.type == "cpu" else "",
         replay_command=_REPLAY,
@@ -201,7 +203,8 @@ def _train(
         store_watch()
         (config.out / RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
 
-    timed, monitor = _watch(config, store, rows, fabric, objective, loader)
+    planned = PlannedSteps(loader) if choice.captured and isinstance(loader, ResidentLoader) else loader
+    timed, monitor = _watch(config, store, rows, fabric, objective, planned)
     return fit(
         fabric,
         objective,

@@ -1,9 +1,10 @@
 """What test_compiled.py asks in a process of its own: pytest's checks of shapes wrap functions, and cannot be compiled.
 
-python one_graph.py graphs|runs|finetune|inductor|fake FOLDER        prints one JSON object
+python one_graph.py graphs|runs|shared|finetune|inductor|fake FOLDER        prints one JSON object
 """
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,29 @@ def runs(folder: Path) -> dict[str, Any]:
     return said
 
 
+def shared(folder: Path) -> dict[str, Any]:
+    """Train in all processes that torchrun has started, compiled; alone, eagerly."""
+    loop.one_graph = lambda trainable: one_graph(trainable, backend="aot_eager")
+    several, store = "WORLD_SIZE" in os.environ, folder / "store"
+    config = PretrainConfig(
+        store=store if store.exists() else walks(store).path,
+        out=folder / ("several" if several else "alone"),
+        method="mamp",
+        objective=SMALL["mamp"]().config,
+        encoder=SMALL["mamp"]().encoder.config,
+        input=replace(SMALL["mamp"]().encoder.input, window_frames=16),
+        schedule=ScheduleConfig(0.0, 0.0),
+        batch_clips=8,
+        max_steps=6,
+        ends_at_epochs=False,
+        device="cpu",
+        precision="fp32",
+        compile="on" if several else "off",
+        log_every=1,
+    )
+    return {"losses": _losses(config), "graphs": counters["stats"]["unique_graphs"]}
+
+
 def _losses(config: PretrainConfig) -> list[float]:
     result = pretrain(config)
     return [entry["loss"] for entry in read_log(result.folder / "log.jsonl")]
@@ -232,8 +256,13 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     print(
         json.dumps(
-            {"graphs": graphs, "runs": runs, "finetune": finetune, "inductor": inductor, "fake": fake}[sys.argv[1]](
-                Path(sys.argv[2])
-            )
+            {
+                "graphs": graphs,
+                "runs": runs,
+                "shared": shared,
+                "finetune": finetune,
+                "inductor": inductor,
+                "fake": fake,
+            }[sys.argv[1]](Path(sys.argv[2]))
         )
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from real_runs import TORCHRUN
 from toy_trainable import ListLoader, Toy
 
 from marrow.data.batch import Batch
@@ -25,9 +26,9 @@ from marrow.train.precision import make_fabric
 from marrow.train.schedule import Budget
 
 
-def _ask(what: str, folder: Path) -> dict[str, Any]:
+def _ask(what: str, folder: Path, launcher: tuple[str, ...] = (sys.executable,)) -> dict[str, Any]:
     script = Path(__file__).with_name("one_graph.py")
-    done = subprocess.run([sys.executable, str(script), what, str(folder)], capture_output=True, text=True)
+    done = subprocess.run([*launcher, str(script), what, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -49,6 +50,14 @@ def test_runs_are_the_same_compiled_in_pieces_and_half_and_half(tmp_path: Path) 
         assert len(runs) >= 4
         for how, losses in runs.items():
             assert losses == pytest.approx(runs["eager"], rel=1e-6), f"{name}: {how}"
+
+
+@pytest.mark.slow
+def test_two_processes_are_compiled_each(tmp_path: Path) -> None:
+    alone = _ask("shared", tmp_path)
+    several = _ask("shared", tmp_path, (*TORCHRUN, "--nproc_per_node=2"))
+    assert several["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+    assert (alone["graphs"], several["graphs"]) == (0, 1)
 
 
 @pytest.mark.slow
@@ -95,18 +104,34 @@ def test_draws_of_a_step_that_is_a_tensor_are_the_same() -> None:
         assert torch.equal(of_number.key("dropout"), of_tensor.key("dropout"))
 
 
-def test_what_is_compiled_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled.shutil, "which", lambda _: "/usr/bin/g++")
-    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda _: object())
-    assert not choose_compile("off", "cuda", 10**6).compiled
-    assert choose_compile("on", "cpu", 10).compiled
-    assert not choose_compile("auto", "cpu", 10**6).compiled
-    assert choose_compile("auto", "cuda", 10**6).compiled
-    assert choose_compile("auto", "cuda", None).compiled
-    assert not choose_compile("auto", "cuda", 100).compiled
-    assert not choose_compile("auto", "cuda", 10**6, processes=2).compiled
-    assert "2 processes" in choose_compile("on", "cuda", 10**6, processes=2).reason
-    assert "mps" in choose_compile("on", "mps", 100).reason
+@pytest.mark.parametrize(
+    ("asked", "compiled", "captured"),
+    [
+        (("off", "cuda", 10**6), False, False),
+        (("on", "cpu", 10), True, False),
+        (("auto", "cpu", 10**6), False, False),
+        (("on", "cuda", 10), True, True),
+        (("auto", "cuda", 10**6), True, True),
+        (("auto", "cuda", None), True, True),
+        (("auto", "cuda", 100), False, True),  # a minute of compiling is not worth it, a recording is
+        (("auto", "cuda", 10**6, 2), True, False),
+        (("on", "mps", 100), False, False),
+    ],
+)
+def test_what_is_compiled_and_captured(
+    monkeypatch: pytest.MonkeyPatch, asked: tuple[Any, ...], compiled: bool, captured: bool
+) -> None:
+    monkeypatch.setattr("marrow.train.compiled.shutil.which", lambda _: "/usr/bin/g++")
+    monkeypatch.setattr("marrow.train.compiled.importlib.util.find_spec", lambda _: object())
+    choice = choose_compile(*asked)
+    assert (choice.compiled, choice.captured) == (compiled, captured)
+    assert choice.fixed == (compiled or captured)
+
+
+def test_sharded_weights_are_not_compiled() -> None:
+    choice = choose_compile("on", "cuda", 100, 2, sharded=True)
+    assert not choice.fixed
+    assert "fsdp" in choice.reason
 
 
 def test_without_a_compiler_a_run_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

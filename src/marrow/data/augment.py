@@ -131,7 +131,7 @@ def finish(
         joints = add_joint_noise(joints, present, draws, augmentation.choice)
         joints = interpolate(joints, present, draws, augmentation.choice)
     if augmentation.mirrored is not None:
-        partner = _partner(skeleton, joints.device)
+        partner = joint_index(skeleton.mirror, joints.device)
         chosen = augmentation.mirrored[:, None, None, None]
         joints = torch.where(chosen[..., None], joints.index_select(3, partner), joints)
         present = torch.where(chosen, present.index_select(3, partner), present)
@@ -180,6 +180,6 @@ def matrix_product(
 
 
 @cache
-def _partner(skeleton: Skeleton, device: torch.device) -> Int64[Tensor, " joint"]:
-    """Return each joint's partner on a device, copied there once."""
-    return torch.tensor(skeleton.mirror, device=device)
+def joint_index(joints: tuple[int, ...], device: torch.device) -> Int64[Tensor, " joint"]:
+    """Return numbers of joints on a device, copied there once."""
+    return torch.tensor(joints, device=device)

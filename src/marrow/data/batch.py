@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from marrow.data.draws import Draws
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -50,6 +52,10 @@ class Batch:
         """Return the batch on another device."""
         return replace(self._each(lambda values: values.to(device, non_blocking=True)), shapes=self.shapes)
 
+    def copied(self) -> "Batch":
+        """Return the batch in memory of its own."""
+        return replace(self._each(Tensor.clone), shapes=self.shapes)
+
     def take(self, places: slice | Int64[Tensor, " taken"]) -> "Batch":
         """Return some of the clips, of which nothing is known beforehand."""
         return self._each(lambda values: values[places])
@@ -74,3 +80,28 @@ class Batch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
         return Batch(**changed)
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """A batch that is made when its step is taken, of frames that lie on the device already.
+
+    Args:
+        clips: which clips of these frames, on the device.
+        row: their rows in the store, on the host.
+        shapes: those of the batch.
+        make: makes the batch of clips, draws and shapes.
+    """
+
+    clips: Int64[Tensor, " batch"]
+    row: Int64[Tensor, " batch"]
+    shapes: Shapes | None
+    make: Callable[[Int64[Tensor, " batch"], Draws, Shapes | None], Batch]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+
+def made(batch: Batch | PlannedBatch, draws: Draws) -> Batch:
+    """Return a batch; one that is planned is made."""
+    return batch.make(batch.clips, draws, batch.shapes) if isinstance(batch, PlannedBatch) else batch

@@ -14,7 +14,7 @@ OOPSLA 2014), evaluated in int64 arithmetic that wraps, which PyTorch has on eve
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -93,6 +93,12 @@ class Draws:
     seed: int
     step: int | Int64[Tensor, ""]
     index: Int64[Tensor, " batch"]
+
+    def with_tensor_step(self) -> "Draws":
+        """Return the same, with the step on the device, where it is no constant of a graph; nothing is waited for."""
+        if isinstance(self.step, Tensor):
+            return self
+        return replace(self, step=torch.full((), self.step, dtype=torch.int64, device=self.index.device))
 
     def key(self, stream: str) -> Int64[Tensor, ""]:
         """Draw one number for all of the clips together, for what is hashed further (24 bits; stays on the device)."""

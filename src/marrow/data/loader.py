@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from marrow.data.augment import AugmentConfig, draw_augmentation, finish
-from marrow.data.batch import Batch, Shapes
+from marrow.data.augment import AugmentConfig, draw_augmentation, finish, joint_index
+from marrow.data.batch import Batch, PlannedBatch, Shapes, made
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
 from marrow.data.sampling import centre_windows, frames_at_pace, gather, random_windows
@@ -29,6 +29,7 @@ from marrow.skeleton.streams import bone, stream
 from marrow.store.format import Store
 
 MicroBatches = list[tuple[Batch, Draws]]
+PlannedBatches = list[tuple[PlannedBatch, Draws]]
 
 
 def training_batch(
@@ -68,11 +69,12 @@ def _streamed(
     """Derive a stream of windows that may end before the time axis does."""
     if name == "joint":
         return joints, present
-    values, exists = stream(joints, present, skeleton, name)
+    parents = joint_index(skeleton.parents, joints.device)
+    values, exists = stream(joints, present, skeleton, name, parents)
     if frame_count is not None and name in ("motion", "bone_motion"):
         # The last frame of a full window has the motion zero, and that one exists. A clip that ends earlier ends alike:
         # what it is must not depend on the longest clip of its batch.
-        whole = present if name == "motion" else bone(joints, present, skeleton)[1]
+        whole = present if name == "motion" else bone(joints, present, skeleton, parents)[1]
         is_last = torch.arange(joints.shape[2], device=joints.device) == frame_count[:, None] - 1
         exists = exists | (whole & is_last[:, None, :, None])
     return values, exists
@@ -138,10 +140,11 @@ class ResidentLoader:
         fixed: bool = False,
     ) -> None:
         self._schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
-        self._input, self._augment = input, augment
+        self._input, self._augment, self._rows = input, augment, np.asarray(rows, dtype=np.int64)
         self.frames = flat_frames(store, rows, input, device)
         whole = fixed and bool(self.frames.present.all())
         self._shapes = _fixed_shapes(store, rows, self._schedule, self.frames.max_bodies, whole) if fixed else None
+        self._index = [torch.arange(begin, end, device=self.frames.device) for begin, end in self._schedule.places()]
         self.position = 0
         self._order: tuple[int, np.ndarray, Tensor] | None = None
 
@@ -157,20 +160,28 @@ class ResidentLoader:
 
     def next_step(self) -> MicroBatches:
         """Return this process's micro-batches of the next optimizer step."""
+        return [(made(batch, draws), draws) for batch, draws in self.plan_step()]
+
+    def plan_step(self) -> PlannedBatches:
+        """Return the same, yet to be made: where a whole step is captured, its batches are made in it."""
         epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             order = self._schedule.order(epoch)
             self._order = (epoch, order, torch.from_numpy(order).to(self.frames.device))
         offset = step_in_epoch * self._schedule.batch_clips
-        step: MicroBatches = []
-        for begin, end in self._schedule.places():
-            draws = Draws(self._schedule.seed, self.position, torch.arange(begin, end, device=self.frames.device))
+        step: PlannedBatches = []
+        for (begin, end), index in zip(self._schedule.places(), self._index, strict=True):
             places = slice(offset + begin, offset + end)
-            shapes = None if self._shapes is None else self._shapes.of(self._order[1][places])
-            clips = self._order[2][places]
-            step.append((training_batch(self.frames, clips, draws, self._input, self._augment, shapes), draws))
+            known = self._order[1][places]
+            shapes = None if self._shapes is None else self._shapes.of(known)
+            row = torch.from_numpy(self._rows[known])
+            planned = PlannedBatch(self._order[2][places], row, shapes, self._make)
+            step.append((planned, Draws(self._schedule.seed, self.position, index)))
         self.position += 1
         return step
+
+    def _make(self, clips: Int64[Tensor, " batch"], draws: Draws, shapes: Shapes | None) -> Batch:
+        return training_batch(self.frames, clips, draws, self._input, self._augment, shapes)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position, and what it is a position in."""
@@ -179,6 +190,34 @@ class ResidentLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where a state was saved."""
         self.position = self._schedule.position_in(state)
+
+
+class PlannedSteps:
+    """The steps of a resident loader, whose batches are made when a step is taken.
+
+    Args:
+        loader: that is asked.
+    """
+
+    def __init__(self, loader: ResidentLoader) -> None:
+        self._loader = loader
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the rows."""
+        return self._loader.steps_per_epoch
+
+    def next_step(self) -> PlannedBatches:
+        """Return this process's micro-batches of the next optimizer step."""
+        return self._loader.plan_step()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the sequence of steps."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a place in the sequence of steps."""
+        self._loader.load_state_dict(state)
 
 
 class StreamingLoader:

@@ -189,7 +189,7 @@ class DropPath:
             rates: of the branches, as shares of the highest: 0 at the input, 1 at the output.
             body: numbers of the packed bodies.
         """
-        rate = self.highest_rate * rates.to(self.uniform)
+        rate = self.highest_rate * rates
         kept = pack(self.uniform, body) >= rate
         return (kept / (1.0 - rate)).T[:, :, None, None]
 
@@ -271,12 +271,12 @@ def position_parameter(*shape: int, std: float = 0.02) -> nn.Parameter:
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=std))
 
 
-def rising_rates(depth: int) -> Float[Tensor, " branch"]:
+def rising_rates(depth: int, device: torch.device) -> Float[Tensor, " branch"]:
     """Return the rates of `DropPath` for `depth` blocks of two branches: 0 for the first block, 1 for the last.
 
     The two branches of a block share its rate.
     """
-    return torch.linspace(0.0, 1.0, depth).repeat_interleave(2)
+    return torch.linspace(0.0, 1.0, depth, device=device).repeat_interleave(2)
 
 
 def sinusoids(places: int, width: int) -> Float[Tensor, "place dim"]:

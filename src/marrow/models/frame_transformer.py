@@ -127,7 +127,7 @@ class FrameTransformer(Encoder):
         self, drop: DropPath | None, body: Int64[Tensor, " packed"]
     ) -> Float[Tensor, "branch packed 1 1"] | None:
         """Return what the branches of each packed body are multiplied by; None where nothing is dropped."""
-        return None if drop is None else drop.factors(rising_rates(self.config.depth), body)
+        return None if drop is None else drop.factors(rising_rates(self.config.depth, body.device), body)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return the embeddings, then each block, then the last norm."""

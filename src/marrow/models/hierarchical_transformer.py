@@ -327,7 +327,7 @@ class HierarchicalTransformer(Encoder):
         if drop is None:
             return None, None, None
         branches = [2 * depth for depth in self.config.depths]
-        frame, clip, sequence = drop.factors(rising_rates(sum(self.config.depths)), body).split(branches)
+        frame, clip, sequence = drop.factors(rising_rates(sum(self.config.depths), body.device), body).split(branches)
         one = torch.ones_like(frame[:, :1])  # the frames of zeros are everybody's
         return torch.cat((frame, one), dim=1)[:, of[0]], clip[:, of[1]], sequence
 

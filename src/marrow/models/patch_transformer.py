@@ -104,7 +104,7 @@ class PatchTransformer(Encoder):
         rows = rows_of(usable.unflatten(0, (clips, bodies)), batch)
         usable, body = rows.take(usable), rows.body
         tokens = self.embedding(self.grid.patchify(rows.joints(batch))) + self.position()
-        factors = None if drop is None else drop.factors(rising_rates(self.config.depth), body)
+        factors = None if drop is None else drop.factors(rising_rates(self.config.depth, body.device), body)
         encoded = self.encode(tokens, rows.may_attend(usable, batch), factors)
         encoded = torch.where(usable[..., None], widened(encoded), 0.0)
         axes = (self.grid.times, self.grid.joint_patches)

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.frames import flat_frames
-from marrow.data.loader import ResidentLoader, evaluation_batch, evaluation_batches
+from marrow.data.loader import PlannedSteps, ResidentLoader, evaluation_batch, evaluation_batches
 from marrow.data.subsets import label_fraction
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
@@ -29,7 +29,7 @@ from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
-from marrow.train.compiled import choose_compile
+from marrow.train.compiled import CompileChoice, choose_compile
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import adamw, learning_rate
@@ -90,10 +90,9 @@ def train(
     batch_clips = min(config.batch_clips, len(data.train_rows))
     steps = min(config.epochs * (len(data.train_rows) // batch_clips), context.max_steps or sys.maxsize)
     choice = choose_compile(context.compile, device.type, steps)
-    compiled = choice.compiled
-    if compiled or context.compile == "on":
+    if choice.fixed or context.compile == "on":
         _log.info("Fine-tuning: %s", choice.reason)
-    cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device, "fixed": compiled}
+    cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device, "fixed": choice.fixed}
     loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
 
     # What learns, and how fast each layer of it does.
@@ -104,7 +103,7 @@ def train(
     # How long.
     plan = folder / "plan.json"
     if not plan.exists():
-        further = _further_epochs(fabric, recognition, loader, config, context, compiled=compiled)
+        further = _further_epochs(fabric, recognition, loader, config, context, choice)
         write_text_whole(plan, json.dumps({"epochs": config.epochs + further}) + "\n")
     epochs = int(json.loads(plan.read_text(encoding="utf-8"))["epochs"])
     budget = budget_within(epochs * loader.steps_per_epoch, context)
@@ -113,10 +112,16 @@ def train(
     steps_between = loader.steps_per_epoch * config.predict_every
     watch = _Predictions(folder, recognition, data, fabric, context.batch_clips, steps_between)
     settings = FitConfig(
-        budget, checkpoints, config.optimizer.clip_norm, log_every=loader.steps_per_epoch, compiled=compiled
+        budget,
+        checkpoints,
+        config.optimizer.clip_norm,
+        log_every=loader.steps_per_epoch,
+        compiled=choice.compiled,
+        captured=choice.captured,
     )
     rate = learning_rate(config.optimizer, config.schedule, batch_clips, config.epochs)
-    fitted = fit(fabric, recognition, optimizer, loader, rate, settings, folder, watch)
+    source = PlannedSteps(loader) if choice.captured else loader
+    fitted = fit(fabric, recognition, optimizer, source, rate, settings, folder, watch)
     if not fitted.finished:
         return None
     log = read_log(folder / "log.jsonl")
@@ -189,8 +194,7 @@ def _further_epochs(
     loader: ResidentLoader,
     config: FinetuneConfig,
     context: TaskContext,
-    *,
-    compiled: bool,
+    choice: CompileChoice,
 ) -> int:
     """Return how many epochs of training from scratch the time of the pre-training is worth."""
     if config.scratch_budget == "same_epochs" or context.origin.source != "random":
@@ -204,9 +208,12 @@ def _further_epochs(
     # Some steps of a copy, by the engine itself. The loader's place is put back.
     place, twin = loader.state_dict(), copy.deepcopy(recognition)
     clock = "cpu_seconds" if fabric.device.type == "cpu" else "wall_seconds"
-    settings = FitConfig(Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1, compiled=compiled)
+    settings = FitConfig(
+        Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1, compiled=choice.compiled, captured=choice.captured
+    )
+    source = PlannedSteps(loader) if choice.captured else loader
     with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
-        timed = fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
+        timed = fit(fabric, twin, adamw(twin, config.optimizer), source, lambda _: 0.0, settings, Path(folder))
         if not timed.finished:
             raise KeyboardInterrupt  # there is nothing yet to go on with
         seconds = [entry[clock] for entry in read_log(Path(folder) / "log.jsonl")]

@@ -1,4 +1,4 @@
-"""Draw and loss of a step as one graph: whether to compile them, and the module that is compiled.
+"""Draw and loss of a step as one graph: whether to compile (and capture) it, and the module that is compiled.
 
 A compiled step needs shapes that are known beforehand (`Batch.shapes`) and the number of the step as a tensor, so that
 one graph serves for all steps. Everything else is the same: weights, optimizer, checkpoints. A run that began compiled
@@ -20,8 +20,8 @@ from marrow.models.trainable import StepOutput, Trainable
 
 Compile = Literal["auto", "on", "off"]
 
-# Compiling takes a minute. Where it saves some ten milliseconds a step, that is paid back after so many.
-_FEWEST_STEPS = 5_000
+# Compiling takes a minute. On one H200 it makes a captured step of AMR 5 ms shorter, which pays it back after so many.
+_FEWEST_STEPS = 12_000
 _MOST_GRAPHS = 200
 
 
@@ -32,40 +32,51 @@ def as_words(wish: Compile | bool) -> Compile:
 
 @dataclass(frozen=True)
 class CompileChoice:
-    """Whether steps are compiled, and why.
+    """Whether steps are compiled and captured, and why.
 
     Args:
-        compiled: whether they are.
+        compiled: whether draw and loss become one compiled graph.
+        captured: whether whole steps are recorded and replayed (`marrow.train.captured`).
         reason: one sentence for the log.
     """
 
     compiled: bool
+    captured: bool
     reason: str
 
+    @property
+    def fixed(self) -> bool:
+        """Whether batches must have shapes that are known beforehand."""
+        return self.compiled or self.captured
 
-def choose_compile(wish: Compile, device_type: str, steps: int | None, processes: int = 1) -> CompileChoice:
-    """Choose whether to compile the steps of a run.
+
+def choose_compile(
+    wish: Compile, device_type: str, steps: int | None, processes: int = 1, *, sharded: bool = False
+) -> CompileChoice:
+    """Choose whether to compile and to capture the steps of a run.
 
     Args:
         wish: on, off, or auto: where it pays.
         device_type: "cpu", "cuda", ...
         steps: of the run; None: only a clock ends it.
         processes: that share the work.
+        sharded: whether each of them holds a part of the weights only.
     """
     if wish == "off":
-        return CompileChoice(False, "steps are not compiled, as asked")
-    if processes > 1:
-        return CompileChoice(False, f"steps are not compiled: with {processes} processes they cannot be")
-    missing = _missing(device_type)
+        return CompileChoice(False, False, "steps are neither compiled nor captured, as asked")
+    # A recording cannot wait for other processes.
+    captured = device_type == "cuda" and processes == 1
+    otherwise = "steps are captured and not compiled" if captured else "steps are not compiled"
+    missing = "weights are gathered between its layers (strategy fsdp)" if sharded else _missing(device_type)
     if missing is not None:
-        return CompileChoice(False, f"steps are not compiled: {missing}")
-    if wish == "on":
-        return CompileChoice(True, "steps are compiled, as asked: the first one takes a minute or more")
-    if device_type != "cuda":
-        return CompileChoice(False, f"steps are not compiled: it is not known to pay on {device_type}")
-    if steps is not None and steps < _FEWEST_STEPS:
-        return CompileChoice(False, f"steps are not compiled: that pays from {_FEWEST_STEPS:,} steps on")
-    return CompileChoice(True, "steps are compiled: the first one takes a minute or more")
+        return CompileChoice(False, captured, f"{otherwise}: {missing}")
+    if wish == "auto" and device_type != "cuda":
+        return CompileChoice(False, captured, f"{otherwise}: it is not known to pay on {device_type}")
+    if wish == "auto" and steps is not None and steps < _FEWEST_STEPS:
+        return CompileChoice(False, captured, f"{otherwise}: that pays from {_FEWEST_STEPS:,} steps on")
+    how = "compiled and captured" if captured else "compiled"
+    asked = ", as asked" if wish == "on" else ""
+    return CompileChoice(True, captured, f"steps are {how}{asked}: the first one takes a minute or more")
 
 
 def _missing(device_type: str) -> str | None:

@@ -8,8 +8,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
 from marrow.errors import DataError
 from marrow.files import write_text_whole
@@ -21,22 +19,21 @@ class Meter:
     """Steps since the last reading. Adding one costs no host synchronisation; reading costs one."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[int, float, TakenStep, list[Int64[Tensor, " clip"]]]] = []
+        self._steps: list[tuple[int, float, TakenStep]] = []
         self._since = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def add(self, number: int, learning_rate: float, taken: TakenStep, rows: list[Int64[Tensor, " clip"]]) -> None:
+    def add(self, number: int, learning_rate: float, taken: TakenStep) -> None:
         """Note one step.
 
         Args:
             number: of the step, counted from 0.
             learning_rate: that it used.
             taken: what it left behind.
-            rows: store rows of each micro-batch of this process.
         """
-        self._steps.append((number, learning_rate, taken, rows))
+        self._steps.append((number, learning_rate, taken))
 
     def read(self) -> dict[str, float]:
         """Return means over the steps since the last reading, and forget those steps. Synchronises with the device.
@@ -47,12 +44,12 @@ class Meter:
         if not self._steps:
             return {}
         table = torch.stack(
-            [torch.cat([taken.totals, taken.gradient_norm.float()[None]]) for _, _, taken, _ in self._steps]
+            [torch.cat([taken.totals, taken.gradient_norm.float()[None]]) for _, _, taken in self._steps]
         ).tolist()
         rates = list[float]()
-        for (number, rate, _, rows), (loss_sum, weight, *_, norm) in zip(self._steps, table, strict=True):
+        for (number, rate, taken), (loss_sum, weight, *_, norm) in zip(self._steps, table, strict=True):
             if not (math.isfinite(loss_sum) and math.isfinite(norm) and weight > 0):
-                raise NonFiniteLoss(StepNumbers(number, rate, loss_sum, weight, norm, rows), rates)
+                raise NonFiniteLoss(StepNumbers(number, rate, loss_sum, weight, norm, taken.rows), rates)
             rates.append(rate)
         loss_sum, weight, clips, *metrics, norm_sum = (math.fsum(column) for column in zip(*table, strict=True))
         names = self._steps[-1][2].metric_names

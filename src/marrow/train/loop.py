@@ -14,11 +14,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricOptimizer
 from torch.optim import Optimizer
 
-from marrow.data.batch import Batch
-from marrow.data.draws import Draws
 from marrow.errors import CheckpointError, MarrowError
 from marrow.models.trainable import Trainable
 from marrow.train import checkpoint
+from marrow.train.captured import CapturedStepper, CudaGraphs
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import one_graph
 from marrow.train.interrupt import BrokenOff, StopWish
@@ -29,7 +28,7 @@ from marrow.train.profile import Profile
 from marrow.train.progress import Display
 from marrow.train.schedule import Budget
 from marrow.train.sharding import is_sharded, load_whole_state, move_optimizer, whole_state
-from marrow.train.step import Stepper, sum_over_processes
+from marrow.train.step import MicroBatches, Stepper, sum_over_processes
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Loader(Protocol):
         """Optimizer steps in one pass over the rows."""
         ...
 
-    def next_step(self) -> list[tuple[Batch, Draws]]:
+    def next_step(self) -> MicroBatches:
         """Return the micro-batches of this process for the next optimizer step."""
         ...
 
@@ -67,6 +66,7 @@ class FitConfig:
         log_every: optimizer steps between two entries of the log, each of which waits for the device once.
         profile: whether to note where the time goes, in `profile.json` and `profile_trace.json`.
         compiled: whether draw and loss are compiled; the loader then gives batches of fixed shapes.
+        captured: whether whole steps are captured in CUDA graphs, of fixed shapes too; not where a run is profiled.
         extended_from_step: the step at which the run went on under the present limits, which every entry of the log
             then names; None: it has had no others.
         advice: what to say to a person whose run on a CPU will take hours.
@@ -80,6 +80,7 @@ class FitConfig:
     log_every: int = 20
     profile: bool = False
     compiled: bool = False
+    captured: bool = False
     extended_from_step: int | None = None
     advice: str = ""
     replay_command: str | None = None
@@ -126,7 +127,8 @@ def fit(
     """
     # A sharded module is a copy, so that `trainable` stays usable; at the end it gets the weights back.
     trained = copy.deepcopy(trainable) if is_sharded(fabric) else trainable
-    module = fabric.setup_module(one_graph(trained) if config.compiled else trained)
+    # Fabric would compile its wrapper too, with what exchanges the gradients.
+    module = fabric.setup_module(one_graph(trained) if config.compiled else trained, _reapply_compile=False)
     module.train()
     if trained is not trainable:
         move_optimizer(optimizer, trainable, trained)
@@ -135,7 +137,10 @@ def fit(
     profile = Profile(fabric.device, folder if config.profile and fabric.is_global_zero else None)
     wrapped = fabric.setup_optimizers(optimizer)
     assert isinstance(wrapped, _FabricOptimizer)
-    take_step = Stepper(fabric, module, wrapped, trained, config.clip_norm, profile, compiled=config.compiled)
+    captured = config.captured and not config.profile
+    how = {"compiled": config.compiled, "fixed": captured}
+    direct = Stepper(fabric, module, wrapped, trained, config.clip_norm, profile, **how)
+    take_step = CapturedStepper(direct, optimizer, CudaGraphs(fabric.device)) if captured else direct
     recent = Recent(trained, optimizer, loader, is_sharded(fabric))
     meter, last = Meter(), dict[str, Any]()
     log = JsonLines(folder / "log.jsonl" if fabric.is_global_zero else None, keep_steps=run.step)
@@ -159,7 +164,7 @@ def fit(
                 wrapped.zero_grad(set_to_none=True)
                 loader.load_state_dict(place)
             else:
-                meter.add(run.step, rate, taken, [batch.row for batch, _ in micro_batches])
+                meter.add(run.step, rate, taken)
                 run.step += 1
 
             # Over? Time for a checkpoint?
@@ -174,7 +179,7 @@ def fit(
                     try:
                         last = run.place(progress, rate) | meter.read()
                     except NonFiniteLoss as error:
-                        raise recent.find_cause(error, take_step, fabric, folder, config.replay_command) from None
+                        raise recent.find_cause(error, direct, fabric, folder, config.replay_command) from None
                     recent.keep()
                     last |= monitor(last) if monitor else {}
                     log.write(last)

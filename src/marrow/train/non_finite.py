@@ -18,13 +18,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
-from marrow.data.batch import Batch
+from marrow.data.batch import Batch, made
 from marrow.data.draws import Draws
 from marrow.errors import MarrowError
 from marrow.files import write_whole
 from marrow.models.trainable import Trainable
 from marrow.train.precision import uses_bf16
-from marrow.train.replay import FILE_VERSION, replay
+from marrow.train.replay import FILE_VERSION, replay, tensors_in
 from marrow.train.step import Stepper
 
 
@@ -85,10 +85,22 @@ class Recent:
 
     def keep(self) -> None:
         """Copy the state as it is now, on its device; without waiting for the device."""
-        self._state = None  # first, so that there are never two copies
-        if not self._sharded:
-            weights = {name: value.detach().clone() for name, value in self._trainable.state_dict().items()}
-            self._state = (weights, copy.deepcopy(self._optimizer.state_dict()), dict(self._loader.state_dict()))
+        if self._sharded:
+            return
+        weights, optimizer = self._trainable.state_dict(), self._optimizer.state_dict()
+        kept = [] if self._state is None else list(tensors_in(self._state[:2]))
+        now = [each.detach() for each in tensors_in((weights, optimizer))]
+        if [each.shape for each in kept] == [each.shape for each in now]:
+            assert self._state is not None
+            torch._foreach_copy_(kept, now)  # a few kernels on a GPU, where a copy of each tensor is hundreds
+            weights, optimizer = self._state[0], {**self._state[1], "param_groups": optimizer["param_groups"]}
+        else:
+            self._state = None  # first, so that there are never two copies
+            weights, optimizer = (
+                copy.deepcopy({name: value.detach() for name, value in weights.items()}),
+                copy.deepcopy(optimizer),
+            )
+        self._state = weights, optimizer, dict(self._loader.state_dict())
 
     def restore(self) -> bool:
         """Go back to the copy; tell whether there was one."""
@@ -110,7 +122,7 @@ class Recent:
 
         Args:
             error: what was found.
-            take_step: as in the run.
+            take_step: takes the steps again one operation after the other, for their tensors are others.
             fabric: of the run.
             folder: of the run; the file lies in its `non_finite/`.
             replay_command: what takes the step again, with {path} for the file; None: the error does not tell of it.
@@ -133,7 +145,7 @@ class Recent:
             "bf16": uses_bf16(fabric),
             "trainable": self._trainable.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "micro_batches": [_plain(batch, draws) for batch, draws in micro_batches],
+            "micro_batches": [_plain(made(batch, draws), draws) for batch, draws in micro_batches],
             "message": str(error),
         }
         try:
@@ -161,5 +173,5 @@ def not_finite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
 
 def _plain(batch: Batch, draws: Draws) -> dict[str, Any]:
     """Return what `torch.load` accepts under `weights_only`."""
-    tensors = {field.name: tensor for field in fields(batch) if (tensor := getattr(batch, field.name)) is not None}
+    tensors = {field.name: value for field in fields(batch) if isinstance(value := getattr(batch, field.name), Tensor)}
     return {**tensors, "seed": draws.seed, "step": draws.step, "index": draws.index}

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from marrow.errors import ConfigError
 from marrow.train.schedule import ScheduleConfig, rise_and_fall
@@ -83,7 +84,7 @@ def adamw(
     )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float | Float[Tensor, ""]) -> None:
     """Give every group its learning rate: the common one times the group's own `lr_scale`, where it has one."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("lr_scale", 1.0)

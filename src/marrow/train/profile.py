@@ -36,7 +36,7 @@ class Profile:
 
     Args:
         device: where it computes. On a GPU every phase waits for the device, or its time would show up in the next
-            one; a profiled run is slower there.
+            one; a profiled run is slower there, and its steps are not captured.
         folder: receives `profile.json` and `profile_trace.json` (for chrome://tracing or ui.perfetto.dev); None: no
             clocks at all.
     """

@@ -2,17 +2,17 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
-from marrow.data.batch import Batch, Shapes
+from marrow.data.batch import Batch, PlannedBatch, Shapes, made
 from marrow.data.draws import Draws
 from marrow.errors import MarrowError
 from marrow.models.trainable import StepOutput, Trainable
@@ -21,6 +21,8 @@ from marrow.train.profile import Profile
 from marrow.train.sharding import local_part, whole
 
 _log = logging.getLogger(__name__)
+
+MicroBatches = Sequence[tuple[Batch | PlannedBatch, Draws]]
 
 
 @dataclass
@@ -31,11 +33,13 @@ class TakenStep:
         totals: loss sum, weight, clips and metric sums of the global batch.
         metric_names: names of the totals behind loss, weight and clips.
         gradient_norm: of the mean gradient, before clipping.
+        rows: store rows of each micro-batch of this process.
     """
 
     totals: Float[Tensor, " total"]
     metric_names: list[str]
     gradient_norm: Float[Tensor, ""]
+    rows: list[Int64[Tensor, " clip"]]
 
 
 class Stepper:
@@ -49,6 +53,7 @@ class Stepper:
         clip_norm: largest gradient norm; None: no clipping.
         profile: clocks.
         compiled: whether `module` draws for itself.
+        fixed: whether batches are computed in the shapes that the host knows, as a step must be that is captured.
     """
 
     def __init__(
@@ -61,16 +66,21 @@ class Stepper:
         profile: Profile,
         *,
         compiled: bool = False,
+        fixed: bool = False,
     ) -> None:
         self._fabric, self._module, self._optimizer, self._trainable = fabric, module, optimizer, trainable
-        self._clip_norm, self._profile, self._compiled = clip_norm, profile, compiled
+        self._clip_norm, self._profile, self._compiled, self._fixed = clip_norm, profile, compiled, fixed
         # Shapes of which a graph has been compiled, forward and backward: what fails with them later is no compiler's.
         self._proven: set[Shapes | None] = set()
 
+    def exact_sizes(self) -> None:
+        """Compute only what is there from now on, unless steps are compiled."""
+        self._fixed = False
+
     def __call__(
         self,
-        micro_batches: list[tuple[Batch, Draws]],
-        learning_rate: float,
+        micro_batches: MicroBatches,
+        learning_rate: float | Float[Tensor, ""],
         before_update: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> TakenStep:
         """Take one step with the micro-batches of this process.
@@ -93,7 +103,7 @@ class Stepper:
         except Exception as error:  # whatever a compiler says, a run can go on without it
             if not self._compiled or all(batch.shapes in self._proven for batch, _ in micro_batches):
                 raise
-            failure = _first_line(error)
+            failure = first_line(error)
         if failure is not None:
             _log.warning("Steps are not compiled from here on, for that failed: %s", failure)
             self._compiled, self._module = False, fabric.setup_module(self._trainable)
@@ -111,9 +121,9 @@ class Stepper:
             norm = whole(nn.utils.clip_grad_norm_(self._trainable.parameters(), self._clip_norm or math.inf)).detach()
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
-        return TakenStep(total, metric_names, norm)
+        return TakenStep(total, metric_names, norm, [batch.row for batch, _ in micro_batches])
 
-    def _add_up(self, micro_batches: list[tuple[Batch, Draws]]) -> tuple[list[Tensor], list[str]]:
+    def _add_up(self, micro_batches: MicroBatches) -> tuple[list[Tensor], list[str]]:
         """Add up the gradients of the micro-batches; return the totals of each, and the names of their metrics."""
         totals, metric_names = [], list[str]()
         for number, (batch, draws) in enumerate(micro_batches, start=1):
@@ -126,22 +136,23 @@ class Stepper:
             self._proven.add(batch.shapes)
         return totals, metric_names
 
-    def _loss(self, batch: Batch, draws: Draws) -> StepOutput:
+    def _loss(self, planned: Batch | PlannedBatch, draws: Draws) -> StepOutput:
         """Draw what is random and compute the loss: in one graph, or one operation after the other."""
+        with self._profile("load"):
+            batch = made(planned, draws)
         if self._compiled:
             with self._profile("forward"):
-                # The number of the step is no constant of the graph, and filling in a number waits for nothing.
-                step = torch.full((), int(draws.step), dtype=torch.int64, device=batch.joints.device)
-                return self._module(batch, replace(draws, step=step))
+                return self._module(batch, draws.with_tensor_step())
         # One after the other, nothing that is not there need be computed.
-        batch = replace(batch, shapes=None)
+        if not self._fixed:
+            batch = replace(batch, shapes=None)
         with self._profile("sample"):
             draw = self._trainable.sample(batch, draws)
         with self._profile("forward"):
             return self._module(batch, draw)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return what an error says first, with its kind; of one that a compiler has wrapped, the one inside."""
     error = getattr(error, "inner_exception", None) or error
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

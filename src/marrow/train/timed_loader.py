@@ -3,9 +3,8 @@
 import time
 from typing import Any
 
-from marrow.data.batch import Batch
-from marrow.data.draws import Draws
 from marrow.train.loop import Loader
+from marrow.train.step import MicroBatches
 
 
 class TimedLoader:
@@ -26,7 +25,7 @@ class TimedLoader:
         """Optimizer steps in one pass over the rows."""
         return self._loader.steps_per_epoch
 
-    def next_step(self) -> list[tuple[Batch, Draws]]:
+    def next_step(self) -> MicroBatches:
         """Return the micro-batches of this process for the next optimizer step."""
         wall, busy = time.monotonic(), time.thread_time()
         self._since = wall if self._since is None else self._since

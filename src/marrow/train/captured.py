@@ -1,0 +1,172 @@
+"""A whole step recorded once and replayed: the batch, draw, forward, backward, clipping and AdamW in one CUDA graph.
+
+A graph repeats the same operations on the same memory, so that whatever changes from step to step has to lie where it
+looks: which clips (or, where batches come from elsewhere, the batch), the number of the step, the learning rate. They
+are written there before each replay, and what a step leaves behind is copied away after it. Nothing else is different:
+the weights and the state of the optimizer are the tensors that they were, and the optimizer keeps its settings, so that
+checkpoints are the same as without.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields, replace
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from marrow.data.batch import Batch, PlannedBatch, Shapes
+from marrow.errors import MarrowError
+from marrow.train.optim import set_learning_rate
+from marrow.train.step import MicroBatches, Stepper, TakenStep, first_line
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+# Steps of each size that are taken one operation at a time first: libraries choose kernels and take memory in them.
+_WARM_UPS = 2
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """Records operations on a device, and repeats them."""
+
+    def aside(self, call: Callable[[], T]) -> T:
+        """Do something as it will be recorded, to warm up, and return what it returns."""
+        ...
+
+    def record(self, call: Callable[[], T]) -> tuple[Callable[[], None], T]:
+        """Record the operations of a call without doing them; return what does them, and where the results will be."""
+        ...
+
+
+class CudaGraphs:
+    """Records CUDA graphs, which share their memory.
+
+    Args:
+        device: a CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+        self._pool: Any = None
+
+    def aside(self, call: Callable[[], T]) -> T:
+        """Do something on the stream that is recorded from."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            result = call()
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return result
+
+    def record(self, call: Callable[[], T]) -> tuple[Callable[[], None], T]:
+        """Record a CUDA graph."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            result = call()
+        self._pool = graph.pool()
+        return graph.replay, result
+
+
+class CapturedStepper:
+    """Takes optimizer steps as `Stepper` does, from the third of each size on by replaying a recording.
+
+    What cannot be recorded is taken one operation at a time from then on, with one warning.
+
+    Args:
+        direct: takes the steps that are recorded.
+        optimizer: its optimizer.
+        recorder: for its device.
+    """
+
+    def __init__(self, direct: Stepper, optimizer: Optimizer, recorder: Recorder) -> None:
+        self._direct, self._optimizer = direct, optimizer
+        self._recorder: Recorder | None = recorder
+        self._recorded: dict[tuple[Shapes | None, ...], _Recorded] = {}
+        self._warm_ups = Counter[tuple[Shapes | None, ...]]()
+
+    def __call__(
+        self,
+        micro_batches: MicroBatches,
+        learning_rate: float,
+        before_update: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> TakenStep:
+        """Take one step; see `Stepper`. A replay cannot be broken off."""
+        recorder, sizes = self._recorder, tuple(batch.shapes for batch, _ in micro_batches)
+        if recorder is None:
+            return self._direct(micro_batches, learning_rate, before_update)
+        if sizes not in self._recorded and self._warm_ups[sizes] < _WARM_UPS:
+            self._warm_ups[sizes] += 1
+            return recorder.aside(lambda: self._direct(micro_batches, learning_rate, before_update))
+        try:
+            if sizes not in self._recorded:
+                self._recorded[sizes] = _Recorded(micro_batches, self._direct, self._optimizer, recorder)
+        except MarrowError:
+            raise
+        except Exception as error:  # whatever a device says, a run can go on without it
+            _log.warning("Steps are not captured from here on, for that failed: %s", first_line(error))
+            self._recorder = None
+            self._recorded.clear()
+            self._optimizer.zero_grad(set_to_none=True)
+            self._direct.exact_sizes()
+            return self._direct(micro_batches, learning_rate, before_update)
+        return self._recorded[sizes](micro_batches, learning_rate)
+
+
+class _Recorded:
+    """The recording of steps of one size."""
+
+    def __init__(self, micro_batches: MicroBatches, direct: Stepper, optimizer: Optimizer, recorder: Recorder) -> None:
+        device, self._optimizer = micro_batches[0][1].index.device, optimizer
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self._rate = torch.zeros((), device=device)
+        self._held = [(_copied(batch), replace(draws, step=self._step)) for batch, draws in micro_batches]
+        with _settings_kept(optimizer):
+            self._replay, self._taken = recorder.record(lambda: direct(self._held, self._rate))
+
+    def __call__(self, micro_batches: MicroBatches, learning_rate: float) -> TakenStep:
+        """Take one step of the same size."""
+        for (held, _), (batch, draws) in zip(self._held, micro_batches, strict=True):
+            for mine, its in zip(_tensors(held), _tensors(batch), strict=True):
+                mine.copy_(its)
+            self._step.fill_(int(draws.step))
+        self._rate.fill_(learning_rate)
+        set_learning_rate(self._optimizer, learning_rate)  # for what is saved of it
+        self._replay()
+        # The next replay writes its own results to where these are.
+        return TakenStep(
+            self._taken.totals.clone(),
+            self._taken.metric_names,
+            self._taken.gradient_norm.clone(),
+            [batch.row for batch, _ in micro_batches],
+        )
+
+
+def _tensors(batch: Batch | PlannedBatch) -> list[Tensor]:
+    """Return what of a batch changes from step to step and lies on the device."""
+    if isinstance(batch, PlannedBatch):
+        return [batch.clips]
+    return [value for field in fields(batch) if isinstance(value := getattr(batch, field.name), Tensor)]
+
+
+def _copied(batch: Batch | PlannedBatch) -> Batch | PlannedBatch:
+    """Return a batch in memory of its own."""
+    if isinstance(batch, PlannedBatch):
+        return replace(batch, clips=batch.clips.clone())
+    return batch.copied()
+
+
+@contextmanager
+def _settings_kept(optimizer: Optimizer) -> Iterator[None]:
+    """Let an optimizer be recorded, and give it its settings back, as they are without: a CPU can resume them."""
+    kept = [dict(group) for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, before in zip(optimizer.param_groups, kept, strict=True):
+            group.update({name: before[name] for name in ("lr", "capturable")})

@@ -1,0 +1,233 @@
+"""Whole steps recorded once and replayed: the same losses, on a recorder that repeats what a CUDA graph would."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from one_graph import AUGMENT, walks
+from tape import Tape
+from test_conformance_objectives import SMALL
+
+from marrow.data import fused
+from marrow.data.sampling import Windows, gather_tensor
+from marrow.data.shapes import FixedShapes
+from marrow.objectives import OBJECTIVES
+from marrow.pretrain import pretrain
+from marrow.pretrain_config import PretrainConfig
+from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks.finetune import finetune_in
+from marrow.tasks.recognition import FinetuneConfig
+from marrow.train import loop
+from marrow.train.checkpoint import CheckpointConfig, load_latest
+from marrow.train.compiled import CompileChoice
+from marrow.train.logs import read_log
+from marrow.train.optim import OptimizerConfig
+from marrow.train.schedule import ScheduleConfig
+
+EAGER, CAPTURED = CompileChoice(False, False, "eagerly"), CompileChoice(False, True, "captured")
+
+
+@pytest.fixture
+def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
+    """Let this CPU pass for a device that records; windows are cut as on a GPU, by operations."""
+    tape = Tape()
+    monkeypatch.setattr(loop, "CudaGraphs", lambda _: tape)
+
+    def gather(frames: Any, clips: Any, start: Any, length: Any, window: int, aligning: Any, count: Any) -> Any:
+        return gather_tensor(frames, clips, Windows(start, length), window, aligning, count)
+
+    monkeypatch.setattr(fused, "gather_fused", gather)
+    return tape
+
+
+@pytest.fixture
+def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[CompileChoice], None]:
+    """Return what decides for the runs that follow."""
+
+    def decide(choice: CompileChoice) -> None:
+        for module in ("marrow.pretrain", "marrow.tasks.finetune_training"):
+            monkeypatch.setattr(sys.modules[module], "choose_compile", lambda *_, **__: choice)
+
+    return decide
+
+
+def settings(folder: Path, method: str) -> PretrainConfig:
+    """Return twelve steps of a small network, whose learning rate changes and whose gradients are clipped."""
+    objective = SMALL[method]()
+    return PretrainConfig(
+        store=walks(folder / "store").path,
+        out=folder / "eager",
+        method=method,
+        objective=objective.config,
+        encoder=objective.encoder.config,
+        input=replace(objective.encoder.input, window_frames=16),
+        augment=AUGMENT,
+        optimizer=OptimizerConfig(clip_norm=0.5),
+        schedule=ScheduleConfig(1.0, 0.0),
+        checkpoints=CheckpointConfig(every_steps=6, keep_last=9),
+        batch_clips=8,
+        max_steps=12,
+        ends_at_epochs=False,
+        device="cpu",
+        precision="fp32",
+        log_every=3,
+    )
+
+
+def losses(config: PretrainConfig) -> list[float]:
+    """Train, and return what the log says."""
+    result = pretrain(config)
+    return [entry["loss"] for entry in read_log(result.folder / "log.jsonl")]
+
+
+@pytest.mark.parametrize("method", OBJECTIVES)
+def test_replayed_steps_are_those_of_a_run_without(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None], method: str
+) -> None:
+    config = settings(tmp_path, method)
+    choose(EAGER)
+    expected = losses(config)
+    assert len(set(expected)) == 4
+    choose(CAPTURED)
+    assert losses(replace(config, out=tmp_path / "captured")) == pytest.approx(expected, rel=1e-6)
+    assert (tape.recordings, tape.replays) == (1, 10)
+    if not SMALL[method]().couples_samples:
+        pieces = losses(replace(config, out=tmp_path / "pieces", micro_batches=2))
+        assert pieces == pytest.approx(expected, rel=1e-6)
+        assert (tape.recordings, tape.replays) == (2, 20)
+
+
+@pytest.mark.parametrize("order", [(EAGER, CAPTURED), (CAPTURED, EAGER)])
+def test_a_run_may_go_on_with_and_without(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None], order: tuple[CompileChoice, ...]
+) -> None:
+    config = settings(tmp_path, "amr")
+    choose(EAGER)
+    expected = losses(config)
+    halves = replace(config, out=tmp_path / "halves")
+    choose(order[0])
+    pretrain(halves)
+    # As if killed after step 6.
+    (halves.out / "result.json").unlink()
+    for file in (halves.out / "checkpoints").glob("step-00000012.*"):
+        file.unlink()
+    choose(order[1])
+    assert losses(halves) == pytest.approx(expected, rel=1e-6)
+    assert tape.recordings == 1
+
+
+def test_what_is_saved_is_the_same_as_without(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None]
+) -> None:
+    config, groups = settings(tmp_path, "motion_transformer"), []
+    for choice in (EAGER, CAPTURED):
+        choose(choice)
+        pretrain(replace(config, out=tmp_path / choice.reason))
+        state = load_latest(tmp_path / choice.reason / "checkpoints")
+        assert state is not None
+        groups.append(state["optimizer"]["param_groups"])
+    assert groups[0] == groups[1]
+    assert all(isinstance(group["lr"], float) and group["capturable"] is False for group in groups[1])
+    assert tape.replays == 10
+
+
+def test_batches_that_come_from_elsewhere_are_copied_to_where_the_recording_looks(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None]
+) -> None:
+    config = replace(settings(tmp_path, "amr"), loader="streaming", workers=1)
+    found = []
+    for choice in (EAGER, CAPTURED):
+        choose(choice)
+        found.append(losses(replace(config, out=tmp_path / choice.reason)))
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    assert tape.replays == 10
+
+
+def test_each_size_is_recorded_once(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(tmp_path, "amr")
+    choose(EAGER)
+    expected = losses(config)
+
+    def two_sizes(self: FixedShapes, *given: Any, **named: Any) -> None:
+        initialise(self, *given, **named)
+        self.usual = 9  # of 8 clips, one in five of which has two bodies
+
+    initialise = FixedShapes.__init__
+    monkeypatch.setattr(FixedShapes, "__init__", two_sizes)
+    choose(CAPTURED)
+    assert losses(replace(config, out=tmp_path / "captured")) == pytest.approx(expected, rel=1e-6)
+    assert (tape.recordings, tape.replays) == (2, 8)
+
+
+def test_what_cannot_be_recorded_goes_on_one_operation_at_a_time(
+    tmp_path: Path,
+    tape: Tape,
+    choose: Callable[[CompileChoice], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(call: Callable[[], Any]) -> Any:
+        raise RuntimeError("\noperation not permitted when stream is capturing\nmore of it")
+
+    config = settings(tmp_path, "amr")
+    choose(EAGER)
+    expected = losses(config)
+    choose(CAPTURED)
+    monkeypatch.setattr(tape, "record", refuse)
+    assert losses(replace(config, out=tmp_path / "captured")) == pytest.approx(expected, rel=1e-6)
+    assert [record.getMessage() for record in caplog.records if "not captured" in record.getMessage()] == [
+        "Steps are not captured from here on, for that failed: RuntimeError: operation not permitted when stream is "
+        "capturing"
+    ]
+
+
+def test_fine_tuning_is_the_same_replayed(tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None]) -> None:
+    store, found = walks(tmp_path / "store"), []
+    data = TaskData(store, np.arange(40), np.arange(40, 48), "halves")
+    config = FinetuneConfig(
+        epochs=3, batch_clips=8, hidden_width=16, schedule=ScheduleConfig(0.0, 0.0), augment=AUGMENT
+    )
+    for choice in (EAGER, CAPTURED):
+        choose(choice)
+        encoder = SMALL["amr"]().encoder.fresh(0)
+        context = TaskContext(device="cpu", precision="fp32")
+        finetune_in(tmp_path / choice.reason, encoder, data, config, context, CheckpointConfig(keep_last=1))
+        found.append([entry["loss"] for entry in read_log(tmp_path / choice.reason / "log.jsonl")])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert (tape.recordings, tape.replays) == (1, 13)
+
+
+def test_a_bad_loss_is_found_and_taken_again(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None]
+) -> None:
+    """The learning rate is so high that a loss is not finite before long: the step is taken again, directly."""
+    config = replace(settings(tmp_path, "amr"), log_every=1, optimizer=OptimizerConfig(learning_rate=1e30))
+    said = []
+    for choice in (EAGER, CAPTURED):
+        choose(choice)
+        with pytest.raises(Exception, match="expected a finite loss") as error:
+            pretrain(replace(config, out=tmp_path / choice.reason))
+        said.append(str(error.value).split(":")[0])
+        (file,) = (tmp_path / choice.reason / "non_finite").iterdir()
+        assert torch.load(file, weights_only=True)["micro_batches"][0]["joints"].shape[0] == 8
+    assert said[0] == said[1]
+
+
+@pytest.mark.slow
+def test_nothing_in_a_step_waits_for_the_host() -> None:
+    script = Path(__file__).with_name("no_host.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert len(said) == 1 + len(OBJECTIVES) * 9
+    assert len(said.pop("control")) == 3
+    assert {name: found for name, found in said.items() if found} == {}
