@@ -18,6 +18,7 @@ def stream(
     present: Bool[Any, "*lead time joint"],
     skeleton: Skeleton,
     name: str,
+    parents: Any = None,
 ) -> tuple[Float[Any, "*lead time joint 3"], Bool[Any, "*lead time joint"]]:
     """Derive a stream and its own presence from joint positions.
 
@@ -26,6 +27,7 @@ def stream(
         present: which of them were seen.
         skeleton: the layout of the joint axis.
         name: "joint", "bone", "motion" or "bone_motion".
+        parents: those of the skeleton as an index that is on the device already; None: they are copied there.
 
     Returns:
         Values, zero where absent, and where they exist: a bone needs both its ends, a motion needs both its frames.
@@ -33,19 +35,22 @@ def stream(
     if name == "joint":
         return joints * present[..., None], present
     if name == "bone":
-        return bone(joints, present, skeleton)
+        return bone(joints, present, skeleton, parents)
     if name == "motion":
         return motion(joints, present)
     if name == "bone_motion":
-        return motion(*bone(joints, present, skeleton))
+        return motion(*bone(joints, present, skeleton, parents))
     raise ConfigError(f"unknown stream {name!r}. Streams: {', '.join(STREAMS)}")
 
 
 def bone(
-    joints: Float[Any, "*lead time joint 3"], present: Bool[Any, "*lead time joint"], skeleton: Skeleton
+    joints: Float[Any, "*lead time joint 3"],
+    present: Bool[Any, "*lead time joint"],
+    skeleton: Skeleton,
+    parents: Any = None,
 ) -> tuple[Float[Any, "*lead time joint 3"], Bool[Any, "*lead time joint"]]:
-    """Return each joint minus its parent; the root, its own parent, gets zero."""
-    parents = list(skeleton.parents)
+    """Return each joint minus its parent; the root, its own parent, gets zero. `parents` as in `stream`."""
+    parents = list(skeleton.parents) if parents is None else parents
     both_ends = present & present[..., parents]
     return (joints - joints[..., parents, :]) * both_ends[..., None], both_ends
 
