@@ -32,6 +32,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
+from marrow.data.frames import resident_limit
 from marrow.data.loader import PlannedSteps, ResidentLoader, StreamingLoader
 from marrow.data.schedule import Schedule
 from marrow.data.subsets import protocol_rows
@@ -70,8 +71,6 @@ from marrow.train.timed_loader import TimedLoader
 _log = logging.getLogger(__name__)
 
 _REPLAY = "python -c \"from marrow.pretrain import replay_step; print(replay_step('{path}'))\""
-# Frames up to this size are kept in the memory of a CPU without asking.
-_RESIDENT_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -267,7 +266,7 @@ def _build_loader(
     kind = config.loader
     if kind == "auto":
         needed = store.byte_count * len(rows) / len(store)
-        kind = "resident" if needed <= _resident_limit(fabric.device) else "streaming"
+        kind = "resident" if needed <= resident_limit(fabric.device) else "streaming"
     cut = {
         "batch_clips": config.batch_clips,
         "seed": config.seed,
@@ -297,11 +296,6 @@ def _watch(
     history = read_log(config.out / "log.jsonl")
     about = {"seed": config.seed, "history": history, "sharded": is_sharded(fabric)}
     return timed, Monitor(config.monitor, objective.encoder, fabric, store, rows, timed, **about)
-
-
-def _resident_limit(device: torch.device) -> int:
-    """Return how many bytes of frames may stay on a device: half of what a GPU has free; on a CPU, a fixed size."""
-    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _RESIDENT_BYTES
 
 
 def _provenance(

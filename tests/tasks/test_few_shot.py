@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from marrow.data.label_draws import LabelLists, draw_labels
 from marrow.errors import ConfigError
@@ -39,14 +40,12 @@ def test_nearest_class_mean_by_hand():
         angle = np.deg2rad(degrees)
         return [length * np.cos(angle), length * np.sin(angle)]
 
-    features = np.array([at(0, 9.0), at(90), at(100)])
-    query = np.array([at(60), at(80, 5.0)])
-    assert nearest_class_mean(features, np.array([4, 4, 6]), query).tolist() == [4, 6]
+    features = torch.tensor([at(100), at(0, 9.0), at(90)])
+    query = torch.tensor([at(60), at(80, 5.0)])
+    assert nearest_class_mean(features, np.array([6, 4, 4]), query).tolist() == [4, 6]
 
 
 def test_features_are_standardised_by_all_training_clips():
-    import torch
-
     train, test = torch.tensor([[0.0, 1.0], [2.0, 5.0]]), torch.tensor([[3.0, 3.0]])
     # Means 1 and 3, standard deviations (of all, not of a sample) 1 and 2.
     ours, theirs = standardised(train, test)

@@ -182,4 +182,5 @@ def matrix_product(
 @cache
 def joint_index(joints: tuple[int, ...], device: torch.device) -> Int64[Tensor, " joint"]:
     """Return numbers of joints on a device, copied there once."""
-    return torch.tensor(joints, device=device)
+    with torch.inference_mode(False):  # it may serve for training, too
+        return torch.tensor(joints, device=device)

@@ -19,6 +19,9 @@ from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 
+# Frames up to this size are kept in the memory of a CPU without asking.
+_RESIDENT_BYTES = 4 * 2**30
+
 ClipArrays = tuple[Float32[np.ndarray, "_ _ joint 3"], Bool[np.ndarray, "_ _ joint"]]
 
 
@@ -68,6 +71,11 @@ class FlatFrames:
             if isinstance(value := getattr(self, field.name), Tensor)
         }
         return replace(self, **moved)
+
+
+def resident_limit(device: torch.device) -> int:
+    """Return how many bytes of frames may stay on a device: half of what a GPU has free; on a CPU, a fixed size."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _RESIDENT_BYTES
 
 
 def flat_frames(

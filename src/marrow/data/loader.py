@@ -50,13 +50,15 @@ def training_batch(
     return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
 
 
-def evaluation_batch(frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig) -> Batch:
-    """Cut, resize and align the centred windows of some clips; nothing is random."""
+def evaluation_batch(
+    frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig, shapes: Shapes | None = None
+) -> Batch:
+    """Cut, resize and align the centred windows of some clips, nothing random; `shapes` as in `training_batch`."""
     windows = centre_windows(frames.frame_count[clips], input.test_crop)
-    times, frame_count = frames_at_pace(windows, input)
+    times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
     joints, present = gather(frames, clips, windows, times, frame_count=frame_count)
     joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
 
 
 def _streamed(
@@ -85,7 +87,9 @@ def batch_from_sequences(
 ) -> Batch:
     """Make one evaluation batch of sequences in memory."""
     frames = flat_from_sequences(sequences, input, device)
-    return evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input)
+    bodies = sum(len(sequence.joints) for sequence in sequences)
+    shapes = Shapes(bodies, whole=False) if frames.device.type == "cuda" else None
+    return evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input, shapes)
 
 
 def evaluation_batches(
@@ -97,6 +101,8 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Yield centred windows of some rows, in their order; the last batch may be smaller.
 
+    On a CUDA device their shapes are known beforehand (`Batch.shapes`).
+
     Args:
         source: a store, of which one batch at a time is read, or frames that are already on a device.
         rows: rows of the store, all of which must be in `source`.
@@ -106,19 +112,50 @@ def evaluation_batches(
     """
     if batch_clips < 1:
         raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
+    fixed = torch.device(device).type == "cuda" and len(rows) > 0
     if isinstance(source, FlatFrames):
         clip_of_row = {row: clip for clip, row in enumerate(source.row.tolist())}
         unknown = [row for row in rows.tolist() if row not in clip_of_row]
         if unknown:
             raise ConfigError(f"these rows are not among the {len(source)} clips on the device: {unknown[:10]}")
-        clips = torch.tensor([clip_of_row[row] for row in rows.tolist()], dtype=torch.int64, device=source.device)
-        for chosen in clips.split(batch_clips):
-            yield evaluation_batch(source, chosen, input).to(device)
+        clips = np.array([clip_of_row[row] for row in rows.tolist()], dtype=np.int64)
+        shapes = None
+        if fixed:
+            body_count, whole = source.body_count.cpu().numpy()[clips], bool(source.present.all())
+            shapes = FixedShapes(body_count, min(batch_clips, len(rows)), source.max_bodies, whole=whole)
+        for batch in resident_batches(source, clips, input, batch_clips, shapes):
+            yield batch.to(device)
         return
-    max_bodies = int(np.asarray(source.body_count)[rows].max(initial=1))
+    body_count = np.asarray(source.body_count, dtype=np.int64)[rows]
+    max_bodies = int(body_count.max(initial=1))
+    shapes = FixedShapes(body_count, min(batch_clips, len(rows)), max_bodies, whole=False) if fixed else None
     for begin in range(0, len(rows), batch_clips):
         frames = flat_frames(source, rows[begin : begin + batch_clips], input, device, max_bodies)
-        yield evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input)
+        of_batch = None if shapes is None else shapes.of(np.arange(begin, begin + len(frames)))
+        yield evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input, of_batch)
+
+
+def resident_batches(
+    frames: FlatFrames,
+    clips: Int64[np.ndarray, " clip"],
+    input: InputConfig,
+    batch_clips: int,
+    shapes: FixedShapes | None,
+) -> Iterator[Batch]:
+    """Yield centred windows of clips that are on a device, of which nothing is read there where `shapes` are given.
+
+    Args:
+        frames: where to cut.
+        clips: which of them, in the order of the batches.
+        input: as in `evaluation_batches`.
+        batch_clips: clips per batch.
+        shapes: chosen for these clips, in their order; None: exact sizes.
+    """
+    on_device = torch.from_numpy(clips).to(frames.device)
+    for begin in range(0, len(clips), batch_clips):
+        chosen = on_device[begin : begin + batch_clips]
+        of_batch = None if shapes is None else shapes.of(np.arange(begin, begin + len(chosen)))
+        yield evaluation_batch(frames, chosen, input, of_batch)
 
 
 class ResidentLoader:

@@ -55,11 +55,11 @@ def centre_windows(frame_count: Int64[Tensor, " batch"], share: float) -> Window
     """Take the centred share of every clip: int((1 - share) * L / 2) frames are dropped at each end.
 
     The product is taken in float64, in the order in which the released feeder takes it, so that the same frames are
-    dropped. It is taken on the host: not every device has float64, and this is evaluation.
+    dropped. Where the device has no float64 (mps), it is taken on the host.
     """
-    frame_count_host = frame_count.cpu()
-    dropped = ((1 - share) * frame_count_host.to(torch.float64) / 2).to(torch.int64)
-    return Windows(dropped.to(frame_count.device), (frame_count_host - 2 * dropped).to(frame_count.device))
+    exact = frame_count.cpu() if frame_count.device.type == "mps" else frame_count
+    dropped = ((1 - share) * exact.to(torch.float64) / 2).to(torch.int64).to(frame_count.device)
+    return Windows(dropped, frame_count - 2 * dropped)
 
 
 def frames_at_pace(

@@ -10,6 +10,8 @@ def nearest_neighbours(
 ) -> Int64[Tensor, " query"]:
     """Return the index of each query's nearest gallery vector by cosine; the first one where several are equal.
 
+    In fp32 whatever autocast says, on the device of the vectors.
+
     Args:
         query: vectors to look up.
         gallery: vectors to look among.
@@ -17,7 +19,8 @@ def nearest_neighbours(
     """
     normalised = nn.functional.normalize(gallery.float(), dim=1)
     blocks = nn.functional.normalize(query.float(), dim=1).split(chunk)
-    return torch.cat([(block @ normalised.T).argmax(dim=1) for block in blocks])
+    with torch.autocast(query.device.type, enabled=False):
+        return torch.cat([(block @ normalised.T).argmax(dim=1) for block in blocks])
 
 
 def nearest_neighbour_labels(
@@ -69,7 +72,8 @@ def leave_one_out_percent(
     """
     same = _same_group(label, group)
     normalised = nn.functional.normalize(features.float(), dim=1)
-    cosine = (normalised @ normalised.T).masked_fill(same.to(features.device), -2.0)
+    with torch.autocast(features.device.type, enabled=False):
+        cosine = (normalised @ normalised.T).masked_fill(same.to(features.device), -2.0)
     right = label[cosine.argmax(1).to(label.device)] == label
     return 100.0 * float(right[~same.all(1)].double().mean())
 

@@ -1,7 +1,7 @@
 """Features of a frozen encoder: extracted once per encoder and clip, shared by every probe."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -10,12 +10,17 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from marrow.data.batch import Batch
+from marrow.data.frames import flat_frames, resident_limit
 from marrow.data.loader import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.train.precision import Precision, make_fabric
 
 log = logging.getLogger(__name__)
+
+# Clips whose features stay on a device until they are copied: of NTU with joints kept, 100 MB.
+_BLOCK_CLIPS = 4096
 
 
 @dataclass
@@ -65,18 +70,40 @@ def extract(
     fabric, _ = make_fabric(device, precision)
     was_training = encoder.training
     encoder.to(fabric.device).eval()
-    pooled, kept, label, row = [], [], [], []
+    needed = store.byte_count * len(rows) / len(store)
+    resident = fabric.device.type != "cpu" and needed <= resident_limit(fabric.device)
+    source = flat_frames(store, rows, encoder.input, fabric.device) if resident else store
     with torch.inference_mode(), fabric.autocast():
-        for batch in evaluation_batches(store, rows, encoder.input, batch_clips, fabric.device):
-            features = encoder(batch)
-            pooled.append(features.pooled().float().cpu())
-            kept.append(features.joints_kept().float().cpu())
-            label.append(batch.label.cpu())
-            row.append(batch.row.cpu())
+        batches = evaluation_batches(source, rows, encoder.input, batch_clips, fabric.device)
+        blocks = list(encoded_blocks(encoder, batches))
     encoder.train(was_training)
     log.debug("extracted features of %d clips", len(rows))
-    # Cloned: tensors made in inference mode cannot take part in the training of a probe.
-    return FeatureTable(*(torch.cat(parts).clone() for parts in (pooled, kept, label, row)))
+    # Joined here: tensors made in inference mode cannot take part in the training of a probe.
+    pooled, kept = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    label = np.asarray(store.label, dtype=np.int64)[rows]
+    return FeatureTable(pooled, kept, torch.from_numpy(label), torch.from_numpy(np.array(rows, dtype=np.int64)))
+
+
+def encoded_blocks(
+    encoder: Encoder, batches: Iterable[Batch]
+) -> Iterator[tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]]:
+    """Yield the features of some thousand clips at a time, on the CPU: the one thing that is waited for."""
+    block: list[tuple[Tensor, Tensor]] = []
+    clips = 0
+    for batch in batches:
+        features = encoder(batch)
+        block.append((features.pooled().float(), features.joints_kept().float()))
+        clips += len(batch)
+        if clips >= _BLOCK_CLIPS:
+            yield _on_cpu(block)
+            block, clips = [], 0
+    if block:
+        yield _on_cpu(block)
+
+
+def _on_cpu(block: list[tuple[Tensor, Tensor]]) -> tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]:
+    pooled, kept = (torch.cat(parts).cpu() for parts in zip(*block, strict=True))
+    return pooled, kept
 
 
 @dataclass
@@ -111,8 +138,8 @@ class FeatureCache:
             known = added if known is None else _joined(known, added)
             tables[key] = known
         assert known is not None, "no rows were asked for"
-        position = {int(row): place for place, row in enumerate(known.row)}
-        return known.take(torch.tensor([position[int(row)] for row in rows], dtype=torch.int64))
+        position = {row: place for place, row in enumerate(known.row.tolist())}
+        return known.take(torch.tensor([position[row] for row in rows.tolist()], dtype=torch.int64))
 
 
 def _joined(first: FeatureTable, second: FeatureTable) -> FeatureTable:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 
 from marrow.data.label_draws import DRAWS, SHOTS, check_amount
@@ -25,6 +26,7 @@ from marrow.tasks.over_draws import (
     report_over_draws,
 )
 from marrow.tasks.readouts import Logistic, nearest_class_mean, standardised
+from marrow.train.precision import make_fabric
 from marrow.train.run_directory import plain
 
 
@@ -86,6 +88,10 @@ class FewShot:
             context.table(encoder, data.store, data.train_rows).pooled,
             context.table(encoder, data.store, data.test_rows).pooled,
         )
+        # Where features go to another device, distances are in fp32, which every device has.
+        device = make_fabric(context.device, context.precision)[0].device
+        number = torch.float64 if device.type == "cpu" else torch.float32
+        gallery, query = (torch.from_numpy(each).to(device, number) for each in (train, test))
         counts = np.bincount(data.train_labels(), minlength=len(data.classes))
         asked = plain(config)
         learned: list[tuple[str, list[DrawnPrediction], dict[str, Any]]] = []
@@ -94,11 +100,11 @@ class FewShot:
             by_mean: list[DrawnPrediction] = []
             converged = True
             for choice in choices:
-                features = train[choice.places]
-                fitted = Logistic.fitted(features, choice.label, config.logistic)
+                fitted = Logistic.fitted(train[choice.places], choice.label, config.logistic)
+                places = torch.from_numpy(choice.places).to(device)
                 converged &= fitted.converged
                 by_logistic.append(DrawnPrediction(choice, fitted.predict(test)))
-                by_mean.append(DrawnPrediction(choice, nearest_class_mean(features, choice.label, test)))
+                by_mean.append(DrawnPrediction(choice, nearest_class_mean(gallery[places], choice.label, query)))
             settings = {
                 **asked,
                 "asked": asked,

@@ -287,9 +287,9 @@ class _Predictions:
         )
         with self._fabric.autocast():
             for batch in batches:
-                predicted.append(recognition.head(recognition.encoder(batch)).argmax(1).cpu().numpy())
+                predicted.append(recognition.head(recognition.encoder(batch)).argmax(1))
         recognition.train()
-        return np.concatenate(predicted)
+        return torch.cat(predicted).cpu().numpy()
 
 
 def _save_array(array: np.ndarray, path: Path) -> None:

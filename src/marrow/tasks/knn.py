@@ -11,6 +11,7 @@ import torch
 from marrow.models.encoder import Encoder
 from marrow.models.features import nearest_neighbour_labels
 from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.train.precision import make_fabric
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class Knn:
         gallery = context.table(encoder, data.store, data.train_rows)
         query = context.table(encoder, data.store, data.test_rows)
         label = torch.from_numpy(data.train_labels())
-        predicted = nearest_neighbour_labels(query.pooled, gallery.pooled, label).numpy()
+        device = make_fabric(context.device, context.precision)[0].device
+        asked, among, label = (values.to(device) for values in (query.pooled, gallery.pooled, label))
+        predicted = nearest_neighbour_labels(asked, among, label).cpu().numpy()
         return [
             Report.scored(
                 "knn/pooled",

@@ -101,7 +101,8 @@ class LinearProbe:
         prefix = "linear_probe"
         if self.augmented is None:
             train = context.table(encoder, data.store, data.train_rows)
-            batches = _cached_batches(train.views(), label, self.probe.batch_clips, context.seed)
+            device = make_fabric(context.device, context.precision)[0].device
+            batches = cached_batches(train.views(), label, self.probe.batch_clips, context.seed, device)
             steps = len(_splits(label, self.probe.batch_clips))
         else:
             loader = _augmented_loader(encoder, data, context, self.augmented, self.probe.batch_clips)
@@ -156,7 +157,7 @@ def fit_heads(
     """Train one head per kind of feature, side by side on the same batches, and predict after every epoch.
 
     Args:
-        epoch_batches: makes the batches of the next epoch: features by kind, and labels.
+        epoch_batches: makes the batches of the next epoch: features by kind, and labels, on the device.
         test: features to predict, by kind.
         class_count: outputs of the heads.
         config: the recipe.
@@ -174,19 +175,14 @@ def fit_heads(
     total = total if context.max_steps is None else min(total, context.max_steps)
     deadline = math.inf if context.max_minutes is None else time.monotonic() + 60.0 * context.max_minutes
     on_device = {view: features.to(device) for view, features in test.items()}
-    by_epoch: dict[str, list[np.ndarray]] = {view: [] for view in test}
+    by_epoch: dict[str, list[Tensor]] = {view: [] for view in test}
     step, late = 0, False
     while step < total and not late:
         heads.train()
         for views, label in epoch_batches():
             for group in optimizer.param_groups:
                 group["lr"] = 0.5 * config.lr * (1.0 + math.cos(math.pi * step / total))
-            label = label.to(device)
-            # The heads share no weight: the gradient of the sum is each one's own.
-            losses = [nn.functional.cross_entropy(heads[view](x.to(device)), label) for view, x in views.items()]
-            optimizer.zero_grad()
-            torch.stack(losses).sum().backward()
-            optimizer.step()
+            probe_step(heads, optimizer, views, label)
             step += 1
             late = time.monotonic() > deadline
             if step == total or late:
@@ -194,8 +190,18 @@ def fit_heads(
         heads.eval()
         with torch.inference_mode():
             for view, features in on_device.items():
-                by_epoch[view].append(heads[view](features).argmax(dim=1).cpu().numpy())
-    return HeadFit({view: np.stack(epochs) for view, epochs in by_epoch.items()}, step, step < total)
+                by_epoch[view].append(heads[view](features).argmax(dim=1))
+    predictions = {view: torch.stack(epochs).cpu().numpy() for view, epochs in by_epoch.items()}
+    return HeadFit(predictions, step, step < total)
+
+
+def probe_step(heads: nn.ModuleDict, optimizer: torch.optim.SGD, views: Views, label: Int64[Tensor, " clip"]) -> None:
+    """Take one step with every head; all is on one device, and nothing is read from there."""
+    # The heads share no weight: the gradient of the sum is each one's own.
+    losses = [nn.functional.cross_entropy(heads[view](x), label) for view, x in views.items()]
+    optimizer.zero_grad()
+    torch.stack(losses).sum().backward()
+    optimizer.step()
 
 
 def _head(dim: int, class_count: int, init_std: float, generator: torch.Generator) -> nn.Sequential:
@@ -210,11 +216,23 @@ def _splits(order: Int64[Tensor, " clip"], batch_clips: int) -> list[Tensor]:
     return [part for part in order.split(batch_clips) if len(part) > 1]
 
 
-def _cached_batches(views: Views, label: Int64[Tensor, " clip"], batch_clips: int, seed: int) -> EpochBatches:
+def cached_batches(
+    views: Views, label: Int64[Tensor, " clip"], batch_clips: int, seed: int, device: torch.device
+) -> EpochBatches:
+    """Return what shuffles clips anew in every epoch; features are copied to the device once, and an order per epoch.
+
+    Args:
+        views: features by kind.
+        label: of each clip.
+        batch_clips: clips per batch.
+        seed: of the orders.
+        device: where the batches are wanted.
+    """
     generator = torch.Generator().manual_seed(seed)
+    views, label = {view: features.to(device) for view, features in views.items()}, label.to(device)
 
     def epoch() -> Iterator[tuple[Views, Int64[Tensor, " clip"]]]:
-        for index in _splits(torch.randperm(len(label), generator=generator), batch_clips):
+        for index in _splits(torch.randperm(len(label), generator=generator).to(device), batch_clips):
             yield {view: features[index] for view, features in views.items()}, label[index]
 
     return epoch
@@ -232,6 +250,7 @@ def _augmented_loader(
         batch_clips=min(batch_clips, len(data.train_rows)),
         seed=context.seed,
         device=device,
+        fixed=device.type == "cuda",
     )
 
 

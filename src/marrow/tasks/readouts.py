@@ -72,12 +72,18 @@ class Logistic:
 
 
 def nearest_class_mean(
-    features: Float64[np.ndarray, "clip dim"],
+    features: Float[Tensor, "clip dim"],
     label: Int64[np.ndarray, " clip"],
-    query: Float64[np.ndarray, "query dim"],
+    query: Float[Tensor, "query dim"],
 ) -> Int64[np.ndarray, " query"]:
-    """Return the class whose mean is nearest by cosine; vectors have length 1 before they are averaged."""
-    classes = np.unique(label)
-    unit, asked = (nn.functional.normalize(torch.from_numpy(each), dim=1) for each in (features, query))
-    means = torch.stack([unit[torch.from_numpy(label == each)].mean(0) for each in classes])
-    return classes[(asked @ nn.functional.normalize(means, dim=1).T).argmax(dim=1).numpy()]
+    """Return the class whose mean is nearest by cosine; vectors have length 1 before they are averaged.
+
+    On the device of the vectors and in their precision, whatever autocast says.
+    """
+    classes, count = np.unique(label, return_counts=True)
+    by_class = torch.from_numpy(np.argsort(label, kind="stable")).to(features.device)
+    unit = nn.functional.normalize(features[by_class], dim=1)
+    means = torch.stack([clips.mean(0) for clips in unit.split(count.tolist())])
+    with torch.autocast(features.device.type, enabled=False):
+        cosine = nn.functional.normalize(query, dim=1) @ nn.functional.normalize(means, dim=1).T
+    return classes[cosine.argmax(dim=1).cpu().numpy()]

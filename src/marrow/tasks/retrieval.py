@@ -114,7 +114,7 @@ class Rankings:
         gallery_label: Int64[Tensor, " gallery"],
         config: RetrievalConfig,
     ) -> "Rankings":
-        """Rank the gallery for each query by cosine."""
+        """Rank the gallery for each query by cosine, in fp32 whatever autocast says, on the device of the vectors."""
         gallery = nn.functional.normalize(gallery.float(), dim=1)
         rank = torch.arange(1, len(gallery) + 1, device=gallery.device)
         first, precision = [], []
@@ -123,7 +123,9 @@ class Rankings:
             query_label.split(config.chunk_queries),
             strict=True,
         ):
-            order = (asked @ gallery.T).sort(dim=1, descending=True, stable=True).indices
+            with torch.autocast(gallery.device.type, enabled=False):
+                cosine = asked @ gallery.T
+            order = cosine.sort(dim=1, descending=True, stable=True).indices
             hit: Bool[Tensor, "query gallery"] = gallery_label[order] == label[:, None]
             count = hit.sum(1)
             first.append(torch.where(count > 0, hit.int().argmax(1) + 1, 0))

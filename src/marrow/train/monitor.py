@@ -247,7 +247,7 @@ class Monitor:
         try:
             # Not inference mode: what a module might cache in it could not take part in the training.
             with torch.no_grad(), self._fabric.autocast():
-                features = torch.cat([encoder(batch).pooled().float().cpu() for batch in batches])
+                features = torch.cat([encoder(batch).pooled().float() for batch in batches]).cpu()
         finally:
             for module, training in modes:
                 module.training = training
