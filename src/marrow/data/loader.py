@@ -181,7 +181,6 @@ class ResidentLoader:
         self.frames = flat_frames(store, rows, input, device)
         whole = fixed and bool(self.frames.present.all())
         self._shapes = _fixed_shapes(store, rows, self._schedule, self.frames.max_bodies, whole) if fixed else None
-        self._index = [torch.arange(begin, end, device=self.frames.device) for begin, end in self._schedule.places()]
         self.position = 0
         self._order: tuple[int, np.ndarray, Tensor] | None = None
 
@@ -207,12 +206,13 @@ class ResidentLoader:
             self._order = (epoch, order, torch.from_numpy(order).to(self.frames.device))
         offset = step_in_epoch * self._schedule.batch_clips
         step: PlannedBatches = []
-        for (begin, end), index in zip(self._schedule.places(), self._index, strict=True):
+        for begin, end in self._schedule.places():
             places = slice(offset + begin, offset + end)
             known = self._order[1][places]
             shapes = None if self._shapes is None else self._shapes.of(known)
             row = torch.from_numpy(self._rows[known])
             planned = PlannedBatch(self._order[2][places], row, shapes, self._make)
+            index = torch.arange(begin, end, device=self.frames.device)
             step.append((planned, Draws(self._schedule.seed, self.position, index)))
         self.position += 1
         return step
