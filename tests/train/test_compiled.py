@@ -142,6 +142,15 @@ def test_without_a_compiler_a_run_is_told_what_is_missing(monkeypatch: pytest.Mo
     assert "triton is missing" in choose_compile("on", "cuda", 100).reason
 
 
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("marrow.train.compiled.shutil.which", lambda _: "/usr/bin/g++")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    choice = choose_compile("on", "cpu", 100)
+    assert not choice.fixed
+    assert f"{tmp_path / 'file' / 'cache'} cannot be written to (Not a directory" in choice.reason
+
+
 class Refused(torch.nn.Module):
     """A graph that fails: in the forward or in the backward pass."""
 

@@ -149,7 +149,10 @@ def _explain(error: Exception) -> tuple[str, int]:
         return str(error), EXIT_FAILED
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror or error}{where}", EXIT_FAILED
+        # PyTorch makes this folder as soon as it is loaded.
+        cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or "torchinductor_"
+        hint = ". PyTorch keeps there what it compiles; TORCHINDUCTOR_CACHE_DIR names another folder"
+        return f"{error.strerror or error}{where}{hint if cache in where else ''}", EXIT_FAILED
     return (
         f"unexpected {type(error).__name__}: {error}\n"
         "marrow: this is a fault of marrow; MARROW_DEBUG=1 shows where it happened",

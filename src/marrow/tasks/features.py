@@ -15,6 +15,7 @@ from marrow.data.frames import flat_frames, resident_limit
 from marrow.data.loader import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
+from marrow.train.memory import memory_advice
 from marrow.train.precision import Precision, make_fabric
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ def extract(
     source = flat_frames(store, rows, encoder.input, fabric.device) if resident else store
     with torch.inference_mode(), fabric.autocast():
         batches = evaluation_batches(source, rows, encoder.input, batch_clips, fabric.device)
-        blocks = list(encoded_blocks(encoder, batches))
+        with memory_advice(batch_clips, "Set a smaller batch_clips: the features are the same"):
+            blocks = list(encoded_blocks(encoder, batches))
     encoder.train(was_training)
     log.debug("extracted features of %d clips", len(rows))
     # Joined here: tensors made in inference mode cannot take part in the training of a probe.

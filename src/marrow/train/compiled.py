@@ -8,7 +8,9 @@ goes on eagerly, and the other way round.
 import importlib.util
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -81,12 +83,21 @@ def choose_compile(
 
 def _missing(device_type: str) -> str | None:
     """Say what compiling needs and is not there."""
-    if device_type == "cuda":
-        return None if importlib.util.find_spec("triton") else "the package triton is missing (pip install triton)"
-    if device_type == "cpu":
-        compiler = os.environ.get("CXX", "g++")
-        return None if shutil.which(compiler) else f"there is no C++ compiler {compiler!r} here (CXX names another)"
-    return f"PyTorch does not compile for {device_type}"
+    if device_type not in ("cpu", "cuda"):
+        return f"PyTorch does not compile for {device_type}"
+    if device_type == "cuda" and not importlib.util.find_spec("triton"):
+        return "the package triton is missing (pip install triton)"
+    compiler = os.environ.get("CXX", "g++")
+    if device_type == "cpu" and not shutil.which(compiler):
+        return f"there is no C++ compiler {compiler!r} here (CXX names another)"
+    # Of what has been compiled, so that it is found again.
+    cache = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir())
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return None
+    except OSError as error:
+        return f"{cache} cannot be written to ({error.strerror}; TORCHINDUCTOR_CACHE_DIR names another folder)"
 
 
 class DrawnLoss(nn.Module):

@@ -22,7 +22,7 @@ from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import one_graph
 from marrow.train.interrupt import BrokenOff, StopWish
 from marrow.train.logs import JsonLines, Meter
-from marrow.train.memory import peak_memory
+from marrow.train.memory import memory_advice, peak_memory
 from marrow.train.non_finite import NonFiniteLoss, Recent, not_finite
 from marrow.train.profile import Profile
 from marrow.train.progress import Display
@@ -31,6 +31,11 @@ from marrow.train.sharding import is_sharded, load_whole_state, move_optimizer, 
 from marrow.train.step import MicroBatches, Stepper, sum_over_processes
 
 _log = logging.getLogger(__name__)
+
+_FEWER_CLIPS = (
+    "Twice the micro_batches halve that and leave a step as it is (but for methods that compare the clips of a batch); "
+    "a smaller batch_clips makes it another run. The run goes on from its newest checkpoint"
+)
 
 
 @runtime_checkable
@@ -158,7 +163,8 @@ def fit(
             with profile("load"):
                 micro_batches = loader.next_step()
             try:
-                taken = take_step(micro_batches, rate, stop.may_break_off if alone else nullcontext)
+                with memory_advice(len(micro_batches[0][0]), _FEWER_CLIPS):
+                    taken = take_step(micro_batches, rate, stop.may_break_off if alone else nullcontext)
             except BrokenOff:
                 # As if it had never begun: what was learned before it is saved below.
                 wrapped.zero_grad(set_to_none=True)
