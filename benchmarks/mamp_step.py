@@ -16,6 +16,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 # glibc's default returns large blocks to the system after every step and takes them again (page faults cost up to half
 # of the time). The same settings for both sides; they only take effect at the start of a process.
@@ -31,6 +32,7 @@ if __name__ == "__main__" and any(os.environ.get(name) != value for name, value 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
@@ -109,6 +111,34 @@ def check_losses(mamp: MAMP, parity: MAMP, batch: Batch, draws: Draws) -> dict[s
     }
 
 
+# What a kernel does, by the first of these words in its name.
+KINDS = {
+    "attention, fused": ("scaled_dot_product", "flash"),
+    "matrix products, batched (attention written out)": ("bmm", "baddbmm"),
+    "matrix products": ("mm", "mkldnn_linear", "linear"),
+    "GELU": ("gelu",),
+    "softmax": ("softmax",),
+    "LayerNorm": ("layer_norm",),
+    "copies and casts": ("copy_", "_to_copy", "clone", "contiguous", "cat"),
+    "sums (residuals, gradients of biases)": ("add", "sum"),
+    "gather and scatter": ("index", "gather", "scatter"),
+    "AdamW": ("adamw", "AdamW"),
+}
+
+
+def where_time_goes(step: Callable[[], None], steps: int) -> dict[str, float]:
+    """Return the share of each kind of kernel in the time of some steps, in percent."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        for _ in range(steps):
+            step()
+    spent = dict.fromkeys([*KINDS, "everything else"], 0.0)
+    for event in seen.key_averages():
+        kind = next((kind for kind, words in KINDS.items() if any(word in event.key for word in words)), None)
+        spent[kind or "everything else"] += event.self_cpu_time_total
+    total = sum(spent.values())
+    return {kind: round(100.0 * time / total, 1) for kind, time in sorted(spent.items(), key=lambda each: -each[1])}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2 clips, 2 rounds")
@@ -116,6 +146,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--decoder-depth", type=int, default=5)
+    parser.add_argument("--where", action="store_true", help="tell which kernels our side spends its time in")
     options = parser.parse_args()
     clips, rounds = (2, 2) if options.quick else (options.clips, options.rounds)
     torch.set_num_threads(1)
@@ -164,6 +195,9 @@ def main() -> None:
         per_clip = [value / clips for value in seconds]
         print(f"round {number}: s per clip: eager {per_clip[0]:.2f}, ours {per_clip[1]:.2f}; ratio {ratios[-1]:.2f}")
 
+    shares = where_time_goes(ours, rounds) if options.where else {}
+    for kind, share in shares.items():
+        print(f"{share:5.1f} %  {kind}")
     result = {
         "claim": f"a MAMP step (8 + {options.decoder_depth} layers, NTU size) against the released structure in fp32",
         "ratio": round(statistics.median(ratios), 3),

@@ -12,26 +12,8 @@ from marrow.models.blocks import (
     CrossAttention,
     CrossBlock,
     DropPath,
-    attend,
-    attend_pairs,
     sinusoids,
 )
-
-
-def test_attention_over_one_key_returns_its_value() -> None:
-    value = torch.randn(2, 3, 1, 4)
-    query, key = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 1, 4)
-    torch.testing.assert_close(attend(query, key, value), value.expand(2, 3, 5, 4))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention_is_the_weighted_mean_of_the_keys_that_exist(dtype: torch.dtype) -> None:
-    # Query 1, keys 0 and ln 3 (width 1): weights 1/4 and 3/4, values 0 and 8 -> 6. The third key does not exist.
-    query = torch.ones(1, 1, 1, 1, dtype=dtype)
-    key = torch.tensor([0.0, 1.0986123, 50.0], dtype=dtype).reshape(1, 1, 3, 1)
-    value = torch.tensor([0.0, 8.0, 1000.0], dtype=dtype).reshape(1, 1, 3, 1)
-    result = attend(query, key, value, torch.tensor([[True, True, False]]))
-    torch.testing.assert_close(result.float().item(), 6.0, rtol=1e-2, atol=1e-5)
 
 
 def test_asking_for_some_tokens_equals_slicing_the_whole() -> None:
@@ -149,14 +131,3 @@ def test_sinusoids_by_hand() -> None:
     expected = [[math.sin(t), math.cos(t), math.sin(t / 100), math.cos(t / 100)] for t in range(3)]
     torch.testing.assert_close(sinusoids(3, 4), torch.tensor(expected))
     assert sinusoids(3, 5).shape == (3, 5)
-
-
-def test_pairs_that_may_not_meet_do_not_in_either_precision() -> None:
-    """Each query may see its own key alone: it gets its own value back."""
-    torch.manual_seed(0)
-    query, key, value = (torch.randn(3, 2, 5, 4) for _ in range(3))
-    own = torch.eye(5, dtype=torch.bool)
-    for dtype in (torch.float32, torch.bfloat16):
-        parts = [each.to(dtype) for each in (query, key, value)]
-        for allowed in (own[None, None], own[None, None].expand(3, 1, 5, 5)):
-            torch.testing.assert_close(attend_pairs(*parts, allowed), parts[2])

@@ -1,7 +1,4 @@
-"""The transformer blocks that the vision-transformer family shares: pre-norm attention and MLP (Dosovitskiy 2021).
-
-Everything is plain except the choice of the attention kernel, where the obvious answer is wrong on CPUs.
-"""
+"""The transformer blocks that the vision-transformer family shares: pre-norm attention and MLP (Dosovitskiy 2021)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,49 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from marrow.models.attention import attend, attend_pairs
 from marrow.models.packing import pack
-
-# Keys up to which softmax of the whole product beats the fused kernel on CPU in bf16 (docs/performance.md).
-_SHORT_KEYS = 256
-
-
-def attend(
-    query: Float[Tensor, "body head query dim"],
-    key: Float[Tensor, "body head key dim"],
-    value: Float[Tensor, "body head key dim"],
-    may_attend: Bool[Tensor, "body key"] | None = None,
-) -> Float[Tensor, "body head query dim"]:
-    """Attend, with the kernel that is fastest for this size, precision and device.
-
-    Args:
-        query: what asks.
-        key: what is asked.
-        value: what is answered.
-        may_attend: which keys exist; None when all do.
-    """
-    return attend_pairs(query, key, value, None if may_attend is None else may_attend[:, None, None, :])
-
-
-def attend_pairs(
-    query: Float[Tensor, "body head query dim"],
-    key: Float[Tensor, "body head key dim"],
-    value: Float[Tensor, "body head key dim"],
-    allowed: Bool[Tensor, "#body 1 #query key"] | None = None,
-) -> Float[Tensor, "body head query dim"]:
-    """Do what `attend` does where a query decides, too, which keys it may attend to."""
-    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.shape[2] <= _SHORT_KEYS:
-        query = query * query.shape[-1] ** -0.5
-        if allowed is not None and len(allowed) == 1:
-            # The same for all bodies: what must not meet is added to the product as it is computed.
-            never = torch.zeros_like(allowed, dtype=query.dtype).masked_fill(~allowed, -torch.inf)[0]
-            product = query.flatten(0, 1), key.flatten(0, 1).transpose(-2, -1)
-            scores = torch.baddbmm(never.expand(len(product[0]), query.shape[2], -1), *product)
-            return (scores.softmax(dim=-1) @ value.flatten(0, 1)).unflatten(0, query.shape[:2])
-        scores = query @ key.transpose(-2, -1)
-        if allowed is not None:
-            scores = scores.masked_fill(~allowed, -torch.inf)
-        return scores.softmax(dim=-1) @ value
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
 
 
 def _by_head(tokens: Float[Tensor, "body token dim"], heads: int) -> Float[Tensor, "body head token part"]:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.blocks import MLP, DropPath, attend_pairs, rising_rates, sinusoids
+from marrow.models.attention import attend_pairs
+from marrow.models.blocks import MLP, DropPath, rising_rates, sinusoids
 from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames, side_by_side
 from marrow.models.dropout import Dropout
 from marrow.models.encoder import Encoder, Features, JointAxis
