@@ -15,7 +15,7 @@ from torch._dynamo.utils import counters
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
-from test_conformance_objectives import SMALL
+from test_conformance_objectives import SMALL, small_hi_trs
 
 import marrow.train.loop as loop
 from marrow.data.augment import AugmentConfig
@@ -61,7 +61,8 @@ def walks(folder: Path, clips: int = 48) -> Store:
 def graphs(folder: Path) -> dict[str, Any]:
     """Compile each method once, feed it twenty batches of the two sizes, and compare loss and gradient with eager."""
     store, said = walks(folder / "store"), {}
-    for name, build in SMALL.items():
+    recorded = InputConfig(28, pace="recorded", min_frames=15)
+    for name, build in {**SMALL, "hi_trs at recorded pace": lambda: small_hi_trs(recorded)}.items():
         objective = build()
         torch._dynamo.reset()
         counters.clear()
@@ -72,9 +73,9 @@ def graphs(folder: Path) -> dict[str, Any]:
         for number in range(20):
             ((batch, draws),) = loader.next_step()
             if number == 7:  # the larger size, which a batch hardly ever needs
-                batch = replace(batch, shapes=Shapes(48, whole=False))
-            assert batch.shapes is not None
-            sizes.add(batch.shapes.bodies)
+                frames = 48 * 28 if batch.frame_count is not None else None
+                batch = replace(batch, shapes=Shapes(48, whole=False, frames=frames))
+            sizes.add(batch.shapes)
             losses, gradients = [], []
             exact = replace(batch, shapes=None)
             for module, given, its_draws in (
