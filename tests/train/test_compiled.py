@@ -59,16 +59,27 @@ def test_fine_tuning_is_the_same_compiled(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_trainings_inside_tasks_are_the_same_compiled(tmp_path: Path) -> None:
+    said = _ask("tasks", tmp_path)
+    assert {name.split(":")[0] for name in said} == {"detection", "prediction"}
+    for name, found in said.items():
+        assert len(found["on"]) == 6
+        assert found["on"] == pytest.approx(found["off"], rel=1e-6), name
+        assert (found["sizes"], found["graphs"], found["breaks"]) == (2, 2, 0), name
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not choose_compile("on", "cpu", None).compiled, reason="no C++ compiler here")
 def test_every_method_compiles_for_this_processor(tmp_path: Path) -> None:
     said = _ask("inductor", tmp_path)
-    assert said.keys() == OBJECTIVES.keys()
+    assert said.keys() == {*OBJECTIVES, "detection: patches", "prediction: patches", "prediction: frames"}
     assert max(said.values()) < 1e-5, said
 
 
 @pytest.mark.slow
 def test_no_step_needs_a_number_on_the_host(tmp_path: Path) -> None:
     said = _ask("fake", tmp_path)
+    assert [said[name] for name in said if name.startswith(("detection", "prediction"))] == 8 * [[]]
     for name in OBJECTIVES:
         assert said[f"{name} fp32"] == said[f"{name} bf16"] == []
         assert [shape[:2] for shape in said[f"{name}: loaded"]] == [[8, 2], [8, 2]]
