@@ -273,7 +273,7 @@ def inductor(folder: Path) -> dict[str, Any]:
     """Compile each method, and some trainings of tasks, for this processor; return how far the loss is off."""
     said = {}
     for name, trainable, batch, draws in begun_trainings(walks(folder / "store")):
-        if name not in ("detection: patches", "prediction: patches", "prediction: frames"):
+        if name not in ("detection: hierarchical", "prediction: patches", "prediction: frames"):
             continue  # each takes twenty seconds
         loss = one_graph(trainable)(batch, replace(draws, step=torch.tensor(draws.step))).loss_sum
         loss.backward()

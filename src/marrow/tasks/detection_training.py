@@ -89,14 +89,13 @@ class Detection(Trainable):
     def forward(self, batch: Batch, draw: DetectionDraw) -> StepOutput:
         """Compute the loss of the windows' frames, and how many of those are called rightly."""
         scores = self.head(self.encoder(batch, draw.drop), draw.kept, self.config.dropout).float()
-        length, frames = self.length[batch.row], batch.frames()
-        if batch.shapes is None:
-            scores = spread(scores, frames / batch.joints.shape[2], length)
-        else:
-            # Where sizes are fixed, the time axis may be longer than any window of the batch: its end is left out.
-            axis, of_step = frames.max(), self.encoder.frames_per_token
-            steps = None if batch.frame_count is None else (axis + of_step - 1) // of_step
-            scores = spread(scores, frames / axis, length, self._longest, steps)
+        # Where sizes are fixed, the time axis may be longer than any window of the batch: its end is left out.
+        length, frames, steps = self.length[batch.row], batch.frames(), None
+        if batch.frame_count is not None:
+            of_step = self.encoder.frames_per_token
+            steps = ((frames.max() + of_step - 1) // of_step).clamp(max=scores.shape[1])
+        longest = None if batch.shapes is None else self._longest
+        scores = spread(scores, frames / frames.max(), length, longest, steps)
 
         frame = torch.arange(scores.shape[1], device=scores.device)
         place = (self.first[batch.row][:, None] + frame).clamp(max=len(self.labels) - 1)
