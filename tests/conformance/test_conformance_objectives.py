@@ -37,12 +37,12 @@ def small_motion_transformer() -> Objective:
     return MotionTransformer(MotionTransformerConfig(), encoder)
 
 
-def small_hi_trs() -> Objective:
+def small_hi_trs(input: InputConfig | None = None) -> Objective:
     torch.manual_seed(0)
     size = HierarchicalTransformerConfig(
         widths=(8, 16, 24), depths=(1, 1, 1), heads=2, head_width=8, max_clips=4, dropout=0.0
     )
-    return HiTRS(HiTRSConfig(), HierarchicalTransformer(size, InputConfig(16), KINECT_V1_20))
+    return HiTRS(HiTRSConfig(), HierarchicalTransformer(size, input or InputConfig(16), KINECT_V1_20))
 
 
 SMALL = {
@@ -61,3 +61,7 @@ def test_every_method_passes() -> None:
     for name, build in SMALL.items():
         check_objective(build, overfit_steps=0)
         assert isinstance(build(), OBJECTIVES[name])
+
+
+def test_hi_trs_passes_with_clips_of_unequal_length() -> None:
+    check_objective(lambda: small_hi_trs(InputConfig(20, pace="recorded", min_frames=15)), overfit_steps=0)

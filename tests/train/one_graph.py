@@ -1,11 +1,12 @@
 """What test_compiled.py asks in a process of its own: pytest's checks of shapes wrap functions, and cannot be compiled.
 
-python one_graph.py graphs|runs|shared|finetune|inductor|fake FOLDER        prints one JSON object
+python one_graph.py graphs|runs|shared|finetune|tasks|inductor|fake FOLDER        prints one JSON object
 """
 
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch._dynamo.utils import counters
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
-from test_conformance_objectives import SMALL
+from test_conformance_objectives import SMALL, small_hi_trs
 
 import marrow.train.loop as loop
 from marrow.data.augment import AugmentConfig
@@ -24,20 +25,30 @@ from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames
 from marrow.data.loader import ResidentLoader, training_batch
+from marrow.data.recordings import Recordings, sliding
 from marrow.data.window import InputConfig
+from marrow.models.encoder import Encoder
+from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
+from marrow.models.trainable import Trainable
 from marrow.pretrain import pretrain
 from marrow.pretrain_config import PretrainConfig
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
+from marrow.tasks import one_go
 from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks.detection_config import DetectionConfig
+from marrow.tasks.detection_training import train_detector
 from marrow.tasks.finetune import finetune_in
+from marrow.tasks.prediction_config import PredictionConfig
+from marrow.tasks.prediction_training import train_forecaster
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import DrawnLoss, one_graph
 from marrow.train.logs import read_log
+from marrow.train.loop import FitResult
 from marrow.train.precision import network_context
 from marrow.train.schedule import ScheduleConfig
 
@@ -62,7 +73,8 @@ def walks(folder: Path, clips: int = 48) -> Store:
 def graphs(folder: Path) -> dict[str, Any]:
     """Compile each method once, feed it twenty batches of the two sizes, and compare loss and gradient with eager."""
     store, said = walks(folder / "store"), {}
-    for name, build in SMALL.items():
+    recorded = InputConfig(28, pace="recorded", min_frames=15)
+    for name, build in {**SMALL, "hi_trs at recorded pace": lambda: small_hi_trs(recorded)}.items():
         objective = build()
         torch._dynamo.reset()
         counters.clear()
@@ -73,9 +85,9 @@ def graphs(folder: Path) -> dict[str, Any]:
         for number in range(20):
             ((batch, draws),) = loader.next_step()
             if number == 7:  # the larger size, which a batch hardly ever needs
-                batch = replace(batch, shapes=Shapes(48, whole=False))
-            assert batch.shapes is not None
-            sizes.add(batch.shapes.bodies)
+                frames = 48 * 28 if batch.frame_count is not None else None
+                batch = replace(batch, shapes=Shapes(48, whole=False, frames=frames))
+            sizes.add(batch.shapes)
             losses, gradients = [], []
             exact = replace(batch, shapes=None)
             for module, given, its_draws in (
@@ -189,9 +201,108 @@ def finetune(folder: Path) -> dict[str, Any]:
     return said
 
 
-def inductor(_: Path) -> dict[str, Any]:
-    """Compile each method for this processor, with the flags of absent joints; return how far the loss is off."""
+def task_trainings(folder: Path) -> dict[str, Any]:
+    """Train for both tasks, on an encoder of each kind, eagerly and compiled, one step in the larger size."""
+    loop.one_graph = lambda trainable: one_graph(trainable, backend="aot_eager")
+    store, said = walks(folder / "store"), {}
+    for what, train in TRAININGS.items():
+        for name, encoder in encoders().items():
+            found: dict[str, Any] = {}
+            said[f"{what}: {name}"] = found
+            for wish in ("off", "on"):
+                torch._dynamo.reset()
+                counters.clear()
+                out, sizes = folder / what / name / wish, set()
+
+                def kept(fabric, trainable, optimizer, loader, rate, config, _, out=out, sizes=sizes):
+                    given = loader.next_step
+
+                    def next_step():
+                        ((batch, draws),) = given()
+                        if batch.shapes is not None and loader.position == 4:
+                            batch = replace(batch, shapes=loader._shapes.largest)
+                        sizes.add(batch.shapes)
+                        return [(batch, draws)]
+
+                    loader.next_step = next_step
+                    return loop.fit(fabric, trainable, optimizer, loader, rate, replace(config, log_every=1), out)
+
+                one_go.fit = kept
+                train(encoder, store, TaskContext(device="cpu", precision="fp32", compile=wish))
+                found[wish] = [entry["loss"] for entry in read_log(out / "log.jsonl")]
+                found["graphs"], found["sizes"] = counters["stats"]["unique_graphs"], len(sizes)
+                found["breaks"] = sum(counters["graph_break"].values())
+    return said
+
+
+def encoders() -> dict[str, Encoder]:
+    """Return an encoder of each kind, of several streams and paces."""
+    size = FrameTransformerConfig(width=16, depth=1, heads=2)
+    recorded = InputConfig(28, "motion", "body", pace="recorded", min_frames=15)
+    of_frames = {"few frames": InputConfig(5, "bone_motion", pace="recorded", min_frames=4), "frames": recorded}
+    return {
+        "patches": SMALL["mamp"]().encoder,
+        **{name: FrameTransformer(size, input, KINECT_V1_20).fresh(0) for name, input in of_frames.items()},
+        "hierarchical": small_hi_trs(recorded).encoder.fresh(0),
+    }
+
+
+DETECTION = DetectionConfig(
+    window_seconds=0.6,
+    stride_seconds=0.6,
+    train_stride_seconds=0.2,
+    steps=6,
+    warmup_steps=1,
+    batch_windows=24,
+    hidden_width=16,
+)
+PREDICTION = PredictionConfig(
+    6, 12, 30.0, functions=5, steps=6, warmup_steps=1, batch_windows=24, hidden_width=16, recent_frames=4
+)
+
+
+def detector(encoder: Encoder, store: Store, context: TaskContext) -> None:
+    """Train a detector on frames of no particular class."""
+    recordings = Recordings.of(store, np.arange(len(store)))
+    labels = [np.arange(frames) // 7 % 3 for frames in recordings.frame_count]
+    train_detector(encoder, recordings, labels, 3, DETECTION, context)
+
+
+def forecaster(encoder: Encoder, store: Store, context: TaskContext) -> None:
+    """Train a forecaster."""
+    recordings = Recordings.of(store, np.arange(len(store)))
+    train_forecaster(encoder, recordings, sliding(recordings, 18, 1, whole=False), PREDICTION, context)
+
+
+TRAININGS = {"detection": detector, "prediction": forecaster}
+
+
+def begun_trainings(store: Store) -> Iterator[tuple[str, Trainable, Batch, Draws]]:
+    """Yield what is trained in each task on each encoder, and its first batch of fixed shapes."""
+    context = TaskContext(device="cpu", precision="fp32", compile="on")
+    for what, train in TRAININGS.items():
+        for name, encoder in encoders().items():
+            begun: list[Any] = []
+
+            def kept(_, trainable, optimizer, loader, *others, begun=begun) -> FitResult:
+                begun.extend((trainable, *loader.next_step()[0]))
+                return FitResult(1, True, {"cpu_seconds": 0.0, "wall_seconds": 0.0})
+
+            one_go.fit = kept
+            train(encoder, store, context)
+            yield f"{what}: {name}", *begun
+
+
+def inductor(folder: Path) -> dict[str, Any]:
+    """Compile each method, and some trainings of tasks, for this processor; return how far the loss is off."""
     said = {}
+    for name, trainable, batch, draws in begun_trainings(walks(folder / "store")):
+        if name not in ("detection: hierarchical", "prediction: patches", "prediction: frames"):
+            continue  # each takes twenty seconds
+        loss = one_graph(trainable)(batch, replace(draws, step=torch.tensor(draws.step))).loss_sum
+        loss.backward()
+        eager = DrawnLoss(trainable)(replace(batch, shapes=None), draws).loss_sum
+        said[name] = float((loss.detach() / eager.detach() - 1.0).abs())
     for name, build in SMALL.items():
         objective = build()
         batch = replace(example_batch(objective.encoder), shapes=Shapes(8, whole=False))
@@ -203,9 +314,18 @@ def inductor(_: Path) -> dict[str, Any]:
     return said
 
 
-def fake(_: Path) -> dict[str, Any]:
+def fake(folder: Path) -> dict[str, Any]:
     """Take a step with tensors that have no content: whatever needs a number on the host raises."""
     said = {}
+    for name, trainable, batch, draws in begun_trainings(walks(folder / "store")):
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            tensors = {
+                key: mode.from_tensor(each) for key, each in vars(batch).items() if isinstance(each, torch.Tensor)
+            }
+            draws = replace(draws, step=torch.tensor(3), index=mode.from_tensor(draws.index))
+            output = DrawnLoss(trainable)(replace(batch, **tensors), draws)
+            output.loss_sum.backward()
+        said[name] = list(output.loss_sum.shape)
     for name, build in SMALL.items():
         objective = build()
         # The loader, on a device without content (on a CPU, windows are cut by numba).
@@ -261,6 +381,7 @@ if __name__ == "__main__":
                 "runs": runs,
                 "shared": shared,
                 "finetune": finetune,
+                "tasks": task_trainings,
                 "inductor": inductor,
                 "fake": fake,
             }[sys.argv[1]](Path(sys.argv[2]))

@@ -52,7 +52,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[CompileChoice], None]:
     """Return what decides for the runs that follow."""
 
     def decide(choice: CompileChoice) -> None:
-        for module in ("marrow.pretrain", "marrow.tasks.finetune_training"):
+        for module in ("marrow.pretrain", "marrow.tasks.one_go"):
             monkeypatch.setattr(sys.modules[module], "choose_compile", lambda *_, **__: choice)
 
     return decide
@@ -159,7 +159,7 @@ def test_each_size_is_recorded_once(
 
     def two_sizes(self: FixedShapes, *given: Any, **named: Any) -> None:
         initialise(self, *given, **named)
-        self.usual = 9  # of 8 clips, one in five of which has two bodies
+        self.usual = replace(self.usual, bodies=9)  # of 8 clips, one in five of which has two bodies
 
     initialise = FixedShapes.__init__
     monkeypatch.setattr(FixedShapes, "__init__", two_sizes)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from real_runs import TORCHRUN
@@ -14,7 +13,6 @@ from toy_trainable import ListLoader, Toy
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
-from marrow.data.shapes import FixedShapes
 from marrow.models.trainable import StepOutput
 from marrow.objectives import OBJECTIVES
 from marrow.train import compiled, loop
@@ -36,7 +34,7 @@ def _ask(what: str, folder: Path, launcher: tuple[str, ...] = (sys.executable,))
 @pytest.mark.slow
 def test_every_method_is_one_graph_per_size_for_twenty_batches(tmp_path: Path) -> None:
     said = _ask("graphs", tmp_path)
-    assert said.keys() == OBJECTIVES.keys()
+    assert said.keys() == {*OBJECTIVES, "hi_trs at recorded pace"}
     for name, found in said.items():
         assert (found["sizes"], found["graphs"], found["breaks"]) == (2, 2, 0), name
         assert found["worst"] < 1e-6, name
@@ -70,30 +68,30 @@ def test_fine_tuning_is_the_same_compiled(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_trainings_inside_tasks_are_the_same_compiled(tmp_path: Path) -> None:
+    said = _ask("tasks", tmp_path)
+    assert {name.split(":")[0] for name in said} == {"detection", "prediction"}
+    for name, found in said.items():
+        assert len(found["on"]) == 6
+        assert found["on"] == pytest.approx(found["off"], rel=1e-6), name
+        assert (found["sizes"], found["graphs"], found["breaks"]) == (2, 2, 0), name
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not choose_compile("on", "cpu", None).compiled, reason="no C++ compiler here")
 def test_every_method_compiles_for_this_processor(tmp_path: Path) -> None:
     said = _ask("inductor", tmp_path)
-    assert said.keys() == OBJECTIVES.keys()
+    assert said.keys() == {*OBJECTIVES, "detection: hierarchical", "prediction: patches", "prediction: frames"}
     assert max(said.values()) < 1e-5, said
 
 
 @pytest.mark.slow
 def test_no_step_needs_a_number_on_the_host(tmp_path: Path) -> None:
     said = _ask("fake", tmp_path)
+    assert [said[name] for name in said if name.startswith(("detection", "prediction"))] == 8 * [[]]
     for name in OBJECTIVES:
         assert said[f"{name} fp32"] == said[f"{name} bf16"] == []
         assert [shape[:2] for shape in said[f"{name}: loaded"]] == [[8, 2], [8, 2]]
-
-
-def test_most_steps_have_one_size_and_no_body_is_ever_left_out() -> None:
-    """100 clips of one body and 100 of two, 50 at a time: 75 bodies, deviation sqrt(50) / 2; four more are 89.1."""
-    count = np.repeat([1, 2], 100)
-    shapes = FixedShapes(count, 50, 3, whole=True)
-    assert (shapes.usual, shapes.largest) == (96, 150)
-    assert shapes.of(np.arange(75, 125)).bodies == 96
-    assert shapes.of(np.arange(100, 150)).bodies == 150  # all of two
-    assert shapes.of(np.arange(0, 50)).whole
-    assert FixedShapes(np.ones(9, np.int64), 8, 1, whole=False).usual == 8
 
 
 def test_draws_of_a_step_that_is_a_tensor_are_the_same() -> None:

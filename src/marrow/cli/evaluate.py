@@ -75,6 +75,12 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the probes; baselines take the runs' own seeds")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", type=str, default="auto", help="auto, fp32 or bf16")
+    parser.add_argument(
+        "--compile",
+        type=Literal["auto", "on", "off"] | bool,
+        default="auto",
+        help="compile steps of what is trained: auto, on or off",
+    )
     parser.add_argument("--batch_clips", type=int, default=64, help="clips per forward pass of the encoder")
     parser.add_argument("--max_steps", type=int | None, default=None, help="shorten each probe's training to this")
     parser.add_argument("--max_minutes", type=float | None, default=None, help="stop each probe's training after this")
@@ -135,6 +141,7 @@ def run(arguments: Namespace) -> int:
     from marrow.tasks.base import TaskContext
     from marrow.tasks.evaluate import evaluate
     from marrow.tasks.summary import numbers
+    from marrow.train.compiled import as_words
 
     configs = task_configs(arguments)
     tasks: list[str | Task] = []
@@ -157,6 +164,7 @@ def run(arguments: Namespace) -> int:
             precision=arguments.precision,
             seed=arguments.seed,
             batch_clips=arguments.batch_clips,
+            compile=as_words(arguments.compile),
             max_steps=arguments.max_steps,
             max_minutes=arguments.max_minutes,
         ),

@@ -18,10 +18,12 @@ class Shapes:
     Args:
         bodies: rows into which its bodies are packed, no fewer than there are; what is left over is padding.
         whole: whether every joint of every body is present in every frame.
+        frames: of all its bodies together at most. None: every row has as many as the window.
     """
 
     bodies: int
     whole: bool
+    frames: int | None = None
 
 
 @dataclass

@@ -20,7 +20,7 @@ from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
 from marrow.data.sampling import centre_windows, frames_at_pace, gather, random_windows
 from marrow.data.schedule import Schedule
-from marrow.data.shapes import FixedShapes
+from marrow.data.shapes import FixedShapes, most_frames
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError, DataError, MarrowError, StoreError
 from marrow.skeleton.layout import Skeleton
@@ -180,7 +180,9 @@ class ResidentLoader:
         self._input, self._augment, self._rows = input, augment, np.asarray(rows, dtype=np.int64)
         self.frames = flat_frames(store, rows, input, device)
         whole = fixed and bool(self.frames.present.all())
-        self._shapes = _fixed_shapes(store, rows, self._schedule, self.frames.max_bodies, whole) if fixed else None
+        self._shapes = (
+            _fixed_shapes(store, rows, self._schedule, input, self.frames.max_bodies, whole) if fixed else None
+        )
         self.position = 0
         self._order: tuple[int, np.ndarray, Tensor] | None = None
 
@@ -281,7 +283,7 @@ class StreamingLoader:
         max_bodies = int(np.asarray(store.body_count)[rows].max())
         self._blocks = _StepBlocks(store, rows, input, self._schedule, max_bodies)
         # Whether anything is absent in any clip is not known without reading all of them.
-        self._shapes = _fixed_shapes(store, rows, self._schedule, max_bodies, whole=False) if fixed else None
+        self._shapes = _fixed_shapes(store, rows, self._schedule, input, max_bodies, whole=False) if fixed else None
         self._order: tuple[int, np.ndarray] | None = None
         self.position = 0
         self._stream: Iterator[list[FlatFrames] | MarrowError] | None = None
@@ -352,10 +354,23 @@ class StreamingLoader:
 
 
 def _fixed_shapes(
-    store: Store, rows: Int64[np.ndarray, " clip"], schedule: Schedule, max_bodies: int, whole: bool
+    store: Store,
+    rows: Int64[np.ndarray, " clip"],
+    schedule: Schedule,
+    input: InputConfig,
+    max_bodies: int,
+    whole: bool,
 ) -> FixedShapes:
     begin, end = schedule.places()[0]
-    return FixedShapes(np.asarray(store.body_count, dtype=np.int64)[rows], end - begin, max_bodies, whole=whole)
+    bodies, frames = (np.asarray(each, np.int64)[rows] for each in (store.body_count, store.frame_count))
+    return FixedShapes(
+        bodies,
+        end - begin,
+        max_bodies,
+        whole=whole,
+        frames=most_frames(bodies, frames, input),
+        window_frames=input.window_frames,
+    )
 
 
 class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):

@@ -17,6 +17,7 @@ from marrow.data.draws import Draws
 from marrow.data.frames import ClipArrays, FlatFrames, flat_from_arrays
 from marrow.data.loader import MicroBatches, evaluation_batch, training_batch
 from marrow.data.schedule import Schedule
+from marrow.data.shapes import FixedShapes, most_frames
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.skeleton.geometry import resample
@@ -162,6 +163,7 @@ class CutLoader:
         seed: of order and augmentation.
         device: of the batches.
         aligned_by: see `cut_frames`.
+        fixed: whether all batches are of a few shapes (`Batch.shapes`).
     """
 
     def __init__(
@@ -175,11 +177,24 @@ class CutLoader:
         seed: int,
         device: torch.device | str,
         aligned_by: int | None = None,
+        fixed: bool = False,
     ) -> None:
         self.recordings, self.cuts, self.position = recordings, cuts, 0
         self._schedule = Schedule(len(cuts), batch_clips, seed)
         self._input, self._augment, self._device, self._aligned_by = input, uncropped(augment), device, aligned_by
         self._order: tuple[int, Int64[np.ndarray, " cut"]] | None = None
+        self._shapes: FixedShapes | None = None
+        if fixed:
+            # Whether anything is absent in any cut is not known without reading all of them.
+            bodies = np.array([present.shape[0] for _, present in recordings.arrays], np.int64)[cuts[:, 0]]
+            self._shapes = FixedShapes(
+                bodies,
+                batch_clips,
+                recordings.max_bodies,
+                whole=False,
+                frames=most_frames(bodies, cuts[:, 2], input),
+                window_frames=input.window_frames,
+            )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -188,11 +203,7 @@ class CutLoader:
 
     def next_frames(self) -> tuple[FlatFrames, Draws]:
         """Return the cuts of the next step as they were recorded, and its random draws."""
-        epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._schedule.order(epoch))
-        batch_clips = self._schedule.batch_clips
-        place = self._order[1][step_in_epoch * batch_clips : (step_in_epoch + 1) * batch_clips]
+        place = self._next_place()
         frames = cut_frames(
             self.recordings,
             self.cuts[place],
@@ -201,15 +212,24 @@ class CutLoader:
             row=place,
             aligned_by=self._aligned_by,
         )
-        draws = Draws(self._schedule.seed, self.position, torch.arange(batch_clips, device=frames.device))
+        draws = Draws(self._schedule.seed, self.position, torch.arange(len(place), device=frames.device))
         self.position += 1
         return frames, draws
 
     def next_step(self) -> MicroBatches:
         """Return the next optimizer step as one micro-batch."""
+        shapes = None if self._shapes is None else self._shapes.of(self._next_place())
         frames, draws = self.next_frames()
         clips = torch.arange(len(frames), device=frames.device)
-        return [(training_batch(frames, clips, draws, self._input, self._augment), draws)]
+        return [(training_batch(frames, clips, draws, self._input, self._augment, shapes), draws)]
+
+    def _next_place(self) -> Int64[np.ndarray, " cut"]:
+        """Return the places in `cuts` of the next step."""
+        epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, self._schedule.order(epoch))
+        batch_clips = self._schedule.batch_clips
+        return self._order[1][step_in_epoch * batch_clips : (step_in_epoch + 1) * batch_clips]
 
     def state_dict(self) -> dict[str, int]:
         """Return the position, and what it is a position in."""

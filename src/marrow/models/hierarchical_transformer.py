@@ -278,9 +278,11 @@ class HierarchicalTransformer(Encoder):
         """
         if batch.shapes is None:
             return None, None, int(count.max()) if len(count) else 0
-        times = batch.joints.shape[2]
+        rows, times, stride = len(count), batch.joints.shape[2], self.config.clip_stride
         longest = self.config.clip_count(times)
-        return len(count) * times, len(count) * longest, longest
+        frames = rows * times if batch.shapes.frames is None else batch.shapes.frames
+        # F frames have (F + stride - 1) // stride clips; all rows together no more than the sum of these, divided once.
+        return frames, min(rows * longest, (frames + rows * (stride - 1)) // stride), longest
 
     def clip_rows(
         self, flat: FlatSequences, sequence: Int64[Tensor, " clip"], centre: Int64[Tensor, " clip"]

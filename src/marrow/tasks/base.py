@@ -122,7 +122,8 @@ class TaskContext:
         precision: "auto", "fp32" or "bf16".
         seed: of everything random in the task.
         batch_clips: clips per forward pass when features are extracted.
-        compile: whether the steps of fine-tuning are compiled: "on", "off", or "auto", where it is known to pay.
+        compile: whether the steps of fine-tuning, detection and prediction are compiled: "on", "off", or "auto", where
+            it is known to pay.
         max_steps: at most so many optimizer steps per trained head; None for as many as the protocol has.
         max_minutes: stop a trained head after so many minutes; None for no limit.
         features: the features extracted so far; sharing one between tasks saves running the encoder again.

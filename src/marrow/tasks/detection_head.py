@@ -47,7 +47,11 @@ class StepHead(nn.Module):
 
 
 def spread(
-    scores: Float[Tensor, "batch time class"], share: Float[Tensor, " batch"], length: Int64[Tensor, " batch"]
+    scores: Float[Tensor, "batch time class"],
+    share: Float[Tensor, " batch"],
+    length: Int64[Tensor, " batch"],
+    longest: int | None = None,
+    steps: Int64[Tensor, ""] | None = None,
 ) -> Float[Tensor, "batch frame class"]:
     """Spread what is said of time steps over the frames of a window, linearly in between.
 
@@ -58,9 +62,11 @@ def spread(
         scores: of the steps.
         share: of the time axis that a window fills; the steps behind it say nothing.
         length: frames of each window as it was cut; frames beyond it repeat its last step.
+        longest: how many frames to spread over; None: as many as the longest window has, which is read from the device.
+        steps: of the time axis, of which more may have been computed; None: all.
     """
-    filled = share * scores.shape[1]
-    frame = torch.arange(int(length.max()), device=scores.device)
+    filled = share * (scores.shape[1] if steps is None else steps)
+    frame = torch.arange(int(length.max()) if longest is None else longest, device=scores.device)
     last = (filled.ceil() - 1.0).clamp(min=0.0)[:, None]
     position = ((frame + 0.5) * (filled / length)[:, None] - 0.5).clamp(min=0.0).minimum(last)
     lower = position.floor()

@@ -29,7 +29,7 @@ from marrow.tasks.base import TaskContext
 from marrow.tasks.detection_config import DetectionConfig
 from marrow.tasks.detection_head import StepHead, spread
 from marrow.tasks.detection_recordings import windows_of
-from marrow.tasks.one_go import budget_within, check_one_process, fit_in_one_go
+from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
 from marrow.tasks.recognition import layer_scales
 from marrow.train.optim import adamw
 from marrow.train.precision import make_fabric
@@ -73,7 +73,7 @@ class Detection(Trainable):
         class_weight: Float32[Tensor, " class"],
     ) -> None:
         super().__init__()
-        self.encoder, self.head, self.config = encoder, head, config
+        self.encoder, self.head, self.config, self._longest = encoder, head, config, int(length.max())
         for name, values in (("labels", labels), ("first", first), ("length", length), ("class_weight", class_weight)):
             self.register_buffer(name, values, persistent=False)
 
@@ -89,8 +89,13 @@ class Detection(Trainable):
     def forward(self, batch: Batch, draw: DetectionDraw) -> StepOutput:
         """Compute the loss of the windows' frames, and how many of those are called rightly."""
         scores = self.head(self.encoder(batch, draw.drop), draw.kept, self.config.dropout).float()
-        length = self.length[batch.row]
-        scores = spread(scores, batch.frames() / batch.joints.shape[2], length)
+        # Where sizes are fixed, the time axis may be longer than any window of the batch: its end is left out.
+        length, frames, steps = self.length[batch.row], batch.frames(), None
+        if batch.frame_count is not None:
+            of_step = self.encoder.frames_per_token
+            steps = ((frames.max() + of_step - 1) // of_step).clamp(max=scores.shape[1])
+        longest = None if batch.shapes is None else self._longest
+        scores = spread(scores, frames / frames.max(), length, longest, steps)
 
         frame = torch.arange(scores.shape[1], device=scores.device)
         place = (self.first[batch.row][:, None] + frame).clamp(max=len(self.labels) - 1)
@@ -184,6 +189,7 @@ def train_detector(
         raise DataError("there is no body in any training recording")
     known = np.concatenate([np.where(seen, label, -1) for seen, label in zip(has_body, labels, strict=True)])
     offset = np.concatenate([[0], np.cumsum(recordings.frame_count)[:-1]])
+    choice = choice_for(context, fabric.device.type, config.steps, "Action detection")
     loader = CutLoader(
         recordings,
         cuts,
@@ -192,6 +198,7 @@ def train_detector(
         batch_clips=min(config.batch_windows, len(cuts)),
         seed=context.seed,
         device=fabric.device,
+        fixed=choice.fixed,
     )
 
     # What learns, and how fast each layer of it does.
@@ -213,8 +220,8 @@ def train_detector(
         warmup_share=config.warmup_steps / config.steps,
     )
 
-    budget = budget_within(config.steps, context)
-    fitted = fit_in_one_go(fabric, detection, optimizer, loader, rate, budget, config.optimizer.clip_norm)
+    budget, clip_norm = budget_within(config.steps, context), config.optimizer.clip_norm
+    fitted = fit_in_one_go(fabric, detection, optimizer, loader, rate, budget, clip_norm, choice)
     return Detector(
         encoder.eval(),
         detection.head.eval(),

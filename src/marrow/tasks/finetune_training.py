@@ -3,7 +3,6 @@
 import copy
 import json
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -26,10 +25,10 @@ from marrow.files import write_text_whole, write_whole
 from marrow.models.encoder import Encoder
 from marrow.models.heads import JointsHead, Recogniser
 from marrow.tasks.base import TaskContext, TaskData
-from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process
+from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process, choice_for
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
-from marrow.train.compiled import CompileChoice, choose_compile
+from marrow.train.compiled import CompileChoice
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import adamw, learning_rate
@@ -88,10 +87,8 @@ def train(
     device = fabric.device
     augment = config.augment or context.origin.augment or AugmentConfig()
     batch_clips = min(config.batch_clips, len(data.train_rows))
-    steps = min(config.epochs * (len(data.train_rows) // batch_clips), context.max_steps or sys.maxsize)
-    choice = choose_compile(context.compile, device.type, steps)
-    if choice.fixed or context.compile == "on":
-        _log.info("Fine-tuning: %s", choice.reason)
+    steps = config.epochs * (len(data.train_rows) // batch_clips)
+    choice = choice_for(context, device.type, steps, "Fine-tuning")
     cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device, "fixed": choice.fixed}
     loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
 

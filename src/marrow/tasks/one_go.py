@@ -1,5 +1,6 @@
 """What trainings inside tasks have in common: one process, limits, and a folder that is gone when they end."""
 
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,11 @@ from marrow.errors import ConfigError
 from marrow.models.trainable import Trainable
 from marrow.tasks.base import TaskContext
 from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.compiled import CompileChoice, choose_compile
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
 from marrow.train.schedule import Budget
+
+_log = logging.getLogger(__name__)
 
 # For trainings that nothing will resume: the engine saves once, at the end.
 AT_THE_END = CheckpointConfig(every_minutes=1e9, keep_last=1)
@@ -29,6 +33,21 @@ def budget_within(steps: int, context: TaskContext) -> Budget:
     return Budget(min(steps, context.max_steps or steps), context.max_minutes)
 
 
+def choice_for(context: TaskContext, device_type: str, steps: int, what: str) -> CompileChoice:
+    """Choose whether to compile and capture the steps of a training, and log why where they are, or were to be.
+
+    Args:
+        context: what is wished.
+        device_type: "cpu", "cuda", ...
+        steps: of the training, but for the limits of the context.
+        what: is trained.
+    """
+    choice = choose_compile(context.compile, device_type, min(steps, context.max_steps or steps))
+    if choice.fixed or context.compile == "on":
+        _log.info("%s: %s", what, choice.reason)
+    return choice
+
+
 def fit_in_one_go(
     fabric: Fabric,
     trainable: Trainable,
@@ -37,6 +56,7 @@ def fit_in_one_go(
     learning_rate: Callable[[float], float],
     budget: Budget,
     clip_norm: float | None,
+    choice: CompileChoice,
 ) -> FitResult:
     """Train from the beginning to the end of the budget; an interruption ends the task.
 
@@ -48,9 +68,10 @@ def fit_in_one_go(
         learning_rate: as a function of the progress, from 0 to 1.
         budget: what may be spent.
         clip_norm: largest gradient norm; None: no clipping.
+        choice: whether steps are compiled and captured; the loader then gives batches of fixed shapes.
     """
     with tempfile.TemporaryDirectory(prefix="marrow-training-") as folder:
-        config = FitConfig(budget, AT_THE_END, clip_norm)
+        config = FitConfig(budget, AT_THE_END, clip_norm, compiled=choice.compiled, captured=choice.captured)
         fitted = fit(fabric, trainable, optimizer, loader, learning_rate, config, Path(folder))
     if not fitted.finished:
         raise KeyboardInterrupt

@@ -17,15 +17,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from marrow.data.augment import AugmentConfig
-from marrow.data.batch import Batch
+from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.data.frames import ClipArrays, FlatFrames, flat_from_arrays
-from marrow.data.loader import evaluation_batch
 from marrow.data.sampling import Windows, gather
 from marrow.data.window import InputConfig
 from marrow.models.encoder import Encoder
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.streams import bone
 from marrow.tasks.prediction_config import PredictionConfig
 from marrow.tasks.prediction_head import ForecastHead
 from marrow.tasks.prediction_poses import held
@@ -60,9 +60,10 @@ class Forecasting(Trainable):
         joints: Float[Tensor, "batch body time joint 3"],
         present: Bool[Tensor, "batch body time joint"],
         kept: Bool[Tensor, "batch body hidden"] | None = None,
+        shapes: Shapes | None = None,
     ) -> Float[Tensor, "batch body frame joint 3"]:
         """Forecast from aligned, observed frames."""
-        batch = encoder_batch(joints, present, self.encoder.input, self.encoder.skeleton)
+        batch = encoder_batch(joints, present, self.encoder.input, self.encoder.skeleton, shapes)
         return self.head(self.encoder(batch), held(joints, present), kept, self.config.dropout)
 
     def forward(self, batch: Batch, draw: Bool[Tensor, "batch body hidden"] | None) -> StepOutput:
@@ -70,7 +71,7 @@ class Forecasting(Trainable):
         # What is observed, and what is forecast from it.
         observed = self.config.observed_frames
         joints, present = batch.joints[:, :, :observed], batch.present[:, :, :observed]
-        forecast = self.displacement(joints, present, draw)
+        forecast = self.displacement(joints, present, draw, batch.shapes)
 
         # What came, as a displacement too.
         truth = batch.joints[:, :, observed:] - held(joints, present)[:, :, -1:]
@@ -78,8 +79,8 @@ class Forecasting(Trainable):
 
         # How far apart they are. The first step begins at the last observed pose, where both are zero.
         error = torch.where(known[..., None], forecast - truth, 0.0)
-        both = known.clone()
-        both[:, :, 1:] &= known[:, :, :-1]
+        is_first = torch.arange(known.shape[2], device=known.device)[:, None] == 0
+        both = known & (is_first | known.roll(1, dims=2))
         step = torch.where(both[..., None], error.diff(dim=2, prepend=torch.zeros_like(error[:, :, :1])), 0.0)
         centre = self.head.centre
         centred, seen = error - error[..., centre, None, :], known & known[..., centre, None]
@@ -168,21 +169,46 @@ def encoder_batch(
     present: Bool[Tensor, "batch body time joint"],
     input: InputConfig,
     skeleton: Skeleton,
+    shapes: Shapes | None = None,
 ) -> Batch:
-    """Fit aligned frames into an encoder's window, at its pace and as its stream."""
-    clips, bodies, times = present.shape[:3]
-    count = torch.full((clips,), 1, device=joints.device)
-    frames = FlatFrames(
-        joints=joints.flatten(0, 2),
-        present=present.flatten(0, 2),
-        first=torch.arange(clips, device=joints.device) * (bodies * times),
-        frame_count=count * times,
-        body_count=count * bodies,
-        label=-count,
-        row=torch.arange(clips, device=joints.device),
-        matrix=torch.eye(3, device=joints.device).expand(clips, 3, 3).contiguous(),
-        origin=torch.zeros((clips, 3), device=joints.device),
-        max_bodies=bodies,
-        skeleton=skeleton,
-    )
-    return evaluation_batch(frames, frames.row, replace(input, test_crop=1.0))
+    """Fit aligned frames into an encoder's window, at its pace and as its stream.
+
+    All windows have the same frames, so that their numbers are known beforehand, and these operations may be part of a
+    graph. They give what `marrow.data.sampling.gather` and `marrow.skeleton.streams` give, to the last bit.
+    """
+    clips, times = present.shape[0], present.shape[2]
+    is_resized = input.pace == "resized"
+    window = input.window_frames if is_resized else min(max(times, input.min_frames), input.window_frames)
+    joints, present = _resized(joints, present, window)
+    if input.stream in ("bone", "bone_motion"):
+        joints, present = bone(joints, present, skeleton)
+    if input.stream in ("motion", "bone_motion"):
+        joints, present = _motion(joints, present)
+    row = torch.arange(clips, device=joints.device)
+    frame_count = None if is_resized else torch.full_like(row, window)
+    return Batch(joints, present, torch.full_like(row, -1), row, frame_count, shapes)
+
+
+def _resized(
+    joints: Float[Tensor, "batch body time joint 3"], present: Bool[Tensor, "batch body time joint"], window: int
+) -> tuple[Float[Tensor, "batch body window joint 3"], Bool[Tensor, "batch body window joint"]]:
+    """Resize windows linearly: of N frames, number i lies at ((2i + 1) L - N) / 2N of L, held inside of them."""
+    times, double = present.shape[2], 2 * window
+    numerator = (2 * torch.arange(window, device=joints.device) + 1) * times - window
+    numerator = numerator.clamp(0, double * (times - 1))
+    # A quotient of floats, exact up to 2^24: compilers stumble over whole ones in an index.
+    lower = (numerator / double).floor().to(torch.int64)
+    rest = numerator - lower * double
+    upper, weight = lower + (rest > 0), rest.to(torch.float32)[:, None, None] / double
+    seen = present[:, :, lower] & present[:, :, upper]
+    low, high = joints[:, :, lower], joints[:, :, upper]
+    return torch.where(seen[..., None], low + weight * (high - low), 0.0), seen
+
+
+def _motion(
+    joints: Float[Tensor, "batch body time joint 3"], present: Bool[Tensor, "batch body time joint"]
+) -> tuple[Float[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Return the next frame minus this one; the last frame gets zero. No slice is written into: compilers stumble."""
+    following = torch.arange(1, present.shape[2] + 1, device=joints.device).clamp(max=present.shape[2] - 1)
+    both = present & present[:, :, following]
+    return (joints[:, :, following] - joints) * both[..., None], both

@@ -12,7 +12,7 @@ from marrow.data.frames import flat_from_arrays
 from marrow.data.recordings import CutLoader, Cuts, Recordings, uncropped
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import TaskContext
-from marrow.tasks.one_go import budget_within, check_one_process, fit_in_one_go
+from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
 from marrow.tasks.prediction_config import PredictionConfig
 from marrow.tasks.prediction_forecaster import Forecasting, TrainedForecaster, aligned_whole, encoder_batch
 from marrow.tasks.prediction_head import ForecastHead
@@ -44,7 +44,8 @@ def train_forecaster(
     # Windows are resized to as many frames as they have, which leaves them as they are.
     whole = replace(encoder.input, window_frames=frames, stream="joint", pace="resized")
     batch_windows = min(config.batch_windows, len(cuts))
-    cut = {"batch_clips": batch_windows, "seed": context.seed, "device": fabric.device}
+    choice = choice_for(context, fabric.device.type, config.steps, "Motion prediction")
+    cut = {"batch_clips": batch_windows, "seed": context.seed, "device": fabric.device, "fixed": choice.fixed}
     loader = CutLoader(recordings, cuts, whole, augment, aligned_by=config.observed_frames, **cut)
 
     head = _head_for(encoder, recordings, cuts, config, context.seed).to(fabric.device)
@@ -57,8 +58,8 @@ def train_forecaster(
         minimum=config.min_learning_rate,
         warmup_share=config.warmup_steps / config.steps,
     )
-    budget = budget_within(config.steps, context)
-    fitted = fit_in_one_go(fabric, forecasting, optimizer, loader, schedule, budget, config.optimizer.clip_norm)
+    budget, clip_norm = budget_within(config.steps, context), config.optimizer.clip_norm
+    fitted = fit_in_one_go(fabric, forecasting, optimizer, loader, schedule, budget, clip_norm, choice)
     return TrainedForecaster(forecasting.eval(), fabric, fitted.step, fitted.last["cpu_seconds"], augment)
 
 

@@ -95,28 +95,54 @@ def _check_draw(objective: Objective, batch: Batch, draws: Draws) -> None:
 
 def _check_padding(objective: Objective, batch: Batch, draws: Draws, *, noise_by_place: bool) -> None:
     """Check that shapes which the host has fixed change nothing, nor what stands in their padding."""
+    if objective.encoder.input.pace == "recorded":
+        batch = _of_unequal_length(batch, objective.encoder.input.min_frames)
     # The absent body is seen for two frames, which are no token of a patch: it is padding with something in it.
     glimpsed = batch.present.clone()
     glimpsed[-1, -1, :2, 0] = True
-    bodies, batch = glimpsed[..., 0, 0].numel(), replace(batch, present=glimpsed)
-    fixed = replace(batch, shapes=Shapes(bodies, whole=False))
-    loss, gradient = _loss_and_gradient(objective, fixed, draws)
-    noisy = replace(with_noise_where_absent(batch), shapes=fixed.shapes)
-    of_noisy = _loss_and_gradient(objective, noisy, draws)
-    same = torch.equal(loss, of_noisy[0]) and torch.equal(gradient, of_noisy[1])
-    assert same, "what stands in padding rows changes loss or gradient"
+    bodies, times = glimpsed[..., 0, 0].numel(), batch.joints.shape[2]
+    frames = int((batch.frames() * batch.present.flatten(2).any(2).sum(1)).sum())
+    # All rows full; no frame more than there are; many more, though fewer than all rows have.
+    cases = (
+        (replace(batch, present=glimpsed), Shapes(bodies, whole=False)),
+        (batch, Shapes(bodies, whole=False, frames=frames)),
+        (batch, Shapes(bodies, whole=False, frames=frames + times)),
+        (batch, Shapes(bodies, whole=False, frames=bodies * times)),
+    )
+    for given, shapes in cases:
+        fixed = replace(given, shapes=shapes)
+        loss, gradient = _loss_and_gradient(objective, fixed, draws)
+        noisy = replace(with_noise_where_absent(given), shapes=shapes)
+        of_noisy = _loss_and_gradient(objective, noisy, draws)
+        same = torch.equal(loss, of_noisy[0]) and torch.equal(gradient, of_noisy[1])
+        assert same, f"what stands in the padding of {shapes} changes loss or gradient"
 
     if noise_by_place:
         return
     objective.double()
-    exact = _loss_and_gradient(objective, replace(batch, joints=batch.joints.double()), draws)
-    padded = _loss_and_gradient(objective, replace(fixed, joints=batch.joints.double()), draws)
-    for what, one, other in zip(("loss", "gradient"), exact, padded, strict=True):
-        difference = float((one - other).abs().max() / one.abs().max())
-        assert difference <= 1e-12, (
-            f"with padding rows (Batch.shapes), the {what} differs by {difference:.1e} of its largest part: padding "
-            "must have no weight"
-        )
+    for given, shapes in cases:
+        doubled = replace(given, joints=given.joints.double())
+        exact = _loss_and_gradient(objective, doubled, draws)
+        padded = _loss_and_gradient(objective, replace(doubled, shapes=shapes), draws)
+        for what, one, other in zip(("loss", "gradient"), exact, padded, strict=True):
+            difference = float((one - other).abs().max() / one.abs().max())
+            assert difference <= 1e-12, (
+                f"with the padding of {shapes}, the {what} differs by {difference:.1e} of its largest part: padding "
+                "must have no weight"
+            )
+
+
+def _of_unequal_length(batch: Batch, shortest: int) -> Batch:
+    """Return the batch as it would be at recorded pace: each clip ends a frame before the one in front of it."""
+    times = batch.joints.shape[2]
+    frame_count = (times - torch.arange(len(batch))).clamp(min=shortest)
+    present = batch.present & (torch.arange(times) < frame_count[:, None])[:, None, :, None]
+    return replace(
+        batch,
+        joints=torch.where(present[..., None], batch.joints, 0.0),
+        present=present,
+        frame_count=frame_count,
+    )
 
 
 def _loss_and_gradient(objective: Objective, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
