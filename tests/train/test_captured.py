@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from one_graph import AUGMENT, walks
+from one_graph import AUGMENT, TRAININGS, encoders, walks
 from tape import Tape
 from test_conformance_objectives import SMALL
 
@@ -204,6 +204,26 @@ def test_fine_tuning_is_the_same_replayed(tmp_path: Path, tape: Tape, choose: Ca
         found.append([entry["loss"] for entry in read_log(tmp_path / choice.reason / "log.jsonl")])
     assert found[1] == pytest.approx(found[0], rel=1e-5)
     assert (tape.recordings, tape.replays) == (1, 13)
+
+
+@pytest.mark.parametrize("task", TRAININGS)
+def test_trainings_inside_tasks_are_the_same_replayed(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None], monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    store, found = walks(tmp_path / "store"), []
+    for choice in (EAGER, CAPTURED):
+        choose(choice)
+
+        def logged(*given: Any, out: Path = tmp_path / choice.reason) -> Any:
+            *what, config, _ = given
+            return loop.fit(*what, replace(config, log_every=2), out)
+
+        monkeypatch.setattr("marrow.tasks.one_go.fit", logged)
+        TRAININGS[task](encoders()["hierarchical"], store, TaskContext(device="cpu", precision="fp32"))
+        found.append([entry["loss"] for entry in read_log(tmp_path / choice.reason / "log.jsonl")])
+    assert len(found[0]) == 3
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    assert (tape.recordings, tape.replays) == (1, 4)
 
 
 def test_a_bad_loss_is_found_and_taken_again(
