@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,11 +28,14 @@ from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.finetune import finetune_in
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.train import loop
+from marrow.train.captured import CudaGraphs
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.compiled import CompileChoice
+from marrow.train.interrupt import BrokenOff
 from marrow.train.logs import read_log
 from marrow.train.optim import OptimizerConfig
 from marrow.train.schedule import ScheduleConfig
+from marrow.train.step import Stepper
 
 EAGER, CAPTURED = CompileChoice(False, False, "eagerly"), CompileChoice(False, True, "captured")
 
@@ -85,6 +91,17 @@ def losses(config: PretrainConfig) -> list[float]:
     """Train, and return what the log says."""
     result = pretrain(config)
     return [entry["loss"] for entry in read_log(result.folder / "log.jsonl")]
+
+
+def two_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let steps come in two sizes: 8 clips, one in five of which has two bodies, fit 9 rows or do not."""
+
+    def nine(self: FixedShapes, *given: Any, **named: Any) -> None:
+        initialise(self, *given, **named)
+        self.usual = replace(self.usual, bodies=9)
+
+    initialise = FixedShapes.__init__
+    monkeypatch.setattr(FixedShapes, "__init__", nine)
 
 
 @pytest.mark.parametrize("method", OBJECTIVES)
@@ -157,12 +174,7 @@ def test_each_size_is_recorded_once(
     choose(EAGER)
     expected = losses(config)
 
-    def two_sizes(self: FixedShapes, *given: Any, **named: Any) -> None:
-        initialise(self, *given, **named)
-        self.usual = replace(self.usual, bodies=9)  # of 8 clips, one in five of which has two bodies
-
-    initialise = FixedShapes.__init__
-    monkeypatch.setattr(FixedShapes, "__init__", two_sizes)
+    two_sizes(monkeypatch)
     choose(CAPTURED)
     assert losses(replace(config, out=tmp_path / "captured")) == pytest.approx(expected, rel=1e-6)
     assert (tape.recordings, tape.replays) == (2, 8)
@@ -188,6 +200,138 @@ def test_what_cannot_be_recorded_goes_on_one_operation_at_a_time(
         "Steps are not captured from here on, for that failed: RuntimeError: operation not permitted when stream is "
         "capturing"
     ]
+
+
+def test_a_recording_that_failed_holds_no_memory_when_the_step_is_taken(
+    tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was computed for it lies in the frames of its error, and would leave no room for the step."""
+    held, alive = list[weakref.ref[torch.Tensor]](), list[bool]()
+
+    def refuse(call: Callable[[], Any]) -> Any:
+        computed = torch.zeros(3)
+        held.append(weakref.ref(computed))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+    def look(self: Stepper) -> None:
+        alive.append(held[0]() is not None)
+        exact_sizes(self)
+
+    exact_sizes = Stepper.exact_sizes
+    monkeypatch.setattr(Stepper, "exact_sizes", look)
+    monkeypatch.setattr(tape, "record", refuse)
+    choose(CAPTURED)
+    assert len(losses(settings(tmp_path, "amr"))) == 4
+    assert alive == [False]
+
+
+def test_where_memory_is_short_beside_a_recording_the_run_goes_on_without(
+    tmp_path: Path,
+    tape: Tape,
+    choose: Callable[[CompileChoice], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = settings(tmp_path, "amr")
+    choose(EAGER)
+    expected = losses(config)
+    two_sizes(monkeypatch)
+
+    def short(call: Callable[[], Any]) -> Any:
+        if tape.recordings:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+        return call()
+
+    monkeypatch.setattr(tape, "aside", short)
+    choose(CAPTURED)
+    assert losses(replace(config, out=tmp_path / "captured")) == pytest.approx(expected, rel=1e-6)
+    assert tape.recordings == 1
+    assert sum("not captured from here on" in record.getMessage() for record in caplog.records) == 1
+
+
+class FakeCuda:
+    """Stands in for streams and graphs of PyTorch: a recording that was broken cannot be ended."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.said = list[Any]()
+        self.usual, self.own = FakeStream(self), FakeStream(self)
+        self.current = self.usual
+        for name, value in {
+            "Stream": lambda device: self.own,
+            "current_stream": lambda: self.current,
+            "set_stream": lambda stream: setattr(self, "current", stream),
+            "stream": self.stream,
+            "graph_pool_handle": lambda: (0, 7),
+            "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None),
+            "graph": lambda graph, pool, stream: FakeRecording(self),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+            monkeypatch.setattr(
+                torch._C, name, lambda *given, name=name: self.said.append((name, *given)), raising=False
+            )
+
+    @contextmanager
+    def stream(self, stream: Any) -> Iterator[None]:
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+
+class FakeStream:
+    device_index = 0
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self._cuda = cuda
+
+    def wait_stream(self, other: Any) -> None:
+        self._cuda.said.append("aside waits" if self is self._cuda.own else "waits for aside")
+
+
+class FakeRecording:
+    """As `torch.cuda.graph`: ends the recording, then goes back to the stream of before."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self._cuda = cuda
+
+    def __enter__(self) -> None:
+        self._before, self._cuda.current = self._cuda.current, self._cuda.own
+
+    def __exit__(self, *_: object) -> None:
+        if "broken" in self._cuda.said:
+            raise RuntimeError("operation failed due to a previous error during capture")
+        self._cuda.current = self._before
+
+
+def test_a_broken_recording_leaves_no_stream_and_no_pool_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCuda(monkeypatch)
+    graphs = CudaGraphs(torch.device("cuda"))
+    assert graphs.record(lambda: cuda.current is cuda.own)[1]
+    assert cuda.current is cuda.usual
+    assert cuda.said == []
+
+    def reads_a_number() -> None:
+        cuda.said.append("broken")
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+        graphs.record(reads_a_number)
+    assert cuda.current is cuda.usual
+    assert cuda.said == ["broken", ("_cuda_endAllocateToPool", 0, (0, 7)), ("_cuda_releasePool", 0, (0, 7))]
+
+
+def test_a_step_that_is_broken_off_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCuda(monkeypatch)
+
+    def breaks_off() -> None:
+        raise BrokenOff
+
+    with pytest.raises(BrokenOff):
+        CudaGraphs(torch.device("cuda")).aside(breaks_off)
+    assert cuda.said == ["aside waits", "waits for aside"]
+    assert cuda.current is cuda.usual
 
 
 def test_fine_tuning_is_the_same_replayed(tmp_path: Path, tape: Tape, choose: Callable[[CompileChoice], None]) -> None:

@@ -10,9 +10,9 @@ checkpoints are the same as without.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import fields, replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -52,23 +52,45 @@ class CudaGraphs:
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
-        self._pool: Any = None
+        self._pool = torch.cuda.graph_pool_handle()
 
     def aside(self, call: Callable[[], T]) -> T:
         """Do something on the stream that is recorded from."""
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            result = call()
-        torch.cuda.current_stream().wait_stream(self._stream)
-        return result
+        usual = torch.cuda.current_stream()
+        self._stream.wait_stream(usual)
+        try:
+            with torch.cuda.stream(self._stream):
+                return call()
+        finally:  # what was broken off, too, may still be reading memory that is given to somebody else from here on
+            usual.wait_stream(self._stream)
 
     def record(self, call: Callable[[], T]) -> tuple[Callable[[], None], T]:
         """Record a CUDA graph."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        with self._recording() as graph:
             result = call()
-        self._pool = graph.pool()
         return graph.replay, result
+
+    @contextmanager
+    def _recording(self) -> Iterator[torch.cuda.CUDAGraph]:
+        """Record into a new graph; leave nothing of that behind where it fails.
+
+        What reads a number breaks a recording so that ending it is an error too. PyTorch would then tell of that one,
+        stay on the stream and (until 2.12) go on taking memory for a graph, and never give back what it took.
+        """
+        usual, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
+        recording = torch.cuda.graph(graph, pool=self._pool, stream=self._stream)
+        try:
+            recording.__enter__()
+            yield graph
+            recording.__exit__(None, None, None)
+        except BaseException:
+            with suppress(RuntimeError):
+                recording.__exit__(None, None, None)
+            torch.cuda.set_stream(usual)
+            with suppress(RuntimeError):  # it is not taking any more
+                torch._C._cuda_endAllocateToPool(self._stream.device_index, self._pool)
+                torch._C._cuda_releasePool(self._stream.device_index, self._pool)
+            raise
 
 
 class CapturedStepper:
@@ -98,22 +120,32 @@ class CapturedStepper:
         recorder, sizes = self._recorder, tuple(batch.shapes for batch, _ in micro_batches)
         if recorder is None:
             return self._direct(micro_batches, learning_rate, before_update)
+        failure = None
         if sizes not in self._recorded and self._warm_ups[sizes] < _WARM_UPS:
             self._warm_ups[sizes] += 1
-            return recorder.aside(lambda: self._direct(micro_batches, learning_rate, before_update))
-        try:
-            if sizes not in self._recorded:
+            as_recorded = [(batch, draws.with_tensor_step()) for batch, draws in micro_batches]
+            try:
+                return recorder.aside(lambda: self._direct(as_recorded, learning_rate, before_update))
+            except torch.OutOfMemoryError as error:
+                if not self._recorded:
+                    raise
+                failure = first_line(error)  # recordings of other sizes hold the memory of a step
+        elif sizes not in self._recorded:
+            try:
                 self._recorded[sizes] = _Recorded(micro_batches, self._direct, self._optimizer, recorder)
-        except MarrowError:
-            raise
-        except Exception as error:  # whatever a device says, a run can go on without it
-            _log.warning("Steps are not captured from here on, for that failed: %s", first_line(error))
-            self._recorder = None
-            self._recorded.clear()
-            self._optimizer.zero_grad(set_to_none=True)
-            self._direct.exact_sizes()
-            return self._direct(micro_batches, learning_rate, before_update)
-        return self._recorded[sizes](micro_batches, learning_rate)
+            except MarrowError:
+                raise
+            except Exception as error:  # whatever a device says, a run can go on without it
+                failure = first_line(error)
+        if failure is None:
+            return self._recorded[sizes](micro_batches, learning_rate)
+        # The error is gone from here on, and with it what it held: the memory of a whole step.
+        _log.warning("Steps are not captured from here on, for that failed: %s", failure)
+        self._recorder = None
+        self._recorded.clear()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._direct.exact_sizes()
+        return self._direct(micro_batches, learning_rate, before_update)
 
 
 class _Recorded:

@@ -75,7 +75,12 @@ def load_whole_state(
         for number, state in optimizer_state["state"].items()
         if number < len(parameters)
     }
-    optimizer.load_state_dict({**optimizer_state, "state": per_parameter})
+    # Which kernels take a step is this machine's matter, whatever it was where the state was saved.
+    groups = [
+        saved | {name: own[name] for name in ("fused", "foreach", "capturable") if name in own}
+        for saved, own in zip(optimizer_state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({**optimizer_state, "param_groups": groups, "state": per_parameter})
 
 
 def _like(value: Any, model: Tensor | None) -> Any:
