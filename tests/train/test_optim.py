@@ -4,6 +4,7 @@ from torch import nn
 
 from marrow.errors import ConfigError
 from marrow.train.optim import OptimizerConfig, adamw, set_learning_rate
+from marrow.train.sharding import load_whole_state
 
 
 class _Parts(nn.Module):
@@ -64,3 +65,24 @@ def test_decay_can_be_for_linear_layers_alone() -> None:
     for decays, shapes in (("matrices", {(3, 2), (1, 2)}), ("linear", {(3, 2)})):
         groups = adamw(module, OptimizerConfig(decays=decays)).param_groups  # pyright: ignore[reportArgumentType]
         assert {tuple(p.shape) for group in groups if group["weight_decay"] > 0 for p in group["params"]} == shapes
+
+
+@pytest.mark.parametrize("of_gpu", [False, True])
+def test_a_state_is_loaded_for_the_kernels_of_this_machine(of_gpu: bool) -> None:
+    """What says which kernels take a step is not that of the machine that saved it."""
+    states = []
+    for _ in range(2):
+        module = nn.Linear(2, 2)
+        optimizer = adamw(module, OptimizerConfig())
+        module(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        states.append((module, optimizer))
+    (saved, saver), (module, optimizer) = states
+    state = saver.state_dict()
+    for group in state["param_groups"]:
+        group |= {"fused": of_gpu, "capturable": of_gpu, "lr": 0.5}
+    load_whole_state(module, optimizer, saved.state_dict(), state)
+    assert [(group["fused"], group["capturable"], group["lr"]) for group in optimizer.param_groups] == [
+        (True, False, 0.5)
+    ] * len(state["param_groups"])
+    optimizer.step()
