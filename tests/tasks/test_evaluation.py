@@ -6,14 +6,17 @@ import pytest
 from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.models.export import save_encoder
 from marrow.readers.base import Split
+from marrow.report.runs import read_run
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.tasks.base import Report, TaskContext
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.kept_reports import fullest
 from marrow.tasks.knn import Knn
 from marrow.tasks.linear_probe import LinearProbe
+from marrow.tasks.retrieval import Retrieval, RetrievalConfig
 from marrow.tasks.run_facts import RunFacts
 from marrow.tasks.summary import comparisons, measures, numbers, raw_sentences, scores
 
@@ -54,10 +57,17 @@ def test_a_later_evaluation_adds_to_the_report_of_the_same_encoder(small_runs, s
     evaluate(small_runs[0], small_store, "xview", tasks=["linear_probe"], baselines=[], context=context)
     evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
     assert tasks_on_file() == ["knn/pooled", "logistic/pooled", "linear_probe/pooled", "linear_probe/joints"]
+    caplog.set_level("INFO")
+    four = tasks_on_file()
     save_encoder(small_encoder.fresh(999), small_runs[0] / "encoder", {"seed": 3})
     evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
-    assert tasks_on_file() == ["knn/pooled"]
-    assert "is replaced" in caplog.text
+    assert tasks_on_file() == four
+    assert "xview~2.json, beside" in caplog.text
+    assert "xview.json (another encoder)" in caplog.text
+    # Of the encoder that the run has now, there is less.
+    [kept] = fullest(small_runs[0])
+    assert [each.task for each in kept.reports] == ["knn/pooled"]
+    assert kept.notes[-1].endswith("which are not shown: xview.json (4 results: another encoder).")
 
 
 def test_a_damaged_report_is_put_aside_and_does_not_cost_the_new_one(small_runs, small_store, caplog):
@@ -66,8 +76,8 @@ def test_a_damaged_report_is_put_aside_and_does_not_cost_the_new_one(small_runs,
     (reports / "xview.json").write_bytes(b"\xff{")
     evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=CPU)
     assert [each.task for each in EvaluationReport.load(reports / "xview.json").reports] == ["knn/pooled"]
-    assert (reports / "xview.json.damaged").read_bytes() == b"\xff{"
-    assert "it is kept as xview.json.damaged" in caplog.text
+    assert (reports / "xview.json.damaged-1").read_bytes() == b"\xff{"
+    assert "it is kept as xview.json.damaged-1" in caplog.text
 
 
 def test_one_name_will_do_and_protocols_keep_files_apart(small_runs, small_store):
@@ -305,16 +315,52 @@ def test_a_run_whose_folder_was_renamed_is_not_two_seeds(small_runs, small_store
     ]
 
 
-def test_a_quick_evaluation_and_a_whole_one_are_not_mixed(small_runs, small_store, caplog):
+def test_what_was_made_in_another_way_stands_beside_and_the_fullest_is_taken(small_runs, small_store, caplog):
+    """As the README's quick start has it: a whole report, a quick evaluation after it, then one without baselines."""
+    caplog.set_level("INFO")
+    reports = small_runs[0] / "reports"
+
+    def on_file(name):
+        return {(each.source, each.task) for each in EvaluationReport.load(reports / name).reports}
+
+    def again(**how):
+        evaluate(small_runs[0], small_store, "xview", context=CPU, **how)
+
+    again(tasks=["knn", "retrieval"])
+    whole = on_file("xview.json")
+    assert len(whole) == 6
+    again(tasks="knn", quick=True)
+    again(tasks="knn", baselines=[])
+    assert on_file("xview.json") == whole
+    assert len(on_file("xview~2.json")) < len(whole)
+    # Another seed of the probes, and a task with another setting: each has a file of its own, which the next one joins.
+    other_seed = TaskContext(device="cpu", precision="fp32", max_steps=2, seed=5)
+    for _ in range(2):
+        evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=other_seed)
+    again(tasks=[Retrieval(RetrievalConfig(ranks=(1, 2)))], baselines=[])
+    assert sorted(path.name for path in reports.glob("*.json")) == [
+        f"xview{end}.json" for end in ("", "~2", "~3", "~4")
+    ]
+    assert "xview~2.json (quick), wrote" not in caplog.text
+    assert "xview~4.json, beside xview.json (retrieval with other settings)" in caplog.text
+    [kept] = fullest(small_runs[0])
+    assert {(each.source, each.task) for each in kept.reports} == whole
+    assert "xview~2.json (4 results: quick)" in kept.notes[-1]
+    assert "xview~3.json (1 results: probe seed 5)" in kept.notes[-1]
+    # The page and the comparison take that one.
+    assert read_run(small_runs[0]).evaluations[0].notes == kept.notes
+
+
+def test_only_replacing_puts_results_aside_and_keeps_a_copy(small_runs, small_store):
     path = small_runs[0] / "reports" / "xview.json"
-    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], quick=True, context=CPU)
-    evaluate(small_runs[0], small_store, "xview", tasks="retrieval", baselines=[], context=CPU)
-    report = EvaluationReport.load(path)
-    assert ([each.task for each in report.reports], report.settings["quick"]) == (["retrieval/pooled"], False)
-    assert "made in another way, and is replaced" in caplog.text
-    seed = TaskContext(device="cpu", precision="fp32", max_steps=2, seed=5)
-    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=seed)
-    assert EvaluationReport.load(path).settings["probe_seed"] == 5
+    evaluate(small_runs[0], small_store, "xview", tasks="knn", context=CPU)
+    before = path.read_bytes()
+    for number in (1, 2):
+        evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=CPU, anew=True)
+        assert [each.task for each in EvaluationReport.load(path).reports] == ["knn/pooled"]
+        assert path.with_name(f"xview.json.replaced-{number}").is_file()
+    assert path.with_name("xview.json.replaced-1").read_bytes() == before
+    assert len(fullest(small_runs[0])) == 1
 
 
 def test_the_same_protocol_on_other_data_has_a_report_of_its_own(small_runs, small_store, tmp_path):

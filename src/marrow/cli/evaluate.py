@@ -33,7 +33,8 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         "Score encoders: recognition by linear probes, nearest neighbours and fine-tuning, with all labels or few, "
         "retrieval, action detection, motion prediction; beside the same encoder at random initialisation (from "
         "scratch, where it is trained) and beside raw coordinates. Several runs count as seeds of one experiment. "
-        "Each run keeps its report in RUN/reports/; the same command goes on where an interrupted one stopped. The "
+        "Each run keeps its report in RUN/reports/, to which later evaluations add; the same command goes on where an "
+        "interrupted one stopped. The "
         "options --TASK.* are those of the tasks that --tasks names: `marrow evaluate --tasks finetune --help` lists "
         f"them. Tasks with options: {', '.join(_configs())}.",
     )
@@ -71,6 +72,11 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         help="leave out test clips that are copies of a training clip, or those training clips (none, test or train)",
     )
     add_transfer_options(parser)
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="put what RUN/reports/ holds under this protocol aside (as *.replaced-1), instead of adding to it",
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
     parser.add_argument("--seed", type=int, default=0, help="of the probes; baselines take the runs' own seeds")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -159,6 +165,7 @@ def run(arguments: Namespace) -> int:
         augmented=arguments.augmented,
         transfer=transfer_of(arguments),
         drop_duplicates=arguments.drop_duplicates,
+        anew=arguments.replace,
         context=TaskContext(
             device=arguments.device,
             precision=arguments.precision,

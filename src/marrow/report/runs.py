@@ -14,6 +14,7 @@ from marrow.objectives import OBJECTIVES
 from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.kept_reports import fullest
 from marrow.train.logs import read_log
 from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted
 
@@ -29,7 +30,7 @@ class Run:
         environments: one per start of the run: versions, machine, data.
         log: its entries.
         description: what the exported encoder says of itself; None where there is none yet.
-        evaluations: its reports, one per protocol.
+        evaluations: its reports, one per protocol and data: the fullest.
     """
 
     folder: Path
@@ -85,12 +86,12 @@ def read_run(folder: Path | str, evaluations: Sequence[EvaluationReport] | None 
         description = _text(inner / DESCRIPTION, json.loads)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{folder}: cannot be read as a run: {error}") from error
-    reports = sorted((folder / "reports").glob("*.json"))
+    reports = any((folder / "reports").glob("*.json"))
     log = read_log(folder / "log.jsonl")
     if not (settings or description or reports or log):
         what = "there is no such folder" if not folder.exists() else "it holds neither a log nor an encoder nor reports"
         raise DataError(f"{folder} is not a run directory of `marrow pretrain`: {what}")
-    found = [EvaluationReport.load(path) for path in reports] if evaluations is None else list(evaluations)
+    found = fullest(folder) if evaluations is None else list(evaluations)
     return Run(folder, folder.resolve().name, settings, environments, log, description, found)
 
 

@@ -22,6 +22,7 @@ from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.folds import folds_of, over_folds, raw_baselines
 from marrow.tasks.journal import Journal
+from marrow.tasks.kept_reports import file_name, keep
 from marrow.tasks.kinds import Quick, unsuited
 from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.origin import origin_of
@@ -50,6 +51,7 @@ def evaluate(
     drop_duplicates: Literal["none", "test", "train"] = "none",
     context: TaskContext | None = None,
     save: bool = True,
+    anew: bool = False,
 ) -> EvaluationReport:
     """Score encoders on a protocol, beside their baselines.
 
@@ -71,8 +73,9 @@ def evaluate(
         drop_duplicates: leave out test clips that are copies of a training clip, or those training clips; the name of
             the protocol then says so.
         context: device, precision, seed of the probes, limits.
-        save: write `RUN/reports/PROTOCOL.json` in each run directory; what is in it of other tasks on the same
-            encoder and clips is kept.
+        save: keep the report of each run in its `RUN/reports/` (`marrow.tasks.kept_reports`): added to what is there,
+            or beside it where that was made in another way.
+        anew: put what is kept there under this protocol aside, and begin afresh.
     """
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     store = store if isinstance(store, Store) else Store.open(store)
@@ -157,14 +160,14 @@ def evaluate(
             "asked_protocol": asked_protocol,
             "drop_duplicates": drop_duplicates,
             "transfer": question["transfer"],
+            "max_steps": context.max_steps,
+            "max_minutes": context.max_minutes,
             "near_copies": near,
         },
     )
     if save:
         for folder, run in zip(folders, facts, strict=True):
-            path = _report_path(folder, protocol, store.fingerprint)
-            _with_earlier(path, whole.of_run(run.name)).save(path)
-            log.info("wrote %s", path)
+            keep(folder / "reports", whole.of_run(run.name), anew=anew)
             journals[run.name].close()
     return whole
 
@@ -192,48 +195,5 @@ def _journal(folder: Path, run: RunFacts, data: Mapping[str, Any], context: Task
         **data,
         **{name: getattr(context, name) for name in ("device", "precision", "seed", "max_steps", "max_minutes")},
     }
-    name = f"{_file_name(data['protocol'])}.unfinished"
+    name = f"{file_name(data['protocol'])}.unfinished"
     return Journal(folder / "reports" / name if save else None, question)
-
-
-def _with_earlier(path: Path, report: EvaluationReport) -> EvaluationReport:
-    """Keep what an earlier evaluation of the same encoder on the same clips has found, unless it was found anew."""
-    if not path.exists():
-        return report
-    try:
-        earlier = EvaluationReport.load(path)
-    except DataError as error:
-        aside = path.with_name(f"{path.name}.damaged")
-        path.replace(aside)
-        log.warning("%s; it is kept as %s", error, aside.name)
-        return report
-    same = all(
-        getattr(earlier, name) == getattr(report, name) for name in ("store", "protocol", "test_rows", "test_labels")
-    )
-    alike = all(earlier.settings.get(name, False) == report.settings[name] for name in ("quick", "transfer"))
-    if not same or not alike or earlier.runs[0].fingerprint != report.runs[0].fingerprint:
-        log.warning("%s was about another encoder or other clips, or made in another way, and is replaced", path)
-        return report
-    # A task that was asked for in another way: none of its scores, a baseline's neither, may stand beside the new ones.
-    asked = {each.task: each.settings.get("asked") for each in report.reports}
-    kept = [each for each in earlier.reports if asked.get(each.task, how := each.settings.get("asked")) == how]
-    # The folder may have had another name then: it is one run all the same.
-    for each in kept:
-        each.fingerprints |= {name: report.runs[0].name for name in each.fingerprints if name == "run"}
-    joined = EvaluationReport.joined([replace(earlier, reports=kept, runs=report.runs), report])
-    return replace(joined, settings=report.settings)
-
-
-def _report_path(folder: Path, protocol: str, store: str) -> Path:
-    """Return where a report is kept: one of other data under the same protocol keeps its place."""
-    path = folder / "reports" / f"{_file_name(protocol)}.json"
-    try:
-        taken = path.exists() and EvaluationReport.load(path).store != store
-    except DataError:
-        taken = False  # it is damaged, and will be put aside
-    return path.with_name(f"{path.stem}@{store[:8]}.json") if taken else path
-
-
-def _file_name(protocol: str) -> str:
-    plain = protocol.replace("!=", "-not-")
-    return "".join(character if character.isalnum() or character in "-=." else "_" for character in plain)
