@@ -37,7 +37,7 @@ from marrow.models.patch_transformer import PatchTransformer
 from marrow.store.format import Store
 from marrow.tasks import finetune_training, linear_probe
 from marrow.tasks.base import TaskContext
-from marrow.tasks.features import encoded_blocks
+from marrow.tasks.features import encode_on, encoded_blocks
 from marrow.tasks.finetune_training import _Predictions
 from marrow.tasks.linear_probe import ProbeConfig, cached_batches, fit_heads
 from marrow.tasks.readouts import nearest_class_mean
@@ -138,7 +138,9 @@ def encoding(encoder: Encoder, store: Store) -> dict[str, Any]:
         # Indices that are copied once are copied now.
         list(make())
         with torch.no_grad():
-            said[f"extract {name}"] = counted(lambda make=make: list(encoded_blocks(encoder, make())))
+            said[f"extract {name}"] = counted(
+                lambda make=make: list(encoded_blocks(encode_on(FABRIC, encoder, captured=False), make()))
+            )
     recognition = nn.ModuleDict({"encoder": encoder, "head": head})
     watch: Any = SimpleNamespace(_recognition=recognition, _frames=None, _rows=None, _batch_clips=BATCH, _fabric=FABRIC)
     make = batches(store, input)

@@ -24,8 +24,9 @@ from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
-from marrow.tasks.features import encoded_blocks
+from marrow.tasks.features import encode_on, encoded_blocks
 from marrow.tasks.retrieval import Rankings, RetrievalConfig
+from marrow.train.precision import make_fabric
 
 
 @pytest.mark.slow
@@ -84,13 +85,14 @@ def walks(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_fixed_shapes_change_no_feature(walks: Store) -> None:
     rows = np.arange(21)[::-1].copy()
-    body_count = np.asarray(walks.body_count, np.int64)[rows]
+    body_count, fabric = np.asarray(walks.body_count, np.int64)[rows], make_fabric("cpu", "fp32")[0]
     for name, encoder in _encoders().items():
         frames = flat_frames(walks, rows, encoder.input, "cpu")
         clips, found = np.arange(21), []
         for shapes in (None, FixedShapes(body_count, 8, frames.max_bodies, whole=False)):
             with torch.inference_mode():
-                [block] = encoded_blocks(encoder, resident_batches(frames, clips, encoder.input, 8, shapes))
+                encode = encode_on(fabric, encoder, captured=False)
+                [block] = encoded_blocks(encode, resident_batches(frames, clips, encoder.input, 8, shapes))
             found.append(block)
         for exact, fixed in zip(*found, strict=True):
             torch.testing.assert_close(fixed, exact, rtol=1e-5, atol=1e-6, msg=name)

@@ -19,6 +19,8 @@ from tape import Tape
 from test_conformance_objectives import SMALL
 
 from marrow.data import fused
+from marrow.data.frames import flat_frames
+from marrow.data.loader import resident_batches
 from marrow.data.sampling import Windows, gather_tensor
 from marrow.data.shapes import FixedShapes
 from marrow.objectives import OBJECTIVES
@@ -28,7 +30,7 @@ from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.finetune import finetune_in
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.train import loop
-from marrow.train.captured import CudaGraphs
+from marrow.train.captured import CapturedCall, CudaGraphs
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.compiled import CompileChoice
 from marrow.train.interrupt import BrokenOff
@@ -384,6 +386,23 @@ def test_a_bad_loss_is_found_and_taken_again(
         (file,) = (tmp_path / choice.reason / "non_finite").iterdir()
         assert torch.load(file, weights_only=True)["micro_batches"][0]["joints"].shape[0] == 8
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("name", ["patches", "frames", "hierarchical"])
+def test_a_frozen_encoder_is_the_same_replayed(tmp_path: Path, tape: Tape, name: str) -> None:
+    store, encoder = walks(tmp_path / "store"), encoders()[name].eval()
+    frames = flat_frames(store, np.arange(len(store)), encoder.input, "cpu")
+    shapes = FixedShapes(np.asarray(store.body_count, np.int64), 8, 2, whole=False)
+    batches = list(resident_batches(frames, np.arange(len(store)), encoder.input, 8, shapes))
+    call = CapturedCall(lambda batch: (encoder(batch).pooled(), encoder(batch).joints_kept()), tape)
+    with torch.no_grad():
+        replayed = [call(batch) for batch in batches]
+        directly = [call._call(batch) for batch in batches]
+    assert (len(batches), tape.recordings, tape.replays) == (6, 1, 4)
+    for found, expected in zip(replayed, directly, strict=True):
+        for values, right in zip(found, expected, strict=True):
+            torch.testing.assert_close(values, right, rtol=1e-6, atol=1e-7)
+    assert not torch.equal(replayed[3][0], replayed[4][0])
 
 
 @pytest.mark.slow

@@ -122,8 +122,8 @@ class TaskContext:
         precision: "auto", "fp32" or "bf16".
         seed: of everything random in the task.
         batch_clips: clips per forward pass when features are extracted.
-        compile: whether the steps of fine-tuning, detection and prediction are compiled: "on", "off", or "auto", where
-            it is known to pay.
+        compile: whether the steps of fine-tuning, detection and prediction are compiled, and captured on a GPU: "on",
+            "off", or "auto", where it is known to pay. A frozen encoder is captured unless it is "off".
         max_steps: at most so many optimizer steps per trained head; None for as many as the protocol has.
         max_minutes: stop a trained head after so many minutes; None for no limit.
         features: the features extracted so far; sharing one between tasks saves running the encoder again.
@@ -151,7 +151,13 @@ class TaskContext:
     def table(self, encoder: Encoder, store: Store, rows: Int64[np.ndarray, " row"]) -> FeatureTable:
         """Return the features of some rows, extracting those that are not cached."""
         return self.features.table(
-            encoder, store, rows, batch_clips=self.batch_clips, device=self.device, precision=self.precision
+            encoder,
+            store,
+            rows,
+            batch_clips=self.batch_clips,
+            device=self.device,
+            precision=self.precision,
+            captured=self.compile != "off",
         )
 
 

@@ -1,13 +1,14 @@
 """Features of a frozen encoder: extracted once per encoder and clip, shared by every probe."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from marrow.data.batch import Batch
@@ -15,6 +16,7 @@ from marrow.data.frames import flat_frames, resident_limit
 from marrow.data.loader import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
+from marrow.train.captured import CapturedCall, recorder_for
 from marrow.train.memory import memory_advice
 from marrow.train.precision import Precision, make_fabric
 
@@ -57,6 +59,7 @@ def extract(
     batch_clips: int = 64,
     device: str = "auto",
     precision: Precision = "auto",
+    captured: bool = True,
 ) -> FeatureTable:
     """Run an encoder over centre crops, frozen and in eval mode, and leave it in the mode in which it came.
 
@@ -67,6 +70,7 @@ def extract(
         batch_clips: clips per forward pass.
         device: "auto", "cpu", "cuda", ...
         precision: "auto", "fp32" or "bf16".
+        captured: whether what the encoder does is captured on a GPU (`marrow.train.captured`).
     """
     fabric, _ = make_fabric(device, precision)
     was_training = encoder.training
@@ -74,10 +78,11 @@ def extract(
     needed = store.byte_count * len(rows) / len(store)
     resident = fabric.device.type != "cpu" and needed <= resident_limit(fabric.device)
     source = flat_frames(store, rows, encoder.input, fabric.device) if resident else store
-    with torch.inference_mode(), fabric.autocast():
+    with torch.inference_mode():
         batches = evaluation_batches(source, rows, encoder.input, batch_clips, fabric.device)
+        encode = encode_on(fabric, encoder, captured=captured)
         with memory_advice(batch_clips, "Set a smaller batch_clips: the features are the same"):
-            blocks = list(encoded_blocks(encoder, batches))
+            blocks = list(encoded_blocks(encode, batches))
     encoder.train(was_training)
     log.debug("extracted features of %d clips", len(rows))
     # Joined here: tensors made in inference mode cannot take part in the training of a probe.
@@ -86,15 +91,41 @@ def extract(
     return FeatureTable(pooled, kept, torch.from_numpy(label), torch.from_numpy(np.array(rows, dtype=np.int64)))
 
 
+Encode = Callable[[Batch], tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]]
+
+
+def encode_on(fabric: Fabric, encoder: Encoder, *, captured: bool) -> Encode:
+    """Return what gives the two kinds of features of a batch in float32; the gradient, if any, is not kept.
+
+    Args:
+        fabric: whose device and precision an encoder computes in.
+        encoder: in eval mode, on that device; its weights stay where they are.
+        captured: whether what it does is captured where the device can do that.
+    """
+
+    def encode(batch: Batch) -> tuple[Tensor, ...]:
+        # Autocast begins and ends in here: weights that it has rounded must not outlive a recording.
+        with torch.no_grad(), fabric.autocast():
+            features = encoder(batch)
+            return features.pooled().float(), features.joints_kept().float()
+
+    call = CapturedCall(encode, recorder_for(fabric.device) if captured else None)
+
+    def pair(batch: Batch) -> tuple[Tensor, Tensor]:
+        pooled, kept = call(batch)
+        return pooled, kept
+
+    return pair
+
+
 def encoded_blocks(
-    encoder: Encoder, batches: Iterable[Batch]
+    encode: Encode, batches: Iterable[Batch]
 ) -> Iterator[tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]]:
     """Yield the features of some thousand clips at a time, on the CPU: the one thing that is waited for."""
     block: list[tuple[Tensor, Tensor]] = []
     clips = 0
     for batch in batches:
-        features = encoder(batch)
-        block.append((features.pooled().float(), features.joints_kept().float()))
+        block.append(encode(batch))
         clips += len(batch)
         if clips >= _BLOCK_CLIPS:
             yield _on_cpu(block)
@@ -129,6 +160,7 @@ class FeatureCache:
         batch_clips: int = 64,
         device: str = "auto",
         precision: Precision = "auto",
+        captured: bool = True,
     ) -> FeatureTable:
         """Return the features of some rows, running the encoder only over those that are new."""
         tables = self._tables.setdefault(encoder, {})
@@ -136,7 +168,8 @@ class FeatureCache:
         known = tables.get(key)
         new = rows if known is None else np.setdiff1d(rows, known.row.numpy())
         if len(new):
-            added = extract(encoder, store, new, batch_clips=batch_clips, device=device, precision=precision)
+            how = {"batch_clips": batch_clips, "device": device, "precision": precision, "captured": captured}
+            added = extract(encoder, store, new, **how)
             known = added if known is None else _joined(known, added)
             tables[key] = known
         assert known is not None, "no rows were asked for"

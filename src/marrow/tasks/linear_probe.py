@@ -35,6 +35,7 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.loader import ResidentLoader
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.features import encode_on
 from marrow.train.precision import make_fabric
 
 Views = Mapping[str, Float[Tensor, "clip _"]]
@@ -257,16 +258,16 @@ def _augmented_loader(
 def _augmented_batches(encoder: Encoder, loader: ResidentLoader, context: TaskContext) -> EpochBatches:
     fabric, _ = make_fabric(context.device, context.precision)
 
+    encode = encode_on(fabric, encoder.to(fabric.device), captured=context.compile != "off")
+
     def epoch() -> Iterator[tuple[Views, Int64[Tensor, " clip"]]]:
         was_training = encoder.training
-        encoder.to(fabric.device).eval()
+        encoder.eval()
         try:
             for _ in range(loader.steps_per_epoch):
                 for batch, _ in loader.next_step():
-                    with torch.no_grad(), fabric.autocast():
-                        features = encoder(batch)
-                    views = {"pooled": features.pooled().float(), "joints": features.joints_kept().float()}
-                    yield views, batch.label
+                    pooled, joints_kept = encode(batch)
+                    yield {"pooled": pooled, "joints": joints_kept}, batch.label
         finally:
             encoder.train(was_training)
 

@@ -26,6 +26,7 @@ from marrow.train.step import MicroBatches, Stepper, TakenStep, first_line
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Size = tuple[Shapes | None, tuple[int, ...]]
 # Steps of each size that are taken one operation at a time first: libraries choose kernels and take memory in them.
 _WARM_UPS = 2
 
@@ -91,6 +92,50 @@ class CudaGraphs:
                 torch._C._cuda_endAllocateToPool(self._stream.device_index, self._pool)
                 torch._C._cuda_releasePool(self._stream.device_index, self._pool)
             raise
+
+
+def recorder_for(device: torch.device) -> Recorder | None:
+    """Return what records on a device; None where nothing does."""
+    return CudaGraphs(device) if device.type == "cuda" else None
+
+
+class CapturedCall:
+    """Calls a function of a batch, from the third call of each size on by replaying a recording.
+
+    Args:
+        call: returns tensors on the device of the batch, and changes nothing.
+        recorder: for that device; None: nothing is recorded.
+    """
+
+    def __init__(self, call: Callable[[Batch], tuple[Tensor, ...]], recorder: Recorder | None) -> None:
+        self._call, self._recorder = call, recorder
+        self._recorded: dict[_Size, tuple[Batch, Callable[[], None], tuple[Tensor, ...]]] = {}
+        self._calls = Counter[_Size]()
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return what the function returns; a batch whose sizes are not known beforehand is not recorded."""
+        recorder, size = self._recorder, (batch.shapes, tuple(batch.joints.shape))
+        if recorder is None or batch.shapes is None:
+            return self._call(batch)
+        self._calls[size] += 1
+        if self._calls[size] <= _WARM_UPS:
+            return recorder.aside(lambda: self._call(batch))
+        failure = None
+        if size not in self._recorded:
+            held = batch.copied()
+            try:
+                self._recorded[size] = held, *recorder.record(lambda: self._call(held))
+            except Exception as error:  # whatever a device says, it can be done without
+                failure = first_line(error)
+        if failure is not None:
+            _log.warning("The encoder is not captured from here on, for that failed: %s", failure)
+            self._recorder = None
+            self._recorded.clear()
+            return self._call(batch)
+        held, replay, results = self._recorded[size]
+        _fill(held, batch)
+        replay()
+        return tuple(result.clone() for result in results)
 
 
 class CapturedStepper:
@@ -162,8 +207,7 @@ class _Recorded:
     def __call__(self, micro_batches: MicroBatches, learning_rate: float) -> TakenStep:
         """Take one step of the same size."""
         for (held, _), (batch, draws) in zip(self._held, micro_batches, strict=True):
-            for mine, its in zip(_tensors(held), _tensors(batch), strict=True):
-                mine.copy_(its)
+            _fill(held, batch)
             self._step.fill_(int(draws.step))
         self._rate.fill_(learning_rate)
         set_learning_rate(self._optimizer, learning_rate)  # for what is saved of it
@@ -182,6 +226,12 @@ def _tensors(batch: Batch | PlannedBatch) -> list[Tensor]:
     if isinstance(batch, PlannedBatch):
         return [batch.clips]
     return [value for field in fields(batch) if isinstance(value := getattr(batch, field.name), Tensor)]
+
+
+def _fill(held: Batch | PlannedBatch, batch: Batch | PlannedBatch) -> None:
+    """Copy what changes to where a recording looks."""
+    for static, given in zip(_tensors(held), _tensors(batch), strict=True):
+        static.copy_(given)
 
 
 def _copied(batch: Batch | PlannedBatch) -> Batch | PlannedBatch:
