@@ -136,10 +136,11 @@ class Stepper:
             self._proven.add(batch.shapes)
         return totals, metric_names
 
-    def _loss(self, planned: Batch | PlannedBatch, draws: Draws) -> StepOutput:
+    def _loss(self, batch: Batch | PlannedBatch, draws: Draws) -> StepOutput:
         """Draw what is random and compute the loss: in one graph, or one operation after the other."""
-        with self._profile("load"):
-            batch = made(planned, draws)
+        if isinstance(batch, PlannedBatch):
+            with self._profile("load"):
+                batch = made(batch, draws)
         if self._compiled:
             with self._profile("forward"):
                 return self._module(batch, draws.with_tensor_step())
