@@ -1,4 +1,4 @@
-"""Which tokens a masked method hides: uniformly at random, or more of those that move.
+"""Which tokens a masked method hides: uniformly at random, or more of those that move (`hide`, for MAMP and AMR alike).
 
 Hiding is a Gumbel top-k draw: tokens are ordered by log-probability plus Gumbel noise, the smallest stay visible. That
 is the same as drawing the hidden ones from the probabilities one by one without replacement (Plackett-Luce).
@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from marrow.data.batch import Shapes
+from marrow.data.batch import Batch, Shapes
 from marrow.errors import ConfigError
 from marrow.models.grid import PatchGrid
+from marrow.models.packing import Rows, rows_of
 
 _FLOOR = 1e-10  # keeps the logarithms and the division finite; the value is the authors'
 
@@ -29,6 +30,48 @@ class Hiding:
     hidden: Int64[Tensor, "body hidden"]
     visible_exists: Bool[Tensor, "body visible"] | None
     hidden_exists: Bool[Tensor, "body hidden"] | None
+
+    def exists(self) -> Bool[Tensor, "body token"] | None:
+        """Tell which of the visible tokens, then of the hidden ones, are no padding; None: all."""
+        if self.visible_exists is None or self.hidden_exists is None:
+            return None
+        return torch.cat((self.visible_exists, self.hidden_exists), dim=1)
+
+    def per_joint(self, grid: PatchGrid) -> tuple[Bool[Tensor, "body time joint"], Bool[Tensor, "body time joint"]]:
+        """Return which joints are visible, and which are hidden."""
+        visible = grid.flags_at(self.visible, self.visible_exists)
+        return grid.spread(visible), grid.spread(grid.flags_at(self.hidden, self.hidden_exists))
+
+
+def hide(
+    batch: Batch,
+    noise: Float[Tensor, "batch body token"],
+    grid: PatchGrid,
+    mask_ratio: float,
+    *,
+    tau: float | None,
+    rounded: bool = False,
+) -> tuple[Rows, Hiding]:
+    """Choose the bodies that are computed, and hide most of their tokens.
+
+    Args:
+        batch: clips. A token is usable when its joints are present in all its frames.
+        noise: uniform on [0, 1).
+        grid: the tokens.
+        mask_ratio: share of a body's usable tokens that is hidden.
+        tau: temperature at which tokens that move are hidden rather than others; None: whether they move has no say.
+        rounded: round the number of visible ones to the nearest instead of down.
+
+    Returns:
+        The bodies, and the hidden tokens of each.
+    """
+    usable = grid.all_of_patch(batch.present.flatten(0, 1))
+    rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
+    usable, score = rows.take(usable), noise.flatten(0, 1)[rows.body]
+    if tau is not None:
+        intensity = motion_intensity(grid.patchify(rows.joints(batch)), usable, grid)
+        score = motion_guided_order(intensity, score, tau)
+    return rows, hide_all_but_smallest(score, usable, mask_ratio, batch.shapes, rounded=rounded)
 
 
 def visible_count(tokens: int, mask_ratio: float, *, rounded: bool = False) -> int:
@@ -85,7 +128,7 @@ def motion_guided_order(
     return logits + gumbel
 
 
-def hide(
+def hide_all_but_smallest(
     score: Float[Tensor, "body token"],
     usable: Bool[Tensor, "body token"],
     mask_ratio: float,
