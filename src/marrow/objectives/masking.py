@@ -1,4 +1,4 @@
-"""Which tokens a masked method hides: uniformly at random, or more of those that move (`hide`, for MAMP and AMR alike).
+"""What a method hides: tokens at random, or more of those that move (`hide`); and what takes the place of joints.
 
 Hiding is a Gumbel top-k draw: tokens are ordered by log-probability plus Gumbel noise, the smallest stay visible. That
 is the same as drawing the hidden ones from the probabilities one by one without replacement (Plackett-Luce).
@@ -165,3 +165,43 @@ def hide_all_but_smallest(
         visible_exists=(place < count[:, None])[:, :widest],
         hidden_exists=(place < hidden_count[:, None])[:, :most],
     )
+
+
+def replacements(
+    selected: Bool[Tensor, "sequence time joint"],
+    present: Bool[Tensor, "sequence time joint"],
+    frames: Int64[Tensor, " sequence"],
+    noise: Float[Tensor, "sequence time joint 3"],
+    mask_ratio: float,
+    constant_share: float,
+    swapped_share: float,
+) -> tuple[Bool[Tensor, "sequence time joint"], Int64[Tensor, "sequence time joint"]]:
+    """Choose what takes the place of the selected joints: a constant point, another joint of another frame, or nothing.
+
+    Args:
+        selected: those whose first number of the noise is below `mask_ratio`.
+        present: which joints there are; an absent one takes nobody's place.
+        frames: of each sequence.
+        noise: uniform on [0, 1): what happens to a joint, and from which frame and joint another one comes.
+        mask_ratio: share of the joints that is selected.
+        constant_share: share of those that become the constant point.
+        swapped_share: share of those that become another joint.
+
+    Returns:
+        Which become the constant point; and from which place of its sequence (time * joints + joint) each other joint
+        is taken, mostly from its own.
+    """
+    times, joints = present.shape[1:]
+    time = torch.arange(times, device=present.device)[:, None]
+    joint = torch.arange(joints, device=present.device)
+    length = frames.clamp(min=1)[:, None, None]
+    which, when, where = noise.unbind(3)
+    # Below mask_ratio the first number is uniform once more: it decides what takes a selected joint's place.
+    kind = which / mask_ratio
+    other_time = torch.remainder(time + (when * (length - 1)).long() + 1, length)
+    other_joint = torch.remainder(joint + (where * (joints - 1)).long() + 1, joints)
+    own, other = (time * joints + joint).expand_as(other_time), other_time * joints + other_joint
+    is_constant = kind < constant_share
+    is_swapped = ~is_constant & (kind < constant_share + swapped_share)
+    is_swapped &= present.flatten(1).gather(1, other.flatten(1)).view_as(present)
+    return selected & is_constant, torch.where(selected & is_swapped, other, own)
