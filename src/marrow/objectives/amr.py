@@ -133,21 +133,6 @@ class AMRConfig:
                 f"{self.decoder_width}"
             )
 
-    def grid(self, frames: int, joints: int) -> PatchGrid:
-        """Return how target patches tile a window.
-
-        Raises:
-            ConfigError: the target patches or the energy windows do not.
-        """
-        divisors = [n for n in range(1, frames + 1) if frames % n == 0]
-        sizes = [("target_frames", self.target_frames), *(("energy_windows", n) for n in self.energy_windows)]
-        for name, size in sizes:
-            if size not in divisors:
-                raise ConfigError(
-                    f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}"
-                )
-        return PatchGrid(frames, joints, self.target_frames)
-
 
 @dataclass
 class AMRDraw:
@@ -174,8 +159,15 @@ class AMR(Objective):
 
     def __init__(self, config: AMRConfig, encoder: PatchTransformer) -> None:
         super().__init__()
-        self.config, self.encoder = config, encoder
-        self.grid = config.grid(encoder.grid.frames, encoder.grid.joints)
+        self.config, self.encoder, frames = config, encoder, encoder.grid.frames
+        divisors = [n for n in range(1, frames + 1) if frames % n == 0]
+        sizes = [("target_frames", config.target_frames), *(("energy_windows", n) for n in config.energy_windows)]
+        for name, size in sizes:
+            if size not in divisors:
+                raise ConfigError(
+                    f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}"
+                )
+        self.grid = PatchGrid(frames, encoder.grid.joints, config.target_frames)
         width, heads = config.decoder_width, config.decoder_heads
         self.bridge = nn.Linear(encoder.dim, width)
         std = config.query_std
@@ -318,6 +310,21 @@ class _Mixing(nn.Module):
         return tokens + self.attn(self.norm(tokens))
 
 
+def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
+    """Return the forward difference over `stride` frames; zero for the last ones, which have nowhere to lead."""
+    return F.pad(joints[:, stride:] - joints[:, :-stride], (0, 0, 0, 0, 0, stride))
+
+
+def mean_and_deviation(
+    patches: Float[Tensor, "body query value"], exists: Bool[Tensor, "body query value"]
+) -> tuple[Float[Tensor, "body query 1"], Float[Tensor, "body query 1"]]:
+    """Return the mean and the unbiased deviation of the numbers of each patch that exist; 0 and the floor of none."""
+    count = exists.sum(-1, keepdim=True)
+    mean = torch.where(exists, patches, 0.0).sum(-1, keepdim=True) / count.clamp(min=1)
+    squares = torch.where(exists, patches - mean, 0.0).square().sum(-1, keepdim=True)
+    return mean, (squares / (count - 1).clamp(min=1) + _FLOOR).sqrt()
+
+
 def energy(
     joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"], window_frames: int
 ) -> Float[Tensor, "body time joint"]:
@@ -340,18 +347,3 @@ def focal_weight(
     total = torch.where(present, energy, 0.0).sum((1, 2), keepdim=True)
     mean = total / present.sum((1, 2), keepdim=True).clamp(min=1)
     return 1.0 / (1.0 + k * mean / (energy + floor))
-
-
-def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
-    """Return the forward difference over `stride` frames; zero for the last ones, which have nowhere to lead."""
-    return F.pad(joints[:, stride:] - joints[:, :-stride], (0, 0, 0, 0, 0, stride))
-
-
-def mean_and_deviation(
-    patches: Float[Tensor, "body query value"], exists: Bool[Tensor, "body query value"]
-) -> tuple[Float[Tensor, "body query 1"], Float[Tensor, "body query 1"]]:
-    """Return the mean and the unbiased deviation of the numbers of each patch that exist; 0 and the floor of none."""
-    count = exists.sum(-1, keepdim=True)
-    mean = torch.where(exists, patches, 0.0).sum(-1, keepdim=True) / count.clamp(min=1)
-    squares = torch.where(exists, patches - mean, 0.0).square().sum(-1, keepdim=True)
-    return mean, (squares / (count - 1).clamp(min=1) + _FLOOR).sqrt()
