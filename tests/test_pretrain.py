@@ -332,7 +332,7 @@ def _older_amr_run(folder: Path, **removed: Any) -> PretrainConfig:
     config = PretrainConfig(Path("s"), folder, method="amr", max_steps=2)
     folder.mkdir()
     settings = plain(config)
-    settings["objective"] |= {"fusion": "weights", "reduction": "mean", "queries": "shared", **removed}
+    settings["objective"] |= {"fusion": "weights", "reduction": "mean", "self_attention": False, **removed}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     (folder / "environment.json").write_text('[{"store": {"fingerprint": "f"}}]')
     return config
@@ -347,8 +347,10 @@ def test_removed_options_of_an_older_run_are_ignored_where_they_change_nothing(t
     assert config_of(parser, parse(parser, arguments)).objective == config.objective
 
 
-@pytest.mark.parametrize(("name", "value"), [("fusion", "energies"), ("normalise_target", "axis")])
-def test_removed_options_that_were_used_are_named_with_the_way_out(tmp_path: Path, name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("fusion", "energies"), ("normalise_target", "axis"), ("self_attention", True)]
+)
+def test_removed_options_that_were_used_are_named_with_the_way_out(tmp_path: Path, name: str, value: object) -> None:
     config = _older_amr_run(tmp_path / "run", **{name: value})
     arguments = ["--recipe", str(tmp_path / "run" / "config.yaml")]
     readings = (

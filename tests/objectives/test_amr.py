@@ -50,9 +50,9 @@ def predict(amr: AMR, joints: Tensor, draw: AMRDraw) -> Tensor:
         {},
         {"target": "joint"},
         {"target": "joint", "normalise_target": "none", "masking": "motion"},
-        {"normalise_target": "none", "self_attention": True, "stride": 2},
+        {"normalise_target": "none", "stride": 2},
     ],
-    ids=["amr", "positions", "positions in metres", "alternatives"],
+    ids=["amr", "positions", "positions in metres", "steps in metres"],
 )
 def test_conformance(changes: dict[str, object]) -> None:
     # Only positions can be overfitted in so few steps: the motion of the example's random walk is noise.
@@ -69,18 +69,10 @@ def parameters(module: nn.Module) -> int:
 
 
 # Bridge 65,792; query 256; places (5 + 25) * 256 = 7,680; 5 blocks of 789,760; norm 512; prediction 256 * 72 + 72.
-# Self-attention: 4 times 263,168 and a norm of 512.
-@pytest.mark.parametrize(
-    ("changes", "decoder"),
-    [
-        ({}, 4_041_544),
-        ({"self_attention": True}, 4_041_544 + 4 * 263_680),
-    ],
-)
-def test_parameter_counts(changes: dict[str, object], decoder: int) -> None:
+def test_parameter_counts() -> None:
     encoder = PatchTransformer(PatchTransformerConfig(), InputConfig(), KINECT_V2_25)
-    amr = AMR(AMRConfig(**changes), encoder)  # pyright: ignore[reportArgumentType]
-    assert (parameters(encoder), parameters(amr) - parameters(encoder)) == (6_336_000, decoder)
+    amr = AMR(AMRConfig(), encoder)
+    assert (parameters(encoder), parameters(amr) - parameters(encoder)) == (6_336_000, 4_041_544)
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 3, 5, 6, 10, 15, 30])
@@ -229,15 +221,6 @@ def test_queries_do_not_see_each_other() -> None:
         amr.query[7] += 1.0
     change = (predict(amr, joints, draw) - before).abs().sum((0, 2)) > 0
     assert change.nonzero().flatten().tolist() == [7]
-
-
-def test_queries_see_each_other_with_self_attention() -> None:
-    batch, draw = whole(amr := with_a_query_for_each_place(small(replace(SMALL, self_attention=True))))
-    joints = batch.joints.flatten(0, 1)
-    before = predict(amr, joints, draw)
-    with torch.no_grad():
-        amr.query[7] += 1.0
-    assert ((predict(amr, joints, draw) - before).abs().sum((0, 2)) > 0).all()
 
 
 def test_the_prediction_does_not_see_hidden_patches_and_does_see_visible_ones() -> None:

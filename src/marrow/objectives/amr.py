@@ -10,7 +10,7 @@ is lighter and looks elsewhere:
   a window of n frames and e_t the mean of e over the skeleton, the weight is 1 / (1 + k e_t / (e + floor)): 0.990 for a
   window of mean energy, 0.5 for one of a hundredth of it (k = 0.01). Windows of 4, 8 and 12 frames are averaged.
 
-The authors released no code, and no text known to us settles the following; each is an option, with our choice first:
+The authors released no code, and no text known to us settles the following. Our choice, and the options beside it:
 
 1. Target: motion standardised patch by patch, as MAMP's (`target`, `stride`, `normalise_target`: also positions, and
    metres).
@@ -24,7 +24,7 @@ The authors released no code, and no text known to us settles the following; eac
    deviation of 0.02 (`query_std`: in runs of minutes 0.5 learns faster).
 7. Blocks: x += cross(norm(x), memory), x += mlp(norm(x)); the memory is the encoder's output after its last norm and a
    linear layer, with nothing added. 5 blocks of the encoder's width (`decoder_depth`, ...), inferred from the published
-   FLOPs; with `self_attention` the queries also ask each other, an ablation of the paper.
+   FLOPs.
 
 Absence is treated as in MAMP: absent bodies are packed away (`parity` computes them as zeros instead), and a patch that
 is absent in part is neither visible nor hidden. Target patches are long: where one is absent in part, the frames that
@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.blocks import Attention, CrossBlock, initialise_linear, position_parameter
+from marrow.models.blocks import CrossBlock, initialise_linear, position_parameter
 from marrow.models.exact import ExactLinear
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import Rows
@@ -75,7 +75,6 @@ class AMRConfig:
         energy_windows: lengths in frames of the windows whose energy decides; must divide the window.
         energy_floor: added to the energies, in m².
         query_std: standard deviation of the queries and of their embeddings of time and joint before training.
-        self_attention: let the queries attend to each other in every block but the first.
         decoder_depth: blocks of the decoder.
         decoder_width: width of the decoder.
         decoder_heads: attention heads of the decoder.
@@ -96,7 +95,6 @@ class AMRConfig:
     energy_windows: tuple[int, ...] = (4, 8, 12)
     energy_floor: float = 1e-8
     query_std: float = 0.02
-    self_attention: bool = False
     decoder_depth: int = 5
     decoder_width: int = 256
     decoder_heads: int = 8
@@ -168,20 +166,17 @@ class AMR(Objective):
                     f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}"
                 )
         self.grid = PatchGrid(frames, encoder.grid.joints, config.target_frames)
-        width, heads = config.decoder_width, config.decoder_heads
+        width, std = config.decoder_width, config.query_std
         self.bridge = nn.Linear(encoder.dim, width)
-        std = config.query_std
         self.query = position_parameter(1, width, std=std)
         self.joint_position = position_parameter(1, self.grid.joint_patches, width, std=std)
         self.time_position = position_parameter(self.grid.times, 1, width, std=std)
         self.blocks = nn.ModuleList(
-            CrossBlock(width, heads, config.decoder_mlp_ratio) for _ in range(config.decoder_depth)
+            CrossBlock(width, config.decoder_heads, config.decoder_mlp_ratio) for _ in range(config.decoder_depth)
         )
-        mixings = config.decoder_depth - 1 if config.self_attention else 0
-        self.mixings = nn.ModuleList(_Mixing(width, heads) for _ in range(mixings))
         self.norm = nn.LayerNorm(width)
         self.predict = ExactLinear(width, self.grid.patch_values)
-        for part in (self.bridge, self.blocks, self.mixings, self.predict):
+        for part in (self.bridge, self.blocks, self.predict):
             initialise_linear(part)
 
     def sample(self, batch: Batch, draws: Draws) -> AMRDraw:
@@ -255,9 +250,7 @@ class AMR(Objective):
         position = (self.time_position + self.joint_position).flatten(0, 1)
         # The same for all bodies until they have asked.
         tokens = (self.query + position)[None].to(memory.dtype)
-        for number, block in enumerate(self.blocks):
-            if number > 0 and self.config.self_attention:
-                tokens = self.mixings[number - 1](tokens)
+        for block in self.blocks:
             tokens = block(tokens, memory, may_attend=hiding.visible_exists)
         return self.predict(self.norm(tokens))
 
@@ -296,18 +289,6 @@ class AMR(Objective):
         # The last ones lead nowhere, and have a target all the same: zero.
         leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - self.config.stride
         return present & (present.roll(-self.config.stride, dims=1) | ~leads_on[:, None])
-
-
-class _Mixing(nn.Module):
-    """Self-attention of the queries: x += attention(norm(x))."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.attn = Attention(width, heads)
-
-    def forward(self, tokens: Float[Tensor, "body query dim"]) -> Float[Tensor, "body query dim"]:
-        return tokens + self.attn(self.norm(tokens))
 
 
 def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:

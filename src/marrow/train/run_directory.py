@@ -24,7 +24,7 @@ from marrow.train.run_lock import LOCK
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 # Settings of a method that are no more, with the value that marrow goes by since; and single values that are no more.
-_REMOVED = {"amr": {"fusion": "weights", "reduction": "mean", "queries": "shared"}}
+_REMOVED = {"amr": {"fusion": "weights", "reduction": "mean", "queries": "shared", "self_attention": False}}
 _REMOVED_VALUES = {"amr": {"normalise_target": "axis"}}
 _REMOVED_ON = "2026-11-30"
 _PACKAGES = ("torch", "numpy", "lightning-fabric", "numba", "pyarrow", "safetensors", "jsonargparse")
