@@ -32,8 +32,8 @@ def flow(
     """
     displacement = F.pad(joints[:, interval:] - joints[:, :-interval], (0, 0, 0, 0, 0, interval))
     leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - interval
-    known = present & present.roll(-interval, dims=1) & leads_on[:, None]
-    return torch.where(known[..., None], displacement, 0.0), known
+    has_flow = present & present.roll(-interval, dims=1) & leads_on[:, None]
+    return torch.where(has_flow[..., None], displacement, 0.0), has_flow
 
 
 def at_intervals(
@@ -41,7 +41,7 @@ def at_intervals(
 ) -> tuple[Float[Tensor, "body time interval joint 3"], Bool[Tensor, "body time interval joint"]]:
     """Return the flow at every interval, and where it is known."""
     parts = [flow(joints, present, interval) for interval in intervals]
-    return torch.stack([part for part, _ in parts], dim=2), torch.stack([known for _, known in parts], dim=2)
+    return torch.stack([part for part, _ in parts], dim=2), torch.stack([has_flow for _, has_flow in parts], dim=2)
 
 
 def touching(hidden: Bool[Tensor, "body time"], intervals: Sequence[int]) -> Bool[Tensor, "body time interval"]:
@@ -55,11 +55,11 @@ def touching(hidden: Bool[Tensor, "body time"], intervals: Sequence[int]) -> Boo
 
 def size(
     displacement: Float[Tensor, "body time interval joint 3"],
-    known: Bool[Tensor, "body time interval joint"],
+    has_flow: Bool[Tensor, "body time interval joint"],
     dead_zone: float,
 ) -> Float[Tensor, "body 1 interval 1 1"]:
     """Return how large a coordinate of a body's flow is (root mean square), but no less than the dead zone."""
-    share = known / known.sum((1, 3), keepdim=True).clamp(min=1)
+    share = has_flow / has_flow.sum((1, 3), keepdim=True).clamp(min=1)
     mean_square = (share[..., None] * displacement.square()).sum((1, 3, 4), keepdim=True).div(3)
     return mean_square.sqrt().clamp(min=max(dead_zone, 1e-6))
 

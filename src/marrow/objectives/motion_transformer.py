@@ -220,16 +220,16 @@ class MotionTransformer(Objective):
         encoded = self._encode(joints, present, draw, draw.drop)
 
         # Targets: the poses, and the flow at every interval; functions of the input alone.
-        displacement, known = flow.at_intervals(joints, present, self.config.intervals)
+        displacement, has_flow = flow.at_intervals(joints, present, self.config.intervals)
         target = {"pose": joints, "direction": displacement, "magnitude": displacement}
         if "flow" in self.heads:
-            target["flow"] = displacement / flow.size(displacement, known, self.config.dead_zone_metres)
+            target["flow"] = displacement / flow.size(displacement, has_flow, self.config.dead_zone_metres)
 
         # Loss: one term per head, averaged over what a body has of it, then summed over the bodies. Only frames that
         # have a target are asked about, whose number is read from the device; where shapes are fixed, all are.
         wanted = self._predicted_flow(draw)
         of_pose = flow.share_of_body(draw.hidden[..., None] & present)
-        of_flow = flow.share_of_body(wanted[..., None] & known)
+        of_flow = flow.share_of_body(wanted[..., None] & has_flow)
         terms, counts = list[flow.Term](), torch.zeros_like(draw.rows.body, dtype=torch.bool)
         for name in self.heads:
             share, asked = (of_pose, draw.hidden) if name == "pose" else (of_flow, wanted.any(2))
