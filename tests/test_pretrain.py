@@ -34,7 +34,7 @@ from marrow.store.memory import write_store
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.logs import read_log
 from marrow.train.optim import OptimizerConfig
-from marrow.train.run_directory import plain
+from marrow.train.run_directory import differences, plain
 from marrow.train.schedule import ScheduleConfig
 
 
@@ -325,6 +325,42 @@ def test_the_settings_of_a_run_can_be_given_as_a_recipe_again(store: Path, tmp_p
     arguments += ["--max_minutes", "1"]
     parser = build_parser(arguments)
     assert config_of(parser, parse(parser, arguments)) == replace(config, max_steps=None, max_minutes=1.0)
+
+
+def _older_amr_run(folder: Path, **removed: Any) -> PretrainConfig:
+    """Write the settings of a run of AMR that has options which are no more."""
+    config = PretrainConfig(Path("s"), folder, method="amr", max_steps=2)
+    folder.mkdir()
+    settings = plain(config)
+    settings["objective"] |= {"fusion": "weights", "reduction": "mean", "self_attention": False, **removed}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "environment.json").write_text('[{"store": {"fingerprint": "f"}}]')
+    return config
+
+
+def test_removed_options_of_an_older_run_are_ignored_where_they_change_nothing(tmp_path: Path) -> None:
+    config = _older_amr_run(tmp_path / "run")
+    assert load_config(tmp_path / "run") == config
+    assert differences(tmp_path / "run", plain(config), "f", ()) == []
+    arguments = ["--recipe", str(tmp_path / "run" / "config.yaml"), "--seed", "3"]
+    parser = build_parser(arguments)
+    assert config_of(parser, parse(parser, arguments)).objective == config.objective
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("fusion", "energies"), ("normalise_target", "axis"), ("self_attention", True)]
+)
+def test_removed_options_that_were_used_are_named_with_the_way_out(tmp_path: Path, name: str, value: object) -> None:
+    config = _older_amr_run(tmp_path / "run", **{name: value})
+    arguments = ["--recipe", str(tmp_path / "run" / "config.yaml")]
+    readings = (
+        lambda: load_config(tmp_path / "run"),
+        lambda: differences(tmp_path / "run", plain(config), "f", ()),
+        lambda: parse(build_parser(arguments), arguments),
+    )
+    for read in readings:
+        with pytest.raises(ConfigError, match=rf"config\.yaml: objective\.{name}: {value}.* removed .*train anew, or"):
+            read()
 
 
 def test_the_start_says_what_ends_a_run_and_a_warm_up_that_never_ends(

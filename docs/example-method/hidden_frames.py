@@ -11,7 +11,8 @@ from marrow.data.draws import Draws
 from marrow.models.exact import ExactLinear
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective, Picture
+from marrow.objectives.base import Objective
+from marrow.objectives.picture import Picture
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import as_words
 from marrow.train.monitor import MonitorConfig
 from marrow.train.optim import OptimizerConfig
-from marrow.train.run_directory import CONFIG
+from marrow.train.run_directory import CONFIG, without_removed
 from marrow.train.schedule import ScheduleConfig
 
 # What may differ when a run goes on: it decides where and how fast, not what is learned.
@@ -163,15 +163,15 @@ def load_config(run: Path | str) -> PretrainConfig:
     """Read the settings of a run from its directory.
 
     Raises:
-        ConfigError: the folder holds no run, or one of another version of marrow.
+        ConfigError: the folder holds no run, or one of another version of marrow that asks for what is no more.
     """
     file = Path(run) / CONFIG
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = without_removed(yaml.safe_load(file.read_text(encoding="utf-8")), file)
         parser = ArgumentParser(exit_on_error=False)
         add_settings(parser, values["method"])
         return config_of(parser, parser.parse_object(values))
     except OSError as error:
         raise ConfigError(f"{run} is not a run directory of `marrow pretrain`: {file} cannot be read") from error
-    except (ArgumentError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (ArgumentError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{file} does not hold the settings of a run of this marrow: {error}") from error

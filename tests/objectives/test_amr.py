@@ -13,17 +13,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.grid import PatchGrid
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
-from marrow.objectives.amr import (
-    AMR,
-    AMRConfig,
-    AMRDraw,
-    energy,
-    focal_weight,
-    followed,
-    mean_and_variance,
-    motion,
-    take,
-)
+from marrow.objectives.amr import AMR, AMRConfig, AMRDraw, energy, focal_weight, mean_and_deviation, motion
 from marrow.pretrain_config import config_of
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.testing import check_objective
@@ -59,11 +49,10 @@ def predict(amr: AMR, joints: Tensor, draw: AMRDraw) -> Tensor:
     [
         {},
         {"target": "joint"},
-        {"target": "joint", "normalise_target": "axis", "masking": "motion"},
-        {"normalise_target": "axis", "fusion": "energies", "queries": "free"},
-        {"normalise_target": "none", "reduction": "weighted_mean", "self_attention": True, "stride": 2},
+        {"target": "joint", "normalise_target": "none", "masking": "motion"},
+        {"normalise_target": "none", "stride": 2},
     ],
-    ids=["amr", "positions", "positions by axis", "alternatives", "more alternatives"],
+    ids=["amr", "positions", "positions in metres", "steps in metres"],
 )
 def test_conformance(changes: dict[str, object]) -> None:
     # Only positions can be overfitted in so few steps: the motion of the example's random walk is noise.
@@ -80,19 +69,10 @@ def parameters(module: nn.Module) -> int:
 
 
 # Bridge 65,792; query 256; places (5 + 25) * 256 = 7,680; 5 blocks of 789,760; norm 512; prediction 256 * 72 + 72.
-# Free queries: 124 vectors more. Self-attention: 4 times 263,168 and a norm of 512.
-@pytest.mark.parametrize(
-    ("changes", "decoder"),
-    [
-        ({}, 4_041_544),
-        ({"queries": "free"}, 4_041_544 + 31_744),
-        ({"self_attention": True}, 4_041_544 + 4 * 263_680),
-    ],
-)
-def test_parameter_counts(changes: dict[str, object], decoder: int) -> None:
+def test_parameter_counts() -> None:
     encoder = PatchTransformer(PatchTransformerConfig(), InputConfig(), KINECT_V2_25)
-    amr = AMR(AMRConfig(**changes), encoder)  # pyright: ignore[reportArgumentType]
-    assert (parameters(encoder), parameters(amr) - parameters(encoder)) == (6_336_000, decoder)
+    amr = AMR(AMRConfig(), encoder)
+    assert (parameters(encoder), parameters(amr) - parameters(encoder)) == (6_336_000, 4_041_544)
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 3, 5, 6, 10, 15, 30])
@@ -176,7 +156,7 @@ def test_weight_by_hand() -> None:
     assert (focal_weight(torch.zeros(1, 4, 1), present, 0.01, 1e-8) == 1).all()
 
 
-def test_window_lengths_are_fused_as_asked() -> None:
+def test_the_weights_of_the_window_lengths_are_averaged() -> None:
     # One joint of two moves in one frame of eight: the energies of windows of 4 and 8 frames differ.
     encoder = PatchTransformer(PatchTransformerConfig(width=8, depth=1, heads=1), InputConfig(8), KINECT_V1_20)
     joints = torch.zeros(1, 8, 20, 3)
@@ -189,17 +169,11 @@ def test_window_lengths_are_fused_as_asked() -> None:
         target_frames=8, energy_windows=(4, 8), focal_k=2.0, decoder_depth=1, decoder_width=8, decoder_heads=1
     )
 
-    def of_joint_0(frame: int, config: AMRConfig) -> float:
-        amr = AMR(config, encoder)
-        patches = amr._weight(joints, present)
-        return float(amr.grid.unpatchify(patches)[0, frame, 0, 1])
-
+    amr = AMR(config, encoder)
+    of_joint_0 = amr.grid.unpatchify(amr._weight(joints, present))[0, :, 0, 1]
     # Mean energies: 3 * 4 / 160 = 0.075 and 1.75 * 8 / 160 = 0.0875; k e_t = 0.15 and 0.175.
-    assert of_joint_0(0, config) == pytest.approx((3 / 3.15 + 1.75 / 1.925) / 2)
-    assert of_joint_0(4, config) == pytest.approx((0 + 1.75 / 1.925) / 2, rel=1e-5)
-    # Fused energies: 2.375 and 0.875, mean (0.075 + 0.0875) / 2 = 0.08125, k e_t = 0.1625.
-    assert of_joint_0(0, replace(config, fusion="energies")) == pytest.approx(2.375 / 2.5375)
-    assert of_joint_0(4, replace(config, fusion="energies")) == pytest.approx(0.875 / 1.0375)
+    assert float(of_joint_0[0]) == pytest.approx((3 / 3.15 + 1.75 / 1.925) / 2)
+    assert float(of_joint_0[4]) == pytest.approx((0 + 1.75 / 1.925) / 2, rel=1e-5)
 
 
 def test_weights_lie_between_0_and_1_and_do_not_depend_on_scale() -> None:
@@ -214,9 +188,8 @@ def test_weights_lie_between_0_and_1_and_do_not_depend_on_scale() -> None:
     torch.testing.assert_close(amr._weight(3.0 * joints, present)[:, moving], weight[:, moving], rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "weighted_mean"])
-def test_without_weights_the_loss_is_the_mean_squared_error(reduction: str) -> None:
-    amr = small(replace(SMALL, focal_k=0.0, reduction=reduction))  # pyright: ignore[reportArgumentType]
+def test_without_weights_the_loss_is_the_mean_squared_error() -> None:
+    amr = small(replace(SMALL, focal_k=0.0))
     batch, draw = whole(amr)
     output = amr(batch, draw)
     joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
@@ -233,28 +206,21 @@ def test_the_loss_weighs_every_number_of_the_target() -> None:
     error = weight * (predict(amr, joints, draw) - amr._target(joints, present)).square()
     output = amr(batch, draw)
     torch.testing.assert_close(output.loss_sum / output.weight, error.mean(), rtol=1e-5, atol=1e-6)
-    amr.config = replace(amr.config, reduction="weighted_mean")
-    output = amr(batch, draw)
-    torch.testing.assert_close(output.loss_sum / output.weight, error.sum() / weight.sum(), rtol=1e-5, atol=1e-6)
+
+
+def with_a_query_for_each_place(amr: AMR) -> AMR:
+    amr.query = nn.Parameter(amr.query.detach().repeat(amr.grid.tokens, 1))
+    return amr
 
 
 def test_queries_do_not_see_each_other() -> None:
-    batch, draw = whole(amr := small(replace(SMALL, queries="free")))
+    batch, draw = whole(amr := with_a_query_for_each_place(small()))
     joints = batch.joints.flatten(0, 1)
     before = predict(amr, joints, draw)
     with torch.no_grad():
         amr.query[7] += 1.0
     change = (predict(amr, joints, draw) - before).abs().sum((0, 2)) > 0
     assert change.nonzero().flatten().tolist() == [7]
-
-
-def test_queries_see_each_other_with_self_attention() -> None:
-    batch, draw = whole(amr := small(replace(SMALL, queries="free", self_attention=True)))
-    joints = batch.joints.flatten(0, 1)
-    before = predict(amr, joints, draw)
-    with torch.no_grad():
-        amr.query[7] += 1.0
-    assert ((predict(amr, joints, draw) - before).abs().sum((0, 2)) > 0).all()
 
 
 def test_the_prediction_does_not_see_hidden_patches_and_does_see_visible_ones() -> None:
@@ -298,24 +264,18 @@ def test_targets_are_standardised_as_asked() -> None:
     target = amr._target(joints, present)
     torch.testing.assert_close(target.mean(-1), torch.zeros(8, 40), rtol=0, atol=1e-4)
     torch.testing.assert_close(target.var(-1), torch.ones(8, 40), rtol=0.01, atol=0)
-    # By axis: each coordinate of a joint over the 24 frames has.
-    amr.config = replace(amr.config, normalise_target="axis", target="joint")
-    values = amr.grid.unpatchify(amr._target(joints, present))
-    torch.testing.assert_close(values.mean(1), torch.zeros(8, 20, 3), rtol=0, atol=1e-3)
-    torch.testing.assert_close(values.var(1), torch.ones(8, 20, 3), rtol=0.01, atol=0)
-    # Not at all: metres.
+    # Or not at all.
     amr.config = replace(amr.config, normalise_target="none")
-    assert torch.equal(amr.grid.unpatchify(amr._target(joints, present)), joints)
+    torch.testing.assert_close(amr.grid.unpatchify(amr._target(joints, present)), motion(joints, 1))
 
 
-def test_statistics_by_axis_leave_out_absent_frames() -> None:
-    amr = small(replace(SMALL, target="joint", normalise_target="axis"))
-    joints, present = torch.zeros(1, 24, 20, 3), torch.ones(1, 24, 20, dtype=torch.bool)
-    joints[0, :, 0, 0] = 100.0
-    joints[0, :3, 0, 0] = torch.tensor([1.0, 2.0, 3.0])
-    present[0, 3:, 0] = False
+def test_standardisation_leaves_out_absent_frames() -> None:
+    amr = small(replace(SMALL, target="joint"))
+    joints, present = torch.full((1, 24, 20, 3), 100.0), torch.ones(1, 24, 20, dtype=torch.bool)
+    joints[0, 0, 0] = torch.tensor([1.0, 2.0, 3.0])
+    present[0, 1:12, 0] = False
     # 1, 2, 3: mean 2, unbiased variance 1 -> -1, 0, 1
-    target = amr.grid.unpatchify(amr._target(joints, present))[0, :3, 0, 0]
+    target = amr.grid.unpatchify(amr._target(joints, present))[0, 0, 0]
     torch.testing.assert_close(target, torch.tensor([-1.0, 0.0, 1.0]), rtol=0, atol=1e-5)
 
 
@@ -330,7 +290,7 @@ def test_absent_frames_of_a_target_patch_do_not_count() -> None:
     assert positions[:, 3].sum(-1).tolist() == [36, 33]
 
 
-@pytest.mark.parametrize("changes", [{}, {"target": "joint"}, {"reduction": "weighted_mean"}])
+@pytest.mark.parametrize("changes", [{}, {"target": "joint"}])
 def test_the_loss_does_not_depend_on_what_stands_in_absent_frames(changes: dict[str, object]) -> None:
     amr = small(replace(SMALL, **changes))
     batch, _ = whole(amr)
@@ -345,10 +305,11 @@ def test_the_loss_does_not_depend_on_what_stands_in_absent_frames(changes: dict[
         assert float(ours.weight) == pytest.approx(8 * (40 - 4 / 12))
 
 
-def test_mean_and_variance_are_of_what_exists() -> None:
-    values, exists = torch.tensor([[1.0, 3.0, 99.0], [5.0, 99.0, 99.0]]), torch.tensor([[1, 1, 0], [0, 0, 0]]) > 0
-    mean, variance = mean_and_variance(values, exists, dim=1)
-    assert (mean.tolist(), variance.tolist()) == ([[2.0], [0.0]], [[2.0], [0.0]])
+def test_mean_and_deviation_are_of_what_exists() -> None:
+    values, exists = torch.tensor([[[1.0, 3.0, 99.0], [5.0, 99.0, 99.0]]]), torch.tensor([[[1, 1, 0], [0, 0, 0]]]) > 0
+    mean, deviation = mean_and_deviation(values, exists)
+    assert mean.tolist() == [[[2.0], [0.0]]]
+    torch.testing.assert_close(deviation.square(), torch.tensor([[[2.0], [0.0]]]) + 1e-6)  # the floor
 
 
 def test_parity_computes_absent_bodies_as_zeros_with_full_weight() -> None:
@@ -380,23 +341,15 @@ def test_hiding_is_uniform_unless_motion_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("target", ["joint", "motion"])
-@pytest.mark.parametrize("normalised", ["patch", "axis", "none"])
+@pytest.mark.parametrize("normalised", ["patch", "none"])
 def test_a_perfect_prediction_is_pictured_as_the_truth(target: str, normalised: str) -> None:
     amr = small(replace(SMALL, target=target, normalise_target=normalised))  # pyright: ignore[reportArgumentType]
-    batch, _ = whole(amr)
-    joints, present = batch.joints.flatten(0, 1), batch.present.flatten(0, 1)
-    positions, note = amr._as_positions(amr._target(joints, present), joints, present)
-    torch.testing.assert_close(amr.grid.unpatchify(positions), joints, rtol=0, atol=1e-4)
-    assert ("standardised" in note) == (normalised != "none")
-    assert ("every 12 frames" in note) == (target == "motion")
-
-
-def test_motion_is_followed_from_the_true_first_position() -> None:
-    # One patch of 4 frames, one coordinate repeated thrice; true positions 5, 7, ...; predicted motion 1, 3, 0, 9.
-    truth = torch.tensor([5.0, 7.0, 100.0, 100.0]).repeat_interleave(3).reshape(1, 1, 12)
-    steps = torch.tensor([1.0, 3.0, 0.0, 9.0]).repeat_interleave(3).reshape(1, 1, 12)
-    assert followed(steps, truth, 4, stride=1)[0, 0, ::3].tolist() == [5.0, 6.0, 9.0, 9.0]
-    assert followed(steps, truth, 4, stride=2)[0, 0, ::3].tolist() == [5.0, 7.0, 6.0, 10.0]
+    batch, draw = whole(amr)
+    amr._decode = lambda *_: amr._target(batch.joints.flatten(0, 1), batch.present.flatten(0, 1))
+    picture = amr.explain(batch, draw)
+    torch.testing.assert_close(picture.predicted, batch.joints, rtol=0, atol=1e-4)
+    assert ("standardised" in picture.note) == (normalised == "patch")
+    assert ("every 12 frames" in picture.note) == (target == "motion")
 
 
 def test_the_picture_hides_what_the_draw_hides() -> None:
@@ -491,8 +444,3 @@ def test_settings_can_be_given_on_the_command_line() -> None:
     parser = build_parser(arguments)
     config = config_of(parser, parse(parser, [*arguments, "--objective.target-frames", "48"]))
     assert config.objective == AMRConfig(energy_windows=(8, 24), target_frames=48)
-
-
-def test_tokens_are_taken_at_their_places() -> None:
-    patches = torch.arange(6.0).reshape(2, 3, 1)
-    assert take(patches, torch.tensor([[2, 0], [1, 1]]))[..., 0].tolist() == [[2.0, 0.0], [4.0, 4.0]]

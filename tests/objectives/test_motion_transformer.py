@@ -11,7 +11,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from marrow.models.packing import Rows
-from marrow.objectives.motion_flow import (
+from marrow.objectives.flow import (
     class_term,
     direction_class,
     direction_vector,

@@ -146,19 +146,24 @@ class _RecipeAction(ActionConfigFile):
     left_out: tuple[str, ...] = ()
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        from marrow.train.run_directory import without_removed  # numpy, which a list of options does without
+
         path = recipe_path(str(values))
-        _check_settings(path)
+        settings = _settings_in(path)
+        # The file of an older run may hold settings that are no more.
+        still_there = without_removed(settings, path)
         before = {name: cfg.get(name) for name in self.left_out}
         try:
-            super().__call__(parser, cfg, str(path), option_string)
+            given = str(path) if still_there == settings else yaml.safe_dump(still_there)
+            super().__call__(parser, cfg, given, option_string)
         except (ArgumentError, TypeError) as error:
             raise ArgumentError(None, f"{path}: {str(error).splitlines()[0]}") from error
         for name, value in before.items():
             cfg[name] = value
 
 
-def _check_settings(path: Path) -> None:
-    """Raise an ArgumentError where a file does not hold settings by name."""
+def _settings_in(path: Path) -> dict[str, Any]:
+    """Read settings by name; raise an ArgumentError where a file does not hold any."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -170,6 +175,7 @@ def _check_settings(path: Path) -> None:
         raise ArgumentError(None, f"{where}: cannot be read as YAML: {problem}") from error
     if not isinstance(values, dict):
         raise ArgumentError(None, f"{path}: expected settings, one `name: value` in a line; got {str(values)[:60]!r}")
+    return values
 
 
 def _recipes() -> list[Any]:

@@ -128,3 +128,53 @@ def other_frames(frames: int, joints: int) -> Bool[Tensor, "token token"]:
 def filled_up(count: int, step: int) -> int:
     """Round up to a multiple. Every new shape costs the libraries below time and memory: few shapes come again."""
     return -(-count // step) * step
+
+
+def moving_clips(
+    joints: Float[Tensor, "sequence time joint 3"],
+    present: Bool[Tensor, "sequence time joint"],
+    frames: Int64[Tensor, " sequence"],
+    clip_frames: int,
+    dilation: int,
+) -> Bool[Tensor, "sequence time"]:
+    """Tell which frames are the centre of a clip in which anything moves.
+
+    Flow is the sum of the absolute differences of a frame and the one before it; a clip moves when any of its frames
+    inside the sequence, the first one of the sequence apart, has flow.
+    """
+    steps = torch.where((present[:, 1:] & present[:, :-1])[..., None], joints[:, 1:] - joints[:, :-1], 0.0)
+    inside = torch.arange(joints.shape[1], device=joints.device) < frames[:, None]
+    flows = F.pad((steps != 0).flatten(2).any(2), (1, 0)) & inside
+    reach = dilation * (clip_frames // 2)
+    within_reach = F.pad(flows, (reach, reach)).unfold(1, 2 * reach + 1, 1)[..., ::dilation]
+    return within_reach.any(2) & inside
+
+
+def chosen(
+    candidates: Bool[Tensor, "sequence time"], uniform: Float[Tensor, " sequence"]
+) -> Int64[Tensor, " sequence"]:
+    """Choose one of the candidates of each sequence, each equally often; 0 where there is none."""
+    rank = candidates.cumsum(1)
+    wanted = (uniform * rank[:, -1]).long() + 1
+    return (rank >= wanted[:, None]).int().argmax(1)
+
+
+def distant_pair(
+    count: Int64[Tensor, " sequence"], uniform: Float[Tensor, "sequence 2"]
+) -> Int64[Tensor, "sequence 2"]:
+    """Choose two of `count` places that are at least 2 apart, each pair equally often; of two places, both.
+
+    A pair (a, b) with b >= a + 2 is a pair (a, b - 1) of different places among one fewer.
+    """
+    fewer = (count - 1).clamp(min=2)
+    first = (uniform[:, 0] * fewer).long()
+    second = torch.remainder(first + 1 + (uniform[:, 1] * (fewer - 1)).long(), fewer)
+    low, high = torch.minimum(first, second), torch.maximum(first, second)
+    return torch.stack((low, torch.where(count > 2, high + 1, high)), dim=1)
+
+
+def swapped(items: Tensor, pair: Int64[Tensor, "sequence 2"]) -> Tensor:
+    """Exchange two items of each sequence."""
+    own = torch.arange(len(items), device=items.device)[:, None]
+    order = torch.arange(items.shape[1], device=items.device).repeat(len(items), 1)
+    return items[own, order.scatter(1, pair, pair.flip(1))]

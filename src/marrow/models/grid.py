@@ -5,7 +5,8 @@ A grid is a value, not a property of a model: an objective may predict on other 
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from marrow.errors import ConfigError
@@ -71,3 +72,54 @@ class PatchGrid:
         """Tell which tokens have the flag in every frame and joint of their patch."""
         cut = flag.unflatten(2, (self.joint_patches, self.patch_joints))
         return cut.unflatten(1, (self.times, self.patch_frames)).all(4).all(2).flatten(1)
+
+    @staticmethod
+    def take(
+        patches: Float[Tensor, "body token value"], place: Int64[Tensor, "body taken"]
+    ) -> Float[Tensor, "body taken value"]:
+        """Take the patches at some places of the grid, which differ from body to body."""
+        return patches.gather(1, place[..., None].expand(-1, -1, patches.shape[-1]))
+
+    def put(
+        self,
+        taken: Float[Tensor, "body taken value"],
+        place: Int64[Tensor, "body taken"],
+        exists: Bool[Tensor, "body taken"] | None,
+    ) -> Float[Tensor, "body token value"]:
+        """Undo `take`; zero at the other places.
+
+        Args:
+            taken: patches.
+            place: where each of them belongs.
+            exists: which of them are no padding, and no place is named twice among these; None: all.
+        """
+        if exists is not None:
+            taken = torch.where(exists[..., None], taken, 0.0)
+        patches = taken.new_zeros(len(taken), self.tokens, taken.shape[-1])
+        return patches.scatter_add(1, place[..., None].expand_as(taken), taken)
+
+    def flags_at(
+        self, place: Int64[Tensor, "body taken"], exists: Bool[Tensor, "body taken"] | None
+    ) -> Bool[Tensor, "body token"]:
+        """Flag the tokens at some places, padding (which does not exist) left out. None: all exist."""
+        return self.put(torch.ones(*place.shape, 1, device=place.device), place, exists)[..., 0] > 0
+
+    def spread(self, flag: Bool[Tensor, "body token"]) -> Bool[Tensor, "body frame joint"]:
+        """Give every frame and joint the flag of its patch."""
+        return self.unpatchify(flag[..., None].expand(-1, -1, self.patch_values).float())[..., 0] > 0
+
+    def follow(
+        self, motion: Float[Tensor, "body token value"], truth: Float[Tensor, "body token value"], stride: int
+    ) -> Float[Tensor, "body token value"]:
+        """Follow the motion of each patch from the true positions of its first `stride` frames.
+
+        Args:
+            motion: what each frame is displaced by until `stride` frames later, in patches.
+            truth: true positions, in patches and in the same unit.
+            stride: frames per step of the motion.
+        """
+        steps = motion.unflatten(-1, (self.patch_frames, -1))
+        positions = list(truth.unflatten(-1, (self.patch_frames, -1)).unbind(2)[:stride])
+        for frame in range(stride, self.patch_frames):
+            positions.append(positions[frame - stride] + steps[:, :, frame - stride])
+        return torch.stack(positions, dim=2).flatten(2)

@@ -32,14 +32,14 @@ def get_objective(name: str) -> type[Objective]:
         ConfigError: there is no method of that name, it cannot be imported, or it is not an `Objective` that names its
             settings and its encoder.
     """
-    found = OBJECTIVES[name] if name in OBJECTIVES else extensions.load("marrow.objectives", name, OBJECTIVES)
-    complete = all(isinstance(getattr(found, attribute, None), type) for attribute in ("config_type", "encoder_type"))
-    if not (isinstance(found, type) and issubclass(found, Objective) and complete):
+    method = OBJECTIVES[name] if name in OBJECTIVES else extensions.load("marrow.objectives", name, OBJECTIVES)
+    complete = all(isinstance(getattr(method, attribute, None), type) for attribute in ("config_type", "encoder_type"))
+    if not (isinstance(method, type) and issubclass(method, Objective) and complete):
         raise ConfigError(
             f"objective {name!r}: expected a subclass of marrow.objectives.base.Objective with the class attributes "
-            f"config_type and encoder_type, got {found!r}"
+            f"config_type and encoder_type, got {method!r}"
         )
-    return found
+    return method
 
 
 __all__ = ["OBJECTIVES", "Objective", "get_objective", "objective_names"]

@@ -10,22 +10,21 @@ is lighter and looks elsewhere:
   a window of n frames and e_t the mean of e over the skeleton, the weight is 1 / (1 + k e_t / (e + floor)): 0.990 for a
   window of mean energy, 0.5 for one of a hundredth of it (k = 0.01). Windows of 4, 8 and 12 frames are averaged.
 
-The authors released no code, and no text known to us settles the following; each is an option, with our choice first:
+The authors released no code, and no text known to us settles the following. Our choice, and the options beside it:
 
-1. Target: motion standardised patch by patch, as MAMP's (`target`, `stride`, `normalise_target`: also positions; one
-   mean and variance per joint and axis over the whole window; none).
+1. Target: motion standardised patch by patch, as MAMP's (`target`, `stride`, `normalise_target`: also positions, and
+   metres).
 2. Hiding: uniform (`masking`, `tau`: also MAMP's, which hides what moves), 75 of 750 tokens visible (`round_visible`:
    also 74, the integer part, as in MAMP).
 3. Energy: of the coordinates that the encoder is given, in m² with a floor of 1e-8, a jitter of 0.1 mm
    (`energy_floor`); e_t for each body and window length by itself.
-4. Fusion of the window lengths: the mean of the three weights (`fusion`: also the weight of the mean energy).
-5. Reduction: the mean over target patches and their numbers of weight times squared error (`reduction`: also divided by
-   the sum of the weights).
-6. Queries: one learned vector for all, plus learned embeddings of time and joint (`queries`: also a vector for each),
-   all of them drawn with a standard deviation of 0.02 (`query_std`: in runs of minutes 0.5 learns faster).
+4. Fusion of the window lengths: the mean of the three weights.
+5. Reduction: the mean over target patches and their numbers of weight times squared error.
+6. Queries: one learned vector for all, plus learned embeddings of time and joint, all of them drawn with a standard
+   deviation of 0.02 (`query_std`: in runs of minutes 0.5 learns faster).
 7. Blocks: x += cross(norm(x), memory), x += mlp(norm(x)); the memory is the encoder's output after its last norm and a
    linear layer, with nothing added. 5 blocks of the encoder's width (`decoder_depth`, ...), inferred from the published
-   FLOPs; with `self_attention` the queries also ask each other, an ablation of the paper.
+   FLOPs.
 
 Absence is treated as in MAMP: absent bodies are packed away (`parity` computes them as zeros instead), and a patch that
 is absent in part is neither visible nor hidden. Target patches are long: where one is absent in part, the frames that
@@ -40,20 +39,21 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.blocks import Attention, CrossBlock, initialise_linear, position_parameter
+from marrow.models.blocks import CrossBlock, initialise_linear, position_parameter
 from marrow.models.exact import ExactLinear
 from marrow.models.grid import PatchGrid
-from marrow.models.packing import Rows, rows_of
+from marrow.models.packing import Rows
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective, Picture
-from marrow.objectives.masking import Hiding, hide, motion_guided_order, motion_intensity
+from marrow.objectives.base import Objective
+from marrow.objectives.masking import Hiding, hide
+from marrow.objectives.picture import Picture, patches_as_positions, picture_of
 
 _FLOOR = 1e-6  # of the variance of a target, in m²; the value is that of MAMP's authors
 
@@ -69,17 +69,12 @@ class AMRConfig:
         round_visible: round the number of visible tokens to the nearest, 75 of 750; otherwise down, 74 as in MAMP.
         target: motion (differences of frames) or joint (positions).
         stride: frames from a frame to the one its motion leads to.
-        normalise_target: patch: standardise every target patch by its own mean and variance; axis: every joint and axis
-            by those over the window; none: predict metres.
+        normalise_target: patch: standardise every target patch by its own mean and variance; none: predict metres.
         target_frames: frames of a target patch; must divide the window, and need not fit the encoder's patches.
         focal_k: how strongly still windows are discounted; 0: not at all.
         energy_windows: lengths in frames of the windows whose energy decides; must divide the window.
         energy_floor: added to the energies, in m².
-        fusion: weights: average the weights of the window lengths; energies: weigh by the average of their energies.
-        reduction: mean: over target patches; weighted_mean: divide by the sum of their weights.
-        queries: shared: one learned vector, told apart by place; free: a vector for each place.
         query_std: standard deviation of the queries and of their embeddings of time and joint before training.
-        self_attention: let the queries attend to each other in every block but the first.
         decoder_depth: blocks of the decoder.
         decoder_width: width of the decoder.
         decoder_heads: attention heads of the decoder.
@@ -94,16 +89,12 @@ class AMRConfig:
     round_visible: bool = True
     target: Literal["motion", "joint"] = "motion"
     stride: int = 1
-    normalise_target: Literal["patch", "axis", "none"] = "patch"
+    normalise_target: Literal["patch", "none"] = "patch"
     target_frames: int = 24
     focal_k: float = 0.01
     energy_windows: tuple[int, ...] = (4, 8, 12)
     energy_floor: float = 1e-8
-    fusion: Literal["weights", "energies"] = "weights"
-    reduction: Literal["mean", "weighted_mean"] = "mean"
-    queries: Literal["shared", "free"] = "shared"
     query_std: float = 0.02
-    self_attention: bool = False
     decoder_depth: int = 5
     decoder_width: int = 256
     decoder_heads: int = 8
@@ -140,21 +131,6 @@ class AMRConfig:
                 f"{self.decoder_width}"
             )
 
-    def grid(self, frames: int, joints: int) -> PatchGrid:
-        """Return how target patches tile a window.
-
-        Raises:
-            ConfigError: the target patches or the energy windows do not.
-        """
-        divisors = [n for n in range(1, frames + 1) if frames % n == 0]
-        sizes = [("target_frames", self.target_frames), *(("energy_windows", n) for n in self.energy_windows)]
-        for name, size in sizes:
-            if size not in divisors:
-                raise ConfigError(
-                    f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}"
-                )
-        return PatchGrid(frames, joints, self.target_frames)
-
 
 @dataclass
 class AMRDraw:
@@ -181,22 +157,26 @@ class AMR(Objective):
 
     def __init__(self, config: AMRConfig, encoder: PatchTransformer) -> None:
         super().__init__()
-        self.config, self.encoder = config, encoder
-        self.grid = config.grid(encoder.grid.frames, encoder.grid.joints)
-        width, heads = config.decoder_width, config.decoder_heads
+        self.config, self.encoder, frames = config, encoder, encoder.grid.frames
+        divisors = [n for n in range(1, frames + 1) if frames % n == 0]
+        sizes = [("target_frames", config.target_frames), *(("energy_windows", n) for n in config.energy_windows)]
+        for name, size in sizes:
+            if size not in divisors:
+                raise ConfigError(
+                    f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}"
+                )
+        self.grid = PatchGrid(frames, encoder.grid.joints, config.target_frames)
+        width, std = config.decoder_width, config.query_std
         self.bridge = nn.Linear(encoder.dim, width)
-        std = config.query_std
-        self.query = position_parameter(self.grid.tokens if config.queries == "free" else 1, width, std=std)
+        self.query = position_parameter(1, width, std=std)
         self.joint_position = position_parameter(1, self.grid.joint_patches, width, std=std)
         self.time_position = position_parameter(self.grid.times, 1, width, std=std)
         self.blocks = nn.ModuleList(
-            CrossBlock(width, heads, config.decoder_mlp_ratio) for _ in range(config.decoder_depth)
+            CrossBlock(width, config.decoder_heads, config.decoder_mlp_ratio) for _ in range(config.decoder_depth)
         )
-        mixings = config.decoder_depth - 1 if config.self_attention else 0
-        self.mixings = nn.ModuleList(_Mixing(width, heads) for _ in range(mixings))
         self.norm = nn.LayerNorm(width)
         self.predict = ExactLinear(width, self.grid.patch_values)
-        for part in (self.bridge, self.blocks, self.mixings, self.predict):
+        for part in (self.bridge, self.blocks, self.predict):
             initialise_linear(part)
 
     def sample(self, batch: Batch, draws: Draws) -> AMRDraw:
@@ -207,26 +187,19 @@ class AMR(Objective):
     @torch.no_grad()
     def hide(self, batch: Batch, noise: Float[Tensor, "batch body token"]) -> AMRDraw:
         """Turn uniform noise into hidden tokens."""
-        batch, grid = self._with_absent(batch), self.encoder.grid
-        usable = grid.all_of_patch(batch.present.flatten(0, 1))
-        rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
-        usable, score = rows.take(usable), noise.flatten(0, 1)[rows.body]
-        if self.config.masking == "motion":
-            intensity = motion_intensity(grid.patchify(rows.joints(batch)), usable, grid)
-            score = motion_guided_order(intensity, score, self.config.tau)
-        rounded = self.config.round_visible
-        return AMRDraw(rows, hide(score, usable, self.config.mask_ratio, batch.shapes, rounded=rounded))
+        batch, config, grid = self._with_absent(batch), self.config, self.encoder.grid
+        tau = config.tau if config.masking == "motion" else None
+        return AMRDraw(*hide(batch, noise, grid, config.mask_ratio, tau=tau, rounded=config.round_visible))
 
     def forward(self, batch: Batch, draw: AMRDraw) -> StepOutput:
         """Compute the loss over all target patches."""
-        batch = self._with_absent(batch)
-        joints, present = draw.rows.of(batch)
+        (joints, present), hiding = draw.rows.of(self._with_absent(batch)), draw.hiding
 
         # Encode: the visible patches only.
-        encoded = self._encode(joints, draw.hiding)
+        encoded = self._encode(joints, hiding)
 
         # Decode: the learned queries ask what the encoder saw, never each other.
-        prediction = self._decode(encoded, draw.hiding)
+        prediction = self._decode(encoded, hiding)
 
         # Target: the motion in large patches, and how much each of its numbers matters; functions of the input alone.
         target = self._target(joints, present)
@@ -240,41 +213,34 @@ class AMR(Objective):
         error_of_mean = (weight * (target - mean).square()).mean(-1)
         return StepOutput(
             loss_sum=error.sum(),
-            weight=(exists.float() if self.config.reduction == "mean" else weight).mean(-1).sum(),
+            weight=exists.float().mean(-1).sum(),
             metrics={"loss_of_mean": error_of_mean.sum().detach()},
         )
 
     @torch.no_grad()
     def explain(self, batch: Batch, draw: AMRDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
-        seen = self._with_absent(batch)
-        joints, present = draw.rows.of(seen)
-        prediction = self._decode(self._encode(joints, draw.hiding), draw.hiding)
-        patches, note = self._as_positions(prediction, joints, present)
-        predicted = batch.joints.flatten(0, 1).clone()
-        predicted[draw.rows.body] = self.grid.unpatchify(patches)
-
-        def per_joint(flags: Bool[Tensor, "packed time joint"]) -> Bool[Tensor, "batch body time joint"]:
-            whole = torch.zeros_like(batch.present).flatten(0, 1)
-            whole[draw.rows.body] = flags
-            return whole.view_as(batch.present) & batch.present
-
-        grid, hiding = self.encoder.grid, draw.hiding
-        visible = _frames_of(grid, _flags(grid, hiding.visible, hiding.visible_exists))
-        hidden = _frames_of(grid, _flags(grid, hiding.hidden, hiding.hidden_exists))
-        known = self._values_exist(present)
-        if self.config.target == "motion":  # which leads on from the first frame of a patch: a gap ends that
-            known = _frames_of(self.grid, self.grid.all_of_patch(known))
-        hidden = hidden & known
-        shown = predicted.view_as(batch.joints)
-        return Picture(batch.joints, batch.present, per_joint(visible), per_joint(hidden), shown, note)
+        (joints, present), config = draw.rows.of(self._with_absent(batch)), self.config
+        spread = mean_and_deviation(self._values(joints), self._target_exists(present))
+        positions, note = patches_as_positions(
+            self._decode(self._encode(joints, draw.hiding), draw.hiding),
+            joints,
+            self.grid,
+            standardised=spread if config.normalise_target == "patch" else None,
+            stride=config.stride if config.target == "motion" else None,
+        )
+        visible, hidden = draw.hiding.per_joint(self.encoder.grid)
+        has_target = self._values_exist(present)
+        if config.target == "motion":  # which leads on from the first frame of a patch: a gap ends that
+            has_target = self.grid.spread(self.grid.all_of_patch(has_target))
+        return picture_of(batch, draw.rows, visible, hidden & has_target, positions, note)
 
     def _with_absent(self, batch: Batch) -> Batch:
         return batch.absent_as_zeros() if self.config.parity else batch
 
     def _encode(self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding) -> Float[Tensor, "body visible dim"]:
         """Encode the visible tokens."""
-        patches = take(self.encoder.grid.patchify(joints), hiding.visible)
+        patches = self.encoder.grid.take(self.encoder.grid.patchify(joints), hiding.visible)
         tokens = self.encoder.embedding(patches) + self.encoder.position()[hiding.visible]
         return self.encoder.encode(tokens, may_attend=hiding.visible_exists)
 
@@ -284,9 +250,7 @@ class AMR(Objective):
         position = (self.time_position + self.joint_position).flatten(0, 1)
         # The same for all bodies until they have asked.
         tokens = (self.query + position)[None].to(memory.dtype)
-        for number, block in enumerate(self.blocks):
-            if number > 0 and self.config.self_attention:
-                tokens = self.mixings[number - 1](tokens)
+        for block in self.blocks:
             tokens = block(tokens, memory, may_attend=hiding.visible_exists)
         return self.predict(self.norm(tokens))
 
@@ -294,8 +258,11 @@ class AMR(Objective):
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
     ) -> Float[Tensor, "body query value"]:
         """Return what is to be predicted at every target patch."""
-        mean, deviation = self._statistics(joints, present)
-        return (self.grid.patchify(self._values(joints)) - mean) / deviation
+        patches = self._values(joints)
+        if self.config.normalise_target == "none":
+            return patches
+        mean, deviation = mean_and_deviation(patches, self._target_exists(present))
+        return (patches - mean) / deviation
 
     def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body query value"]:
         """Tell which numbers of the target patches exist."""
@@ -306,73 +273,37 @@ class AMR(Objective):
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
     ) -> Float[Tensor, "body query value"]:
         """Return how much each number of the target matters."""
-        of_window = torch.stack([energy(joints, present, frames) for frames in self.config.energy_windows])
-        if self.config.fusion == "energies":
-            of_window = of_window.mean(0, keepdim=True)
-        weights = [focal_weight(each, present, self.config.focal_k, self.config.energy_floor) for each in of_window]
-        weight = torch.stack(weights).mean(0)
+        k, floor = self.config.focal_k, self.config.energy_floor
+        energies = (energy(joints, present, frames) for frames in self.config.energy_windows)
+        weight = torch.stack([focal_weight(of_windows, present, k, floor) for of_windows in energies]).mean(0)
         return self.grid.patchify(weight[..., None].expand(-1, -1, -1, 3))
 
-    def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body time joint 3"]:
-        return motion(joints, self.config.stride) if self.config.target == "motion" else joints
+    def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body query value"]:
+        """Return motion or positions in patches, as they are measured."""
+        return self.grid.patchify(motion(joints, self.config.stride) if self.config.target == "motion" else joints)
 
     def _values_exist(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body time joint"]:
+        """Tell where there is motion, or a position."""
         if self.config.target == "joint":
             return present
         # The last ones lead nowhere, and have a target all the same: zero.
         leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - self.config.stride
         return present & (present.roll(-self.config.stride, dims=1) | ~leads_on[:, None])
 
-    def _statistics(
-        self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
-    ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-        """Return the mean and the deviation that standardise target patches."""
-        values = self._values(joints)
-        if self.config.normalise_target == "patch":
-            mean, variance = mean_and_variance(self.grid.patchify(values), self._target_exists(present), dim=-1)
-        elif self.config.normalise_target == "axis":
-            exists = self._values_exist(present)[..., None].expand_as(values)
-            of_window = mean_and_variance(values, exists, dim=1)
-            mean, variance = (self.grid.patchify(each.expand_as(values)) for each in of_window)
-        else:
-            return values.new_zeros(()), values.new_ones(())
-        return mean, (variance + _FLOOR).sqrt()
 
-    def _as_positions(
-        self,
-        prediction: Float[Tensor, "body query value"],
-        joints: Float[Tensor, "body time joint 3"],
-        present: Bool[Tensor, "body time joint"],
-    ) -> tuple[Float[Tensor, "body query value"], str]:
-        """Turn predicted targets into positions, and say what of the truth that took."""
-        mean, deviation = self._statistics(joints, present)
-        prediction, notes = prediction * deviation + mean, []
-        if self.config.normalise_target != "none":
-            what = "patch by patch" if self.config.normalise_target == "patch" else "joint by joint and axis by axis"
-            notes.append(
-                f"What is predicted is standardised {what}: it is shown with the mean and the spread of the truth, so "
-                "that place and size are given and only the shape is the model's."
-            )
-        if self.config.target == "motion":
-            truth = self.grid.patchify(joints)
-            prediction = followed(prediction, truth, self.grid.patch_frames, self.config.stride)
-            notes.append(
-                f"What is predicted is motion: every {self.grid.patch_frames} frames a joint starts again at its true "
-                "position, and the predicted motion leads on from there."
-            )
-        return prediction, " ".join(notes)
+def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
+    """Return the forward difference over `stride` frames; zero for the last ones, which have nowhere to lead."""
+    return F.pad(joints[:, stride:] - joints[:, :-stride], (0, 0, 0, 0, 0, stride))
 
 
-class _Mixing(nn.Module):
-    """Self-attention of the queries: x += attention(norm(x))."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.attn = Attention(width, heads)
-
-    def forward(self, tokens: Float[Tensor, "body query dim"]) -> Float[Tensor, "body query dim"]:
-        return tokens + self.attn(self.norm(tokens))
+def mean_and_deviation(
+    patches: Float[Tensor, "body query value"], exists: Bool[Tensor, "body query value"]
+) -> tuple[Float[Tensor, "body query 1"], Float[Tensor, "body query 1"]]:
+    """Return the mean and the unbiased deviation of the numbers of each patch that exist; 0 and the floor of none."""
+    count = exists.sum(-1, keepdim=True)
+    mean = torch.where(exists, patches, 0.0).sum(-1, keepdim=True) / count.clamp(min=1)
+    squares = torch.where(exists, patches - mean, 0.0).square().sum(-1, keepdim=True)
+    return mean, (squares / (count - 1).clamp(min=1) + _FLOOR).sqrt()
 
 
 def energy(
@@ -397,52 +328,3 @@ def focal_weight(
     total = torch.where(present, energy, 0.0).sum((1, 2), keepdim=True)
     mean = total / present.sum((1, 2), keepdim=True).clamp(min=1)
     return 1.0 / (1.0 + k * mean / (energy + floor))
-
-
-def mean_and_variance(
-    values: Float[Tensor, "..."], exists: Bool[Tensor, "..."], dim: int
-) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """Return mean and unbiased variance along an axis, which is kept, of the values that exist; zero where none do."""
-    count = exists.sum(dim, keepdim=True)
-    mean = torch.where(exists, values, 0.0).sum(dim, keepdim=True) / count.clamp(min=1)
-    squares = torch.where(exists, values - mean, 0.0).square().sum(dim, keepdim=True)
-    return mean, squares / (count - 1).clamp(min=1)
-
-
-def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
-    """Return the forward difference over `stride` frames; zero for the last ones, which have nowhere to lead."""
-    return F.pad(joints[:, stride:] - joints[:, :-stride], (0, 0, 0, 0, 0, stride))
-
-
-def followed(
-    motion: Float[Tensor, "body query value"],
-    truth: Float[Tensor, "body query value"],
-    patch_frames: int,
-    stride: int,
-) -> Float[Tensor, "body query value"]:
-    """Follow the motion of each patch from the true positions of its first `stride` frames."""
-    steps = motion.unflatten(-1, (patch_frames, -1))
-    places = list(truth.unflatten(-1, (patch_frames, -1)).unbind(2)[:stride])
-    for frame in range(stride, patch_frames):
-        places.append(places[frame - stride] + steps[:, :, frame - stride])
-    return torch.stack(places, dim=2).flatten(2)
-
-
-def take(
-    patches: Float[Tensor, "body token value"], place: Int64[Tensor, "body taken"]
-) -> Float[Tensor, "body taken value"]:
-    """Take the patches at some places of the grid, which differ from body to body."""
-    return patches.gather(1, place[..., None].expand(-1, -1, patches.shape[-1]))
-
-
-def _flags(
-    grid: PatchGrid, place: Int64[Tensor, "body taken"], exists: Bool[Tensor, "body taken"] | None
-) -> Bool[Tensor, "body token"]:
-    """Flag the tokens at some places of the grid; padding points at arbitrary places and flags nothing."""
-    exists = torch.ones_like(place, dtype=torch.bool) if exists is None else exists
-    return torch.zeros(len(place), grid.tokens, device=place.device).scatter_add(1, place, exists.float()) > 0
-
-
-def _frames_of(grid: PatchGrid, token: Bool[Tensor, "body token"]) -> Bool[Tensor, "body time joint"]:
-    """Give every frame and joint the flag of its patch."""
-    return grid.unpatchify(token[..., None].expand(-1, -1, grid.patch_values).float())[..., 0] > 0

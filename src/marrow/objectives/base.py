@@ -1,38 +1,12 @@
 """What a pretext objective is: a trainable that owns an encoder, and can show what it hides and predicts."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Any, ClassVar
-
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.models.encoder import Encoder
 from marrow.models.trainable import Trainable
-
-
-@dataclass
-class Picture:
-    """What an objective hid from its encoder and predicted, as skeletons that move, in the window's own coordinates.
-
-    Args:
-        joints: the truth, as in the batch.
-        present: which joints exist.
-        visible: which of the present ones the encoder was shown.
-        hidden: which of them were kept from it, to be predicted. What is neither was of no use to the method (a patch
-            that is absent in part).
-        predicted: where the objective says that they are; read at hidden joints only.
-        note: what of the truth went into the predicted positions, in whole sentences for whoever looks at them. Empty
-            where nothing did.
-    """
-
-    joints: Float[Tensor, "batch body time joint 3"]
-    present: Bool[Tensor, "batch body time joint"]
-    visible: Bool[Tensor, "batch body time joint"]
-    hidden: Bool[Tensor, "batch body time joint"]
-    predicted: Float[Tensor, "batch body time joint 3"]
-    note: str = ""
+from marrow.objectives.picture import Picture
 
 
 class Objective(Trainable):

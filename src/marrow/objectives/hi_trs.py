@@ -35,13 +35,24 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.clips import clip_counts, clip_places, flatten, side_by_side
+from marrow.models.clips import (
+    chosen,
+    clip_counts,
+    clip_places,
+    distant_pair,
+    flatten,
+    moving_clips,
+    side_by_side,
+    swapped,
+)
 from marrow.models.dropout import Dropout
 from marrow.models.exact import ExactLinear, widened
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
-from marrow.models.packing import Rows, pack, rows_of, unpack
+from marrow.models.packing import Rows, pack, rows_of
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective, Picture
+from marrow.objectives.base import Objective
+from marrow.objectives.masking import replacements
+from marrow.objectives.picture import Picture, picture_of
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,8 @@ class HiTRS(Objective):
         noise = draws.uniform("hidden", present.shape[1], bodies, present.shape[2], 3).transpose(1, 2)
         noise = pack(noise, body)
         selected = (noise[..., 0] < self.config.mask_ratio) & present
-        constant, source = self._replacements(present, frames, selected, noise)
+        shares = self.config.mask_ratio, self.config.constant_share, self.config.swapped_share
+        constant, source = replacements(selected, present, frames, noise, *shares)
 
         moving = moving_clips(joints, present, frames, encoder.clip_frames, encoder.clip_dilation)
         choice = pack(draws.uniform("moving_clip", bodies), body)
@@ -185,19 +197,19 @@ class HiTRS(Objective):
 
     def forward(self, batch: Batch, draw: HiTRSDraw) -> StepOutput:
         """Compute the four losses of a batch."""
-        said = self.answers(batch, draw, draw.dropout)
+        answers = self.answers(batch, draw, draw.dropout)
         config, exists = self.config, draw.frames > 0
         weight = exists.sum().float()
 
         # Frame level: where the hidden joints are. Target: the batch itself.
         truth = config.pose_scale * draw.rows.joints(batch)
-        pose = _mean(F.smooth_l1_loss(config.pose_scale * said["pose"], truth, reduction="none"), draw.selected)
+        pose = _mean(F.smooth_l1_loss(config.pose_scale * answers["pose"], truth, reduction="none"), draw.selected)
         # Clip and sequence level: in order (the first half) or not.
-        clip_order, clip_right = _in_order(said["clip_order"], draw.moves)
-        sequence_order, sequence_right = _in_order(said["sequence_order"], exists)
+        clip_order, clip_right = _in_order(answers["clip_order"], draw.moves)
+        sequence_order, sequence_right = _in_order(answers["sequence_order"], exists)
         # Sequence level: which last clip follows, by cosine similarity (InfoNCE, one direction).
         with torch.autocast(truth.device.type, enabled=False):
-            similarity = F.normalize(said["future"], dim=1) @ F.normalize(said["future_target"], dim=1).T
+            similarity = F.normalize(answers["future"], dim=1) @ F.normalize(answers["future_target"], dim=1).T
         own = torch.arange(len(similarity), device=similarity.device)
         # What does not exist is nobody's negative.
         logits = (similarity / config.temperature).masked_fill(~exists & (own[:, None] != own), -torch.inf)
@@ -267,40 +279,10 @@ class HiTRS(Objective):
     @torch.no_grad()
     def explain(self, batch: Batch, draw: HiTRSDraw) -> Picture:
         """Show which joints are to be predicted, and where they are said to be."""
-        said = self.answers(batch, draw)
-        clips, bodies = batch.joints.shape[:2]
-        hidden = unpack(draw.selected, draw.rows.body, clips, bodies)
-        whole = torch.where(hidden[..., None], unpack(said["pose"], draw.rows.body, clips, bodies), batch.joints)
+        hidden, present = draw.selected, draw.rows.of(batch)[1]
+        pose = torch.where(hidden[..., None], self.answers(batch, draw)["pose"], pack(batch.joints, draw.rows.body))
         note = "A joint in ten of those that are to be predicted is shown as it is, another with a wrong place."
-        return Picture(batch.joints, batch.present, batch.present & ~hidden, hidden, whole, note)
-
-    def _replacements(
-        self,
-        present: Bool[Tensor, "sequence time joint"],
-        frames: Int64[Tensor, " sequence"],
-        selected: Bool[Tensor, "sequence time joint"],
-        noise: Float[Tensor, "sequence time joint 3"],
-    ) -> tuple[Bool[Tensor, "sequence time joint"], Int64[Tensor, "sequence time joint"]]:
-        """Choose what takes the place of the selected joints.
-
-        Returns:
-            Which become the constant point, and from where the others are taken: some from another joint of another
-            frame, the rest, like all joints that are not selected, from their own place.
-        """
-        times, joints = present.shape[1:]
-        time = torch.arange(times, device=present.device)[:, None]
-        joint = torch.arange(joints, device=present.device)
-        length = frames.clamp(min=1)[:, None, None]
-        which, when, where = noise.unbind(3)
-        # Below mask_ratio the first number is uniform once more: it decides what takes a selected joint's place.
-        kind = which / self.config.mask_ratio
-        other_time = torch.remainder(time + (when * (length - 1)).long() + 1, length)
-        other_joint = torch.remainder(joint + (where * (joints - 1)).long() + 1, joints)
-        own, other = (time * joints + joint).expand_as(other_time), other_time * joints + other_joint
-        is_constant = kind < self.config.constant_share
-        is_swapped = ~is_constant & (kind < self.config.constant_share + self.config.swapped_share)
-        is_swapped &= present.flatten(1).gather(1, other.flatten(1)).view_as(present)
-        return selected & is_constant, torch.where(selected & is_swapped, other, own)
+        return picture_of(batch, draw.rows, present & ~hidden, hidden, pose, note)
 
     def shown(self, batch: Batch, draw: HiTRSDraw) -> Float[Tensor, "sequence time joint 3"]:
         """Return what the encoder is given instead of the joints of the sequences."""
@@ -317,56 +299,6 @@ class HiTRS(Objective):
         pose = _mean(F.smooth_l1_loss(mean.expand_as(truth), truth, reduction="none"), selected)
         orders = (config.clip_order_weight + config.sequence_order_weight) * math.log(2.0)
         return config.pose_weight * pose + orders + config.future_weight * sequences.clamp(min=1.0).log()
-
-
-def moving_clips(
-    joints: Float[Tensor, "sequence time joint 3"],
-    present: Bool[Tensor, "sequence time joint"],
-    frames: Int64[Tensor, " sequence"],
-    clip_frames: int,
-    dilation: int,
-) -> Bool[Tensor, "sequence time"]:
-    """Tell which frames are the centre of a clip in which anything moves.
-
-    Flow is the sum of the absolute differences of a frame and the one before it; a clip moves when any of its frames
-    inside the sequence, the first one of the sequence apart, has flow.
-    """
-    steps = torch.where((present[:, 1:] & present[:, :-1])[..., None], joints[:, 1:] - joints[:, :-1], 0.0)
-    inside = torch.arange(joints.shape[1], device=joints.device) < frames[:, None]
-    flows = F.pad((steps != 0).flatten(2).any(2), (1, 0)) & inside
-    reach = dilation * (clip_frames // 2)
-    within_reach = F.pad(flows, (reach, reach)).unfold(1, 2 * reach + 1, 1)[..., ::dilation]
-    return within_reach.any(2) & inside
-
-
-def chosen(
-    candidates: Bool[Tensor, "sequence time"], uniform: Float[Tensor, " sequence"]
-) -> Int64[Tensor, " sequence"]:
-    """Choose one of the candidates of each sequence, each equally often; 0 where there is none."""
-    rank = candidates.cumsum(1)
-    wanted = (uniform * rank[:, -1]).long() + 1
-    return (rank >= wanted[:, None]).int().argmax(1)
-
-
-def distant_pair(
-    count: Int64[Tensor, " sequence"], uniform: Float[Tensor, "sequence 2"]
-) -> Int64[Tensor, "sequence 2"]:
-    """Choose two of `count` places that are at least 2 apart, each pair equally often; of two places, both.
-
-    A pair (a, b) with b >= a + 2 is a pair (a, b - 1) of different places among one fewer.
-    """
-    fewer = (count - 1).clamp(min=2)
-    first = (uniform[:, 0] * fewer).long()
-    second = torch.remainder(first + 1 + (uniform[:, 1] * (fewer - 1)).long(), fewer)
-    low, high = torch.minimum(first, second), torch.maximum(first, second)
-    return torch.stack((low, torch.where(count > 2, high + 1, high)), dim=1)
-
-
-def swapped(items: Tensor, pair: Int64[Tensor, "sequence 2"]) -> Tensor:
-    """Exchange two items of each sequence."""
-    own = torch.arange(len(items), device=items.device)[:, None]
-    order = torch.arange(items.shape[1], device=items.device).repeat(len(items), 1)
-    return items[own, order.scatter(1, pair, pair.flip(1))]
 
 
 def _in_order(

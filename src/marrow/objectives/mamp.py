@@ -26,7 +26,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
@@ -34,11 +34,12 @@ from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, initialise_linear, position_parameter
 from marrow.models.exact import ExactLinear
-from marrow.models.packing import Rows, rows_of
+from marrow.models.packing import Rows
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective, Picture
-from marrow.objectives.masking import Hiding, hide, motion_guided_order, motion_intensity
+from marrow.objectives.base import Objective
+from marrow.objectives.masking import Hiding, hide
+from marrow.objectives.picture import Picture, patches_as_positions, picture_of
 
 _FLOOR = 1e-6  # of the variance of a target patch, in m²; the value is the authors'
 
@@ -142,62 +143,51 @@ class MAMP(Objective):
     @torch.no_grad()
     def hide(self, batch: Batch, noise: Float[Tensor, "batch body token"]) -> MAMPDraw:
         """Turn uniform noise into hidden tokens."""
-        batch = self._with_absent(batch)
-        usable = self.grid.all_of_patch(batch.present.flatten(0, 1))
-        rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
-        usable, score = rows.take(usable), noise.flatten(0, 1)[rows.body]
-        if self.config.masking == "motion":
-            intensity = motion_intensity(self.grid.patchify(rows.joints(batch)), usable, self.grid)
-            score = motion_guided_order(intensity, score, self.config.tau)
-        return MAMPDraw(rows, hide(score, usable, self.config.mask_ratio, batch.shapes))
+        config = self.config
+        tau = config.tau if config.masking == "motion" else None
+        return MAMPDraw(*hide(self._with_absent(batch), noise, self.grid, config.mask_ratio, tau=tau))
 
     def forward(self, batch: Batch, draw: MAMPDraw) -> StepOutput:
         """Compute the loss over the hidden tokens."""
-        batch = self._with_absent(batch)
-        (joints, present), hiding = draw.rows.of(batch), draw.hiding
+        (joints, present), hiding = draw.rows.of(self._with_absent(batch)), draw.hiding
 
         # Encode: the visible patches only.
-        patches = take(self.grid.patchify(joints), hiding.visible)
-        tokens = self.encoder.embedding(patches) + self.encoder.position()[hiding.visible]
-        encoded = self.encoder.encode(tokens, may_attend=hiding.visible_exists)
+        encoded = self._encode(joints, hiding)
 
         # Decode: the hidden places ask, everything answers.
         prediction = self._decode(encoded, hiding, queries_from=hiding.visible.shape[1])
 
         # Target: the motion of the hidden patches, a function of the input alone.
-        target = take(self._target(joints), hiding.hidden)
+        target = self.grid.take(self._target(joints), hiding.hidden)
         counts = self._target_exists(present).gather(1, hiding.hidden)
         if hiding.hidden_exists is not None:
             counts = counts & hiding.hidden_exists
 
         # Loss: squared error per token, summed over the tokens that count.
-        counts = counts.float()
+        weight = counts.float()
         error = (prediction - target).square().mean(-1)
         # To compare with: predicting the mean target of this micro-batch everywhere.
-        mean = (target * counts[..., None]).sum((0, 1)) / counts.sum().clamp(min=1.0)
+        mean = (target * weight[..., None]).sum((0, 1)) / weight.sum().clamp(min=1.0)
         error_of_mean = (target - mean).square().mean(-1)
         return StepOutput(
-            loss_sum=(error * counts).sum(),
-            weight=counts.sum(),
-            metrics={"loss_of_mean": (error_of_mean * counts).sum().detach()},
+            loss_sum=(error * weight).sum(),
+            weight=weight.sum(),
+            metrics={"loss_of_mean": (error_of_mean * weight).sum().detach()},
         )
 
     @torch.no_grad()
     def explain(self, batch: Batch, draw: MAMPDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
-        said, seen = self.predictions(batch, draw), self._with_absent(batch)
-        patches, note = self._as_positions(said["prediction"], draw.rows.joints(seen))
-        predicted = batch.joints.flatten(0, 1).clone()
-        predicted[draw.rows.body] = self.grid.unpatchify(patches)
-
-        def per_joint(token: Bool[Tensor, "packed token"]) -> Bool[Tensor, "batch body time joint"]:
-            flags = torch.zeros_like(batch.present).flatten(0, 1)
-            flags[draw.rows.body] = self.grid.unpatchify(token[..., None].expand_as(patches).float())[..., 0] > 0
-            return flags.view_as(batch.present) & batch.present
-
-        visible = self.grid.all_of_patch(draw.rows.of(seen)[1]) & ~said["hidden"]
-        shown = predicted.view_as(batch.joints)
-        return Picture(batch.joints, batch.present, per_joint(visible), per_joint(said["hidden"]), shown, note)
+        joints, config = draw.rows.joints(self._with_absent(batch)), self.config
+        positions, note = patches_as_positions(
+            self.predictions(batch, draw)["prediction"],
+            joints,
+            self.grid,
+            standardised=mean_and_deviation(self._values(joints)) if config.normalise_target else None,
+            stride=config.stride if config.target == "motion" else None,
+        )
+        visible, hidden = draw.hiding.per_joint(self.grid)
+        return picture_of(batch, draw.rows, visible, hidden, positions, note)
 
     @torch.no_grad()
     def predictions(self, batch: Batch, draw: MAMPDraw) -> dict[str, Tensor]:
@@ -206,27 +196,22 @@ class MAMP(Objective):
         Returns:
             `prediction` and `target` [body, token, value], `hidden` [body, token], for the packed bodies.
         """
-        batch = self._with_absent(batch)
-        joints, hiding = draw.rows.joints(batch), draw.hiding
-        tokens = self.encoder.embedding(take(self.grid.patchify(joints), hiding.visible))
-        encoded = self.encoder.encode(tokens + self.encoder.position()[hiding.visible], hiding.visible_exists)
-        prediction = self._decode(encoded, hiding, queries_from=0)
-        place = torch.cat((hiding.visible, hiding.hidden), dim=1)
-        is_hidden = torch.arange(place.shape[1], device=place.device) >= hiding.visible.shape[1]
-        exists = _both_exist(hiding)
-        exists = torch.ones_like(place, dtype=torch.bool) if exists is None else exists
-        # Padding points at arbitrary places: it is added as zero.
-        whole = torch.zeros_like(target := self._target(joints))
+        joints, hiding = draw.rows.joints(self._with_absent(batch)), draw.hiding
+        prediction = self._decode(self._encode(joints, hiding), hiding, queries_from=0)
         return {
-            "prediction": whole.scatter_add(
-                1, place[..., None].expand_as(prediction), torch.where(exists[..., None], prediction, 0.0)
-            ),
-            "target": target,
-            "hidden": torch.zeros_like(whole[..., 0]).scatter_add(1, place, (exists & is_hidden).float()) > 0,
+            "prediction": self.grid.put(prediction, torch.cat((hiding.visible, hiding.hidden), dim=1), hiding.exists()),
+            "target": self._target(joints),
+            "hidden": self.grid.flags_at(hiding.hidden, hiding.hidden_exists),
         }
 
     def _with_absent(self, batch: Batch) -> Batch:
         return batch.absent_as_zeros() if self.config.parity else batch
+
+    def _encode(self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding) -> Float[Tensor, "body visible dim"]:
+        """Encode the visible tokens."""
+        patches = self.grid.take(self.grid.patchify(joints), hiding.visible)
+        tokens = self.encoder.embedding(patches) + self.encoder.position()[hiding.visible]
+        return self.encoder.encode(tokens, may_attend=hiding.visible_exists)
 
     def _decode(
         self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding, queries_from: int
@@ -235,7 +220,7 @@ class MAMP(Objective):
         position = (self.time_position + self.joint_position).flatten(0, 1)
         seen = self.bridge(encoded) + position[hiding.visible]
         asked = self.hidden_token + position[hiding.hidden]
-        tokens, exists = torch.cat((seen, asked.to(seen.dtype)), dim=1), _both_exist(hiding)
+        tokens, exists = torch.cat((seen, asked.to(seen.dtype)), dim=1), hiding.exists()
         for block in self.blocks[:-1]:
             tokens = block(tokens, may_attend=exists)
         tokens = self.blocks[-1](tokens, queries_from=queries_from, may_attend=exists)
@@ -243,34 +228,8 @@ class MAMP(Objective):
 
     def _target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body token value"]:
         """Return what is to be predicted at every token."""
-        patches = self._plain_target(joints)
+        patches = self._values(joints)
         return standardise(patches) if self.config.normalise_target else patches
-
-    def _plain_target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body token value"]:
-        values = motion(joints, self.config.stride) if self.config.target == "motion" else joints
-        return self.grid.patchify(values)
-
-    def _as_positions(
-        self, prediction: Float[Tensor, "body token value"], joints: Float[Tensor, "body time joint 3"]
-    ) -> tuple[Float[Tensor, "body token value"], str]:
-        """Turn predicted targets into positions, and say what of the truth that took."""
-        notes = []
-        if self.config.normalise_target:
-            # As in the pictures of the masked autoencoder: a standardised patch has no place and no size of its own.
-            variance, mean = torch.var_mean(self._plain_target(joints), dim=-1, keepdim=True)
-            prediction = prediction * (variance + _FLOOR).sqrt() + mean
-            notes.append(
-                "What is predicted is standardised patch by patch: each hidden patch is shown with the mean and the "
-                "spread of the true one, so that place and size are given and only the shape is the model's."
-            )
-        if self.config.target == "motion":
-            truth = self.grid.patchify(joints)
-            prediction = followed(prediction, truth, self.grid.patch_frames, self.config.stride)
-            notes.append(
-                "What is predicted is motion: each hidden patch starts at its true first position, and the predicted "
-                "motion leads on from there."
-            )
-        return prediction, " ".join(notes)
 
     def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body token"]:
         """Tell which tokens have a target: those with no step into or out of an absent frame."""
@@ -280,6 +239,10 @@ class MAMP(Objective):
             present = present & (present.roll(-self.config.stride, dims=1) | ~leads_on[:, None])
         return self.grid.all_of_patch(present)
 
+    def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body token value"]:
+        """Return motion or positions in patches, as they are measured."""
+        return self.grid.patchify(motion(joints, self.config.stride) if self.config.target == "motion" else joints)
+
 
 def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
     """Return the forward difference over `stride` frames; zero for the last ones, which have nowhere to lead."""
@@ -287,38 +250,18 @@ def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Ten
 
 
 def standardise(patches: Float[Tensor, "body token value"]) -> Float[Tensor, "body token value"]:
-    """Standardise each patch by its own mean and unbiased variance, over frames, joints and coordinates together.
+    """Standardise each patch by its own mean and deviation."""
+    mean, deviation = mean_and_deviation(patches)
+    return (patches - mean) / deviation
+
+
+def mean_and_deviation(
+    patches: Float[Tensor, "body token value"],
+) -> tuple[Float[Tensor, "body token 1"], Float[Tensor, "body token 1"]]:
+    """Return the mean and the unbiased deviation of each patch, over frames, joints and coordinates together.
 
     The floor of 1e-6 m² is the authors'. It sets the scale of what counts as noise: jitter of 1 mm on a still joint
     becomes a target of standard deviation 0.77.
     """
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-    return (patches - mean) / (variance + _FLOOR).sqrt()
-
-
-def followed(
-    motion: Float[Tensor, "body token value"],
-    truth: Float[Tensor, "body token value"],
-    patch_frames: int,
-    stride: int,
-) -> Float[Tensor, "body token value"]:
-    """Follow the motion of each patch from the true positions of its first `stride` frames."""
-    steps = motion.unflatten(-1, (patch_frames, -1))
-    places = list(truth.unflatten(-1, (patch_frames, -1)).unbind(2)[:stride])
-    for frame in range(stride, patch_frames):
-        places.append(places[frame - stride] + steps[:, :, frame - stride])
-    return torch.stack(places, dim=2).flatten(2)
-
-
-def take(
-    patches: Float[Tensor, "body token value"], place: Int64[Tensor, "body taken"]
-) -> Float[Tensor, "body taken value"]:
-    """Take the patches at some places of the grid, which differ from body to body."""
-    return patches.gather(1, place[..., None].expand(-1, -1, patches.shape[-1]))
-
-
-def _both_exist(hiding: Hiding) -> Bool[Tensor, "body token"] | None:
-    """Join the flags of visible and hidden tokens, in that order."""
-    if hiding.visible_exists is None or hiding.hidden_exists is None:
-        return None
-    return torch.cat((hiding.visible_exists, hiding.hidden_exists), dim=1)
+    return mean, (variance + _FLOOR).sqrt()

@@ -21,6 +21,7 @@ ours (docs/motion_transformer.md). Where that page's description of the method i
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -35,24 +36,9 @@ from marrow.models.exact import ExactLinear, widened
 from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.packing import Rows, pack, rows_of
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective, Picture
-from marrow.objectives.motion_flow import (
-    DIRECTIONS,
-    Term,
-    class_shares,
-    class_term,
-    direction_class,
-    direction_vector,
-    flow,
-    followed,
-    hide_spans,
-    length_of,
-    log_magnitude,
-    replace_hidden,
-    share_of_body,
-    smooth_term,
-    span_count,
-)
+from marrow.objectives import flow
+from marrow.objectives.base import Objective
+from marrow.objectives.picture import Picture, picture_of
 
 # What each variant predicts: one head each.
 _HEADS: dict[str, tuple[str, ...]] = {
@@ -186,93 +172,75 @@ class MotionTransformer(Objective):
                 f"objective.variant {config.variant!r} needs encoder.causal {str(config.variant == 'causal').lower()}, "
                 f"got {str(encoder.config.causal).lower()}"
             )
-        flows = (len(config.intervals), joints)
-        self._shapes = {"pose": (joints, 3), "direction": (*flows, DIRECTIONS), "magnitude": flows, "flow": (*flows, 3)}
+        of_flow = (len(config.intervals), joints)
+        self._shapes = {
+            "pose": (joints, 3),
+            "direction": (*of_flow, flow.DIRECTIONS),
+            "magnitude": of_flow,
+            "flow": (*of_flow, 3),
+        }
         self.heads = nn.ModuleDict(
             {name: _head(name, width, math.prod(self._shapes[name])) for name in _HEADS[config.variant]}
         )
+        # One term of the loss for each head.
+        self._terms = {
+            "pose": partial(flow.pose_term, config.pose_weight, config.pose_unit_metres),
+            "direction": partial(flow.direction_term, config.direction_weight, config.dead_zone_metres),
+            "magnitude": partial(flow.magnitude_term, config.magnitude_weight, config.magnitude_unit_metres),
+            "flow": flow.smooth_term,
+        }
         self.hidden_frame = None if config.variant == "causal" else position_parameter(width)
 
+    @torch.no_grad()
     def sample(self, batch: Batch, draws: Draws) -> MotionTransformerDraw:
         """Draw the hidden frames of every body, what the encoder is given in their place, and what it leaves out."""
         config, (_, bodies, frames, _) = self.config, batch.present.shape
-        window, longest = self.encoder.input.window_frames, config.longest_span_share
-        spans = span_count(window, config.mask_ratio, config.shortest_span, longest)
-        drop = None
-        if config.drop_path > 0:
-            drop = DropPath(draws.uniform("drop_path", bodies, self.encoder.branches), config.drop_path)
-        # Time comes first, so that the numbers do not depend on how long the longest clip of the batch is.
-        of_frames = draws.uniform("replaced", frames, bodies, 2).transpose(1, 2)
-        return self.hide(batch, draws.uniform("hidden", bodies, spans, 2), of_frames, drop)
-
-    @torch.no_grad()
-    def hide(
-        self,
-        batch: Batch,
-        of_spans: Float[Tensor, "batch body span 2"],
-        of_frames: Float[Tensor, "batch body time 2"],
-        drop: DropPath | None = None,
-    ) -> MotionTransformerDraw:
-        """Turn uniform noise into hidden frames and what replaces them."""
-        config = self.config
-        usable = batch.present.any(3)
-        rows = rows_of(usable, batch)
-        usable = rows.take(usable.flatten(0, 1))
+        rows = rows_of(batch.present.any(3), batch)
+        usable = rows.take(batch.present.any(3).flatten(0, 1))
         hidden = torch.zeros_like(usable)
         if config.variant != "causal":
-            spans = config.shortest_span, config.longest_span_share
-            hidden = hide_spans(pack(of_spans, rows.body), usable, config.mask_ratio, *spans)
-        vector, source = replace_hidden(
-            pack(of_frames, rows.body), hidden, usable & ~hidden, config.vector_share, config.swapped_share
-        )
+            ratio, lengths = config.mask_ratio, (config.shortest_span, config.longest_span_share)
+            spans = flow.span_count(self.encoder.input.window_frames, ratio, *lengths)
+            noise = pack(draws.uniform("hidden", bodies, spans, 2), rows.body)
+            hidden = flow.hide_spans(noise, usable, ratio, *lengths)
+        # Time comes first, so that the numbers do not depend on how long the longest clip of the batch is.
+        noise = pack(draws.uniform("replaced", frames, bodies, 2).transpose(1, 2), rows.body)
+        shares = config.vector_share, config.swapped_share
+        vector, source = flow.replace_hidden(noise, hidden, usable & ~hidden, *shares)
+        branches = draws.uniform("drop_path", bodies, self.encoder.branches)
+        drop = DropPath(branches, config.drop_path) if config.drop_path > 0 else None
         return MotionTransformerDraw(rows, usable, rows.may_attend(usable, batch), hidden, vector, source, drop)
 
     def forward(self, batch: Batch, draw: MotionTransformerDraw) -> StepOutput:
         """Compute the loss over the hidden poses and the flow around them."""
-        config, (joints, present) = self.config, draw.rows.of(batch)
+        joints, present = draw.rows.of(batch)
         joints = torch.where(present[..., None], joints, 0.0)
 
         # Encode what is left of the frames.
         encoded = self._encode(joints, present, draw, draw.drop)
 
         # Targets: the poses, and the flow at every interval; functions of the input alone.
-        pose = joints / config.pose_unit_metres
-        displacement, known = self._flow(joints, present)
-
-        # Loss: every term is averaged over what a body has of it, then summed over the bodies. Only frames that have a
-        # target are asked about, whose number is a shape that is read from the device; where shapes are fixed, all are.
-        of_pose = share_of_body(draw.hidden[..., None] & present)
-        wanted = self._predicted_flow(draw)
-        of_flow = share_of_body(wanted[..., None] & known)
-        hidden, asked = (draw.hidden, wanted.any(2)) if batch.shapes is None else (None, None)
-        terms: list[tuple[float, Term]] = []
-        metrics: dict[str, Tensor] = {}
-        counts = torch.zeros_like(draw.rows.body, dtype=torch.bool)
-        if "pose" in self.heads:
-            said, target, share = self._say("pose", _at(hidden, encoded)), _at(hidden, pose), _at(hidden, of_pose)
-            terms.append((config.pose_weight, smooth_term(said, target, share)))
-            metrics["pose_error"] = (share * (said - target).norm(dim=-1)).sum() * config.pose_unit_metres
-            counts = counts | (of_pose.flatten(1).sum(1) > 0)
-        if "direction" in self.heads:
-            said, share = self._say("direction", _at(asked, encoded)), _at(asked, of_flow)
-            number = direction_class(_at(asked, displacement), config.dead_zone_metres)
-            terms.append((config.direction_weight, class_term(said, number, share)))
-            right = said.gather(-1, number[..., None])[..., 0] >= said.amax(-1)
-            metrics["direction_accuracy_percent"] = 100.0 * (share * right).sum()
-            # To compare with: always answering with the commonest direction of this micro-batch.
-            metrics["direction_majority_percent"] = 100.0 * class_shares(number, share).sum(1).amax(-1).sum()
-            said = self._say("magnitude", _at(asked, encoded))
-            target = log_magnitude(_at(asked, displacement), config.magnitude_unit_metres)
-            terms.append((config.magnitude_weight, smooth_term(said[..., None], target[..., None], share)))
+        displacement, has_flow = flow.at_intervals(joints, present, self.config.intervals)
+        target = {"pose": joints, "direction": displacement, "magnitude": displacement}
         if "flow" in self.heads:
-            target = displacement / self._sigma(displacement, known)
-            said, target, share = self._say("flow", _at(asked, encoded)), _at(asked, target), _at(asked, of_flow)
-            terms.append((1.0, smooth_term(said, target, share)))
-        if config.variant != "rec":
-            counts = counts | (of_flow.flatten(1).sum(1) > 0)
-        metrics["loss_of_mean"] = torch.stack([weight * term.loss_of_mean for weight, term in terms]).sum()
+            target["flow"] = displacement / flow.size(displacement, has_flow, self.config.dead_zone_metres)
+
+        # Loss: one term per head, averaged over what a body has of it, then summed over the bodies. Only frames that
+        # have a target are asked about, whose number is read from the device; where shapes are fixed, all are.
+        wanted = self._predicted_flow(draw)
+        of_pose = flow.share_of_body(draw.hidden[..., None] & present)
+        of_flow = flow.share_of_body(wanted[..., None] & has_flow)
+        terms, counts = list[flow.Term](), torch.zeros_like(draw.rows.body, dtype=torch.bool)
+        for name in self.heads:
+            share, asked = (of_pose, draw.hidden) if name == "pose" else (of_flow, wanted.any(2))
+            counts = counts | (share.flatten(1).sum(1) > 0)
+            asked = asked if batch.shapes is None else None
+            answer = self._say(name, _at(asked, encoded))
+            terms.append(self._terms[name](answer, _at(asked, target[name]), _at(asked, share)))
+        metrics = {name: metric for term in terms for name, metric in term.metrics.items()}
+        metrics["loss_of_mean"] = torch.stack([term.loss_of_mean for term in terms]).sum()
         return StepOutput(
-            loss_sum=torch.stack([weight * term.loss for weight, term in terms]).sum(),
+            loss_sum=torch.stack([term.loss for term in terms]).sum(),
             weight=counts.float().sum(),
             metrics={name: metric.detach() for name, metric in metrics.items()},
         )
@@ -284,40 +252,20 @@ class MotionTransformer(Objective):
         joints = torch.where(present[..., None], joints, 0.0)
         encoded = self._encode(joints, present, draw, None)
         # Hidden frames that the encoder was given as they are, were not kept from it.
-        itself = torch.arange(present.shape[1], device=present.device)
-        shown_as_is = draw.hidden & ~draw.vector & (draw.source == itself)
-        hidden, visible, note = draw.hidden & ~shown_as_is, draw.usable & (~draw.hidden | shown_as_is), ""
+        as_it_is = ~draw.vector & (draw.source == torch.arange(present.shape[1], device=present.device))
+        hidden, note = draw.hidden & ~as_it_is, ""
         if "pose" in self.heads:
             predicted = self._say("pose", encoded) * config.pose_unit_metres
         else:
-            number = min(range(len(config.intervals)), key=lambda each: config.intervals[each])
-            steps = self._steps(encoded, joints, present)[:, :, number]
+            interval = min(config.intervals)
+            steps = self._steps(encoded, joints, present)[:, :, config.intervals.index(interval)]
+            given, note = present & ~hidden[..., None], flow.NOTES[config.variant]
             if config.variant == "causal":
-                visible = draw.usable & (draw.usable.cumsum(1) <= config.intervals[number])
-                hidden = draw.usable & ~visible
-                predicted = followed(steps, joints, present, config.intervals[number])
-                note = (
-                    "Nothing is hidden: each frame is predicted by the flow that leads to it from a true earlier one."
-                )
-            else:
-                predicted = followed(steps, joints, present & visible[..., None], config.intervals[number])
-                note = (
-                    "What is predicted is flow: hidden frames follow it from the last true frame before them; those "
-                    "before any true frame start from the first."
-                )
-            if config.variant == "flow-reg":
-                note += " Its size is that of the body's true flow, on average."
-
-        def per_joint(frames: Bool[Tensor, "packed time"]) -> Bool[Tensor, "batch body time joint"]:
-            whole = torch.zeros_like(batch.present).flatten(0, 1)
-            whole[draw.rows.body] = frames[..., None] & present
-            return whole.view_as(batch.present)
-
-        shown = batch.joints.flatten(0, 1).clone()
-        shown[draw.rows.body] = predicted
-        return Picture(
-            batch.joints, batch.present, per_joint(visible), per_joint(hidden), shown.view_as(batch.joints), note
-        )
+                hidden = draw.usable & (draw.usable.cumsum(1) > interval)
+            predicted = flow.followed(steps, joints, given, interval)
+        visible = draw.usable & ~hidden
+        flags = visible[..., None] & present, hidden[..., None] & present
+        return picture_of(batch, draw.rows, *flags, predicted, note)
 
     def _encode(
         self,
@@ -339,33 +287,12 @@ class MotionTransformer(Objective):
         """Return what a head says of frames: values by interval (where it is about flow) and joint."""
         return widened(self.heads[name](encoded)).unflatten(-1, self._shapes[name])
 
-    def _flow(
-        self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
-    ) -> tuple[Float[Tensor, "body time interval joint 3"], Bool[Tensor, "body time interval joint"]]:
-        """Return the flow at every interval, and where it is known."""
-        parts = [flow(joints, present, interval) for interval in self.config.intervals]
-        return torch.stack([part for part, _ in parts], dim=2), torch.stack([known for _, known in parts], dim=2)
-
     def _predicted_flow(self, draw: MotionTransformerDraw) -> Bool[Tensor, "body time interval"]:
         """Tell from which frames flow is predicted, as far as it is known."""
-        parts = []
-        for interval in self.config.intervals:
-            leads_on = torch.arange(draw.hidden.shape[1], device=draw.hidden.device) < draw.hidden.shape[1] - interval
-            parts.append(draw.hidden | draw.hidden.roll(-interval, dims=1) & leads_on)
-        touched = torch.stack(parts, dim=2)
+        touched = flow.touching(draw.hidden, self.config.intervals)
         if self.config.variant == "causal" or self.config.flow_on == "all":
             return torch.ones_like(touched)
         return touched if self.config.flow_on == "hidden" else ~touched
-
-    def _sigma(
-        self,
-        displacement: Float[Tensor, "body time interval joint 3"],
-        known: Bool[Tensor, "body time interval joint"],
-    ) -> Float[Tensor, "body 1 interval 1 1"]:
-        """Return how large a coordinate of a body's flow is (root mean square), but no less than the dead zone."""
-        share = known / known.sum((1, 3), keepdim=True).clamp(min=1)
-        size = (share[..., None] * displacement.square()).sum((1, 3, 4), keepdim=True).div(3).sqrt()
-        return size.clamp(min=max(self.config.dead_zone_metres, 1e-6))
 
     def _steps(
         self,
@@ -375,9 +302,10 @@ class MotionTransformer(Objective):
     ) -> Float[Tensor, "body time interval joint 3"]:
         """Turn what the heads say of the flow into displacements."""
         if "flow" in self.heads:
-            return self._say("flow", encoded) * self._sigma(*self._flow(joints, present))
-        length = length_of(self._say("magnitude", encoded), self.config.magnitude_unit_metres)
-        return direction_vector(self._say("direction", encoded).argmax(-1)) * length[..., None]
+            true_flow = flow.at_intervals(joints, present, self.config.intervals)
+            return self._say("flow", encoded) * flow.size(*true_flow, self.config.dead_zone_metres)
+        length = flow.length_of(self._say("magnitude", encoded), self.config.magnitude_unit_metres)
+        return flow.direction_vector(self._say("direction", encoded).argmax(-1)) * length[..., None]
 
 
 def _at(flags: Bool[Tensor, "body time"] | None, values: Tensor) -> Tensor:

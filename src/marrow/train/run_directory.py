@@ -23,12 +23,36 @@ from marrow.store.format import Store
 from marrow.train.run_lock import LOCK
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+# Settings of a method that are no more, with the value that marrow goes by since; and single values that are no more.
+_REMOVED = {"amr": {"fusion": "weights", "reduction": "mean", "queries": "shared", "self_attention": False}}
+_REMOVED_VALUES = {"amr": {"normalise_target": "axis"}}
+_REMOVED_ON = "2026-11-30"
 _PACKAGES = ("torch", "numpy", "lightning-fabric", "numba", "pyarrow", "safetensors", "jsonargparse")
 
 
 def plain(settings: Any) -> dict[str, Any]:
     """Turn a dataclass of settings into what YAML and JSON can hold: paths as text, tuples as lists."""
     return json.loads(json.dumps(asdict(settings), default=str))
+
+
+def without_removed(settings: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """Leave out what marrow no longer has of the settings in a file, where they ask for what it does anyway.
+
+    Raises:
+        ConfigError: they ask for something else.
+    """
+    method, objective = str(settings.get("method")), settings.get("objective")
+    if not isinstance(objective, Mapping):
+        return dict(settings)
+    removed = _REMOVED.get(method, {})
+    gone = [name for name in objective if name in removed and objective[name] != removed[name]]
+    gone += [name for name, value in _REMOVED_VALUES.get(method, {}).items() if objective.get(name) == value]
+    if gone:
+        raise ConfigError(
+            f"{file}: objective.{gone[0]}: {objective[gone[0]]} was removed from {method!r} on {_REMOVED_ON}; leave it "
+            f"out and train anew, or read this run with the marrow that made it (its commit stands in {ENVIRONMENT})"
+        )
+    return {**settings, "objective": {name: value for name, value in objective.items() if name not in removed}}
 
 
 def claim_run(
@@ -124,9 +148,9 @@ def differences(
             setting is a difference.
 
     Raises:
-        ConfigError: the folder holds no run, or a damaged one.
+        ConfigError: the folder holds no run, a damaged one, or one of settings that are no more.
     """
-    recorded = _read(folder / CONFIG, yaml.safe_load, dict)
+    recorded = without_removed(_read(folder / CONFIG, yaml.safe_load, dict), folder / CONFIG)
     starts = _read(folder / ENVIRONMENT, json.loads, list)
     there, here = dotted(defaults or {}) | dotted(recorded), dotted(settings)
     differing = [

@@ -1,7 +1,8 @@
 """What Motion-Transformer hides and predicts and how it errs, as pure functions: spans of frames, flow, terms."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,17 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 DIRECTIONS = 27  # three signs for each of three axes
+
+_FOLLOWED = (
+    "What is predicted is flow: hidden frames follow it from the last true frame before them; those before any true "
+    "frame start from the first."
+)
+# What of the truth goes into a picture of predicted flow, by variant (`followed`).
+NOTES = {
+    "flow-cls": _FOLLOWED,
+    "flow-reg": f"{_FOLLOWED} Its size is that of the body's true flow, on average.",
+    "causal": "Nothing is hidden: each frame is predicted by the flow that leads to it from a true earlier one.",
+}
 
 
 def flow(
@@ -20,8 +32,36 @@ def flow(
     """
     displacement = F.pad(joints[:, interval:] - joints[:, :-interval], (0, 0, 0, 0, 0, interval))
     leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - interval
-    known = present & present.roll(-interval, dims=1) & leads_on[:, None]
-    return torch.where(known[..., None], displacement, 0.0), known
+    has_flow = present & present.roll(-interval, dims=1) & leads_on[:, None]
+    return torch.where(has_flow[..., None], displacement, 0.0), has_flow
+
+
+def at_intervals(
+    joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"], intervals: Sequence[int]
+) -> tuple[Float[Tensor, "body time interval joint 3"], Bool[Tensor, "body time interval joint"]]:
+    """Return the flow at every interval, and where it is known."""
+    parts = [flow(joints, present, interval) for interval in intervals]
+    return torch.stack([part for part, _ in parts], dim=2), torch.stack([has_flow for _, has_flow in parts], dim=2)
+
+
+def touching(hidden: Bool[Tensor, "body time"], intervals: Sequence[int]) -> Bool[Tensor, "body time interval"]:
+    """Tell from which frames flow leads from or to a hidden frame."""
+    parts = list[Tensor]()
+    for interval in intervals:
+        leads_on = torch.arange(hidden.shape[1], device=hidden.device) < hidden.shape[1] - interval
+        parts.append(hidden | hidden.roll(-interval, dims=1) & leads_on)
+    return torch.stack(parts, dim=2)
+
+
+def size(
+    displacement: Float[Tensor, "body time interval joint 3"],
+    has_flow: Bool[Tensor, "body time interval joint"],
+    dead_zone: float,
+) -> Float[Tensor, "body 1 interval 1 1"]:
+    """Return how large a coordinate of a body's flow is (root mean square), but no less than the dead zone."""
+    share = has_flow / has_flow.sum((1, 3), keepdim=True).clamp(min=1)
+    mean_square = (share[..., None] * displacement.square()).sum((1, 3, 4), keepdim=True).div(3)
+    return mean_square.sqrt().clamp(min=max(dead_zone, 1e-6))
 
 
 def direction_class(displacement: Float[Tensor, "*rest 3"], dead_zone: float) -> Int64[Tensor, "*rest"]:
@@ -134,10 +174,12 @@ class Term:
     Args:
         loss: of the prediction.
         loss_of_mean: of always predicting the mean of this micro-batch for a joint (for classes, their frequencies).
+        metrics: what else there is to say of the prediction, in the unit that its name says.
     """
 
     loss: Float[Tensor, ""]
     loss_of_mean: Float[Tensor, ""]
+    metrics: dict[str, Float[Tensor, ""]] = field(default_factory=dict[str, Tensor])
 
 
 def share_of_body(counts: Bool[Tensor, "body *rest"]) -> Float[Tensor, "body *rest"]:
@@ -181,6 +223,53 @@ def class_shares(
     return shares.view(intervals, joints, DIRECTIONS)
 
 
+def pose_term(
+    weight: float,
+    unit: float,
+    prediction: Float[Tensor, "frame joint 3"],
+    joints: Float[Tensor, "frame joint 3"],
+    share: Float[Tensor, "frame joint"],
+) -> Term:
+    """Return the smooth error of poses, which are predicted in some unit; the metric is in that of the joints."""
+    target = joints / unit
+    term = smooth_term(prediction, target, share)
+    error = (share * (prediction - target).norm(dim=-1)).sum() * unit
+    return Term(weight * term.loss, weight * term.loss_of_mean, {"pose_error": error})
+
+
+def direction_term(
+    weight: float,
+    dead_zone: float,
+    logits: Float[Tensor, "frame interval joint direction"],
+    displacement: Float[Tensor, "frame interval joint 3"],
+    share: Float[Tensor, "frame interval joint"],
+) -> Term:
+    """Return the cross-entropy of directions, and how often they are right.
+
+    To compare with: how often the commonest direction of this micro-batch is.
+    """
+    number = direction_class(displacement, dead_zone)
+    term = class_term(logits, number, share)
+    right = logits.gather(-1, number[..., None])[..., 0] >= logits.amax(-1)
+    metrics = {
+        "direction_accuracy_percent": 100.0 * (share * right).sum(),
+        "direction_majority_percent": 100.0 * class_shares(number, share).sum(1).amax(-1).sum(),
+    }
+    return Term(weight * term.loss, weight * term.loss_of_mean, metrics)
+
+
+def magnitude_term(
+    weight: float,
+    unit: float,
+    prediction: Float[Tensor, "frame interval joint"],
+    displacement: Float[Tensor, "frame interval joint 3"],
+    share: Float[Tensor, "frame interval joint"],
+) -> Term:
+    """Return the smooth error of the logarithms of lengths."""
+    term = smooth_term(prediction[..., None], log_magnitude(displacement, unit)[..., None], share)
+    return Term(weight * term.loss, weight * term.loss_of_mean)
+
+
 def followed(
     steps: Float[Tensor, "body time joint 3"],
     joints: Float[Tensor, "body time joint 3"],
@@ -197,9 +286,9 @@ def followed(
     """
     first = given.long().argmax(1)[:, None, :, None].expand(-1, 1, -1, 3)
     start = joints.gather(1, first)[:, 0]
-    reached, known = list[Tensor](), list[Tensor]()
+    reached, leads_from = list[Tensor](), list[Tensor]()
     for time in range(joints.shape[1]):
-        place = start if time < interval else known[time - interval] + steps[:, time - interval]
+        place = start if time < interval else leads_from[time - interval] + steps[:, time - interval]
         reached.append(place)
-        known.append(torch.where(given[:, time, :, None], joints[:, time], place))
+        leads_from.append(torch.where(given[:, time, :, None], joints[:, time], place))
     return torch.stack(reached, dim=1)
