@@ -10,22 +10,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from marrow.data.augment import AugmentConfig, draw_augmentation, finish, joint_index
+from marrow.data.augment import AugmentConfig, draw_augmentation
 from marrow.data.batch import Batch, PlannedBatch, Shapes, made
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
-from marrow.data.sampling import centre_windows, frames_at_pace, gather, random_windows
+from marrow.data.sampling import as_stream, finish, gather, linear_part
 from marrow.data.schedule import Schedule
 from marrow.data.shapes import FixedShapes, most_frames
-from marrow.data.window import InputConfig
+from marrow.data.window import InputConfig, centre_windows, frames_at_pace
 from marrow.errors import ConfigError, DataError, MarrowError, StoreError
-from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
-from marrow.skeleton.streams import bone, stream
 from marrow.store.format import Store
 
 MicroBatches = list[tuple[Batch, Draws]]
@@ -40,13 +38,18 @@ def training_batch(
     augment: AugmentConfig,
     shapes: Shapes | None = None,
 ) -> Batch:
-    """Cut, resize, align and augment one batch of random windows; `shapes` are what the host knows of it."""
-    windows = random_windows(frames.frame_count[clips], draws, augment)
-    augmentation = draw_augmentation(draws, augment, frames.skeleton)
-    times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
-    joints, present = gather(frames, clips, windows, times, augmentation.matrix, frame_count)
-    joints, present = finish(joints, present, augmentation, draws, augment, frames.skeleton, input.window_frames)
-    joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
+    """Draw what is random in one batch, then make it; `shapes` are what the host knows of it."""
+    augmentation = draw_augmentation(
+        *(draws, augment, frames.frame_count[clips]),
+        bodies=frames.max_bodies,
+        window_frames=input.window_frames,
+        joints=len(frames.skeleton.joints),
+    )
+    times, frame_count = frames_at_pace(augmentation.windows, input, fixed=shapes is not None)
+    matrix = linear_part(augmentation, frames.skeleton)
+    joints, present = gather(frames, clips, augmentation.windows, times, matrix, frame_count)
+    joints, present = finish(joints, present, augmentation, frames.skeleton)
+    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
     return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
 
 
@@ -57,29 +60,8 @@ def evaluation_batch(
     windows = centre_windows(frames.frame_count[clips], input.test_crop)
     times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
     joints, present = gather(frames, clips, windows, times, frame_count=frame_count)
-    joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
+    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
     return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
-
-
-def _streamed(
-    joints: Float32[Tensor, "batch body time joint 3"],
-    present: Bool[Tensor, "batch body time joint"],
-    frame_count: Int64[Tensor, " batch"] | None,
-    skeleton: Skeleton,
-    name: str,
-) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
-    """Derive a stream of windows that may end before the time axis does."""
-    if name == "joint":
-        return joints, present
-    parents = joint_index(skeleton.parents, joints.device)
-    values, exists = stream(joints, present, skeleton, name, parents)
-    if frame_count is not None and name in ("motion", "bone_motion"):
-        # The last frame of a full window has the motion zero, and that one exists. A clip that ends earlier ends alike:
-        # what it is must not depend on the longest clip of its batch.
-        whole = present if name == "motion" else bone(joints, present, skeleton, parents)[1]
-        is_last = torch.arange(joints.shape[2], device=joints.device) == frame_count[:, None] - 1
-        exists = exists | (whole & is_last[:, None, :, None])
-    return values, exists
 
 
 def batch_from_sequences(
