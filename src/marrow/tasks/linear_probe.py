@@ -35,7 +35,7 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.loader import ResidentLoader
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 
 Views = Mapping[str, Float[Tensor, "clip _"]]
 EpochBatches = Callable[[], Iterator[tuple[Views, Int64[Tensor, " clip"]]]]
