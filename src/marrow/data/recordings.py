@@ -141,9 +141,9 @@ def cut_batches(
         raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
     uncropped = replace(input, test_crop=1.0)
     for begin in range(0, len(cuts), batch_clips):
-        some = cuts[begin : begin + batch_clips]
-        frames = cut_frames(recordings, some, input, device, row=np.arange(begin, begin + len(some)))
-        yield evaluation_batch(frames, torch.arange(len(some), device=frames.device), uncropped)
+        of_batch = cuts[begin : begin + batch_clips]
+        frames = cut_frames(recordings, of_batch, input, device, row=np.arange(begin, begin + len(of_batch)))
+        yield evaluation_batch(frames, torch.arange(len(of_batch), device=frames.device), uncropped)
 
 
 def uncropped(augment: AugmentConfig) -> AugmentConfig:
