@@ -40,7 +40,7 @@ from marrow.objectives.amr import AMR, AMRConfig
 from marrow.objectives.base import Objective
 from marrow.objectives.mamp import MAMP, MAMPConfig
 from marrow.skeleton.layout import KINECT_V2_25
-from marrow.train.precision import choose_precision, network_context
+from marrow.train.device import choose_precision, network_context
 
 SIDES = ("released MAMP", "our MAMP", "our AMR")
 

@@ -29,8 +29,8 @@ from marrow.data.augment import AugmentConfig, draw_augmentation
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_from_sequences
 from marrow.data.fused import gather_fused
-from marrow.data.sampling import Windows, gather_tensor, random_windows
-from marrow.data.window import InputConfig
+from marrow.data.sampling import gather_tensor, linear_part
+from marrow.data.window import InputConfig, Windows
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -105,10 +105,17 @@ def whole_batch(frames: FlatFrames, rows: np.ndarray, step: int, gathered: Gathe
     """Make a batch as the loaders do, with a given way to gather."""
     clips = torch.from_numpy(rows)
     draws = Draws(0, step, torch.arange(len(rows)))
-    windows = random_windows(frames.frame_count[clips], draws, AUGMENT)
-    rotation = draw_augmentation(draws, AUGMENT, frames.skeleton).matrix
-    assert rotation is not None
+    windows, rotation = drawn(frames, clips, draws)
     return gathered(frames, clips, windows, rotation)
+
+
+def drawn(frames: FlatFrames, clips: Tensor, draws: Draws) -> tuple[Windows, Tensor]:
+    """Draw windows and rotations as the loaders do."""
+    size = {"bodies": frames.max_bodies, "window_frames": WINDOW_FRAMES, "joints": len(frames.skeleton.joints)}
+    augmentation = draw_augmentation(draws, AUGMENT, frames.frame_count[clips], **size)
+    rotation = linear_part(augmentation, frames.skeleton)
+    assert rotation is not None
+    return augmentation.windows, rotation
 
 
 def fused(frames: FlatFrames, clips: Tensor, windows: Windows, rotation: Tensor) -> Tensor:
@@ -122,9 +129,7 @@ def tensor(frames: FlatFrames, clips: Tensor, windows: Windows, rotation: Tensor
 def check_equal(padded: np.ndarray, frames: FlatFrames) -> None:
     """Compare all sides on the same windows and rotations."""
     clips, draws = torch.arange(16), Draws(0, 0, torch.arange(16))
-    windows = random_windows(frames.frame_count[clips], draws, AUGMENT)
-    rotation = draw_augmentation(draws, AUGMENT, frames.skeleton).matrix
-    assert rotation is not None
+    windows, rotation = drawn(frames, clips, draws)
     chosen = list(zip(windows.start.tolist(), windows.length.tolist(), strict=True))
     expected = torch.stack([one_sample(padded, row, chosen[row], rotation[row]) for row in range(16)])
     for gathered in (fused, tensor):

@@ -37,9 +37,9 @@ from marrow.store.format import Store
 from marrow.store.memory import write_store
 from marrow.train.captured import CapturedStepper, CudaGraphs
 from marrow.train.compiled import one_graph
+from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.optim import adamw
-from marrow.train.precision import make_fabric
 from marrow.train.profile import Profile
 from marrow.train.step import Stepper
 

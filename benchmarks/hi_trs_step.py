@@ -50,7 +50,7 @@ from marrow.models.clips import swapped
 from marrow.models.hierarchical_transformer import SIZES, HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw
 from marrow.skeleton.layout import KINECT_V2_25
-from marrow.train.precision import choose_precision, network_context
+from marrow.train.device import choose_precision, network_context
 
 LOSSES = ("pose", "clip_order", "sequence_order", "future")
 HIDINGS = 20  # of a batch, in a round: one takes milliseconds

@@ -41,7 +41,7 @@ from marrow.models.blocks import Block
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig, MAMPDraw
 from marrow.skeleton.layout import KINECT_V2_25
-from marrow.train.precision import choose_precision, network_context
+from marrow.train.device import choose_precision, network_context
 
 ABSENT_SHARE = 0.41  # of the bodies of NTU RGB+D 60, at two per clip
 

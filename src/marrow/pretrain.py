@@ -47,12 +47,11 @@ from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
 from marrow.train.checkpoint import load_latest
 from marrow.train.compiled import as_words, choose_compile
-from marrow.train.launch import find_launch
+from marrow.train.device import PrecisionChoice, find_launch, make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
 from marrow.train.monitor import Monitor
 from marrow.train.optim import adamw, learning_rate
-from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.replay import Replay, replay
 from marrow.train.run_directory import (
     check_run,
@@ -61,8 +60,8 @@ from marrow.train.run_directory import (
     extensions,
     plain,
     refuse_strangers,
+    run_lock,
 )
-from marrow.train.run_lock import run_lock
 from marrow.train.schedule import Budget
 from marrow.train.sharding import is_sharded
 from marrow.train.store_watch import StoreWatch

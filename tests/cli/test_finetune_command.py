@@ -183,7 +183,7 @@ def test_two_fine_tunings_in_one_folder_are_refused(
 ) -> None:
     out = tmp_path / "tuned"
     hold = (
-        "import sys, pathlib, marrow.train.run_lock as lock\n"
+        "import sys, pathlib, marrow.train.run_directory as lock\n"
         "with lock.run_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", hold, str(out)]

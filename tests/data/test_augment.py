@@ -5,16 +5,10 @@ import pytest
 import torch
 from data_clips import SMALL, every, flat, make_sequence
 
-from marrow.data.augment import (
-    Augmentation,
-    AugmentConfig,
-    axis_rotation,
-    draw_augmentation,
-    finish,
-    matrix_product,
-)
+from marrow.data.augment import Augmentation, AugmentConfig, draw_augmentation
 from marrow.data.draws import Draws
 from marrow.data.loader import training_batch
+from marrow.data.sampling import axis_rotation, finish, linear_part, matrix_product
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.skeleton.geometry import mirrored
@@ -24,6 +18,16 @@ STILL = AugmentConfig(crop_low=1.0, crop_high=1.0, rotation_radians=0.0)
 
 def draws(count: int, seed: int = 0, step: int = 0) -> Draws:
     return Draws(seed, step, torch.arange(count))
+
+
+def drawn_for(draws: Draws, augment: AugmentConfig) -> Augmentation:
+    """Draw for clips of 100 frames and one body."""
+    count = torch.full_like(draws.index, 100)
+    return draw_augmentation(draws, augment, count, bodies=1, window_frames=100, joints=4)
+
+
+def matrix_for(draws: Draws, augment: AugmentConfig) -> torch.Tensor | None:
+    return linear_part(drawn_for(draws, augment), SMALL)
 
 
 def test_quarter_turns_by_hand():
@@ -49,7 +53,7 @@ def test_rotation_is_rz_ry_rx_of_the_drawn_angles():
         ry = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
         rz = [[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]]
         expected.append(np.array(rz) @ np.array(ry) @ np.array(rx))
-    drawn = draw_augmentation(draws(8), AugmentConfig(), SMALL).matrix
+    drawn = matrix_for(draws(8), AugmentConfig())
     assert drawn is not None
     np.testing.assert_allclose(drawn.numpy(), expected, atol=1e-6)
 
@@ -66,7 +70,7 @@ def test_rotation_keeps_bone_lengths():
 def test_angles_are_uniform_in_their_range():
     # A turn about the vertical alone: the angle is atan2 of the matrix. 10,000 draws in [-0.5, 0.5): standard error of
     # the mean 0.003, variance 1 / 12.
-    drawn = draw_augmentation(draws(10_000), AugmentConfig(rotation_radians=0.0, yaw_radians=0.5), SMALL).matrix
+    drawn = matrix_for(draws(10_000), AugmentConfig(rotation_radians=0.0, yaw_radians=0.5))
     assert drawn is not None
     angle = torch.atan2(drawn[:, 0, 2], drawn[:, 0, 0])
     assert angle.abs().max() <= 0.5
@@ -86,15 +90,16 @@ def test_mirroring_everybody_is_the_mirror_of_the_skeleton_package():
 
 
 def test_half_are_mirrored_at_one_half():
-    drawn = draw_augmentation(draws(10_000), AugmentConfig(mirror_probability=0.5), SMALL)
+    drawn = drawn_for(draws(10_000), AugmentConfig(mirror_probability=0.5))
+    matrix = linear_part(drawn, SMALL)
     assert drawn.mirrored is not None
-    assert drawn.matrix is not None
+    assert matrix is not None
     assert abs(drawn.mirrored.float().mean() - 0.5) < 0.02
-    assert torch.equal(torch.linalg.det(drawn.matrix) < 0, drawn.mirrored)
+    assert torch.equal(torch.linalg.det(matrix) < 0, drawn.mirrored)
 
 
 def test_scale_is_one_factor_in_its_range():
-    drawn = draw_augmentation(draws(5_000), AugmentConfig(rotation_radians=0.0, scale_share=0.2), SMALL).matrix
+    drawn = matrix_for(draws(5_000), AugmentConfig(rotation_radians=0.0, scale_share=0.2))
     assert drawn is not None
     factor = drawn[:, 0, 0]
     assert torch.equal(drawn, torch.diag_embed(factor[:, None].expand(-1, 3)))
@@ -106,8 +111,8 @@ def test_scale_is_one_factor_in_its_range():
 def test_jitter_is_gaussian_and_leaves_the_absent_alone():
     joints, present = torch.zeros(20, 1, 100, 4, 3), torch.ones(20, 1, 100, 4, dtype=torch.bool)
     present[:, :, 50:] = False
-    nothing = Augmentation(None, None)
-    noisy, still_present = finish(joints, present, nothing, draws(20), AugmentConfig(jitter_metres=0.01), SMALL, 100)
+    drawn = drawn_for(draws(20), AugmentConfig(jitter_metres=0.01))
+    noisy, still_present = finish(joints, present, drawn, SMALL)
     assert torch.equal(still_present, present)
     assert (noisy[:, :, 50:] == 0).all()
     seen = noisy[:, :, :50].flatten()  # 12,000 numbers: standard error of the mean 0.0001, of the deviation 0.00006
@@ -117,18 +122,19 @@ def test_jitter_is_gaussian_and_leaves_the_absent_alone():
 
 
 def test_nothing_to_do_is_no_matrix():
-    drawn = draw_augmentation(draws(3), STILL, SMALL)
-    assert drawn.matrix is None
+    drawn = drawn_for(draws(3), STILL)
+    assert linear_part(drawn, SMALL) is None
     assert drawn.mirrored is None
+    assert drawn.jitter_metres is None
 
 
 def test_a_draw_belongs_to_the_place_in_the_global_batch():
-    whole = draw_augmentation(draws(8), AugmentConfig(), SMALL).matrix
-    part = draw_augmentation(Draws(0, 0, torch.arange(5, 8)), AugmentConfig(), SMALL).matrix
+    whole = matrix_for(draws(8), AugmentConfig())
+    part = matrix_for(Draws(0, 0, torch.arange(5, 8)), AugmentConfig())
     assert whole is not None
     assert part is not None
     assert torch.equal(whole[5:], part)
-    later = draw_augmentation(draws(8, step=1), AugmentConfig(), SMALL).matrix
+    later = matrix_for(draws(8, step=1), AugmentConfig())
     assert later is not None
     assert not torch.equal(whole, later)
 

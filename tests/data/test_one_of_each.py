@@ -7,20 +7,21 @@ import torch
 from data_clips import SMALL, every, flat, make_sequence
 from torch import Tensor
 
-from marrow.data.augment import AugmentConfig, draw_augmentation
-from marrow.data.draws import Draws
-from marrow.data.loader import training_batch
-from marrow.data.one_of_each import (
+from marrow.data.augment import (
     SPATIAL,
     TEMPORAL,
+    AugmentConfig,
     Choice,
-    add_joint_noise,
     cropped,
+    draw_augmentation,
     draw_choice,
-    interpolate,
+    draw_operations,
+    random_windows,
     scale_or_shear,
 )
-from marrow.data.sampling import random_windows
+from marrow.data.draws import Draws
+from marrow.data.loader import training_batch
+from marrow.data.sampling import add_joint_noise, interpolate, linear_part
 from marrow.data.window import InputConfig
 from marrow.skeleton.streams import stream
 
@@ -29,18 +30,26 @@ RECORDED = InputConfig(window_frames=40, test_crop=1.0, pace="recorded")
 
 
 class Given(Draws):
-    """Numbers that a test has chosen instead of drawn ones, the same for every clip."""
+    """Numbers that a test has chosen instead of drawn ones, the same for every clip; zeros where it has chosen none."""
 
     def __init__(self, clips: int, **numbers: float | list) -> None:
         super().__init__(0, 0, torch.arange(clips))
         self._numbers = numbers
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
-        return torch.tensor(self._numbers[stream], dtype=torch.float32).expand(len(self.index), *shape)
+        return torch.tensor(self._numbers.get(stream, 0.0), dtype=torch.float32).expand(len(self.index), *shape)
 
 
 def everybody(spatial: str, temporal: str, clips: int) -> Choice:
     return Choice(torch.full((clips,), SPATIAL.index(spatial)), torch.full((clips,), TEMPORAL.index(temporal)))
+
+
+def with_noise(joints: Tensor, present: Tensor, draws: Draws, choice: Choice) -> Tensor:
+    return add_joint_noise(joints, present, draw_operations(draws, choice, joints.shape[3]))
+
+
+def interpolated(joints: Tensor, present: Tensor, draws: Draws, choice: Choice) -> Tensor:
+    return interpolate(joints, present, draw_operations(draws, choice, joints.shape[3]))
 
 
 def test_each_operation_has_its_share():
@@ -101,16 +110,19 @@ def test_shear_by_hand():
 def test_the_linear_part_comes_first_and_is_the_identity_for_the_others():
     draws = Draws(2, 0, torch.arange(300))
     augment = AugmentConfig(one_of_each=0.5)
-    turned = draw_augmentation(draws, AugmentConfig(), SMALL).matrix
-    both = draw_augmentation(draws, augment, SMALL)
+    size = {"bodies": 1, "window_frames": 40, "joints": 4}
+    turned, both = (
+        linear_part(draw_augmentation(draws, settings, torch.full((300,), 60), **size), SMALL)
+        for settings in (AugmentConfig(), augment)
+    )
     assert turned is not None
-    assert both.matrix is not None
-    assert both.choice is not None
-    first = scale_or_shear(draws, both.choice)
-    torch.testing.assert_close(both.matrix, turned @ first)
-    linear = both.choice.gets("scale") | both.choice.gets("shear")
+    assert both is not None
+    choice = draw_choice(draws, augment.one_of_each)
+    first = scale_or_shear(draws, choice)
+    torch.testing.assert_close(both, turned @ first)
+    linear = choice.gets("scale") | choice.gets("shear")
     assert torch.equal(first[~linear], torch.eye(3).expand(int((~linear).sum()), 3, 3))
-    assert torch.equal(both.matrix[~linear], turned[~linear])
+    assert torch.equal(both[~linear], turned[~linear])
     assert ((first[linear] - torch.eye(3)).flatten(1).abs().max(1).values > 0).all()
 
 
@@ -121,20 +133,20 @@ def test_joint_noise_by_hand():
     joints, present = torch.ones(1, 2, 3, 7, 3), torch.ones(1, 2, 3, 7, dtype=torch.bool)
     present[0, 1, 2] = False
     joints[~present] = 0.0
-    noisy = add_joint_noise(joints, present, given, everybody("joint_noise", "crop", 1))
+    noisy = with_noise(joints, present, given, everybody("joint_noise", "crop", 1))
     for joint in range(7):
         expected = [1.0, 1.0, 1.0] if joint in (2, 3) else [0.8, 1.1, 1.0]
         torch.testing.assert_close(noisy[0, 0, :, joint], torch.tensor([expected] * 3))
         torch.testing.assert_close(noisy[0, 1, :2, joint], torch.tensor([expected] * 2))
     assert (noisy[0, 1, 2] == 0).all()
-    assert torch.equal(add_joint_noise(joints, present, given, everybody("shear", "crop", 1)), joints)
+    assert torch.equal(with_noise(joints, present, given, everybody("shear", "crop", 1)), joints)
 
 
 def test_joint_noise_is_five_shifts_of_a_clip():
     # Shifts of 2,000 clips x 5 joints x 3 numbers, uniform on [-0.2, 0.2): the deviation is 0.4 / sqrt(12) = 0.1155,
     # the standard error of the mean 0.0007. Each of 25 joints is hit by a fifth: 0.2 +- 0.009.
     joints, present = torch.zeros(2000, 2, 3, 25, 3), torch.ones(2000, 2, 3, 25, dtype=torch.bool)
-    noisy = add_joint_noise(joints, present, Draws(0, 0, torch.arange(2000)), everybody("joint_noise", "crop", 2000))
+    noisy = with_noise(joints, present, Draws(0, 0, torch.arange(2000)), everybody("joint_noise", "crop", 2000))
     assert torch.equal(noisy, noisy[:, :1, :1].expand_as(noisy)), "the same for bodies and frames"
     shift = noisy[:, 0, 0]
     hit = shift.abs().sum(2) > 0
@@ -148,7 +160,7 @@ def test_joint_noise_is_five_shifts_of_a_clip():
 
 def test_a_skeleton_of_four_joints_has_noise_on_all():
     joints, present = torch.zeros(3, 1, 2, 4, 3), torch.ones(3, 1, 2, 4, dtype=torch.bool)
-    noisy = add_joint_noise(joints, present, Draws(0, 0, torch.arange(3)), everybody("joint_noise", "crop", 3))
+    noisy = with_noise(joints, present, Draws(0, 0, torch.arange(3)), everybody("joint_noise", "crop", 3))
     assert (noisy != 0).any(-1).all()
 
 
@@ -157,13 +169,13 @@ def test_interpolation_by_hand():
     joints = torch.tensor([0.0, 1.0, 4.0, 0.0])[None, None, :, None, None].repeat(1, 1, 1, 2, 3)
     present = torch.tensor([True, True, True, False])[None, None, :, None].repeat(1, 1, 1, 2)
     given, choice = Given(1, one_interpolation=0.25), everybody("scale", "interpolate", 1)
-    assert interpolate(joints, present, given, choice)[0, 0, :, 0, 0].tolist() == [0.25, 1.75, 4.0, 0.0]
+    assert interpolated(joints, present, given, choice)[0, 0, :, 0, 0].tolist() == [0.25, 1.75, 4.0, 0.0]
     # The second joint is lost in frame 1: frame 0 has nothing to move to, and frame 1 stays what it is, absent.
     present[0, 0, 1, 1], joints[0, 0, 1, 1] = False, 0.0
-    moved = interpolate(joints, present, given, choice)
+    moved = interpolated(joints, present, given, choice)
     assert moved[0, 0, :, 1, 0].tolist() == [0.0, 0.0, 4.0, 0.0]
     assert moved[0, 0, :, 0, 0].tolist() == [0.25, 1.75, 4.0, 0.0]
-    assert torch.equal(interpolate(joints, present, given, everybody("scale", "crop", 1)), joints)
+    assert torch.equal(interpolated(joints, present, given, everybody("scale", "crop", 1)), joints)
 
 
 @pytest.mark.parametrize(

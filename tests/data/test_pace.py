@@ -10,7 +10,7 @@ from data_clips import SMALL, every, flat, make_sequence, make_store, ramp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marrow.data.augment import AugmentConfig
+from marrow.data.augment import AugmentConfig, random_windows
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.frames import flat_frames
@@ -22,8 +22,8 @@ from marrow.data.loader import (
     evaluation_batches,
     training_batch,
 )
-from marrow.data.sampling import Windows, frames_at_pace, gather, gather_tensor, random_windows
-from marrow.data.window import InputConfig, Stream
+from marrow.data.sampling import gather, gather_tensor
+from marrow.data.window import InputConfig, Stream, Windows, frames_at_pace
 from marrow.errors import ConfigError
 from marrow.models.export import DESCRIPTION, load_encoder, save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig

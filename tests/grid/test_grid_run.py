@@ -138,7 +138,7 @@ def test_a_signal_lets_what_runs_save_and_begins_nothing_else(make_cell, tmp_pat
 HOLD_RUN = """
 import sys
 from pathlib import Path
-from marrow.train.run_lock import run_lock
+from marrow.train.run_directory import run_lock
 with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

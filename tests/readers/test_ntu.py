@@ -9,9 +9,9 @@ import pytest
 from ntu_text import skeleton_text, standing
 
 from marrow.errors import ConfigError, DataError, ParseError
+from marrow.parity.ntu import compare_ntu
 from marrow.readers import SkipRecording
 from marrow.readers.ntu import NTU
-from marrow.readers.ntu_parity import compare_ntu
 
 NAME = "S001C002P003R002A013"
 RAW = {

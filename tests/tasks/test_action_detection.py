@@ -16,9 +16,9 @@ from marrow.models.frame_transformer import FrameTransformer, FrameTransformerCo
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
-from marrow.skeleton.synthetic import SyntheticConfig, make_recording
-from marrow.skeleton.synthetic_actions import CLASSES as SYNTHETIC_CLASSES
 from marrow.store.memory import write_store
+from marrow.synthetic.actions import CLASSES as SYNTHETIC_CLASSES
+from marrow.synthetic.generator import SyntheticConfig, make_recording
 from marrow.tasks.action_detection import ActionDetection
 from marrow.tasks.base import Task, TaskContext, TaskData
 from marrow.tasks.detection_config import DetectionConfig

@@ -30,8 +30,8 @@ from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.tasks.summary import comparisons
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
+from marrow.train.device import make_fabric
 from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.precision import make_fabric
 from marrow.train.schedule import ScheduleConfig
 
 SMALL = FinetuneConfig(

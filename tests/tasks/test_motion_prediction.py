@@ -25,7 +25,7 @@ from marrow.tasks.prediction_head import ForecastHead, slow_functions
 from marrow.tasks.prediction_poses import held
 from marrow.tasks.prediction_raw import raw_prediction
 from marrow.testing.prediction import check_prediction_task
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 
 TINY = PredictionConfig(
     observed_frames=8,

@@ -26,7 +26,7 @@ from marrow.store.format import Store
 from marrow.store.memory import write_store
 from marrow.tasks.features import encode_on, encoded_blocks
 from marrow.tasks.retrieval import Rankings, RetrievalConfig
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 
 
 @pytest.mark.slow

@@ -47,9 +47,9 @@ from marrow.tasks.recognition import FinetuneConfig
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import DrawnLoss, one_graph
+from marrow.train.device import network_context
 from marrow.train.logs import read_log
 from marrow.train.loop import FitResult
-from marrow.train.precision import network_context
 from marrow.train.schedule import ScheduleConfig
 
 # Everything that augmentation can do.

@@ -21,8 +21,9 @@ from test_conformance_objectives import SMALL
 from marrow.data import fused
 from marrow.data.frames import flat_frames
 from marrow.data.loader import resident_batches
-from marrow.data.sampling import Windows, gather_tensor
+from marrow.data.sampling import gather_tensor
 from marrow.data.shapes import FixedShapes
+from marrow.data.window import Windows
 from marrow.objectives import OBJECTIVES
 from marrow.pretrain import pretrain
 from marrow.pretrain_config import PretrainConfig

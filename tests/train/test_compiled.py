@@ -17,10 +17,10 @@ from marrow.models.trainable import StepOutput
 from marrow.objectives import OBJECTIVES
 from marrow.train import compiled, loop
 from marrow.train.compiled import choose_compile
+from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.precision import make_fabric
 from marrow.train.schedule import Budget
 
 

@@ -21,10 +21,10 @@ from marrow.errors import CheckpointError, MarrowError
 from marrow.models.trainable import StepOutput
 from marrow.train import interrupt
 from marrow.train.checkpoint import CheckpointConfig, load_latest
+from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, fit
 from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.precision import make_fabric
 from marrow.train.progress import Display
 from marrow.train.schedule import Budget, rise_and_fall
 

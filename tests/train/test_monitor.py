@@ -30,9 +30,9 @@ from marrow.tasks.features import extract
 from marrow.train import monitor as home
 from marrow.train import timed_loader
 from marrow.train.checkpoint import CheckpointConfig, load_latest
+from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.monitor import Monitor, MonitorConfig, watched_rows
-from marrow.train.precision import make_fabric
 from marrow.train.run_directory import plain
 from marrow.train.timed_loader import TimedLoader
 from marrow.train.verdict import judge

@@ -8,10 +8,10 @@ from toy_trainable import ListLoader, Toy
 
 from marrow.errors import CheckpointError, MarrowError
 from marrow.train.checkpoint import CheckpointConfig, load_latest
+from marrow.train.device import Precision, make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.precision import Precision, make_fabric
 from marrow.train.replay import replay
 from marrow.train.schedule import Budget
 

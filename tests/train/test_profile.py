@@ -5,10 +5,10 @@ import pytest
 import torch
 from toy_trainable import ListLoader, Toy
 
+from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.precision import make_fabric
 from marrow.train.profile import table
 from marrow.train.schedule import Budget
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from marrow.errors import ConfigError
-from marrow.train import run_lock as module
-from marrow.train.run_lock import LOCK, run_lock
+from marrow.train import run_directory as module
+from marrow.train.run_directory import LOCK, run_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from marrow.train.run_lock import run_lock
+from marrow.train.run_directory import run_lock
 with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

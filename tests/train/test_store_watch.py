@@ -22,7 +22,7 @@ from marrow.store.memory import write_store
 from marrow.train import store_watch
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.monitor import MonitorConfig
-from marrow.train.run_lock import run_lock
+from marrow.train.run_directory import run_lock
 from marrow.train.store_watch import StoreWatch, what_changed
 
 

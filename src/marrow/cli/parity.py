@@ -45,25 +45,27 @@ def run(arguments: Namespace) -> int:
 
 
 def _compare_method(method: str, file: Path, tolerance: float | None) -> int:
-    from marrow.objectives.hi_trs_parity import compare_hi_trs
-    from marrow.objectives.mamp_parity import compare_mamp
+    from marrow.parity.hi_trs import compare_hi_trs
+    from marrow.parity.mamp import compare_mamp
 
     compare = {"mamp": compare_mamp, "hi_trs": compare_hi_trs}[method]
     quantities = compare(file, _METHOD_TOLERANCE if tolerance is None else tolerance)
     print(f"{'quantity':<26} {'relative error':>14} {'tolerance':>10}")
-    for one in quantities:
-        print(f"{one.name:<26} {one.error:>14.2e} {one.tolerance:>10.0e}  {'ok' if one.passes else 'TOO LARGE'}")
-    return sum(not one.passes for one in quantities)
+    for quantity in quantities:
+        verdict = "ok" if quantity.passes else "TOO LARGE"
+        print(f"{quantity.name:<26} {quantity.error:>14.2e} {quantity.tolerance:>10.0e}  {verdict}")
+    return sum(not quantity.passes for quantity in quantities)
 
 
 def _compare_ntu(files: list[Path], tolerance: float | None) -> int:
-    from marrow.readers.ntu_parity import compare_ntu
+    from marrow.parity.ntu import compare_ntu
 
     tolerance = _NTU_TOLERANCE_METRES if tolerance is None else tolerance
     failures = 0
     print(f"{'recording':<24} {'largest error (m)':>18} {'tolerance':>10}")
-    for one in compare_ntu(files[0], files[1]):
-        passes = one.error_m <= tolerance
+    for recording in compare_ntu(files[0], files[1]):
+        passes = recording.error_m <= tolerance
         failures += not passes
-        print(f"{one.name:<24} {one.error_m:>18.2e} {tolerance:>10.0e}  {'ok' if passes else 'TOO LARGE'}  {one.note}")
+        verdict = "ok" if passes else "TOO LARGE"
+        print(f"{recording.name:<24} {recording.error_m:>18.2e} {tolerance:>10.0e}  {verdict}  {recording.note}")
     return failures

@@ -1,21 +1,38 @@
-"""Augmentation of whole batches, on the device of the frames.
+"""What is varied in training, and its draw: all random numbers of a batch, before anything is done to its frames.
 
-Everything linear (rotation, turn about the vertical, reflection, scale) becomes one matrix per clip that `gather`
-applies together with the alignment; what is left (swapping left and right, jitter) is done on the finished batch.
+`marrow.data.sampling` applies what is drawn here. The numbers of a clip do not depend on the others in its batch.
+
+Hi-TRS's augmentation (`one_of_each`) gives a clip exactly one spatial and one temporal operation, or neither. Y. Chen
+et al., "Hierarchically Self-Supervised Transformer for Human Skeleton Representation Learning", ECCV 2022, doi
+10.1007/978-3-031-19809-0_11; the values are those of the released code. There, positions are metres of the camera. The
+noise is a length: after the alignment `body`, whose unit is the trunk (about half a metre), the same number is a shift
+of half the size. Scale and shear have no unit, but act about the origin: of the camera there (a person at 3 m moves as
+well as grows), of the clip after an alignment.
 """
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from marrow.data.draws import Draws
-from marrow.data.one_of_each import Choice, add_joint_noise, draw_choice, interpolate, scale_or_shear
+from marrow.data.window import Windows
 from marrow.errors import ConfigError
-from marrow.skeleton.layout import Skeleton
+
+# Hi-TRS's operations by their numbers; each is as likely as the others of its kind.
+SPATIAL = ("scale", "joint_noise", "shear")
+TEMPORAL = ("interpolate", "crop")
+
+# Scale: all coordinates times a factor uniform in [0.8, 1.2).
+LOWEST_SCALE, HIGHEST_SCALE = 0.8, 1.2
+# Joint noise: this many joints are shifted, each by a vector of its own, uniform in [-0.2, 0.2)^3, for the whole clip.
+NOISY_JOINTS, NOISE_METRES = 5, 0.2
+# Shear: x becomes A x, where A has ones on its diagonal and six numbers uniform in [-0.5, 0.5) beside it.
+MOST_SHEAR = 0.5
+# Crop: a share of the frames uniform in [0, 0.2) is dropped.
+MOST_DROPPED = 0.2
 
 
 @dataclass(frozen=True)
@@ -33,9 +50,8 @@ class AugmentConfig:
         jitter_metres: standard deviation of Gaussian noise on every present coordinate (in trunk lengths after the
             alignment `body`).
         one_of_each: how often a clip gets Hi-TRS's augmentation, before everything else: one of scale, noise on five
-            joints and shear, and one of interpolation and crop. Its crop replaces the one above. Its values
-            (`marrow.data.one_of_each`) were chosen for metres of the camera: after the alignment `body`, the unit of
-            the noise is the trunk.
+            joints and shear, and one of interpolation and crop. Its crop replaces the one above. Its values were
+            chosen for metres of the camera: after the alignment `body`, the unit of the noise is the trunk.
     """
 
     crop_low: float = 0.5
@@ -67,120 +83,168 @@ class AugmentConfig:
 
 
 @dataclass
-class Augmentation:
-    """What was drawn for a batch, crops apart.
+class Choice:
+    """Which operations of Hi-TRS's the clips of a batch get.
 
     Args:
-        matrix: the linear part; None for the identity.
-        mirrored: whose left and right joints change places; None for nobody's.
-        choice: which of Hi-TRS's operations the clips get; None for none.
+        spatial: place in `SPATIAL`; -1 for none.
+        temporal: place in `TEMPORAL`; -1 for none, which is where `spatial` has none.
     """
 
-    matrix: Float32[Tensor, "batch 3 3"] | None
-    mirrored: Bool[Tensor, " batch"] | None
-    choice: Choice | None = None
+    spatial: Int64[Tensor, " batch"]
+    temporal: Int64[Tensor, " batch"]
+
+    def gets(self, operation: str) -> Bool[Tensor, " batch"]:
+        """Return who gets an operation."""
+        if operation in SPATIAL:
+            return self.spatial == SPATIAL.index(operation)
+        return self.temporal == TEMPORAL.index(operation)
 
 
-def draw_augmentation(draws: Draws, augment: AugmentConfig, skeleton: Skeleton) -> Augmentation:
-    """Draw the linear part (rotation * turn * scale * reflection * Hi-TRS's scale or shear) and who is mirrored."""
-    matrix, mirrored, choice = None, None, None
-    up = "xyz".index(skeleton.up)
-    if augment.one_of_each > 0:
-        choice = draw_choice(draws, augment.one_of_each)
-        matrix = scale_or_shear(draws, choice)
-    if augment.mirror_probability > 0:
-        mirrored = draws.uniform("mirror") < augment.mirror_probability
-        sideways = 0 if up != 0 else 1
-        sign = torch.ones((len(mirrored), 3), device=mirrored.device)
-        sign[:, sideways] = torch.where(mirrored, -1.0, 1.0)
-        matrix = matrix_product(torch.diag_embed(sign), matrix)
-    if augment.scale_share > 0:
-        factor = 1.0 + augment.scale_share * (2.0 * draws.uniform("scale") - 1.0)
-        matrix = matrix_product(torch.diag_embed(factor[:, None].expand(-1, 3)), matrix)
-    if augment.yaw_radians > 0:
-        angle = augment.yaw_radians * (2.0 * draws.uniform("yaw") - 1.0)
-        matrix = matrix_product(axis_rotation(angle, up), matrix)
-    if augment.rotation_radians > 0:
-        angles = augment.rotation_radians * (2.0 * draws.uniform("rotation", 3) - 1.0)
-        matrix = matrix_product(euler_rotation(angles), matrix)
-    return Augmentation(matrix, mirrored, choice)
+@dataclass
+class OneOfEach:
+    """What Hi-TRS's operations do to the clips that get them, the crop apart.
+
+    Args:
+        matrix: scale or shear; the identity for clips that get neither.
+        is_shifted: joints that noise moves, in all frames and bodies of the clip alike.
+        shift: by how much it moves a joint.
+        is_interpolated: whose frames move towards the next one.
+        share: of the way.
+    """
+
+    matrix: Float32[Tensor, "batch 3 3"]
+    is_shifted: Bool[Tensor, "batch joint"]
+    shift: Float32[Tensor, "batch joint 3"]
+    is_interpolated: Bool[Tensor, " batch"]
+    share: Float32[Tensor, " batch"]
 
 
-def finish(
-    joints: Float32[Tensor, "batch body time joint 3"],
-    present: Bool[Tensor, "batch body time joint"],
-    augmentation: Augmentation,
+@dataclass
+class Augmentation:
+    """What was drawn for a batch; None where the settings do not ask for it.
+
+    Args:
+        windows: which frames of each clip.
+        one_of_each: Hi-TRS's operations.
+        mirrored: whose left and right change places, in names and in space.
+        scale: factor of the size.
+        yaw_radians: turn about the vertical.
+        rotation_radians: angles about x, y and z.
+        jitter_metres: added to every present coordinate, for the longest time axis that a batch may have.
+    """
+
+    windows: Windows
+    one_of_each: OneOfEach | None = None
+    mirrored: Bool[Tensor, " batch"] | None = None
+    scale: Float32[Tensor, " batch"] | None = None
+    yaw_radians: Float32[Tensor, " batch"] | None = None
+    rotation_radians: Float32[Tensor, "batch 3"] | None = None
+    jitter_metres: Float32[Tensor, "batch body time joint 3"] | None = None
+
+
+def draw_augmentation(
     draws: Draws,
     augment: AugmentConfig,
-    skeleton: Skeleton,
+    frame_count: Int64[Tensor, " batch"],
+    *,
+    bodies: int,
     window_frames: int,
-) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
-    """Do to gathered windows what no matrix can: noise and interpolation, left and right exchanged, and jitter.
+    joints: int,
+) -> Augmentation:
+    """Draw everything that is random in a batch.
 
     Args:
-        joints: gathered and turned.
-        present: which of them exist.
-        augmentation: what was drawn for the batch.
-        draws: where the rest comes from.
+        draws: where the numbers come from.
         augment: the settings.
-        skeleton: whose joints are exchanged.
-        window_frames: the longest time axis that a batch may have. Numbers are drawn for so many frames, so that a
-            clip's do not depend on the length of the others in its batch.
+        frame_count: frames of each clip.
+        bodies: length of the body axis.
+        window_frames: the longest time axis that a batch may have.
+        joints: of the skeleton.
     """
-    if augmentation.choice is not None:
-        joints = add_joint_noise(joints, present, draws, augmentation.choice)
-        joints = interpolate(joints, present, draws, augmentation.choice)
-    if augmentation.mirrored is not None:
-        partner = joint_index(skeleton.mirror, joints.device)
-        chosen = augmentation.mirrored[:, None, None, None]
-        joints = torch.where(chosen[..., None], joints.index_select(3, partner), joints)
-        present = torch.where(chosen, present.index_select(3, partner), present)
+    drawn = Augmentation(random_windows(frame_count, draws, augment))
+    if augment.one_of_each > 0:
+        drawn.one_of_each = draw_operations(draws, draw_choice(draws, augment.one_of_each), joints)
+    if augment.mirror_probability > 0:
+        drawn.mirrored = draws.uniform("mirror") < augment.mirror_probability
+    if augment.scale_share > 0:
+        drawn.scale = 1.0 + augment.scale_share * (2.0 * draws.uniform("scale") - 1.0)
+    if augment.yaw_radians > 0:
+        drawn.yaw_radians = augment.yaw_radians * (2.0 * draws.uniform("yaw") - 1.0)
+    if augment.rotation_radians > 0:
+        drawn.rotation_radians = augment.rotation_radians * (2.0 * draws.uniform("rotation", 3) - 1.0)
     if augment.jitter_metres > 0:
-        bodies, times, joint_count = joints.shape[1:4]
-        drawn = draws.uniform("jitter", 2, bodies, window_frames, joint_count, 3)
-        radius, angle = drawn[:, :, :, :times].unbind(1)
+        radius, angle = draws.uniform("jitter", 2, bodies, window_frames, joints, 3).unbind(1)
         # Box and Muller: 1 - u lies in (0, 1], so the logarithm is finite.
         noise = torch.sqrt(-2.0 * torch.log(1.0 - radius)) * torch.cos(2.0 * math.pi * angle)
-        joints = torch.where(present[..., None], joints + augment.jitter_metres * noise, joints)
-    return joints, present
+        drawn.jitter_metres = augment.jitter_metres * noise
+    return drawn
 
 
-def axis_rotation(angle: Float32[Tensor, " batch"], axis: int) -> Float32[Tensor, "batch 3 3"]:
-    """Return right-handed rotations about x (0), y (1) or z (2)."""
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    matrix = torch.zeros((len(angle), 3, 3), device=angle.device)
-    after, last = (axis + 1) % 3, (axis + 2) % 3
-    matrix[:, axis, axis] = 1.0
-    matrix[:, after, after] = cos
-    matrix[:, last, last] = cos
-    matrix[:, last, after] = sin
-    matrix[:, after, last] = -sin
-    return matrix
+def random_windows(frame_count: Int64[Tensor, " batch"], draws: Draws, augment: AugmentConfig) -> Windows:
+    """Draw a window per clip: a random share of its frames at a random place.
+
+    With p uniform on [crop_low, crop_high) and L frames, the length is floor(p * L), but not below `min_crop_frames`
+    and never above L. Clips that get Hi-TRS's crop (`one_of_each`) get that one instead.
+    """
+    share, place = draws.uniform("crop", 2).unbind(1)
+    share = augment.crop_low + (augment.crop_high - augment.crop_low) * share
+    length = torch.floor(share * frame_count).to(torch.int64).clamp(min=augment.min_crop_frames)
+    length = torch.minimum(length, frame_count)
+    slack = frame_count - length
+    # place < 1, but the float32 product may round up to slack + 1.
+    start = torch.minimum(torch.floor(place * (slack + 1)).to(torch.int64), slack)
+    if augment.one_of_each > 0:
+        is_cropped = draw_choice(draws, augment.one_of_each).gets("crop")
+        other_start, other_length = cropped(frame_count, draws)
+        start, length = torch.where(is_cropped, other_start, start), torch.where(is_cropped, other_length, length)
+    return Windows(start, length)
 
 
-def euler_rotation(angles: Float32[Tensor, "batch 3"]) -> Float32[Tensor, "batch 3 3"]:
-    """Return Rz * Ry * Rx for angles about x, y and z, multiplied out."""
-    (cx, cy, cz), (sx, sy, sz) = torch.cos(angles).unbind(1), torch.sin(angles).unbind(1)
-    czsy, szsy = cz * sy, sz * sy
-    rows = [
-        *(cz * cy, czsy * sx - sz * cx, czsy * cx + sz * sx),
-        *(sz * cy, szsy * sx + cz * cx, szsy * cx - cz * sx),
-        *(-sy, cy * sx, cy * cx),
-    ]
-    return torch.stack(rows, dim=1).view(-1, 3, 3)
+def draw_choice(draws: Draws, probability: float) -> Choice:
+    """Draw who gets operations, and which."""
+    applied, spatial, temporal = draws.uniform("one_of_each", 3).unbind(1)
+    return Choice(
+        *(
+            torch.where(applied < probability, (share * len(kind)).to(torch.int64).clamp(max=len(kind) - 1), -1)
+            for share, kind in ((spatial, SPATIAL), (temporal, TEMPORAL))
+        )
+    )
 
 
-def matrix_product(
-    left: Float32[Tensor, "batch 3 3"], right: Float32[Tensor, "batch 3 3"] | None
-) -> Float32[Tensor, "batch 3 3"]:
-    """Return left @ right (None is the identity), without the matrix unit: global settings decide its precision."""
-    if right is None:
-        return left
-    return (left[:, :, :, None] * right[:, None, :, :]).sum(2)
+def draw_operations(draws: Draws, choice: Choice, joints: int) -> OneOfEach:
+    """Draw what Hi-TRS's operations do to the clips that get them."""
+    # The joints with the lowest numbers; a stable order has no ties, so they are as many as they should be.
+    lowest = draws.uniform("one_noisy_joints", joints).argsort(dim=1, stable=True)[:, :NOISY_JOINTS]
+    is_shifted = torch.zeros((len(lowest), joints), dtype=torch.bool, device=lowest.device).scatter_(1, lowest, True)
+    return OneOfEach(
+        matrix=scale_or_shear(draws, choice),
+        is_shifted=is_shifted & choice.gets("joint_noise")[:, None],
+        shift=NOISE_METRES * (2.0 * draws.uniform("one_noise", joints, 3) - 1.0),
+        is_interpolated=choice.gets("interpolate"),
+        share=draws.uniform("one_interpolation"),
+    )
 
 
-@cache
-def joint_index(joints: tuple[int, ...], device: torch.device) -> Int64[Tensor, " joint"]:
-    """Return numbers of joints on a device, copied there once."""
-    with torch.inference_mode(False):  # it may serve for training, too
-        return torch.tensor(joints, device=device)
+def scale_or_shear(draws: Draws, choice: Choice) -> Float32[Tensor, "batch 3 3"]:
+    """Draw the linear part; the identity for clips that get neither."""
+    identity = torch.eye(3, device=choice.spatial.device)
+    factor = LOWEST_SCALE + (HIGHEST_SCALE - LOWEST_SCALE) * draws.uniform("one_scale")
+    factor = torch.where(choice.gets("scale"), factor, 1.0)
+    # Nine are drawn, as many as there are places; the three on the diagonal are not used.
+    beside = MOST_SHEAR * (2.0 * draws.uniform("one_shear", 3, 3) - 1.0) * (1.0 - identity)
+    return factor[:, None, None] * identity + torch.where(choice.gets("shear")[:, None, None], beside, 0.0)
+
+
+def cropped(
+    frame_count: Int64[Tensor, " batch"], draws: Draws
+) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
+    """Draw the first frame and the length of what is left of each clip, were it to be cropped.
+
+    Of F frames, round(F * share) are dropped; how many of them at the head is uniform.
+    """
+    share, place = draws.uniform("one_crop", 2).unbind(1)
+    dropped = torch.round(frame_count * (MOST_DROPPED * share)).to(torch.int64)
+    # place < 1, but the float32 product may round up to dropped + 1.
+    head = torch.minimum((place * (dropped + 1)).to(torch.int64), dropped)
+    return head, frame_count - dropped

@@ -178,9 +178,9 @@ def _flatten(
         joints.numpy()[first[clip] : end[clip]] = clip_joints.reshape(-1, joint_count, 3)
         present.numpy()[first[clip] : end[clip]] = clip_present.reshape(-1, joint_count)
         if input.alignment != "none":
-            known = slice(aligned_by)
+            observed = slice(aligned_by)
             matrix[clip], origin[clip] = alignment_of(
-                clip_joints[:, known], clip_present[:, known], skeleton, input.alignment
+                clip_joints[:, observed], clip_present[:, observed], skeleton, input.alignment
             )
 
     return FlatFrames(

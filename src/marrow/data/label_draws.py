@@ -187,17 +187,17 @@ class LabelLists:
         """
         of_fold = [draw for draw in self.draws if draw.protocol == protocol]
         if not of_fold:
-            known = list(dict.fromkeys(draw.protocol for draw in self.draws))
+            protocols = list(dict.fromkeys(draw.protocol for draw in self.draws))
             raise ConfigError(
-                f"the lists of labels are of {_some(known)}, not of protocol {protocol!r}; make them anew"
+                f"the lists of labels are of {_some(protocols)}, not of protocol {protocol!r}; make them anew"
             )
-        found = sorted((draw for draw in of_fold if draw.amount == amount), key=lambda draw: draw.seed)
-        if not found:
-            known = sorted({f"{draw.amount:g}" for draw in of_fold}, key=float)
-            raise ConfigError(f"the lists of labels hold the amounts {', '.join(known)}, not {amount:g}")
-        if len(found) < count:
-            raise ConfigError(f"the lists of labels hold {len(found)} draws of {amount:g}, {count} were asked for")
-        return found[:count]
+        of_amount = sorted((draw for draw in of_fold if draw.amount == amount), key=lambda draw: draw.seed)
+        if not of_amount:
+            amounts = sorted({f"{draw.amount:g}" for draw in of_fold}, key=float)
+            raise ConfigError(f"the lists of labels hold the amounts {', '.join(amounts)}, not {amount:g}")
+        if len(of_amount) < count:
+            raise ConfigError(f"the lists of labels hold {len(of_amount)} draws of {amount:g}, {count} were asked for")
+        return of_amount[:count]
 
     def warn_of_another_store(self, store: Store) -> None:
         """Say in the log where a store is not the one that was drawn from."""

@@ -1,31 +1,31 @@
 """From rows of a store to the batches of every optimizer step, and of an evaluation.
 
-Two loaders with one interface: `ResidentLoader` keeps all frames on the device, `StreamingLoader` lets workers read the
-raw frames of each step from the store's memory map. What happens to those frames is the same code on the same device,
-so both yield the same batches, bit for bit. A position in the training is one integer: order, crops and augmentations
-follow from (seed, step, place in the global batch).
+`ResidentLoader` keeps all frames on the device, `StreamingLoader` lets workers read the raw frames of each step from
+the store's memory map. What happens to those frames is the same code on the same device (`TrainingLoader`), so both
+yield the same batches, bit for bit. A position in the training is one integer: order, crops and augmentations follow
+from (seed, step, place in the global batch).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from marrow.data.augment import AugmentConfig, draw_augmentation, finish, joint_index
+from marrow.data.augment import AugmentConfig, draw_augmentation
 from marrow.data.batch import Batch, PlannedBatch, Shapes, made
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
-from marrow.data.sampling import centre_windows, frames_at_pace, gather, random_windows
+from marrow.data.sampling import as_stream, finish, gather, linear_part
 from marrow.data.schedule import Schedule
-from marrow.data.shapes import FixedShapes, most_frames
-from marrow.data.window import InputConfig
+from marrow.data.shapes import FixedShapes, training_shapes
+from marrow.data.window import InputConfig, centre_windows, frames_at_pace
 from marrow.errors import ConfigError, DataError, MarrowError, StoreError
-from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
-from marrow.skeleton.streams import bone, stream
 from marrow.store.format import Store
 
 MicroBatches = list[tuple[Batch, Draws]]
@@ -40,13 +40,18 @@ def training_batch(
     augment: AugmentConfig,
     shapes: Shapes | None = None,
 ) -> Batch:
-    """Cut, resize, align and augment one batch of random windows; `shapes` are what the host knows of it."""
-    windows = random_windows(frames.frame_count[clips], draws, augment)
-    augmentation = draw_augmentation(draws, augment, frames.skeleton)
-    times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
-    joints, present = gather(frames, clips, windows, times, augmentation.matrix, frame_count)
-    joints, present = finish(joints, present, augmentation, draws, augment, frames.skeleton, input.window_frames)
-    joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
+    """Draw what is random in one batch, then make it; `shapes` are what the host knows of it."""
+    augmentation = draw_augmentation(
+        *(draws, augment, frames.frame_count[clips]),
+        bodies=frames.max_bodies,
+        window_frames=input.window_frames,
+        joints=len(frames.skeleton.joints),
+    )
+    times, frame_count = frames_at_pace(augmentation.windows, input, fixed=shapes is not None)
+    matrix = linear_part(augmentation, frames.skeleton)
+    joints, present = gather(frames, clips, augmentation.windows, times, matrix, frame_count)
+    joints, present = finish(joints, present, augmentation, frames.skeleton)
+    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
     return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
 
 
@@ -57,29 +62,8 @@ def evaluation_batch(
     windows = centre_windows(frames.frame_count[clips], input.test_crop)
     times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
     joints, present = gather(frames, clips, windows, times, frame_count=frame_count)
-    joints, present = _streamed(joints, present, frame_count, frames.skeleton, input.stream)
+    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
     return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
-
-
-def _streamed(
-    joints: Float32[Tensor, "batch body time joint 3"],
-    present: Bool[Tensor, "batch body time joint"],
-    frame_count: Int64[Tensor, " batch"] | None,
-    skeleton: Skeleton,
-    name: str,
-) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
-    """Derive a stream of windows that may end before the time axis does."""
-    if name == "joint":
-        return joints, present
-    parents = joint_index(skeleton.parents, joints.device)
-    values, exists = stream(joints, present, skeleton, name, parents)
-    if frame_count is not None and name in ("motion", "bone_motion"):
-        # The last frame of a full window has the motion zero, and that one exists. A clip that ends earlier ends alike:
-        # what it is must not depend on the longest clip of its batch.
-        whole = present if name == "motion" else bone(joints, present, skeleton, parents)[1]
-        is_last = torch.arange(joints.shape[2], device=joints.device) == frame_count[:, None] - 1
-        exists = exists | (whole & is_last[:, None, :, None])
-    return values, exists
 
 
 def batch_from_sequences(
@@ -158,7 +142,71 @@ def resident_batches(
         yield evaluation_batch(frames, chosen, input, of_batch)
 
 
-class ResidentLoader:
+class TrainingLoader(ABC):
+    """Training batches, step after step without end: what is the same wherever the frames come from.
+
+    Args:
+        schedule: which clips a step takes.
+        rows: what each of the clips is called in the batches.
+        input: window, stream and alignment.
+        augment: what is varied.
+        shapes: chosen for the clips (`Batch.shapes`); None: exact sizes.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        rows: Int64[np.ndarray, " clip"],
+        input: InputConfig,
+        augment: AugmentConfig,
+        shapes: FixedShapes | None,
+    ) -> None:
+        self._schedule, self._rows = schedule, rows
+        self._input, self._augment, self._shapes = input, augment, shapes
+        self.position = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the clips."""
+        return self._schedule.steps_per_epoch
+
+    @property
+    def epoch(self) -> float:
+        """Passes done."""
+        return self.position / self.steps_per_epoch
+
+    @abstractmethod
+    def _frames(self) -> Iterator[tuple[FlatFrames, Int64[Tensor, " batch"]]]:
+        """Yield frames for each micro-batch of the step at this position, and which of their clips it takes."""
+
+    def next_step(self) -> MicroBatches:
+        """Return this process's micro-batches of the next optimizer step."""
+        return [(made(batch, draws), draws) for batch, draws in self._next_step()]
+
+    def _next_step(self) -> PlannedBatches:
+        """Return the same, yet to be made."""
+        schedule, step = self._schedule, PlannedBatches()
+        micro_batches = zip(schedule.places(), schedule.clips_of(self.position), self._frames(), strict=True)
+        for (begin, end), clips, (frames, places) in micro_batches:
+            shapes = None if self._shapes is None else self._shapes.of(clips)
+            batch = PlannedBatch(places, torch.from_numpy(self._rows[clips]), shapes, partial(self._make, frames))
+            step.append((batch, Draws(schedule.seed, self.position, torch.arange(begin, end, device=frames.device))))
+        self.position += 1
+        return step
+
+    def _make(self, frames: FlatFrames, clips: Int64[Tensor, " batch"], draws: Draws, shapes: Shapes | None) -> Batch:
+        return training_batch(frames, clips, draws, self._input, self._augment, shapes)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position, and what it is a position in."""
+        return self._schedule.state(self.position)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where a state was saved."""
+        self.position = self._schedule.position_in(state)
+
+
+class ResidentLoader(TrainingLoader):
     """Training batches from frames that stay on the device; with `fixed`, all of a few shapes (`Batch.shapes`)."""
 
     def __init__(
@@ -176,59 +224,26 @@ class ResidentLoader:
         micro_batches: int = 1,
         fixed: bool = False,
     ) -> None:
-        self._schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
-        self._input, self._augment, self._rows = input, augment, np.asarray(rows, dtype=np.int64)
+        schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
         self.frames = flat_frames(store, rows, input, device)
-        whole = fixed and bool(self.frames.present.all())
-        self._shapes = (
-            _fixed_shapes(store, rows, self._schedule, input, self.frames.max_bodies, whole) if fixed else None
-        )
-        self.position = 0
-        self._order: tuple[int, np.ndarray, Tensor] | None = None
+        shapes = None
+        if fixed:
+            whole = bool(self.frames.present.all())
+            shapes = _shapes_of_rows(store, rows, schedule, input, self.frames.max_bodies, whole=whole)
+        super().__init__(schedule, np.asarray(rows, dtype=np.int64), input, augment, shapes)
+        self._order: tuple[int, Tensor] | None = None
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the rows."""
-        return self._schedule.steps_per_epoch
-
-    @property
-    def epoch(self) -> float:
-        """Passes done."""
-        return self.position / self.steps_per_epoch
-
-    def next_step(self) -> MicroBatches:
-        """Return this process's micro-batches of the next optimizer step."""
-        return [(made(batch, draws), draws) for batch, draws in self.plan_step()]
-
-    def plan_step(self) -> PlannedBatches:
-        """Return the same, yet to be made: where a whole step is captured, its batches are made in it."""
+    def _frames(self) -> Iterator[tuple[FlatFrames, Int64[Tensor, " batch"]]]:
         epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
-            order = self._schedule.order(epoch)
-            self._order = (epoch, order, torch.from_numpy(order).to(self.frames.device))
+            self._order = (epoch, torch.from_numpy(self._schedule.order(epoch)).to(self.frames.device))
         offset = step_in_epoch * self._schedule.batch_clips
-        step: PlannedBatches = []
         for begin, end in self._schedule.places():
-            places = slice(offset + begin, offset + end)
-            known = self._order[1][places]
-            shapes = None if self._shapes is None else self._shapes.of(known)
-            row = torch.from_numpy(self._rows[known])
-            planned = PlannedBatch(self._order[2][places], row, shapes, self._make)
-            index = torch.arange(begin, end, device=self.frames.device)
-            step.append((planned, Draws(self._schedule.seed, self.position, index)))
-        self.position += 1
-        return step
+            yield self.frames, self._order[1][offset + begin : offset + end]
 
-    def _make(self, clips: Int64[Tensor, " batch"], draws: Draws, shapes: Shapes | None) -> Batch:
-        return training_batch(self.frames, clips, draws, self._input, self._augment, shapes)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the position, and what it is a position in."""
-        return self._schedule.state(self.position)
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where a state was saved."""
-        self.position = self._schedule.position_in(state)
+    def plan_step(self) -> PlannedBatches:
+        """Return the next step, yet to be made: where a whole step is captured, its batches are made in it."""
+        return self._next_step()
 
 
 class PlannedSteps:
@@ -259,7 +274,7 @@ class PlannedSteps:
         self._loader.load_state_dict(state)
 
 
-class StreamingLoader:
+class StreamingLoader(TrainingLoader):
     """Training batches from frames that workers read from the store step by step; `fixed` as in `ResidentLoader`."""
 
     def __init__(
@@ -278,60 +293,28 @@ class StreamingLoader:
         workers: int = 2,
         fixed: bool = False,
     ) -> None:
-        self._schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
-        self._input, self._augment, self._device, self._workers = input, augment, torch.device(device), workers
+        schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
         max_bodies = int(np.asarray(store.body_count)[rows].max())
-        self._blocks = _StepBlocks(store, rows, input, self._schedule, max_bodies)
         # Whether anything is absent in any clip is not known without reading all of them.
-        self._shapes = _fixed_shapes(store, rows, self._schedule, input, max_bodies, whole=False) if fixed else None
-        self._order: tuple[int, np.ndarray] | None = None
-        self.position = 0
+        shapes = _shapes_of_rows(store, rows, schedule, input, max_bodies, whole=False) if fixed else None
+        super().__init__(schedule, np.asarray(rows, dtype=np.int64), input, augment, shapes)
+        self._device, self._workers = torch.device(device), workers
+        self._blocks = _StepBlocks(store, rows, input, schedule, max_bodies)
         self._stream: Iterator[list[FlatFrames] | MarrowError] | None = None
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the rows."""
-        return self._schedule.steps_per_epoch
-
-    @property
-    def epoch(self) -> float:
-        """Passes done."""
-        return self.position / self.steps_per_epoch
-
-    def next_step(self) -> MicroBatches:
-        """Return this process's micro-batches of the next optimizer step."""
+    def _frames(self) -> Iterator[tuple[FlatFrames, Int64[Tensor, " batch"]]]:
         if self._stream is None:
-            loader = DataLoader(
-                self._blocks,
-                batch_size=None,
-                sampler=_StepsFrom(self.position),
-                num_workers=self._workers,
-                pin_memory=False,
-            )
-            self._stream = iter(loader)
-        step: MicroBatches = []
-        for (begin, end), block in zip(self._schedule.places(), self._next_blocks(), strict=True):
-            draws = Draws(self._schedule.seed, self.position, torch.arange(begin, end, device=self._device))
-            clips = torch.arange(end - begin, device=self._device)
-            shapes = self._shapes.of(self._known(begin, end)) if self._shapes is not None else None
-            batch = training_batch(block.to(self._device), clips, draws, self._input, self._augment, shapes)
-            step.append((batch, draws))
-        self.position += 1
-        return step
+            steps = _StepsFrom(self.position)
+            workers = DataLoader(self._blocks, None, sampler=steps, num_workers=self._workers, pin_memory=False)
+            self._stream = iter(workers)
+        for block in self._next_blocks(self._stream):
+            yield block.to(self._device), torch.arange(len(block), device=self._device)
 
-    def _known(self, begin: int, end: int) -> Int64[np.ndarray, " batch"]:
-        """Return the clips at some places of the global batch of this step."""
-        epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._schedule.order(epoch))
-        offset = step_in_epoch * self._schedule.batch_clips
-        return self._order[1][offset + begin : offset + end]
-
-    def _next_blocks(self) -> list[FlatFrames]:
+    @staticmethod
+    def _next_blocks(stream: Iterator[list[FlatFrames] | MarrowError]) -> list[FlatFrames]:
         """Wait for the workers; what went wrong in one of them goes wrong here, in its own words."""
-        assert self._stream is not None
         try:
-            blocks = next(self._stream)
+            blocks = next(stream)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -343,34 +326,23 @@ class StreamingLoader:
             raise blocks
         return blocks
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the position, and what it is a position in."""
-        return self._schedule.state(self.position)
-
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where a state was saved; what workers have read ahead is dropped."""
-        self.position = self._schedule.position_in(state)
+        super().load_state_dict(state)
         self._stream = None
 
 
-def _fixed_shapes(
+def _shapes_of_rows(
     store: Store,
     rows: Int64[np.ndarray, " clip"],
     schedule: Schedule,
     input: InputConfig,
     max_bodies: int,
+    *,
     whole: bool,
 ) -> FixedShapes:
-    begin, end = schedule.places()[0]
-    bodies, frames = (np.asarray(each, np.int64)[rows] for each in (store.body_count, store.frame_count))
-    return FixedShapes(
-        bodies,
-        end - begin,
-        max_bodies,
-        whole=whole,
-        frames=most_frames(bodies, frames, input),
-        window_frames=input.window_frames,
-    )
+    bodies, frames = (np.asarray(count, np.int64)[rows] for count in (store.body_count, store.frame_count))
+    return training_shapes(bodies, frames, input, schedule.micro_batch_clips, max_bodies, whole=whole)
 
 
 class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
@@ -392,32 +364,18 @@ class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
         self._store: Store | None = None
         self._rows, self._input = rows, input
         self._schedule, self._max_bodies = schedule, max_bodies
-        self._order: tuple[int, np.ndarray] | None = None
 
     def __getitem__(self, step: int) -> list[FlatFrames] | MarrowError:
         try:
-            return self._read(step)
+            store = self._store = self._store or Store.open(self._path)
+            return [
+                flat_frames(store, self._rows[clips], self._input, "cpu", self._max_bodies)
+                for clips in self._schedule.clips_of(step)
+            ]
         except MarrowError as error:
             return error
         except OSError as error:
             return StoreError(f"{self._path} cannot be read any more: {error}")
-
-    def _read(self, step: int) -> list[FlatFrames]:
-        store = self._store = self._store or Store.open(self._path)
-        epoch, step_in_epoch = divmod(step, self._schedule.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._schedule.order(epoch))
-        offset = step_in_epoch * self._schedule.batch_clips
-        return [
-            flat_frames(
-                store,
-                self._rows[self._order[1][offset + begin : offset + end]],
-                self._input,
-                "cpu",
-                self._max_bodies,
-            )
-            for begin, end in self._schedule.places()
-        ]
 
 
 class _StepsFrom(Sampler[int]):

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch import Tensor
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch
-from marrow.data.draws import Draws
 from marrow.data.frames import ClipArrays, FlatFrames, flat_from_arrays
-from marrow.data.loader import MicroBatches, evaluation_batch, training_batch
+from marrow.data.loader import TrainingLoader, evaluation_batch
 from marrow.data.schedule import Schedule
-from marrow.data.shapes import FixedShapes, most_frames
+from marrow.data.shapes import training_shapes
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.skeleton.geometry import resample
@@ -141,9 +141,9 @@ def cut_batches(
         raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
     uncropped = replace(input, test_crop=1.0)
     for begin in range(0, len(cuts), batch_clips):
-        some = cuts[begin : begin + batch_clips]
-        frames = cut_frames(recordings, some, input, device, row=np.arange(begin, begin + len(some)))
-        yield evaluation_batch(frames, torch.arange(len(some), device=frames.device), uncropped)
+        of_batch = cuts[begin : begin + batch_clips]
+        frames = cut_frames(recordings, of_batch, input, device, row=np.arange(begin, begin + len(of_batch)))
+        yield evaluation_batch(frames, torch.arange(len(of_batch), device=frames.device), uncropped)
 
 
 def uncropped(augment: AugmentConfig) -> AugmentConfig:
@@ -151,7 +151,7 @@ def uncropped(augment: AugmentConfig) -> AugmentConfig:
     return replace(augment, crop_low=1.0, crop_high=1.0, min_crop_frames=1, one_of_each=0.0)
 
 
-class CutLoader:
+class CutLoader(TrainingLoader):
     """Training batches of cuts, for `marrow.train.loop.fit`; `Batch.row` is the place in `cuts`, labels are -1.
 
     Args:
@@ -179,62 +179,21 @@ class CutLoader:
         aligned_by: int | None = None,
         fixed: bool = False,
     ) -> None:
-        self.recordings, self.cuts, self.position = recordings, cuts, 0
-        self._schedule = Schedule(len(cuts), batch_clips, seed)
-        self._input, self._augment, self._device, self._aligned_by = input, uncropped(augment), device, aligned_by
-        self._order: tuple[int, Int64[np.ndarray, " cut"]] | None = None
-        self._shapes: FixedShapes | None = None
+        shapes = None
         if fixed:
-            # Whether anything is absent in any cut is not known without reading all of them.
             bodies = np.array([present.shape[0] for _, present in recordings.arrays], np.int64)[cuts[:, 0]]
-            self._shapes = FixedShapes(
-                bodies,
-                batch_clips,
-                recordings.max_bodies,
-                whole=False,
-                frames=most_frames(bodies, cuts[:, 2], input),
-                window_frames=input.window_frames,
+            # Whether anything is absent in any cut is not known without reading all of them.
+            shapes = training_shapes(bodies, cuts[:, 2], input, batch_clips, recordings.max_bodies, whole=False)
+        schedule = Schedule(len(cuts), batch_clips, seed)
+        super().__init__(schedule, np.arange(len(cuts)), input, uncropped(augment), shapes)
+        self.recordings, self.cuts = recordings, cuts
+        self._device, self._aligned_by = device, aligned_by
+
+    def _frames(self) -> Iterator[tuple[FlatFrames, Int64[Tensor, " batch"]]]:
+        for places in self._schedule.clips_of(self.position):
+            frames = cut_frames(
+                *(self.recordings, self.cuts[places], self._input, self._device),
+                row=places,
+                aligned_by=self._aligned_by,
             )
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the cuts."""
-        return self._schedule.steps_per_epoch
-
-    def next_frames(self) -> tuple[FlatFrames, Draws]:
-        """Return the cuts of the next step as they were recorded, and its random draws."""
-        place = self._next_place()
-        frames = cut_frames(
-            self.recordings,
-            self.cuts[place],
-            self._input,
-            self._device,
-            row=place,
-            aligned_by=self._aligned_by,
-        )
-        draws = Draws(self._schedule.seed, self.position, torch.arange(len(place), device=frames.device))
-        self.position += 1
-        return frames, draws
-
-    def next_step(self) -> MicroBatches:
-        """Return the next optimizer step as one micro-batch."""
-        shapes = None if self._shapes is None else self._shapes.of(self._next_place())
-        frames, draws = self.next_frames()
-        clips = torch.arange(len(frames), device=frames.device)
-        return [(training_batch(frames, clips, draws, self._input, self._augment, shapes), draws)]
-
-    def _next_place(self) -> Int64[np.ndarray, " cut"]:
-        """Return the places in `cuts` of the next step."""
-        epoch, step_in_epoch = divmod(self.position, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._schedule.order(epoch))
-        batch_clips = self._schedule.batch_clips
-        return self._order[1][step_in_epoch * batch_clips : (step_in_epoch + 1) * batch_clips]
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the position, and what it is a position in."""
-        return self._schedule.state(self.position)
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where a state was saved."""
-        self.position = self._schedule.position_in(state)
+            yield frames, torch.arange(len(places), device=frames.device)

@@ -1,79 +1,22 @@
-"""Windows of clips: which frames, and how they become exactly N frames of a batch, or N of each clip's own.
+"""From flat frames to windows: crop, resize, align, turn and gather, and what else is done to a batch.
 
-Crop, resize, align, rotate and gather are one step over the flat frames, for the whole batch, on the device that holds
-them, without a host synchronisation (with one, at recorded pace: `frames_at_pace`). On the CPU one fused pass does the
-same (`marrow.data.fused`).
+Nothing is drawn here: `marrow.data.augment` says what is random. Everything linear (rotation, turn about the vertical,
+reflection, scale, shear) becomes one matrix per clip that `gather` applies together with the alignment, in one step
+over the frames, for the whole batch, on the device that holds them, without a host synchronisation. On the CPU one
+fused pass does the same (`marrow.data.fused`). What no matrix can do (`finish`) is done to the gathered windows.
 """
 
-from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from marrow.data.augment import AugmentConfig, matrix_product
-from marrow.data.draws import Draws
+from marrow.data.augment import Augmentation, OneOfEach
 from marrow.data.frames import FlatFrames
-from marrow.data.one_of_each import cropped, draw_choice
-from marrow.data.window import InputConfig
-
-
-@dataclass
-class Windows:
-    """One run of frames per clip of a batch.
-
-    Args:
-        start: first frame, counted from the clip's first.
-        length: frames.
-    """
-
-    start: Int64[Tensor, " batch"]
-    length: Int64[Tensor, " batch"]
-
-
-def random_windows(frame_count: Int64[Tensor, " batch"], draws: Draws, augment: AugmentConfig) -> Windows:
-    """Draw a window per clip: a random share of its frames at a random place.
-
-    With p uniform on [crop_low, crop_high) and L frames, the length is floor(p * L), but not below `min_crop_frames`
-    and never above L. Clips that get Hi-TRS's crop (`one_of_each`) get that one instead.
-    """
-    share, place = draws.uniform("crop", 2).unbind(1)
-    share = augment.crop_low + (augment.crop_high - augment.crop_low) * share
-    length = torch.floor(share * frame_count).to(torch.int64).clamp(min=augment.min_crop_frames)
-    length = torch.minimum(length, frame_count)
-    slack = frame_count - length
-    # place < 1, but the float32 product may round up to slack + 1.
-    start = torch.minimum(torch.floor(place * (slack + 1)).to(torch.int64), slack)
-    if augment.one_of_each > 0:
-        is_cropped = draw_choice(draws, augment.one_of_each).gets("crop")
-        other_start, other_length = cropped(frame_count, draws)
-        start, length = torch.where(is_cropped, other_start, start), torch.where(is_cropped, other_length, length)
-    return Windows(start, length)
-
-
-def centre_windows(frame_count: Int64[Tensor, " batch"], share: float) -> Windows:
-    """Take the centred share of every clip: int((1 - share) * L / 2) frames are dropped at each end.
-
-    The product is taken in float64, in the order in which the released feeder takes it, so that the same frames are
-    dropped. Where the device has no float64 (mps), it is taken on the host.
-    """
-    exact = frame_count.cpu() if frame_count.device.type == "mps" else frame_count
-    dropped = ((1 - share) * exact.to(torch.float64) / 2).to(torch.int64).to(frame_count.device)
-    return Windows(dropped, frame_count - 2 * dropped)
-
-
-def frames_at_pace(
-    windows: Windows, input: InputConfig, *, fixed: bool = False
-) -> tuple[int, Int64[Tensor, " batch"] | None]:
-    """Return how long the time axis of a batch is, and how many frames of it each clip gets (None: all).
-
-    At recorded pace the axis is as long as the longest clip of the batch needs: the one number that is read back from
-    the device, since a shape must be known here. Where shapes are `fixed`, it is as long as any clip may need.
-    """
-    if input.pace == "resized":
-        return input.window_frames, None
-    frame_count = windows.length.clamp(input.min_frames, input.window_frames)
-    return input.window_frames if fixed else int(frame_count.max()), frame_count
+from marrow.data.window import Windows
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.streams import bone, stream
 
 
 def gather(
@@ -166,3 +109,137 @@ def _source_frames(
     lower = torch.div(numerator, 2 * count, rounding_mode="floor")
     weight = (numerator - lower * 2 * count).to(torch.float32) / (2 * count)
     return windows.start[:, None] + lower, weight
+
+
+def linear_part(augmentation: Augmentation, skeleton: Skeleton) -> Float32[Tensor, "batch 3 3"] | None:
+    """Return rotation * turn * scale * reflection * Hi-TRS's scale or shear; None for the identity."""
+    up = "xyz".index(skeleton.up)
+    matrix = None if augmentation.one_of_each is None else augmentation.one_of_each.matrix
+    if (mirrored := augmentation.mirrored) is not None:
+        sideways = 0 if up != 0 else 1
+        sign = torch.ones((len(mirrored), 3), device=mirrored.device)
+        sign[:, sideways] = torch.where(mirrored, -1.0, 1.0)
+        matrix = matrix_product(torch.diag_embed(sign), matrix)
+    if augmentation.scale is not None:
+        matrix = matrix_product(torch.diag_embed(augmentation.scale[:, None].expand(-1, 3)), matrix)
+    if augmentation.yaw_radians is not None:
+        matrix = matrix_product(axis_rotation(augmentation.yaw_radians, up), matrix)
+    if augmentation.rotation_radians is not None:
+        matrix = matrix_product(euler_rotation(augmentation.rotation_radians), matrix)
+    return matrix
+
+
+def finish(
+    joints: Float32[Tensor, "batch body time joint 3"],
+    present: Bool[Tensor, "batch body time joint"],
+    augmentation: Augmentation,
+    skeleton: Skeleton,
+) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Do to gathered windows what no matrix can: noise and interpolation, left and right exchanged, and jitter.
+
+    Args:
+        joints: gathered and turned.
+        present: which of them exist.
+        augmentation: what was drawn for the batch.
+        skeleton: whose joints are exchanged.
+    """
+    if augmentation.one_of_each is not None:
+        joints = add_joint_noise(joints, present, augmentation.one_of_each)
+        joints = interpolate(joints, present, augmentation.one_of_each)
+    if augmentation.mirrored is not None:
+        partner = _joint_index(skeleton.mirror, joints.device)
+        is_mirrored = augmentation.mirrored[:, None, None, None]
+        joints = torch.where(is_mirrored[..., None], joints.index_select(3, partner), joints)
+        present = torch.where(is_mirrored, present.index_select(3, partner), present)
+    if augmentation.jitter_metres is not None:
+        noise = augmentation.jitter_metres[:, :, : joints.shape[2]]
+        joints = torch.where(present[..., None], joints + noise, joints)
+    return joints, present
+
+
+def add_joint_noise(
+    joints: Float32[Tensor, "batch body time joint 3"],
+    present: Bool[Tensor, "batch body time joint"],
+    operations: OneOfEach,
+) -> Float32[Tensor, "batch body time joint 3"]:
+    """Shift some joints of some clips, for all their frames and bodies alike, where they are present."""
+    is_moved = present & operations.is_shifted[:, None, None, :]
+    return torch.where(is_moved[..., None], joints + operations.shift[:, None, None], joints)
+
+
+def interpolate(
+    joints: Float32[Tensor, "batch body time joint 3"],
+    present: Bool[Tensor, "batch body time joint"],
+    operations: OneOfEach,
+) -> Float32[Tensor, "batch body time joint 3"]:
+    """Move every frame of some clips towards the next one, by one share per clip, where both are present.
+
+    What follows a clip's last frame is not present, so that the last frame stays.
+    """
+    share = operations.share[:, None, None, None, None]
+    is_moved = present[:, :, :-1] & present[:, :, 1:] & operations.is_interpolated[:, None, None, None]
+    this, following = joints[:, :, :-1], joints[:, :, 1:]
+    between = torch.where(is_moved[..., None], this + share * (following - this), this)
+    return torch.cat((between, joints[:, :, -1:]), dim=2)
+
+
+def as_stream(
+    joints: Float32[Tensor, "batch body time joint 3"],
+    present: Bool[Tensor, "batch body time joint"],
+    frame_count: Int64[Tensor, " batch"] | None,
+    skeleton: Skeleton,
+    name: str,
+) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
+    """Derive a stream of windows that may end before the time axis does."""
+    if name == "joint":
+        return joints, present
+    parents = _joint_index(skeleton.parents, joints.device)
+    values, exists = stream(joints, present, skeleton, name, parents)
+    if frame_count is not None and name in ("motion", "bone_motion"):
+        # The last frame of a full window has the motion zero, and that one exists. A clip that ends earlier ends alike:
+        # what it is must not depend on the longest clip of its batch.
+        whole = present if name == "motion" else bone(joints, present, skeleton, parents)[1]
+        is_last = torch.arange(joints.shape[2], device=joints.device) == frame_count[:, None] - 1
+        exists = exists | (whole & is_last[:, None, :, None])
+    return values, exists
+
+
+def axis_rotation(angle: Float32[Tensor, " batch"], axis: int) -> Float32[Tensor, "batch 3 3"]:
+    """Return right-handed rotations about x (0), y (1) or z (2)."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    matrix = torch.zeros((len(angle), 3, 3), device=angle.device)
+    after, last = (axis + 1) % 3, (axis + 2) % 3
+    matrix[:, axis, axis] = 1.0
+    matrix[:, after, after] = cos
+    matrix[:, last, last] = cos
+    matrix[:, last, after] = sin
+    matrix[:, after, last] = -sin
+    return matrix
+
+
+def euler_rotation(angles: Float32[Tensor, "batch 3"]) -> Float32[Tensor, "batch 3 3"]:
+    """Return Rz * Ry * Rx for angles about x, y and z, multiplied out."""
+    (cx, cy, cz), (sx, sy, sz) = torch.cos(angles).unbind(1), torch.sin(angles).unbind(1)
+    czsy, szsy = cz * sy, sz * sy
+    rows = [
+        *(cz * cy, czsy * sx - sz * cx, czsy * cx + sz * sx),
+        *(sz * cy, szsy * sx + cz * cx, szsy * cx - cz * sx),
+        *(-sy, cy * sx, cy * cx),
+    ]
+    return torch.stack(rows, dim=1).view(-1, 3, 3)
+
+
+def matrix_product(
+    left: Float32[Tensor, "batch 3 3"], right: Float32[Tensor, "batch 3 3"] | None
+) -> Float32[Tensor, "batch 3 3"]:
+    """Return left @ right (None is the identity), without the matrix unit: global settings decide its precision."""
+    if right is None:
+        return left
+    return (left[:, :, :, None] * right[:, None, :, :]).sum(2)
+
+
+@cache
+def _joint_index(joints: tuple[int, ...], device: torch.device) -> Int64[Tensor, " joint"]:
+    """Return numbers of joints on a device, copied there once."""
+    with torch.inference_mode(False):  # it may serve for training, too
+        return torch.tensor(joints, device=device)

@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Int64
@@ -54,13 +55,24 @@ class Schedule:
 
     def order(self, epoch: int) -> Int64[np.ndarray, " clip"]:
         """Return the order in which an epoch visits the clips."""
-        return np.random.default_rng([self.seed, zlib.crc32(b"order"), epoch]).permutation(self.clip_count)
+        return _order(self.seed, epoch, self.clip_count)
+
+    @property
+    def micro_batch_clips(self) -> int:
+        """Clips of a micro-batch."""
+        return self.batch_clips // (self.world_size * self.micro_batches)
 
     def places(self) -> list[tuple[int, int]]:
         """Return [begin, end) in the global batch for each micro-batch of this process."""
-        size = self.batch_clips // (self.world_size * self.micro_batches)
+        size = self.micro_batch_clips
         begins = [(micro * self.world_size + self.rank) * size for micro in range(self.micro_batches)]
         return [(begin, begin + size) for begin in begins]
+
+    def clips_of(self, step: int) -> list[Int64[np.ndarray, " batch"]]:
+        """Return the clips of each micro-batch of this process, of a step that is counted from 0 over the whole run."""
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        order, offset = self.order(epoch), step_in_epoch * self.batch_clips
+        return [order[offset + begin : offset + end] for begin, end in self.places()]
 
     def state(self, position: int) -> dict[str, int]:
         """Return what a resumed run must agree on, and where it goes on."""
@@ -85,3 +97,8 @@ class Schedule:
                     "resume with the settings and the data that the run was started with"
                 )
         return state["position"]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, clip_count: int) -> Int64[np.ndarray, " clip"]:
+    return np.random.default_rng([seed, zlib.crc32(b"order"), epoch]).permutation(clip_count)

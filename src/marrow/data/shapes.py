@@ -54,6 +54,29 @@ class FixedShapes:
         return self.usual if fits else self.largest
 
 
+def training_shapes(
+    body_count: Int64[np.ndarray, " clip"],
+    frame_count: Int64[np.ndarray, " clip"],
+    input: InputConfig,
+    clips: int,
+    max_bodies: int,
+    *,
+    whole: bool,
+) -> FixedShapes:
+    """Choose the shapes of micro-batches of training windows.
+
+    Args:
+        body_count: bodies of each clip that may come.
+        frame_count: frames of each, before it is cropped.
+        input: window and pace.
+        clips: of a micro-batch.
+        max_bodies: length of its body axis.
+        whole: whether every joint of every body is present in every frame, in all clips that may come.
+    """
+    frames = most_frames(body_count, frame_count, input)
+    return FixedShapes(body_count, clips, max_bodies, whole=whole, frames=frames, window_frames=input.window_frames)
+
+
 def most_frames(
     body_count: Int64[np.ndarray, " clip"], frame_count: Int64[np.ndarray, " clip"], input: InputConfig
 ) -> Int64[np.ndarray, " clip"] | None:

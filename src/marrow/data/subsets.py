@@ -70,12 +70,12 @@ def where(store: Store, expression: str) -> Rows:
         excludes = name.rstrip().endswith("!")
         name = name.rstrip().removesuffix("!").strip()
         values = _attribute(store, name).astype(str)
-        known = np.unique(values)
-        unknown = [value for value in wanted if value not in known]
+        choices = np.unique(values)
+        unknown = [value for value in wanted if value not in choices]
         if unknown:
             raise ConfigError(
-                f"no clip of this store has {name}={unknown[0]}. Values of {name!r}: {', '.join(known[:30])}"
-                + (", ..." if len(known) > 30 else "")
+                f"no clip of this store has {name}={unknown[0]}. Values of {name!r}: {', '.join(choices[:30])}"
+                + (", ..." if len(choices) > 30 else "")
             )
         chosen &= np.isin(values, wanted) != excludes
     return np.flatnonzero(chosen)

@@ -1,7 +1,14 @@
-"""What an encoder is given of a sequence: the settings that decide it. Kept inside every exported encoder."""
+"""What an encoder is given of a sequence: the settings that decide it, and which frames they amount to.
+
+The settings are kept inside every exported encoder.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from marrow.errors import ConfigError
 
@@ -51,3 +58,41 @@ class InputConfig:
                 "at input.pace recorded, input.min_frames must lie between 2 and input.window_frames "
                 f"({self.window_frames}), got {self.min_frames}; lower it, or widen the window"
             )
+
+
+@dataclass
+class Windows:
+    """One run of frames per clip of a batch.
+
+    Args:
+        start: first frame, counted from the clip's first.
+        length: frames.
+    """
+
+    start: Int64[Tensor, " batch"]
+    length: Int64[Tensor, " batch"]
+
+
+def centre_windows(frame_count: Int64[Tensor, " batch"], share: float) -> Windows:
+    """Take the centred share of every clip: int((1 - share) * L / 2) frames are dropped at each end.
+
+    The product is taken in float64, in the order in which the released feeder takes it, so that the same frames are
+    dropped. Where the device has no float64 (mps), it is taken on the host.
+    """
+    exact = frame_count.cpu() if frame_count.device.type == "mps" else frame_count
+    dropped = ((1 - share) * exact.to(torch.float64) / 2).to(torch.int64).to(frame_count.device)
+    return Windows(dropped, frame_count - 2 * dropped)
+
+
+def frames_at_pace(
+    windows: Windows, input: InputConfig, *, fixed: bool = False
+) -> tuple[int, Int64[Tensor, " batch"] | None]:
+    """Return how long the time axis of a batch is, and how many frames of it each clip gets (None: all).
+
+    At recorded pace the axis is as long as the longest clip of the batch needs: the one number that is read back from
+    the device, since a shape must be known here. Where shapes are `fixed`, it is as long as any clip may need.
+    """
+    if input.pace == "resized":
+        return input.window_frames, None
+    frame_count = windows.length.clamp(input.min_frames, input.window_frames)
+    return input.window_frames if fixed else int(frame_count.max()), frame_count

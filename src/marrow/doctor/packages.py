@@ -18,7 +18,7 @@ _COMPANIONS = ("torchvision", "torchaudio")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "ONEDNN_MAX_CPU_ISA")
 _TORCH = """
 import json, torch
-from marrow.train.precision import choose_precision
+from marrow.train.device import choose_precision
 cuda = torch.cuda.is_available()
 kind = "cuda" if cuda else "cpu"
 print(json.dumps({

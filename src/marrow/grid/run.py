@@ -21,7 +21,7 @@ from marrow.errors import ConfigError
 from marrow.files import lock_file
 from marrow.grid.cells import Cell, Work
 from marrow.train.interrupt import StopWish
-from marrow.train.run_lock import LOCK, run_lock
+from marrow.train.run_directory import LOCK, run_lock
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Synthetic: labelled recordings of an articulated Kinect v2 body, made on the fly (see `marrow.skeleton.synthetic`).
+"""Synthetic: labelled recordings of an articulated Kinect v2 body, made on the fly (see `marrow.synthetic.generator`).
 
 There is no raw format and no file: a recording is computed from its record. Identifiers follow the habit of NTU RGB+D:
 `S004C2R1A013` is subject 4, camera 2, repetition 1, action 13, all counted from 0; untrimmed recordings have no action.
@@ -13,9 +13,9 @@ from marrow.errors import ConfigError
 from marrow.readers.base import Split
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.skeleton.synthetic import SyntheticConfig, make_clip, make_recording
-from marrow.skeleton.synthetic_actions import CLASSES
-from marrow.skeleton.synthetic_sensor import CAMERAS
+from marrow.synthetic.actions import CLASSES
+from marrow.synthetic.generator import SyntheticConfig, make_clip, make_recording
+from marrow.synthetic.sensor import CAMERAS
 
 SPLITS: Mapping[str, Split] = {
     # Every second subject is unseen.

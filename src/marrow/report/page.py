@@ -22,7 +22,7 @@ from marrow.report.style import card, packaged, paragraphs
 from marrow.report.timelines import timelines_html
 from marrow.report.training import training_html, training_verdicts_html
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 from marrow.viewer.motion import Reel, compressed, player_script
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from marrow.tasks import metrics
 from marrow.tasks.features import FeatureCache, FeatureTable
 from marrow.tasks.origin import Origin
 from marrow.train.compiled import Compile
-from marrow.train.precision import Precision
+from marrow.train.device import Precision
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from marrow.tasks.detection_head import StepHead, spread
 from marrow.tasks.detection_recordings import windows_of
 from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
 from marrow.tasks.recognition import layer_scales
+from marrow.train.device import make_fabric
 from marrow.train.optim import adamw
-from marrow.train.precision import make_fabric
 from marrow.train.schedule import rise_and_fall
 
 

@@ -24,7 +24,7 @@ from marrow.models.export import load_encoder
 from marrow.store.format import Store
 from marrow.tasks.features import extract
 from marrow.tasks.run_facts import check_skeleton, facts_of
-from marrow.train.precision import Precision
+from marrow.train.device import Precision
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from marrow.data.loader import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.train.captured import CapturedCall, recorder_for
+from marrow.train.device import Precision, make_fabric
 from marrow.train.memory import memory_advice
-from marrow.train.precision import Precision, make_fabric
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from marrow.tasks.over_draws import (
     report_over_draws,
 )
 from marrow.tasks.readouts import Logistic, nearest_class_mean, standardised
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 from marrow.train.run_directory import plain
 
 

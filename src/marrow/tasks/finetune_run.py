@@ -28,8 +28,7 @@ from marrow.tasks.recognition import FinetuneConfig
 from marrow.tasks.run_facts import facts_of
 from marrow.tasks.transfer import encoder_for
 from marrow.train.checkpoint import CheckpointConfig
-from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers
-from marrow.train.run_lock import run_lock
+from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers, run_lock
 
 _log = logging.getLogger(__name__)
 

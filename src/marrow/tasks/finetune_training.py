@@ -29,10 +29,10 @@ from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process, ch
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice
+from marrow.train.device import PrecisionChoice, make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.optim import adamw, learning_rate
-from marrow.train.precision import PrecisionChoice, make_fabric
 from marrow.train.schedule import Budget
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import torch
 from marrow.models.encoder import Encoder
 from marrow.models.features import nearest_neighbour_labels
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 
 
 @dataclass(frozen=True)

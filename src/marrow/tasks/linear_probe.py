@@ -36,7 +36,7 @@ from marrow.data.loader import ResidentLoader
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.features import encode_on
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 
 Views = Mapping[str, Float[Tensor, "clip _"]]
 EpochBatches = Callable[[], Iterator[tuple[Views, Int64[Tensor, " clip"]]]]

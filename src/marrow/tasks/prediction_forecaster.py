@@ -20,8 +20,8 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.data.frames import ClipArrays, FlatFrames, flat_from_arrays
-from marrow.data.sampling import Windows, gather
-from marrow.data.window import InputConfig
+from marrow.data.sampling import gather
+from marrow.data.window import InputConfig, Windows
 from marrow.models.encoder import Encoder
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.skeleton.layout import Skeleton

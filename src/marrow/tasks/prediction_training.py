@@ -18,8 +18,8 @@ from marrow.tasks.prediction_forecaster import Forecasting, TrainedForecaster, a
 from marrow.tasks.prediction_head import ForecastHead
 from marrow.tasks.prediction_linear import fit_weights
 from marrow.tasks.prediction_poses import centre_of
+from marrow.train.device import make_fabric
 from marrow.train.optim import adamw
-from marrow.train.precision import make_fabric
 from marrow.train.schedule import rise_and_fall
 
 

@@ -22,7 +22,7 @@ from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.tasks import metrics
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 from marrow.train.run_directory import plain
 
 

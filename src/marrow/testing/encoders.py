@@ -13,7 +13,7 @@ from marrow.data.batch import Batch
 from marrow.models.blocks import DropPath
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder, save_encoder
-from marrow.train.precision import network_context
+from marrow.train.device import network_context
 
 
 def example_batch(encoder: Encoder, clips: int = 4, bodies: int = 2, seed: int = 0) -> Batch:

@@ -13,7 +13,7 @@ from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective
 from marrow.objectives.picture import Picture
 from marrow.testing.encoders import check_reads_exactly, example_batch, moved, with_noise_where_absent
-from marrow.train.precision import make_fabric
+from marrow.train.device import make_fabric
 from marrow.train.replay import tensors_in
 
 

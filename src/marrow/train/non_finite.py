@@ -23,7 +23,7 @@ from marrow.data.draws import Draws
 from marrow.errors import MarrowError
 from marrow.files import write_whole
 from marrow.models.trainable import Trainable
-from marrow.train.precision import uses_bf16
+from marrow.train.device import uses_bf16
 from marrow.train.replay import FILE_VERSION, replay, tensors_in
 from marrow.train.step import Stepper
 

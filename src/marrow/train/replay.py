@@ -14,7 +14,7 @@ from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import CheckpointError
 from marrow.models.trainable import Trainable
-from marrow.train.precision import network_context
+from marrow.train.device import network_context
 
 FILE_VERSION = 1
 

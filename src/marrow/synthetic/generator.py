@@ -1,8 +1,8 @@
 """Make labelled recordings of people who were never there: for demonstrations, documentation and tests.
 
-An articulated body of 25 joints (`synthetic_body`) acts what a table says (`synthetic_actions`) in the manner of one of
-many subjects (`synthetic_people`) and is seen by one of three depth cameras (`synthetic_sensor`). Every recording is a
-function of the configuration and its own numbers: any of them can be made alone, in any order, on any machine.
+An articulated body of 25 joints (`body`) acts what a table says (`actions`) in the manner of one of many subjects
+(`people`) and is seen by one of three depth cameras (`sensor`). Every recording is a function of the configuration and
+its own numbers: any of them can be made alone, in any order, on any machine.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float
 from marrow.errors import ConfigError
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
-from marrow.skeleton.synthetic_actions import ACTIONS
-from marrow.skeleton.synthetic_body import POSE, forward_kinematics, joint_angles, stand
-from marrow.skeleton.synthetic_people import FPS, Person, loiter, perform, person_of, sway
-from marrow.skeleton.synthetic_sensor import CAMERAS, look, measure
+from marrow.synthetic.actions import ACTIONS
+from marrow.synthetic.body import POSE, forward_kinematics, joint_angles, stand
+from marrow.synthetic.people import FPS, Person, loiter, perform, person_of, sway
+from marrow.synthetic.sensor import CAMERAS, look, measure
 
 # Frames of a trimmed clip, with some idle time before and after the action; and the longest action, in seconds.
 _SHORTEST_FRAMES, _LONGEST_FRAMES = 40, 120
@@ -142,14 +142,16 @@ def _act(
         if len(performance.poses) == 2:
             first, last = max(0, segment.start_frame - margin), min(frame_count, segment.end_frame + margin)
             lead, tail = segment.start_frame - first, last - segment.end_frame
-            theirs = performance.poses[1]
-            arriving = _transition(loiter(theirs[0], rng, lead), theirs[0], lead)
-            other = np.concatenate([arriving, theirs, _transition(theirs[-1], loiter(theirs[-1], rng, tail), tail)])
-            other[:, POSE["turn"]] += 180
-            other = _embody(other, guest, rng)
+            acting = performance.poses[1]
+            arriving = _transition(loiter(acting[0], rng, lead), acting[0], lead)
+            leaving = _transition(acting[-1], loiter(acting[-1], rng, tail), tail)
+            guest_poses = np.concatenate([arriving, acting, leaving])
+            guest_poses[:, POSE["turn"]] += 180
+            guest_joints = _embody(guest_poses, guest, rng)
             meet = segment.start_frame + performance.contact_frame
-            joints[1, first:last] = other + _meeting(
-                actor[meet], other[meet - first], ACTIONS[segment.label].contact, ACTIONS[segment.label].gap, turned
+            action = ACTIONS[segment.label]
+            joints[1, first:last] = guest_joints + _meeting(
+                actor[meet], guest_joints[meet - first], action.contact, action.gap, turned
             )
             in_scene[1, first:last] = True
 
@@ -187,16 +189,16 @@ def _embody(
 
 def _meeting(
     actor: Float[np.ndarray, "joint 3"],
-    other: Float[np.ndarray, "joint 3"],
+    guest: Float[np.ndarray, "joint 3"],
     contact: tuple[str, str] | None,
     gap: float,
     facing: float,
 ) -> Float[np.ndarray, "3"]:
-    """Return where to put the other person so that the joints that are to meet do, up to the gap, along the ground."""
+    """Return where to put the guest so that the joints that are to meet do, up to the gap, along the ground."""
     assert contact is not None
-    own, theirs = (KINECT_V2_25.index(joint) for joint in contact)
+    actor_joint, guest_joint = (KINECT_V2_25.index(joint) for joint in contact)
     ahead = np.array([-np.sin(np.radians(facing)), 0, -np.cos(np.radians(facing))])
-    return (actor[own] - other[theirs]) * [1, 0, 1] + gap * ahead
+    return (actor[actor_joint] - guest[guest_joint]) * [1, 0, 1] + gap * ahead
 
 
 def _film(

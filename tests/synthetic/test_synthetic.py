@@ -8,9 +8,9 @@ from marrow.readers.synthetic import SPLITS, Synthetic
 from marrow.skeleton.geometry import angle_at, bone_lengths
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record
-from marrow.skeleton.synthetic_actions import ACTIONS, CLASSES
-from marrow.skeleton.synthetic_body import LIMITS, POSE, BodyShape, forward_kinematics, joint_angles, stand
-from marrow.skeleton.synthetic_people import mirrored_pose, person_of, pose_of
+from marrow.synthetic.actions import ACTIONS, CLASSES
+from marrow.synthetic.body import LIMITS, POSE, BodyShape, forward_kinematics, joint_angles, stand
+from marrow.synthetic.people import mirrored_pose, person_of, pose_of
 
 TRUE = Synthetic(noise=0.0, dropouts=0.0)
 NOWHERE = Path("nowhere")

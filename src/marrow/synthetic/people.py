@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from marrow.skeleton.synthetic_actions import IDLE_ARMS, REST, SEATED, STRIDE, Action, Key, Number, Pose
-from marrow.skeleton.synthetic_body import POSE, POSE_CHANNELS, BodyShape
+from marrow.synthetic.actions import IDLE_ARMS, REST, SEATED, STRIDE, Action, Key, Number, Pose
+from marrow.synthetic.body import POSE, POSE_CHANNELS, BodyShape
 
 FPS = 30.0
 

@@ -162,23 +162,23 @@ def joint_angles(
     def both(what: str) -> Float[np.ndarray, "side frame"]:
         return pose[:, [POSE[f"{side}_{what}"] for side in _SIDES]].T
 
-    def one(what: str) -> Float[np.ndarray, " frame"]:
+    def angle(what: str) -> Float[np.ndarray, " frame"]:
         return np.radians(pose[:, POSE[what]])
 
-    tilt = 0.35 * one("bend")
+    tilt = 0.35 * angle("bend")
     hip, knee = np.radians(both("hip")), np.radians(both("knee"))
     angles = {
-        "turn": one("turn"),
-        "pitch": one("pitch"),
-        "roll": one("roll"),
+        "turn": angle("turn"),
+        "pitch": angle("pitch"),
+        "roll": angle("roll"),
         "pelvis_tilt": tilt,
         # Two joints of the spine share what the pelvis leaves.
-        "spine_bend": (one("bend") - tilt) / 2,
-        "spine_side": one("side") / 2,
-        "spine_twist": one("twist") / 2,
-        "neck_nod": one("nod"),
-        "neck_turn": one("look"),
-        "neck_side": one("tilt"),
+        "spine_bend": (angle("bend") - tilt) / 2,
+        "spine_side": angle("side") / 2,
+        "spine_twist": angle("twist") / 2,
+        "neck_nod": angle("nod"),
+        "neck_turn": angle("look"),
+        "neck_side": angle("tilt"),
         **_arm_angles(np.stack([both("out"), both("up"), both("forward")], -1), np.radians(both("swivel")), shape),
         "wrist_bend": np.radians(both("wrist")),
         # Poses give the thigh against the upright body, so that bending forward leaves the legs where they are.

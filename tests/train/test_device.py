@@ -1,14 +1,40 @@
+"""Where a run computes, in how many processes, in which number format, and what becomes of freed memory."""
+
 import logging
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from torch import nn
 
 from marrow.data.batch import Batch
 from marrow.errors import ConfigError
 from marrow.models.exact import ExactLinear
-from marrow.train import precision as precision_module
-from marrow.train.precision import Precision, choose_precision, make_fabric, network_context, uses_bf16
+from marrow.train import device as device_module
+from marrow.train.device import Precision, choose_precision, find_launch, make_fabric, network_context, uses_bf16
+
+STEP = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_LOCALID": "3"}
+SRUN = {**STEP, "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3", "RANK": "0", "LOCAL_RANK": "0"}
+
+FAULTS = """
+import resource, torch
+from marrow.train.device import keep_freed_memory
+
+def faults(rounds):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        torch.ones(2**24)  # 64 MiB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+default = faults(10)
+assert keep_freed_memory()
+faults(10)
+print(default, faults(10))
+"""
 
 
 @pytest.mark.parametrize(
@@ -135,6 +161,50 @@ def test_on_a_gpu_no_fp32_product_is_cut_to_tf32(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch, "set_float32_matmul_precision", chosen.append)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(precision_module, "Fabric", lambda **_: on_cpu)
+    monkeypatch.setattr(device_module, "Fabric", lambda **_: on_cpu)
     make_fabric("cuda", "fp32")
     assert chosen == ["highest"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "processes", "machines", "kind"),
+    [
+        ({}, 2, 1, LightningEnvironment),
+        (SRUN, 4, 2, SLURMEnvironment),
+        ({**SRUN, "SLURM_NTASKS_PER_NODE": "5"}, 4, 2, SLURMEnvironment),  # of the job, not of this step
+        # A batch script without srun, and an interactive shell: one process like any other.
+        (STEP, 2, 1, LightningEnvironment),
+        ({**STEP, "SLURM_STEP_NUM_TASKS": "1", "SLURM_JOB_NAME": "bash"}, 2, 1, LightningEnvironment),
+        (TORCHRUN, 3, 2, TorchElasticEnvironment),
+        ({**SRUN, **TORCHRUN}, 3, 2, TorchElasticEnvironment),  # torchrun inside Slurm
+    ],
+)
+def test_who_started_the_processes(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], processes: int, machines: int, kind: type
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    launch = find_launch(2)
+    assert (launch.processes, launch.machines, type(launch.environment)) == (processes, machines, kind)
+
+
+def test_uneven_machines_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**SRUN, "SLURM_STEP_NUM_NODES": "3"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="8 tasks on 3 machines"):
+        find_launch(1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "5")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(ConfigError, match="3 of 5"):
+        find_launch(1)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are those of glibc")
+def test_freed_memory_is_used_again_instead_of_faulted_in_anew() -> None:
+    # Ten times 64 MiB in pages of 4 KiB are 163,840 faults, fewer where the system uses larger pages. What is kept may
+    # still wander through the heap before it is used again: those faults come in the ten rounds that are not counted.
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    default, kept = map(int, done.stdout.split())
+    assert kept < default / 2

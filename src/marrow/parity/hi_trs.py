@@ -20,7 +20,7 @@ from marrow.errors import DataError
 from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.models.packing import Rows
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw
-from marrow.objectives.parity import Quantity, relative_error
+from marrow.parity.quantity import Quantity, relative_error
 from marrow.skeleton.layout import KINECT_V2_25
 
 _QUANTITIES = (
@@ -64,11 +64,11 @@ def released_to_ours(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     ours: dict[str, Tensor] = {}
     for name, value in released.items():
-        if (found := _LAYER.fullmatch(name)) is None:
+        if (layer_name := _LAYER.fullmatch(name)) is None:
             stem, _, last = name.rpartition(".")
             ours[_NAMES[name] if name in _NAMES else f"{_NAMES[stem]}.{last}"] = value
             continue
-        level, number, part, last = found.groups()
+        level, number, part, last = layer_name.groups()
         layer = f"encoder.{_LEVELS[level]}_layers.{number}"
         if part == "slf_attn.w_qs":
             thirds = [released[name.replace("w_qs", third)] for third in ("w_qs", "w_ks", "w_vs")]
@@ -175,15 +175,15 @@ def _measure(objective: HiTRS, joints: Tensor, draw: HiTRSDraw) -> dict[str, np.
     (output.loss_sum / output.weight).backward()
     squares = sum(float(p.grad.double().square().sum()) for p in objective.parameters() if p.grad is not None)
     with torch.no_grad():
-        said = objective.answers(batch, draw)
+        answers = objective.answers(batch, draw)
         clip_embedding, summary = _downstream(objective.encoder, batch)
     losses = {name: (output.metrics[f"{ours}_loss"] / output.weight).numpy() for name, ours in _LOSSES.items()}
     return {
         **losses,
-        "clip_logits": said["clip_order"].numpy(),
-        "video_logits": said["sequence_order"].numpy(),
-        "future_prediction": said["future"].numpy(),
-        "future_target": said["future_target"].numpy(),
+        "clip_logits": answers["clip_order"].numpy(),
+        "video_logits": answers["sequence_order"].numpy(),
+        "future_prediction": answers["future"].numpy(),
+        "future_target": answers["future_target"].numpy(),
         "grad_norm": np.array(squares**0.5),
         "downstream_clip_embedding": clip_embedding,
         "downstream_video_embedding": summary,

@@ -1,4 +1,4 @@
-"""Where to compute and in which number format: from the user's words to a Fabric.
+"""Where to compute, in how many processes and in which number format: from the user's words to a Fabric.
 
 bf16 pays only where the hardware multiplies it (AMX tiles or the bf16 instructions of AVX-512 on a CPU, tensor cores on
 a GPU): elsewhere a step takes 1.5 to 8 times as long as in fp32. So `auto` looks before it chooses.
@@ -9,8 +9,10 @@ energies, statistics, targets and losses are those of the recording; layers that
 `marrow.models.exact.ExactLinear`; and no fp32 product is cut to TF32. docs/decisions/0007-geometry-in-fp32.md.
 """
 
+import ctypes
 import logging
 import os
+import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,16 +21,25 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.plugins.precision import Precision as FabricPrecision
 
 from marrow.errors import ConfigError
-from marrow.train.allocator import keep_freed_memory
-from marrow.train.launch import find_launch
 from marrow.train.sharding import fsdp_strategy
 
 Precision = Literal["auto", "fp32", "bf16"]
 StrategyName = Literal["auto", "ddp", "fsdp"]
+
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_KEEP_BYTES = 2**31 - 1
+_GROW_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,8 @@ def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
             return PrecisionChoice(True, "bf16 chosen: this GPU multiplies it in hardware")
         return PrecisionChoice(False, "fp32 chosen: this GPU does not multiply bf16 in hardware")
     if device_type == "cpu":
-        if (found := _cpu_bf16()) is not None:
-            return PrecisionChoice(True, f"bf16 chosen: this CPU has {found}")
+        if (instructions := _cpu_bf16()) is not None:
+            return PrecisionChoice(True, f"bf16 chosen: this CPU has {instructions}")
         return PrecisionChoice(
             False,
             "fp32 chosen: without AMX tiles or AVX-512 with bf16 (or with oneDNN kept from them) bf16 is slower",
@@ -116,6 +127,54 @@ def network_context(bf16: bool, device_type: str) -> AbstractContextManager[Any]
 def uses_bf16(fabric: Fabric) -> bool:
     """Tell whether a Fabric lets networks multiply in bf16."""
     return isinstance(fabric.strategy.precision, ExactInput)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the processes of a run came about.
+
+    Args:
+        processes: on each machine.
+        machines: that take part.
+        environment: tells Fabric which of them this one is.
+    """
+
+    processes: int
+    machines: int
+    environment: ClusterEnvironment
+
+
+def find_launch(processes: int) -> Launch:
+    """Find out how the processes of a run came about, or come about.
+
+    Only a step of srun with several tasks counts as Slurm's: a plain `marrow pretrain` within a batch script or an
+    interactive allocation (`srun --pty bash`) is one process like any other.
+
+    Args:
+        processes: to be started here, where neither torchrun nor srun has started them already.
+
+    Raises:
+        ConfigError: srun has spread its tasks unevenly.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        if all_of_them % here:
+            raise ConfigError(
+                f"expected equally many processes on each machine, torchrun started {here} of {all_of_them} here"
+            )
+        return Launch(here, all_of_them // here, TorchElasticEnvironment())
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks == 1 or "SLURM_PROCID" not in os.environ:
+        return Launch(processes, 1, LightningEnvironment())
+    machines = int(os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES", "1")))
+    if tasks % machines:
+        raise ConfigError(
+            f"expected equally many tasks on each machine, srun started {tasks} tasks on {machines} machines; "
+            "use --ntasks-per-node"
+        )
+    # Fabric asks for the option --ntasks-per-node; what it amounts to is known without.
+    os.environ["SLURM_NTASKS_PER_NODE"] = str(tasks // machines)
+    return Launch(tasks // machines, machines, SLURMEnvironment(auto_requeue=False))
 
 
 def make_fabric(
@@ -185,3 +244,20 @@ def _device(device: str) -> tuple[str, int | None]:
             f"device is {device}, but PyTorch sees {torch.cuda.device_count()} CUDA devices here, counted from 0"
         )
     return kind, int(number) if number else None
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to reuse large blocks instead of returning them to the system after every step.
+
+    On a CPU, half of a training step can otherwise go into page faults. The effect is that of MALLOC_MMAP_MAX_=0,
+    MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_ in the environment, for this process from now on; what it computes does
+    not change. Elsewhere than on glibc nothing is done.
+
+    Returns:
+        Whether it was done.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEEP_BYTES), (_M_TOP_PAD, _GROW_BYTES))
+    return all(mallopt(option, value) == 1 for option, value in settings)

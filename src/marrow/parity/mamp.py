@@ -20,8 +20,8 @@ from marrow.data.window import InputConfig
 from marrow.errors import DataError
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
-from marrow.objectives.mamp_released import released_to_ours
-from marrow.objectives.parity import Quantity, relative_error
+from marrow.parity.mamp_released import released_to_ours
+from marrow.parity.quantity import Quantity, relative_error
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 
 

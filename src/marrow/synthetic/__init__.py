@@ -1,0 +1,1 @@
+"""Recordings of people who were never there, made on the fly. NumPy only."""
