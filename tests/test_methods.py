@@ -23,8 +23,8 @@ from marrow.models.patch_transformer import PatchTransformerConfig
 from marrow.objectives import OBJECTIVES
 from marrow.objectives.amr import AMRConfig
 from marrow.objectives.mamp import MAMPConfig
-from marrow.pretrain import load_objective
 from marrow.pretrain_config import PretrainConfig
+from marrow.pretraining import load_objective
 from marrow.readers.base import Split
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -98,7 +98,7 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(
     method: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pretrain(config_of(method, store, tmp_path / "whole"))
-    home = sys.modules[pretrain.__module__]  # `marrow.pretrain` is the function
+    home = sys.modules[pretrain.__module__]
     original: Callable[..., Any] = home.fit
 
     def interrupted(*arguments: Any, **named: Any) -> Any:

@@ -4,9 +4,7 @@ The names in `__all__` are the public interface. They are imported when they are
 immediate and preparing data never loads torch.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,18 +12,18 @@ if TYPE_CHECKING:
     from marrow.data.window import InputConfig
     from marrow.errors import MarrowError
     from marrow.models.encoder import Encoder, Features
-    from marrow.pretrain import pretrain
     from marrow.pretrain_config import PretrainConfig
+    from marrow.pretraining import pretrain
     from marrow.readers import get_reader
     from marrow.readers.base import Reader, Split
     from marrow.skeleton.layout import Skeleton, get_skeleton
     from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
+    from marrow.store.convert import prepare
     from marrow.store.format import Store
     from marrow.store.memory import write_store
     from marrow.tasks.base import Report, TaskContext
     from marrow.tasks.evaluate import evaluate
     from marrow.tasks.evaluation_report import EvaluationReport
-    from marrow.verbs import prepare
 
 __version__ = "0.1.0"
 
@@ -60,18 +58,18 @@ _HOMES = {
     "marrow.data.window": ("InputConfig",),
     "marrow.errors": ("MarrowError",),
     "marrow.models.encoder": ("Encoder", "Features"),
-    "marrow.pretrain": ("pretrain",),
+    "marrow.pretraining": ("pretrain",),
     "marrow.pretrain_config": ("PretrainConfig",),
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
     "marrow.skeleton.layout": ("Skeleton", "get_skeleton"),
     "marrow.skeleton.sequence": ("Placement", "Record", "Segment", "SkeletonSequence"),
+    "marrow.store.convert": ("prepare",),
     "marrow.store.format": ("Store",),
     "marrow.store.memory": ("write_store",),
     "marrow.tasks.base": ("Report", "TaskContext"),
     "marrow.tasks.evaluate": ("evaluate",),
     "marrow.tasks.evaluation_report": ("EvaluationReport",),
-    "marrow.verbs": ("prepare",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -83,18 +81,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
-
-
-class _Package(ModuleType):
-    """This package, in which a public function wins over a module of the same name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Whoever imports from the module `marrow.pretrain` makes Python put it in the place of the function.
-        if not (name in _HOME_OF and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

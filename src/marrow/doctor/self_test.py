@@ -91,7 +91,7 @@ def _read_back(folder: Path, results: dict[str, Any]) -> str:
 
     from marrow.data.loader import evaluation_batches
     from marrow.models.encoder import Encoder
-    from marrow.pretrain import load_objective
+    from marrow.pretraining import load_objective
 
     store = results["store"]
     [batch] = evaluation_batches(

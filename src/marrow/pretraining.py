@@ -70,7 +70,7 @@ from marrow.train.timed_loader import TimedLoader
 
 _log = logging.getLogger(__name__)
 
-_REPLAY = "python -c \"from marrow.pretrain import replay_step; print(replay_step('{path}'))\""
+_REPLAY = "python -c \"from marrow.pretraining import replay_step; print(replay_step('{path}'))\""
 
 
 @dataclass(frozen=True)
