@@ -8,10 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from marrow.data.augment import AugmentConfig
     from marrow.data.batch import Batch
+    from marrow.data.loader import ResidentLoader, StreamingLoader, batch_from_sequences
     from marrow.data.window import InputConfig
     from marrow.errors import MarrowError
-    from marrow.models.encoder import Encoder, Features
+    from marrow.models.encoder import Encoder, Features, FeatureShape
+    from marrow.models.export import load_encoder, save_encoder
+    from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
+    from marrow.models.heads import Recogniser
+    from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
+    from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+    from marrow.objectives.amr import AMR, AMRConfig
+    from marrow.objectives.hi_trs import HiTRS, HiTRSConfig
+    from marrow.objectives.mamp import MAMP, MAMPConfig
+    from marrow.objectives.motion_transformer import MotionTransformer, MotionTransformerConfig
     from marrow.pretrain_config import PretrainConfig
     from marrow.pretraining import pretrain
     from marrow.readers import get_reader
@@ -24,42 +35,79 @@ if TYPE_CHECKING:
     from marrow.tasks.base import Report, TaskContext
     from marrow.tasks.evaluate import evaluate
     from marrow.tasks.evaluation_report import EvaluationReport
+    from marrow.tasks.finetune_run import finetune
+    from marrow.tasks.recognition import FinetuneConfig
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of `sorted`, which the tests ask for
+    "AMR",
+    "AMRConfig",
+    "AugmentConfig",
     "Batch",
     "Encoder",
     "EvaluationReport",
+    "FeatureShape",
     "Features",
+    "FinetuneConfig",
+    "FrameTransformer",
+    "FrameTransformerConfig",
+    "HiTRS",
+    "HiTRSConfig",
+    "HierarchicalTransformer",
+    "HierarchicalTransformerConfig",
     "InputConfig",
+    "MAMP",
+    "MAMPConfig",
     "MarrowError",
+    "MotionTransformer",
+    "MotionTransformerConfig",
+    "PatchTransformer",
+    "PatchTransformerConfig",
     "Placement",
     "PretrainConfig",
     "Reader",
+    "Recogniser",
     "Record",
     "Report",
+    "ResidentLoader",
     "Segment",
     "Skeleton",
     "SkeletonSequence",
     "Split",
     "Store",
+    "StreamingLoader",
     "TaskContext",
+    "batch_from_sequences",
     "evaluate",
+    "finetune",
     "get_reader",
     "get_skeleton",
+    "load_encoder",
     "prepare",
     "pretrain",
+    "save_encoder",
     "write_store",
 ]
 
 _HOMES = {
+    "marrow.data.augment": ("AugmentConfig",),
     "marrow.data.batch": ("Batch",),
+    "marrow.data.loader": ("ResidentLoader", "StreamingLoader", "batch_from_sequences"),
     "marrow.data.window": ("InputConfig",),
     "marrow.errors": ("MarrowError",),
-    "marrow.models.encoder": ("Encoder", "Features"),
-    "marrow.pretraining": ("pretrain",),
+    "marrow.models.encoder": ("Encoder", "FeatureShape", "Features"),
+    "marrow.models.export": ("load_encoder", "save_encoder"),
+    "marrow.models.frame_transformer": ("FrameTransformer", "FrameTransformerConfig"),
+    "marrow.models.heads": ("Recogniser",),
+    "marrow.models.hierarchical_transformer": ("HierarchicalTransformer", "HierarchicalTransformerConfig"),
+    "marrow.models.patch_transformer": ("PatchTransformer", "PatchTransformerConfig"),
+    "marrow.objectives.amr": ("AMR", "AMRConfig"),
+    "marrow.objectives.hi_trs": ("HiTRS", "HiTRSConfig"),
+    "marrow.objectives.mamp": ("MAMP", "MAMPConfig"),
+    "marrow.objectives.motion_transformer": ("MotionTransformer", "MotionTransformerConfig"),
     "marrow.pretrain_config": ("PretrainConfig",),
+    "marrow.pretraining": ("pretrain",),
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
     "marrow.skeleton.layout": ("Skeleton", "get_skeleton"),
@@ -70,6 +118,8 @@ _HOMES = {
     "marrow.tasks.base": ("Report", "TaskContext"),
     "marrow.tasks.evaluate": ("evaluate",),
     "marrow.tasks.evaluation_report": ("EvaluationReport",),
+    "marrow.tasks.finetune_run": ("finetune",),
+    "marrow.tasks.recognition": ("FinetuneConfig",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -83,9 +83,15 @@ def _streamed(
 
 
 def batch_from_sequences(
-    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str
+    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str = "cpu"
 ) -> Batch:
-    """Make one evaluation batch of sequences in memory."""
+    """Make one evaluation batch of sequences in memory.
+
+    Args:
+        sequences: in metres, of one skeleton, any length.
+        input: of the encoder that is to read the batch (`encoder.input`).
+        device: of the batch.
+    """
     frames = flat_from_sequences(sequences, input, device)
     bodies = sum(len(sequence.joints) for sequence in sequences)
     shapes = Shapes(bodies, whole=False) if frames.device.type == "cuda" else None
@@ -196,6 +202,11 @@ class ResidentLoader:
         """Passes done."""
         return self.position / self.steps_per_epoch
 
+    def __iter__(self) -> Iterator[tuple[Batch, Draws]]:
+        """Yield this process's micro-batches one after the other, of all steps to come, without end."""
+        while True:
+            yield from self.next_step()
+
     def next_step(self) -> MicroBatches:
         """Return this process's micro-batches of the next optimizer step."""
         return [(made(batch, draws), draws) for batch, draws in self.plan_step()]
@@ -297,6 +308,11 @@ class StreamingLoader:
     def epoch(self) -> float:
         """Passes done."""
         return self.position / self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[tuple[Batch, Draws]]:
+        """Yield this process's micro-batches one after the other, of all steps to come, without end."""
+        while True:
+            yield from self.next_step()
 
     def next_step(self) -> MicroBatches:
         """Return this process's micro-batches of the next optimizer step."""
