@@ -585,7 +585,7 @@ def test_a_step_that_was_not_finite_is_taken_again_by_the_command_that_the_error
 def test_the_command_that_a_loss_which_is_not_finite_names_takes_the_step_again(store: Path, tmp_path: Path) -> None:
     optimizer = OptimizerConfig(learning_rate=1e30, scaling="absolute")
     with pytest.raises(MarrowError, match="to take it again: ") as caught:
-        pretrain(_config(store, tmp_path / "run", optimizer=optimizer, schedule=ScheduleConfig(warmup_epochs=0)))
+        pretrain(_config(store, tmp_path / "run", optimizer=optimizer, schedule=ScheduleConfig(warmup_epochs=0.0)))
     command = str(caught.value).partition("to take it again: ")[2]
     python, *arguments = shlex.split(command)
     assert python == "python"
