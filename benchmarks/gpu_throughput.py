@@ -29,8 +29,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from marrow.cli.arguments import recipe_path
 from marrow.data.loader import PlannedSteps, ResidentLoader
-from marrow.pretrain import build_objective
 from marrow.pretrain_config import PretrainConfig, add_settings, config_of
+from marrow.pretraining import build_objective
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store

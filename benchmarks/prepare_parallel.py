@@ -27,8 +27,8 @@ DIFFERENT_FILES = 40
 PROGRAM = """
 import sys
 from marrow.readers import get_reader
-from marrow.store import prepare
-print(prepare(get_reader("ntu"), sys.argv[1], sys.argv[2], jobs=int(sys.argv[3])).seconds)
+from marrow.store import convert_recordings
+print(convert_recordings(get_reader("ntu"), sys.argv[1], sys.argv[2], jobs=int(sys.argv[3])).seconds)
 """
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from marrow import Encoder, InputConfig, pretrain
+from marrow import InputConfig, load_encoder, pretrain
 from marrow.data.augment import AugmentConfig
 from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError
@@ -23,8 +23,8 @@ from marrow.models.patch_transformer import PatchTransformerConfig
 from marrow.objectives import OBJECTIVES
 from marrow.objectives.amr import AMRConfig
 from marrow.objectives.mamp import MAMPConfig
-from marrow.pretrain import load_objective
 from marrow.pretrain_config import PretrainConfig
+from marrow.pretraining import load_objective
 from marrow.readers.base import Split
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -98,7 +98,7 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(
     method: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pretrain(config_of(method, store, tmp_path / "whole"))
-    home = sys.modules[pretrain.__module__]  # `marrow.pretrain` is the function
+    home = sys.modules[pretrain.__module__]
     original: Callable[..., Any] = home.fit
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
@@ -115,7 +115,7 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(
     rest = pretrain(config_of(method, store, tmp_path / "halves"))
     assert rest.finished
     assert rest.last["loss"] == whole.last["loss"]
-    first, second = (Encoder.load(result.encoder).state_dict() for result in (whole, rest))
+    first, second = (load_encoder(result.encoder).state_dict() for result in (whole, rest))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -131,7 +131,7 @@ def test_in_bf16_streamed_and_in_pieces(method: str, store: Store, tmp_path: Pat
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_exported_says_what_was_trained(method: str, store: Store, tmp_path: Path) -> None:
     result = pretrain(config_of(method, store, tmp_path))
-    encoder, trained = Encoder.load(result.encoder), load_objective(result.folder).encoder
+    encoder, trained = load_encoder(result.encoder), load_objective(result.folder).encoder
     sequences = [store.sequence(row) for row in (0, 5, 23)]
     together = encoder.embed(sequences)
     assert together.shape == (3, encoder.dim)

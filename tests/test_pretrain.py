@@ -25,8 +25,8 @@ from marrow.models.export import load_encoder
 from marrow.models.patch_transformer import PatchTransformerConfig
 from marrow.objectives.amr import AMRConfig
 from marrow.objectives.mamp import MAMP, MAMPConfig
-from marrow.pretrain import PretrainResult, load_objective, pretrain
 from marrow.pretrain_config import LIMITS, PretrainConfig, config_of, load_config
+from marrow.pretraining import PretrainResult, load_objective, pretrain
 from marrow.readers.base import Split
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -150,7 +150,7 @@ def test_the_same_call_goes_on_and_ends_as_if_never_interrupted(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pretrain(_config(store, tmp_path / "whole"))
-    home = sys.modules[pretrain.__module__]  # `marrow.pretrain` is the function
+    home = sys.modules[pretrain.__module__]
     original: Callable[..., Any] = home.fit
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
@@ -616,3 +616,15 @@ def test_a_step_that_was_not_finite_is_taken_again_by_the_command_that_the_error
     assert command[:2] == ["python", "-c"]
     done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=True)
     assert "every row does the same: look at the weights and the learning rate" in done.stdout
+
+
+def test_the_command_that_a_loss_which_is_not_finite_names_takes_the_step_again(store: Path, tmp_path: Path) -> None:
+    optimizer = OptimizerConfig(learning_rate=1e30, scaling="absolute")
+    with pytest.raises(MarrowError, match="to take it again: ") as caught:
+        pretrain(_config(store, tmp_path / "run", optimizer=optimizer, schedule=ScheduleConfig(warmup_epochs=0.0)))
+    command = str(caught.value).partition("to take it again: ")[2]
+    python, *arguments = shlex.split(command)
+    assert python == "python"
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in str(caught.value)

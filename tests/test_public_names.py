@@ -68,9 +68,9 @@ def test_imports_are_light(code: str, absent: set[str]) -> None:
 
 
 def test_functions_are_not_hidden_by_modules_of_the_same_name() -> None:
-    # `from marrow.pretrain import ...` makes Python set the attribute `marrow.pretrain`.
+    # `from marrow.pretraining import ...` makes Python set the attribute `marrow.pretrain`.
     code = "import importlib, marrow; [importlib.import_module(home) for home in marrow._HOMES]; " + "; ".join(
-        f"assert callable(marrow.{name})" for name in ("prepare", "pretrain", "evaluate")
+        f"assert callable(marrow.{name})" for name in ("prepare", "pretrain", "evaluate", "finetune")
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,74 +4,122 @@ The names in `__all__` are the public interface. They are imported when they are
 immediate and preparing data never loads torch.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from marrow.data.augment import AugmentConfig
     from marrow.data.batch import Batch
+    from marrow.data.loader import ResidentLoader, StreamingLoader, batch_from_sequences
     from marrow.data.window import InputConfig
     from marrow.errors import MarrowError
-    from marrow.models.encoder import Encoder, Features
-    from marrow.pretrain import pretrain
+    from marrow.models.encoder import Encoder, Features, FeatureShape
+    from marrow.models.export import load_encoder, save_encoder
+    from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
+    from marrow.models.heads import Recogniser
+    from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
+    from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+    from marrow.objectives.amr import AMR, AMRConfig
+    from marrow.objectives.hi_trs import HiTRS, HiTRSConfig
+    from marrow.objectives.mamp import MAMP, MAMPConfig
+    from marrow.objectives.motion_transformer import MotionTransformer, MotionTransformerConfig
     from marrow.pretrain_config import PretrainConfig
+    from marrow.pretraining import pretrain
     from marrow.readers import get_reader
     from marrow.readers.base import Reader, Split
     from marrow.skeleton.layout import Skeleton, get_skeleton
     from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
+    from marrow.store.convert import prepare
     from marrow.store.format import Store
     from marrow.store.memory import write_store
     from marrow.tasks.base import Report, TaskContext
     from marrow.tasks.evaluate import evaluate
     from marrow.tasks.evaluation_report import EvaluationReport
-    from marrow.verbs import prepare
+    from marrow.tasks.finetune_run import finetune
+    from marrow.tasks.recognition import FinetuneConfig
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of `sorted`, which the tests ask for
+    "AMR",
+    "AMRConfig",
+    "AugmentConfig",
     "Batch",
     "Encoder",
     "EvaluationReport",
+    "FeatureShape",
     "Features",
+    "FinetuneConfig",
+    "FrameTransformer",
+    "FrameTransformerConfig",
+    "HiTRS",
+    "HiTRSConfig",
+    "HierarchicalTransformer",
+    "HierarchicalTransformerConfig",
     "InputConfig",
+    "MAMP",
+    "MAMPConfig",
     "MarrowError",
+    "MotionTransformer",
+    "MotionTransformerConfig",
+    "PatchTransformer",
+    "PatchTransformerConfig",
     "Placement",
     "PretrainConfig",
     "Reader",
+    "Recogniser",
     "Record",
     "Report",
+    "ResidentLoader",
     "Segment",
     "Skeleton",
     "SkeletonSequence",
     "Split",
     "Store",
+    "StreamingLoader",
     "TaskContext",
+    "batch_from_sequences",
     "evaluate",
+    "finetune",
     "get_reader",
     "get_skeleton",
+    "load_encoder",
     "prepare",
     "pretrain",
+    "save_encoder",
     "write_store",
 ]
 
 _HOMES = {
+    "marrow.data.augment": ("AugmentConfig",),
     "marrow.data.batch": ("Batch",),
+    "marrow.data.loader": ("ResidentLoader", "StreamingLoader", "batch_from_sequences"),
     "marrow.data.window": ("InputConfig",),
     "marrow.errors": ("MarrowError",),
-    "marrow.models.encoder": ("Encoder", "Features"),
-    "marrow.pretrain": ("pretrain",),
+    "marrow.models.encoder": ("Encoder", "FeatureShape", "Features"),
+    "marrow.models.export": ("load_encoder", "save_encoder"),
+    "marrow.models.frame_transformer": ("FrameTransformer", "FrameTransformerConfig"),
+    "marrow.models.heads": ("Recogniser",),
+    "marrow.models.hierarchical_transformer": ("HierarchicalTransformer", "HierarchicalTransformerConfig"),
+    "marrow.models.patch_transformer": ("PatchTransformer", "PatchTransformerConfig"),
+    "marrow.objectives.amr": ("AMR", "AMRConfig"),
+    "marrow.objectives.hi_trs": ("HiTRS", "HiTRSConfig"),
+    "marrow.objectives.mamp": ("MAMP", "MAMPConfig"),
+    "marrow.objectives.motion_transformer": ("MotionTransformer", "MotionTransformerConfig"),
     "marrow.pretrain_config": ("PretrainConfig",),
+    "marrow.pretraining": ("pretrain",),
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
     "marrow.skeleton.layout": ("Skeleton", "get_skeleton"),
     "marrow.skeleton.sequence": ("Placement", "Record", "Segment", "SkeletonSequence"),
+    "marrow.store.convert": ("prepare",),
     "marrow.store.format": ("Store",),
     "marrow.store.memory": ("write_store",),
     "marrow.tasks.base": ("Report", "TaskContext"),
     "marrow.tasks.evaluate": ("evaluate",),
     "marrow.tasks.evaluation_report": ("EvaluationReport",),
-    "marrow.verbs": ("prepare",),
+    "marrow.tasks.finetune_run": ("finetune",),
+    "marrow.tasks.recognition": ("FinetuneConfig",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -83,18 +131,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
-
-
-class _Package(ModuleType):
-    """This package, in which a public function wins over a module of the same name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Whoever imports from the module `marrow.pretrain` makes Python put it in the place of the function.
-        if not (name in _HOME_OF and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

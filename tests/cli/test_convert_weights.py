@@ -11,7 +11,7 @@ import torch
 
 from marrow.cli.main import main
 from marrow.data.batch import Batch
-from marrow.models.encoder import Encoder
+from marrow.models.export import load_encoder
 
 RECORDED = Path(__file__).parents[1] / "golden" / "mamp_parity.npz"
 
@@ -36,7 +36,7 @@ def pooled_error(folder: Path) -> float:
     clips = torch.arange(len(joints))
     batch = Batch(joints, torch.ones(joints.shape[:-1], dtype=torch.bool), -torch.ones_like(clips), clips)
     with torch.no_grad():
-        return float((Encoder.load(folder)(batch.absent_as_zeros()).pooled() - expected).abs().max())
+        return float((load_encoder(folder)(batch.absent_as_zeros()).pooled() - expected).abs().max())
 
 
 def test_released_file_gives_the_recorded_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

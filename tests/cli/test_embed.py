@@ -234,7 +234,7 @@ class _Walks:
 def test_raw_recordings_go_through_a_store_that_is_not_kept(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marrow.verbs.get_reader", lambda name: {"walks": _Walks()}[name])
+    monkeypatch.setattr("marrow.store.convert.get_reader", lambda name: {"walks": _Walks()}[name])
     out = tmp_path / "raw.parquet"
     words = ["--reader", "walks", "--root", str(tmp_path), "--rows", "subject=0", "--out", str(out), "--device", "cpu"]
     assert main(["embed", str(run), *words]) == 0

@@ -15,7 +15,7 @@ from marrow.readers.ntu import NTU
 from marrow.readers.nw_ucla import NWUCLA
 from marrow.readers.pku_mmd import PKUMMD
 from marrow.readers.utkinect import UTKinect
-from marrow.store import Store, prepare
+from marrow.store import Store, convert_recordings
 from marrow.store.summary import summarise
 from marrow.testing import check_reader
 
@@ -248,7 +248,7 @@ def test_bvh_passes_on_the_real_recordings(data_folder, tmp_path):
                 archive.extract(member, tmp_path, filter="data")
     reader = BVH(pattern="dataset-(?P<dataset>.)_(?P<label>[^_]+)_(?P<style>[^_]+)_(?P<take>[0-9]+)")
     check_reader(reader, tmp_path)
-    store = Store.open(prepare(reader, tmp_path, tmp_path / "store").store)
+    store = Store.open(convert_recordings(reader, tmp_path, tmp_path / "store").store)
     declared = [int(file.read_text().partition("Frames:")[2].split()[0]) for file in tmp_path.rglob("*.bvh")]
     assert (int(store.frame_count.sum()), set(store.fps.tolist())) == (sum(declared), {30.0})
     assert (store.attribute("dataset") == 1).sum() == 174
@@ -326,7 +326,7 @@ def test_faults_are_found(fault, says, tmp_path):
 
 def test_nothing_looks_wrong_with_poses_without_a_place(tmp_path):
     """The hips of Human3.6M lie at the origin in every frame, and a bone of it has 0.1 mm."""
-    store = Store.open(prepare(get_reader("h36m"), h36m_folder(tmp_path), tmp_path / "store").store)
+    store = Store.open(convert_recordings(get_reader("h36m"), h36m_folder(tmp_path), tmp_path / "store").store)
     assert (store.frames(0)[0][0, :, 0] == 0).all()
     assert not [warning for warning in summarise(store).warnings if "class" not in warning]
 

@@ -1,5 +1,6 @@
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -93,6 +94,20 @@ def test_a_resumed_loader_goes_on_with_the_following_batches(store: Store, make)
     second.load_state_dict(state)
     assert second.position == 3
     assert all(same(second.next_step()[0][0], batch) for batch in expected[3:])
+
+
+@pytest.mark.parametrize("make", [resident, streaming])
+def test_iterating_gives_the_micro_batches_of_all_steps_to_come(
+    store: Store, make: Callable[..., ResidentLoader | StreamingLoader]
+):
+    expected = make(store, micro_batches=2)
+    pieces = [piece for _ in range(5) for piece in expected.next_step()]  # past the end of two epochs
+    loader = make(store, micro_batches=2)
+    loader.next_step()
+    for (batch, draws), (same_batch, same_draws) in zip(islice(loader, 8), pieces[2:], strict=True):
+        assert same(batch, same_batch)
+        assert (draws.step, draws.index.tolist()) == (same_draws.step, same_draws.index.tolist())
+    assert loader.position == 5
 
 
 @pytest.mark.parametrize("changed", [{"seed": 4}, {"batch_clips": 4}, {"clips": 22}])

@@ -7,7 +7,7 @@ import torch
 
 from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, DataError
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Features
 from marrow.models.export import load_encoder, save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, Skeleton
@@ -27,7 +27,7 @@ def sequence(name: str, frames: int, skeleton: Skeleton = KINECT_V1_20) -> Skele
 def test_an_exported_encoder_embeds_as_before(tmp_path: Path) -> None:
     encoder, clips = small(), [sequence("a", 9), sequence("b", 31), sequence("c", 2)]
     save_encoder(encoder, tmp_path / "run" / "encoder", {"steps": 3})
-    again = Encoder.load(tmp_path / "run")
+    again = load_encoder(tmp_path / "run")
     assert again.input == encoder.input
     assert again.skeleton == encoder.skeleton
     before, after = encoder.embed(clips), again.embed(clips, batch_clips=2)

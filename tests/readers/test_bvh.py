@@ -8,7 +8,7 @@ from marrow.readers import SkipRecording, reader_for
 from marrow.readers.bvh import BVH
 from marrow.readers.bvh_file import read_motion
 from marrow.skeleton.geometry import alignment_of
-from marrow.store import Store, prepare
+from marrow.store import Store, convert_recordings
 from marrow.store.summary import summarise
 
 # A forearm of 10 and a hand of 5 on a root that moves and turns.
@@ -278,7 +278,7 @@ def test_labels_and_attributes_from_the_path(tmp_path):
     for name in ("one/walk_old_001", "one/run_old_002", "two/walk_x7_010"):
         put(tmp_path, f"{name}.bvh", ARM)
     reader = BVH(pattern=r"(?P<actor>[a-z]+)/(?P<label>[^_]+)_(?P<style>[^_]+)_(?P<take>\d+)")
-    store = Store.open(prepare(reader, tmp_path, tmp_path / "store").store)
+    store = Store.open(convert_recordings(reader, tmp_path, tmp_path / "store").store)
     assert store.classes == ("run", "walk")
     assert list(zip(store.ids, store.label.tolist(), strict=True)) == [
         ("one/run_old_002", 0),
@@ -294,17 +294,17 @@ def test_labels_and_attributes_from_the_path(tmp_path):
 
 def test_a_store_is_not_gone_on_with_when_the_skeleton_has_changed(tmp_path):
     put(tmp_path, "clip.bvh", ARM)
-    first = prepare(BVH(), tmp_path, tmp_path / "store")
-    assert prepare(BVH(), tmp_path, tmp_path / "store").kept_shards == first.shards
+    first = convert_recordings(BVH(), tmp_path, tmp_path / "store")
+    assert convert_recordings(BVH(), tmp_path, tmp_path / "store").kept_shards == first.shards
     put(tmp_path, "clip.bvh", ARM.replace("Hand", "Fist"))
     with pytest.raises(StoreError, match="begun with other settings or files"):
-        prepare(BVH(), tmp_path, tmp_path / "store")
+        convert_recordings(BVH(), tmp_path, tmp_path / "store")
 
 
 def test_no_verdict_on_uprightness_without_the_joints_for_it(tmp_path):
     put(tmp_path, "clip.bvh", body_text())
     reader = BVH(joints=["Hips", "Spine", "UpperLeg_L", "UpperLeg_R"])
-    store = Store.open(prepare(reader, tmp_path, tmp_path / "store").store)
+    store = Store.open(convert_recordings(reader, tmp_path, tmp_path / "store").store)
     assert set(store.skeleton.anchors) == {"centre", "left_hip", "right_hip"}
     assert not [warning for warning in summarise(store).warnings if "chest" in warning]
 

@@ -10,7 +10,7 @@ from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers import SkipRecording
 from marrow.readers.pku_mmd import PKUMMD
 from marrow.readers.pku_mmd_files import overlapping, parse_labels, parse_split
-from marrow.store import Store, prepare
+from marrow.store import Store, convert_recordings
 from marrow.store.summary import summarise
 
 # As in the release: misspelt, a comma after the last name, a blank and a carriage return at the end of lines.
@@ -220,7 +220,7 @@ def test_what_is_missing_is_listed(root):
 
 def test_the_store_counts_what_was_left_out_and_what_was_odd(root, tmp_path):
     relabel(root, "1,25,21,2\n2,0,5,0\n3,36,50,2\n")
-    made = prepare(PKUMMD(), root, tmp_path / "clips")
+    made = convert_recordings(PKUMMD(), root, tmp_path / "clips")
     assert [(one.id, one.reason) for one in made.dropped] == [
         ("0002-L_001", "the labelled interval ends before it starts")
     ]
@@ -231,7 +231,7 @@ def test_the_store_counts_what_was_left_out_and_what_was_odd(root, tmp_path):
     assert made.notes == notes
     assert summarise(Store.open(made.store)).notes == notes
 
-    made = prepare(PKUMMD(kind="untrimmed"), root, tmp_path / "recordings")
+    made = convert_recordings(PKUMMD(kind="untrimmed"), root, tmp_path / "recordings")
     store = Store.open(made.store)
     notes["a segment was left out: the labelled interval ends before it starts"] = 1
     assert made.notes == store.notes == notes

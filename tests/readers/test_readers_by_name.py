@@ -29,6 +29,12 @@ def test_unknown_name_gets_the_nearest():
         get_reader("zzz")
 
 
+def test_options_are_those_of_the_reader():
+    assert get_reader("synthetic", subjects=3).subjects == 3
+    with pytest.raises(ConfigError, match=r"reader 'synthetic' has no option 'subject'\. It has subjects, repetitions"):
+        get_reader("synthetic", subject=3)
+
+
 def test_out_of_tree_readers(monkeypatch):
     group = "marrow.readers"
     points = EntryPoints(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers import SkipRecording
 from marrow.readers.utkinect import UTKinect
-from marrow.store import Store, prepare
+from marrow.store import Store, convert_recordings
 from marrow.testing import check_reader
 
 # Frame numbers of the first recording: 14 is repeated, the gap from 20 to 60 is a long one.
@@ -191,7 +191,7 @@ def test_old_labels_are_used_and_said_where_there_are_no_others(root):
 
 
 def test_the_store_keeps_segments_and_what_was_recorded(root, tmp_path):
-    store = Store.open(prepare(UTKinect(), root, tmp_path / "store").store)
+    store = Store.open(convert_recordings(UTKinect(), root, tmp_path / "store").store)
     expected = read_all(UTKinect(), root)["s01_e01"]
     assert store.sequence(0).segments == expected.segments
     np.testing.assert_array_equal(store.recorded(0), expected.recorded)
@@ -299,7 +299,7 @@ def test_the_real_recordings(data_folder, tmp_path):
     with tarfile.open(data_folder / "utkinect" / "joints.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     check_reader(UTKinect(), tmp_path / "joints")
-    store = Store.open(prepare(UTKinect(), tmp_path / "joints", tmp_path / "store").store)
+    store = Store.open(convert_recordings(UTKinect(), tmp_path / "joints", tmp_path / "store").store)
     recorded = [store.recorded(row) for row in range(len(store))]
     segments = [store.sequence(row).segments for row in range(len(store))]
     assert (len(store), sum(map(len, recorded)), sum(map(len, segments))) == (20, 15318, 199)

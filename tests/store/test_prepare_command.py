@@ -50,7 +50,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     def interrupted(*_arguments, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "prepare", interrupted)
+    monkeypatch.setattr(command, "convert_recordings", interrupted)
     assert prepare("toy", tmp_path, "--out", tmp_path / "store") == 130
     assert "run the same command to go on" in capsys.readouterr().err
 

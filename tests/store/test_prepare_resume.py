@@ -15,7 +15,7 @@ from toy_source import Toy, make_sequence, write_files
 
 from marrow.errors import ConfigError, DataError, ParseError, StoreError
 from marrow.skeleton.sequence import Record
-from marrow.store import Store, prepare, write_store
+from marrow.store import Store, convert_recordings, write_store
 
 COUNT = 24
 
@@ -28,7 +28,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def reference(source, tmp_path):
-    return prepare(Toy(), source, tmp_path / "reference", shard_clips=2).fingerprint
+    return convert_recordings(Toy(), source, tmp_path / "reference", shard_clips=2).fingerprint
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_is_prepared_is_what_the_reader_reads(source, tmp_path):
-    summary = prepare(Toy(), source, tmp_path / "store")
+    summary = convert_recordings(Toy(), source, tmp_path / "store")
     store = Store.open(tmp_path / "store")
     assert (summary.clips, len(store), summary.dropped) == (COUNT, COUNT, ())
     assert summary.padded_bytes == COUNT * 300 * 2 * 20 * 3 * 4
@@ -52,7 +52,7 @@ def test_what_is_prepared_is_what_the_reader_reads(source, tmp_path):
 
 
 def test_two_processes_write_the_same_bytes_as_one(source, tmp_path, reference):
-    summary = prepare(Toy(), source, tmp_path / "two", jobs=2, shard_clips=2)
+    summary = convert_recordings(Toy(), source, tmp_path / "two", jobs=2, shard_clips=2)
     assert summary.fingerprint == reference
     assert contents(tmp_path / "two") == contents(tmp_path / "reference")
 
@@ -60,17 +60,17 @@ def test_two_processes_write_the_same_bytes_as_one(source, tmp_path, reference):
 @pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"PAR1"), Path.unlink])
 def test_the_same_command_mends_the_list_of_what_was_dropped(source, tmp_path, damage):
     out = tmp_path / "store"
-    whole = prepare(Toy(), source, out, shard_clips=2)
+    whole = convert_recordings(Toy(), source, out, shard_clips=2)
     damage(out / "dropped.parquet")
     with pytest.raises(StoreError, match=r"dropped\.parquet"):
         _ = Store.open(out).dropped
-    mended = prepare(Toy(), source, out, shard_clips=2)
+    mended = convert_recordings(Toy(), source, out, shard_clips=2)
     assert (mended.fingerprint, mended.kept_shards) == (whole.fingerprint, whole.shards)
     assert Store.open(out).dropped == ()
 
 
 def test_the_fingerprint_does_not_depend_on_the_shards(source, tmp_path, reference):
-    assert prepare(Toy(), source, tmp_path / "one", shard_clips=100).fingerprint == reference
+    assert convert_recordings(Toy(), source, tmp_path / "one", shard_clips=100).fingerprint == reference
 
 
 def start(source, out, jobs, seconds=0.02, wait_for_shards=3):
@@ -93,7 +93,7 @@ def start(source, out, jobs, seconds=0.02, wait_for_shards=3):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_after_kill_9_the_rest_is_made(source, tmp_path, jobs):
-    expected = prepare(Toy(0.06), source, tmp_path / "reference", shard_clips=2, jobs=2)
+    expected = convert_recordings(Toy(0.06), source, tmp_path / "reference", shard_clips=2, jobs=2)
     out = tmp_path / "killed"
     process = start(source, out, jobs, seconds=0.06)
     os.killpg(process.pid, signal.SIGKILL)
@@ -105,7 +105,7 @@ def test_after_kill_9_the_rest_is_made(source, tmp_path, jobs):
     with pytest.raises(StoreError, match=r"is not finished. Run the `marrow prepare` that began it again"):
         Store.open(out)
 
-    summary = prepare(Toy(0.06), source, out, shard_clips=2)
+    summary = convert_recordings(Toy(0.06), source, out, shard_clips=2)
     assert 3 <= summary.kept_shards < COUNT // 2
     assert summary.fingerprint == expected.fingerprint
     assert contents(out) == contents(tmp_path / "reference")
@@ -118,13 +118,13 @@ def test_ctrl_c_ends_it_and_keeps_what_is_finished(source, tmp_path, jobs):
     os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to the workers too.
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "interrupted\n")
-    assert prepare(Toy(0.2), source, tmp_path / "store", shard_clips=2).kept_shards >= 3
+    assert convert_recordings(Toy(0.2), source, tmp_path / "store", shard_clips=2).kept_shards >= 3
 
 
 def test_a_finished_store_is_not_made_again(source, tmp_path):
-    first = prepare(Toy(), source, tmp_path / "store", shard_clips=2)
+    first = convert_recordings(Toy(), source, tmp_path / "store", shard_clips=2)
     before = contents(tmp_path / "store")
-    again = prepare(Toy(), source, tmp_path / "store", shard_clips=2)
+    again = convert_recordings(Toy(), source, tmp_path / "store", shard_clips=2)
     assert again.kept_shards == again.shards == first.shards == COUNT // 2
     assert contents(tmp_path / "store") == before
 
@@ -132,7 +132,7 @@ def test_a_finished_store_is_not_made_again(source, tmp_path):
 @pytest.mark.parametrize("harm", ["remove", "cut", "replace part"])
 def test_a_damaged_shard_is_reported_and_made_again(source, tmp_path, harm, reference):
     out = tmp_path / "store"
-    prepare(Toy(), source, out, shard_clips=2)
+    convert_recordings(Toy(), source, out, shard_clips=2)
     victim = out / "shards" / "00003" / "joints.npy"
     if harm == "remove":
         victim.unlink()
@@ -147,12 +147,12 @@ def test_a_damaged_shard_is_reported_and_made_again(source, tmp_path, harm, refe
         with pytest.raises(StoreError, match=message) as caught:
             Store.open(out)
         assert "\n" not in str(caught.value)
-    summary = prepare(Toy(), source, out, shard_clips=2)
+    summary = convert_recordings(Toy(), source, out, shard_clips=2)
     assert (summary.shards - summary.kept_shards, summary.fingerprint) == (1, reference)
 
 
 def test_a_changed_byte_is_found_by_verify(source, tmp_path):
-    prepare(Toy(), source, tmp_path / "store", shard_clips=2)
+    convert_recordings(Toy(), source, tmp_path / "store", shard_clips=2)
     victim = tmp_path / "store" / "shards" / "00003" / "joints.npy"
     data = bytearray(victim.read_bytes())
     data[-1] ^= 1
@@ -166,9 +166,9 @@ def test_a_malformed_file_stops_it_and_the_rest_can_go_on(source, tmp_path, refe
     message = re.escape(f"{source / '013.toy'}:1: expected a seed, got 'gibberish'. Mend the file, or leave it out")
     for jobs in (1, 2):
         with pytest.raises(ParseError, match=message):
-            prepare(Toy(), source, tmp_path / f"{jobs}", jobs=jobs, shard_clips=2)
+            convert_recordings(Toy(), source, tmp_path / f"{jobs}", jobs=jobs, shard_clips=2)
         (source / "013.toy").write_text("13")
-        summary = prepare(Toy(), source, tmp_path / f"{jobs}", shard_clips=2)
+        summary = convert_recordings(Toy(), source, tmp_path / f"{jobs}", shard_clips=2)
         assert summary.fingerprint == reference
         assert summary.kept_shards >= 6
         (source / "013.toy").write_text("gibberish")
@@ -177,7 +177,7 @@ def test_a_malformed_file_stops_it_and_the_rest_can_go_on(source, tmp_path, refe
 def test_a_malformed_file_can_be_dropped(source, tmp_path):
     (source / "013.toy").write_text("gibberish")
     (source / "014.toy").write_text("empty")
-    summary = prepare(Toy(), source, tmp_path / "store", on_error="drop")
+    summary = convert_recordings(Toy(), source, tmp_path / "store", on_error="drop")
     assert [(one.id, one.path, one.reason) for one in summary.dropped] == [
         ("013", "013.toy", f"{source / '013.toy'}:1: expected a seed, got 'gibberish'"),
         ("014", "014.toy", f"{source / '014.toy'}: nobody is seen"),
@@ -204,29 +204,29 @@ def test_a_full_disk_is_said_and_what_is_finished_is_kept(source, tmp_path, monk
         with pytest.raises(
             StoreError, match=r"the disk is full. Free some space and run the same command again"
         ) as caught:
-            prepare(Toy(), source, tmp_path / "store", shard_clips=2)
+            convert_recordings(Toy(), source, tmp_path / "store", shard_clips=2)
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "store").rglob("unfinished*")) == []
-    summary = prepare(Toy(), source, tmp_path / "store", shard_clips=2)
+    summary = convert_recordings(Toy(), source, tmp_path / "store", shard_clips=2)
     assert summary.kept_shards == 6  # Three files per shard, one plan before them.
     assert summary.fingerprint == reference
 
 
 def test_another_plan_is_refused_unless_it_may_overwrite(source, tmp_path):
     out = tmp_path / "store"
-    prepare(Toy(), source, out)
+    convert_recordings(Toy(), source, out)
     with pytest.raises(
         StoreError, match=r"other settings or files \(--options.scale 1.0 → 2.0\). Choose another --out"
     ):
-        prepare(Toy(scale=2.0), source, out)
+        convert_recordings(Toy(scale=2.0), source, out)
     (source / "099.toy").write_text("99")
     with pytest.raises(StoreError, match=r"\(recordings 24 → 25\)"):
-        prepare(Toy(), source, out)
+        convert_recordings(Toy(), source, out)
     (source / "023.toy").unlink()
     with pytest.raises(StoreError, match=r"\(other recordings\)"):
-        prepare(Toy(), source, out)
+        convert_recordings(Toy(), source, out)
     assert len(Store.open(out)) == COUNT
-    summary = prepare(Toy(scale=2.0), source, out, overwrite=True)
+    summary = convert_recordings(Toy(scale=2.0), source, out, overwrite=True)
     assert (summary.kept_shards, Store.open(out).records[-1].id) == (0, "099")
 
 
@@ -236,11 +236,11 @@ def test_what_is_not_ours_is_never_removed(source, tmp_path):
     (other / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(StoreError, match="already holds something that is not a store"):
-            prepare(Toy(), source, other, overwrite=overwrite)
+            convert_recordings(Toy(), source, other, overwrite=overwrite)
     assert (other / "thesis.tex").read_text() == "years of work"
     write_store(tmp_path / "mine", [make_sequence(1, Record("a"))], source="memory")
     with pytest.raises(StoreError, match="not made by this command"):
-        prepare(Toy(), source, tmp_path / "mine")
+        convert_recordings(Toy(), source, tmp_path / "mine")
     assert len(Store.open(tmp_path / "mine")) == 1
 
 
@@ -267,7 +267,7 @@ def _edit(store, **changes):
     ],
 )
 def test_a_damaged_store_says_what_is_wrong(source, tmp_path, harm, message):
-    prepare(Toy(), source, tmp_path / "store")
+    convert_recordings(Toy(), source, tmp_path / "store")
     harm(tmp_path / "store")
     with pytest.raises(StoreError, match=message) as caught:
         Store.open(tmp_path / "store")
@@ -286,19 +286,21 @@ def test_nothing_to_store(source, tmp_path):
     for file in source.iterdir():
         file.write_text("empty")
     with pytest.raises(DataError, match=r"nothing to store. Dropped:"):
-        prepare(Toy(), source, tmp_path / "store")
+        convert_recordings(Toy(), source, tmp_path / "store")
     with pytest.raises(DataError, match=r"the reader 'toy' found no recording there"):
-        prepare(Toy(), tmp_path / "nowhere", tmp_path / "other")
+        convert_recordings(Toy(), tmp_path / "nowhere", tmp_path / "other")
     with pytest.raises(ConfigError, match="jobs must be at least 1, got 0"):
-        prepare(Toy(), source, tmp_path / "other", jobs=0)
+        convert_recordings(Toy(), source, tmp_path / "other", jobs=0)
     assert not (tmp_path / "other").exists()
 
 
 def test_progress_counts_recordings_and_begins_with_what_is_kept(source, tmp_path):
     (source / "023.toy").write_text("gibberish")
     with pytest.raises(ParseError):
-        prepare(Toy(), source, tmp_path / "store", shard_clips=8)
+        convert_recordings(Toy(), source, tmp_path / "store", shard_clips=8)
     (source / "023.toy").write_text("23")
     seen: list[tuple[int, int]] = []
-    prepare(Toy(), source, tmp_path / "store", shard_clips=8, progress=lambda done, total: seen.append((done, total)))
+    convert_recordings(
+        Toy(), source, tmp_path / "store", shard_clips=8, progress=lambda done, total: seen.append((done, total))
+    )
     assert seen == [(16, 24), (24, 24)]

@@ -13,7 +13,7 @@ from marrow.errors import StoreError
 from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
-from marrow.store import prepare, write_store
+from marrow.store import convert_recordings, write_store
 from marrow.store.summary import SplitSummary, summarise
 
 ANCHORS = {"centre": 0, "chest": 1, "left_hip": 2, "right_hip": 3, "left_shoulder": 1, "right_shoulder": 1}
@@ -143,7 +143,7 @@ def test_the_summary_does_not_depend_on_the_shards(tmp_path):
     (tmp_path / "raw" / "006.toy").write_text("empty")
     summaries = []
     for shard_clips in (1, 5, 100):
-        prepare(Toy(), tmp_path / "raw", tmp_path / f"{shard_clips}", shard_clips=shard_clips)
+        convert_recordings(Toy(), tmp_path / "raw", tmp_path / f"{shard_clips}", shard_clips=shard_clips)
         from marrow.store import Store
 
         summaries.append(summarise(Store.open(tmp_path / f"{shard_clips}")))
@@ -213,7 +213,7 @@ def test_nw_ucla_has_95_test_clips_that_are_training_clips(data_folder, tmp_path
 
     with tarfile.open(data_folder / "nw_ucla" / "all_sqe.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
-    prepare(get_reader("nw_ucla"), tmp_path / "all_sqe", tmp_path / "store")
+    convert_recordings(get_reader("nw_ucla"), tmp_path / "all_sqe", tmp_path / "store")
     from marrow.store import Store
 
     summary = summarise(Store.open(tmp_path / "store"))

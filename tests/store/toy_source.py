@@ -14,7 +14,7 @@ from marrow.errors import ParseError
 from marrow.readers.base import SkipRecording, Split
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
-from marrow.store import prepare
+from marrow.store import convert_recordings
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ if __name__ == "__main__":
     # A test run that was started in the background ignores Ctrl-C, and so would everything below it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        prepare(Toy(float(seconds)), source, out, jobs=int(jobs), shard_clips=2)
+        convert_recordings(Toy(float(seconds)), source, out, jobs=int(jobs), shard_clips=2)
     except KeyboardInterrupt:
         print("interrupted")
         sys.exit(130)

@@ -2,9 +2,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from marrow.errors import CheckpointError, ConfigError, DataError
-from marrow.models.export import save_encoder
+from marrow.models.export import load_encoder, save_encoder
+from marrow.models.patch_transformer import PatchTransformer
 from marrow.readers.base import Split
 from marrow.report.runs import read_run
 from marrow.skeleton.layout import KINECT_V2_25
@@ -45,6 +47,38 @@ def test_one_report_with_every_source_and_a_file_per_run(small_runs, small_store
     assert sorted(joined, key=str) == sorted(at_once, key=str)
     assert any("4 of the 12 test clips are bit-identical" in note for note in whole.notes)
     assert any("no test clip was among them" in note for note in whole.notes)
+
+
+def test_an_encoder_in_memory_scores_as_the_one_on_the_disk(small_runs, small_store, tmp_path):
+    tasks = {"tasks": ["knn", "finetune"], "quick": True, "context": CPU}
+    encoder = load_encoder(small_runs[0]).train()
+    weights = {name: value.clone() for name, value in encoder.state_dict().items()}
+    save_encoder(encoder, tmp_path / "alone")
+    before = sorted(tmp_path.rglob("*"))
+    found = evaluate(encoder, small_store, "xview", **tasks)
+    assert sorted(tmp_path.rglob("*")) == before, "nothing is kept of an encoder that has no folder"
+    expected = evaluate(tmp_path / "alone", small_store, "xview", save=False, **tasks)
+    assert [report.task for report in found.reports] == [report.task for report in expected.reports]
+    assert [report.predictions for report in found.reports] == [report.predictions for report in expected.reports]
+    assert found.runs[0].name == "encoder 1"
+    assert found.runs[0].fingerprint == expected.runs[0].fingerprint
+    assert found.runs[0].description.keys() == expected.runs[0].description.keys() - {"version"}
+    assert encoder.training
+    assert all(torch.equal(value, weights[name]) for name, value in encoder.state_dict().items())
+
+
+def test_encoders_in_memory_and_on_the_disk_together(small_runs, small_encoder, small_store):
+    other = small_encoder.fresh(9)
+    found = evaluate([small_runs[0], other], small_store, "xview", tasks="knn", baselines=[], context=CPU)
+    assert [(run.name, run.seed) for run in found.runs] == [("run-s3", 3), ("encoder 2", 1)]
+    kept = EvaluationReport.load(small_runs[0] / "reports" / "xview.json")
+    assert [run.name for run in kept.runs] == ["run-s3"]
+
+
+def test_an_encoder_in_memory_of_another_skeleton_is_refused(small_encoder, small_store):
+    other = PatchTransformer(small_encoder.config, small_encoder.input, KINECT_V2_25)
+    with pytest.raises(ConfigError, match=r"encoder 1 was trained on the skeleton 'kinect_v2_25' \(25 joints\)"):
+        evaluate(other, small_store, "xview", context=CPU)
 
 
 def test_a_later_evaluation_adds_to_the_report_of_the_same_encoder(small_runs, small_store, small_encoder, caplog):

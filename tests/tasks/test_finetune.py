@@ -10,10 +10,9 @@ import torch
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.draws import Draws
-from marrow.data.frames import flat_frames
-from marrow.data.loader import evaluation_batch
 from marrow.data.subsets import label_fraction, protocol_rows
 from marrow.errors import ConfigError, DataError, MarrowError
+from marrow.models.export import save_encoder
 from marrow.models.heads import JointsHead
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20
@@ -24,6 +23,7 @@ from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.finetune import Finetune, finetune_in
+from marrow.tasks.finetune_run import finetune
 from marrow.tasks.finetune_training import with_labels_used
 from marrow.tasks.origin import Origin, origin_of
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
@@ -73,7 +73,7 @@ def test_layer_decay_of_the_papers_depth():
 
 
 def test_optimizer_gives_each_layer_its_share_and_decays_matrices_only(small_encoder):
-    recognition = Recognition(small_encoder, JointsHead(20, 16, 3, 8), SMALL, (2, 20))
+    recognition = Recognition(small_encoder, JointsHead(20, 16, 3, 8), SMALL)
     optimizer = adamw(recognition, SMALL.optimizer, layer_scales(small_encoder, 0.5))
     groups = {
         id(parameter): (group["lr_scale"], group["weight_decay"])
@@ -90,7 +90,7 @@ def test_optimizer_gives_each_layer_its_share_and_decays_matrices_only(small_enc
 
 
 def test_draws_do_not_depend_on_how_a_batch_is_cut(small_encoder):
-    recognition = Recognition(small_encoder, JointsHead(20, 16, 3, 8), SMALL, (2, 20))
+    recognition = Recognition(small_encoder, JointsHead(20, 16, 3, 8), SMALL)
     batch = example_batch(small_encoder)
     whole = recognition.sample(batch, Draws(3, 7, torch.arange(4)))
     rest = replace(batch, joints=batch.joints[1:], present=batch.present[1:], label=batch.label[1:], row=batch.row[1:])
@@ -103,7 +103,7 @@ def test_draws_do_not_depend_on_how_a_batch_is_cut(small_encoder):
 
 
 def test_every_parameter_is_trained_and_the_loss_is_the_smoothed_cross_entropy(small_encoder):
-    recognition = Recognition(small_encoder, JointsHead(20, 16, 3, 8), SMALL, (2, 20))
+    recognition = Recognition(small_encoder, JointsHead(20, 16, 3, 8), SMALL)
     batch = example_batch(small_encoder)
     batch.label[:] = torch.tensor([0, 1, 2, 1])
     draw = recognition.sample(batch, Draws(0, 0, torch.arange(4)))
@@ -244,10 +244,8 @@ def test_predictions_that_a_kill_has_undone_are_not_counted(small_store, small_e
 
 def _predictions(folder, encoder, data):
     fabric, _ = make_fabric("cpu", "fp32")
-    with torch.no_grad():
-        frames = flat_frames(data.store, data.test_rows, encoder.input, "cpu")
-        times, joints, dim = encoder(evaluation_batch(frames, torch.arange(1), encoder.input)).tokens.shape[2:]
-    recognition = Recognition(encoder, JointsHead(joints, dim, len(data.classes), 4), SMALL, (times, joints))
+    head = JointsHead(encoder.feature_shape.joints, encoder.dim, len(data.classes), 4)
+    recognition = Recognition(encoder, head, SMALL)
     return finetune_training._Predictions(folder, recognition, data, fabric, 8, 3)
 
 
@@ -404,6 +402,16 @@ def test_evaluation_puts_it_beside_scratch_and_says_so(small_runs, small_store):
     notes = [note for note in found.notes if note.startswith("finetune")]
     assert len(notes) == 2
     assert notes[0].startswith("finetune (trained, seed 3, first fold): Fine-tuned for 0.75 epochs, 3 steps")
+
+
+def test_an_encoder_in_memory_is_fine_tuned_as_the_one_on_the_disk(small_store, small_encoder, tmp_path):
+    save_encoder(small_encoder, tmp_path / "encoder")
+    before = {name: value.clone() for name, value in small_encoder.state_dict().items()}
+    one = finetune(small_encoder, small_store, "xview", tmp_path / "one", SMALL, context=CPU).report
+    two = finetune(tmp_path / "encoder", small_store, "xview", tmp_path / "two", SMALL, context=CPU).report
+    assert one.predictions == two.predictions
+    assert (one.fingerprints["run"], one.fingerprints["encoder"]) == ("encoder 1", two.fingerprints["encoder"])
+    assert all(torch.equal(value, before[name]) for name, value in small_encoder.state_dict().items())
 
 
 def test_origin_of_a_run_and_of_an_encoder_alone(tmp_path):

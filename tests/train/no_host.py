@@ -149,10 +149,8 @@ def main() -> None:
                 its = replace(input, pace=pace, stream=stream, min_frames=8)
                 said[f"{name}, {pace}, {stream}"] = found_in(lambda one=objective, its=its: step(one, its))
         encoder = build().encoder.to(DEVICE)
-        features = encoder(eight(input)[0])
-        axes = tuple(features.tokens.shape[2:4]) if features.summary is None else ()
-        head = JointsHead(features.tokens.shape[3] if axes else 1, encoder.dim, 2, 16).to(DEVICE)
-        recognition = Recognition(encoder, head, FinetuneConfig(drop_path=0.1, dropout=0.1), axes)
+        head = JointsHead(encoder.feature_shape.joints, encoder.dim, 2, 16).to(DEVICE)
+        recognition = Recognition(encoder, head, FinetuneConfig(drop_path=0.1, dropout=0.1))
         said[f"{name}, fine-tuned"] = found_in(lambda one=recognition, its=input: step(one, its))
     print(json.dumps(said))
 

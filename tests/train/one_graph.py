@@ -30,8 +30,8 @@ from marrow.data.window import InputConfig
 from marrow.models.encoder import Encoder
 from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from marrow.models.trainable import Trainable
-from marrow.pretrain import pretrain
 from marrow.pretrain_config import PretrainConfig
+from marrow.pretraining import pretrain
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store

@@ -25,8 +25,8 @@ from marrow.data.sampling import gather_tensor
 from marrow.data.shapes import FixedShapes
 from marrow.data.window import Windows
 from marrow.objectives import OBJECTIVES
-from marrow.pretrain import pretrain
 from marrow.pretrain_config import PretrainConfig
+from marrow.pretraining import pretrain
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.finetune import finetune_in
 from marrow.tasks.recognition import FinetuneConfig
@@ -61,7 +61,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[CompileChoice], None]:
     """Return what decides for the runs that follow."""
 
     def decide(choice: CompileChoice) -> None:
-        for module in ("marrow.pretrain", "marrow.tasks.one_go"):
+        for module in ("marrow.pretraining", "marrow.tasks.one_go"):
             monkeypatch.setattr(sys.modules[module], "choose_compile", lambda *_, **__: choice)
 
     return decide

@@ -19,8 +19,8 @@ from marrow.models.export import load_encoder
 from marrow.models.features import effective_rank, leave_one_out_percent
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.objectives.mamp import MAMPConfig
-from marrow.pretrain import build_objective, pretrain
 from marrow.pretrain_config import PretrainConfig
+from marrow.pretraining import build_objective, pretrain
 from marrow.readers.base import Split
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence

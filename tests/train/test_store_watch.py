@@ -13,8 +13,8 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError, DataError, StoreError
 from marrow.models.patch_transformer import PatchTransformerConfig
 from marrow.objectives.mamp import MAMPConfig
-from marrow.pretrain import pretrain
 from marrow.pretrain_config import PretrainConfig
+from marrow.pretraining import pretrain
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store

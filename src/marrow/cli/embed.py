@@ -57,9 +57,9 @@ def run(arguments: Namespace) -> int:
     if (arguments.root is not None) != (arguments.reader is not None) and arguments.reader != "synthetic":
         raise ConfigError("--reader NAME and --root FOLDER go together")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
+    from marrow.store.convert import prepare
     from marrow.store.format import Store
     from marrow.tasks.embedding import check_output
-    from marrow.verbs import prepare
 
     check_output(arguments.out, overwrite=arguments.overwrite)
     if arguments.store is not None:

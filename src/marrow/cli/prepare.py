@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import make_parser
 from marrow.errors import ConfigError
 from marrow.readers import get_reader_class, reader_names
-from marrow.store.convert import PrepareSummary, default_jobs, prepare
+from marrow.store.convert import PrepareSummary, convert_recordings, default_jobs
 from marrow.store.summary import reason_without_file
 
 # Sources that are made, not read.
@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> int:
     root = arguments.root or Path()
     try:
         with _progress_bar(arguments.reader) as progress:
-            summary = prepare(
+            summary = convert_recordings(
                 reader,
                 root,
                 arguments.out,

@@ -11,8 +11,8 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from marrow.cli.arguments import add_recipe_option, make_parser, recipe_names, recipe_path
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.objectives import objective_names
-from marrow.pretrain import pretrain
 from marrow.pretrain_config import LIMITS, PretrainConfig, add_settings, config_of
+from marrow.pretraining import pretrain
 from marrow.train.logs import read_log
 from marrow.train.verdict import judge
 

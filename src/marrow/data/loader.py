@@ -67,9 +67,15 @@ def evaluation_batch(
 
 
 def batch_from_sequences(
-    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str
+    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str = "cpu"
 ) -> Batch:
-    """Make one evaluation batch of sequences in memory."""
+    """Make one evaluation batch of sequences in memory.
+
+    Args:
+        sequences: in metres, of one skeleton, any length.
+        input: of the encoder that is to read the batch (`encoder.input`).
+        device: of the batch.
+    """
     frames = flat_from_sequences(sequences, input, device)
     bodies = sum(len(sequence.joints) for sequence in sequences)
     shapes = Shapes(bodies, whole=False) if frames.device.type == "cuda" else None
@@ -178,6 +184,11 @@ class TrainingLoader(ABC):
     @abstractmethod
     def _frames(self) -> Iterator[tuple[FlatFrames, Int64[Tensor, " batch"]]]:
         """Yield frames for each micro-batch of the step at this position, and which of their clips it takes."""
+
+    def __iter__(self) -> Iterator[tuple[Batch, Draws]]:
+        """Yield this process's micro-batches one after the other, of all steps to come, without end."""
+        while True:
+            yield from self.next_step()
 
     def next_step(self) -> MicroBatches:
         """Return this process's micro-batches of the next optimizer step."""

@@ -90,15 +90,15 @@ def _read_back(folder: Path, results: dict[str, Any]) -> str:
     import torch
 
     from marrow.data.loader import evaluation_batches
-    from marrow.models.encoder import Encoder
-    from marrow.pretrain import load_objective
+    from marrow.models.export import load_encoder
+    from marrow.pretraining import load_objective
 
     store = results["store"]
     [batch] = evaluation_batches(
-        store, store.split_rows(_PROTOCOL)[1][:8], Encoder.load(results["run"]).input, 8, "cpu"
+        store, store.split_rows(_PROTOCOL)[1][:8], load_encoder(results["run"]).input, 8, "cpu"
     )
     with torch.inference_mode():
-        exported = Encoder.load(results["run"])(batch).pooled()
+        exported = load_encoder(results["run"])(batch).pooled()
         trained = load_objective(results["run"]).encoder(batch).pooled()
     if not torch.equal(exported, trained):
         raise ValueError("the exported encoder and the one of the checkpoint give different features")

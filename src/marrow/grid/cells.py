@@ -13,8 +13,8 @@ from typing import Any
 from marrow.errors import ConfigError, MarrowError
 from marrow.grid.plan import Grid, GridRow
 from marrow.grid.scoring import Scoring, as_options, evaluate_words, make_scoring
-from marrow.pretrain import build_objective
 from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
+from marrow.pretraining import build_objective
 from marrow.store.format import Store
 from marrow.train.run_directory import CONFIG, differences, plain, recorded
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from marrow.errors import ConfigError
+from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder, JointAxis
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.retarget import JointMatch, match
@@ -128,8 +129,7 @@ def _places(found: JointMatch) -> list[int]:
 def _made(encoder: Encoder, skeleton: Skeleton, seed: int) -> Encoder:
     """Return an untrained encoder of the same size on another layout."""
     kind: Any = type(encoder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_weights(seed):
         return kind(encoder.config, encoder.input, skeleton)
 
 

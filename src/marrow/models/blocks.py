@@ -1,5 +1,7 @@
 """The transformer blocks that the vision-transformer family shares: pre-norm attention and MLP (Dosovitskiy 2021)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,6 +214,14 @@ class CrossBlock(nn.Module):
         """
         tokens = tokens + self.attn(self.norm1(tokens), memory, may_attend)
         return tokens + self.mlp(self.norm2(tokens))
+
+
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Let a seed decide the initial weights of what is built inside; PyTorch's own generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def initialise_linear(module: nn.Module) -> None:

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from marrow.data.batch import Batch
 from marrow.data.loader import batch_from_sequences
 from marrow.data.window import InputConfig
 from marrow.errors import DataError
-from marrow.models.blocks import DropPath
+from marrow.models.blocks import DropPath, seeded_weights
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 
@@ -62,6 +61,23 @@ class Features:
 
 
 @dataclass(frozen=True)
+class FeatureShape:
+    """The shape of the features of a full window, which is what a head is built for.
+
+    Args:
+        times: steps of the time axis; at the recorded pace a clip that is shorter than the window has fewer.
+        joints: joints of the tokens; 1 where the encoder has no joint axis.
+        dim: length of a feature vector.
+        has_summary: whether each body has a summary.
+    """
+
+    times: int
+    joints: int
+    dim: int
+    has_summary: bool = False
+
+
+@dataclass(frozen=True)
 class JointAxis:
     """Where the joints are in a parameter.
 
@@ -82,7 +98,7 @@ class Encoder(nn.Module, ABC):
         skeleton: the layout it expects.
         input: the window, stream and alignment it was trained on; part of the encoder, so that it can never be probed
             on another input by mistake.
-        dim: length of a feature vector.
+        feature_shape: the shape of its features.
         frames_per_token: input frames per step of the encoder's time axis.
         config: its size; a frozen dataclass of its own kind.
         branches: residual branches that `drop` can leave out; 0 where there are none, and `drop` changes nothing.
@@ -95,9 +111,14 @@ class Encoder(nn.Module, ABC):
     config: Any
     skeleton: Skeleton
     input: InputConfig
-    dim: int
+    feature_shape: FeatureShape
     frames_per_token: int
     branches: int = 0
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature vector."""
+        return self.feature_shape.dim
 
     @abstractmethod
     def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:
@@ -128,20 +149,11 @@ class Encoder(nn.Module, ABC):
         """Return the name of its size, or None where that has none."""
         return next((name for name, config in self.sizes.items() if config == self.config), None)
 
-    @abstractmethod
     def fresh(self, seed: int) -> "Encoder":
-        """Return the same architecture at random initialisation: the baseline beside every score."""
-
-    @staticmethod
-    def load(folder: Path | str) -> "Encoder":
-        """Read an exported encoder, or the one of a finished run.
-
-        Raises:
-            CheckpointError: nothing is there, or it is damaged or of another version.
-        """
-        from marrow.models.export import load_encoder  # the list of encoders imports this module
-
-        return load_encoder(folder)
+        """Return the same architecture at random initialisation, on the same device: every score's baseline."""
+        with seeded_weights(seed):
+            encoder = type(self)(self.config, self.input, self.skeleton)
+        return encoder.to(next(self.parameters()).device)
 
     def require_skeleton(self, sequences: Sequence[SkeletonSequence]) -> None:
         """Raise a DataError where something is no sequence, or has another skeleton than the encoder."""

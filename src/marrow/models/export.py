@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from marrow import extensions
 from marrow.data.window import InputConfig
@@ -57,31 +57,40 @@ def encoder_kind(encoder: Encoder) -> str:
     )
 
 
-def save_encoder(encoder: Encoder, folder: Path, provenance: Mapping[str, Any]) -> None:
+def weight_bytes(encoder: Encoder) -> bytes:
+    """Return the weights of an encoder as its file holds them."""
+    return save({key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()})
+
+
+def describe(encoder: Encoder) -> dict[str, Any]:
+    """Return what has to be known to use the weights of an encoder, as plain values, without its kind."""
+    return {
+        "size": encoder.size_name(),
+        "config": asdict(encoder.config),  # pyright: ignore[reportArgumentType]
+        "input": asdict(encoder.input),
+        "skeleton": {field.name: getattr(encoder.skeleton, field.name) for field in fields(Skeleton)},
+        "unit": "metre",
+    }
+
+
+def save_encoder(encoder: Encoder, folder: Path | str, provenance: Mapping[str, Any] | None = None) -> None:
     """Write an encoder.
 
     Args:
         encoder: what to write.
         folder: where; made if missing, files in it are replaced.
         provenance: plain values that tell where the encoder came from (recipe, steps, fingerprint of the store).
+
+    Raises:
+        CheckpointError: its kind has no name, and so it could not be read again.
     """
-    kind = encoder_kind(encoder)
+    folder, kind = Path(folder), encoder_kind(encoder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
     # The description first goes and last comes: a folder that has one has the weights that it describes.
     (folder / DESCRIPTION).unlink(missing_ok=True)
-    write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
-    skeleton = {field.name: getattr(encoder.skeleton, field.name) for field in fields(Skeleton)}
-    description = {
-        "version": ENCODER_VERSION,
-        "kind": kind,
-        "size": encoder.size_name(),
-        "config": asdict(encoder.config),  # pyright: ignore[reportArgumentType]
-        "input": asdict(encoder.input),
-        "skeleton": skeleton,
-        "unit": "metre",
-        "provenance": dict(provenance),
-    }
+    write_whole(folder / WEIGHTS, lambda path: path.write_bytes(weight_bytes(encoder)))
+    header = {"version": ENCODER_VERSION, "kind": kind}
+    description = header | describe(encoder) | {"provenance": dict(provenance or {})}
     write_text_whole(folder / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
 

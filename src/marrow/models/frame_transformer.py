@@ -16,7 +16,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates, sinusoids
-from marrow.models.encoder import Encoder, Features, JointAxis
+from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
 from marrow.models.exact import ExactLinear, widened
 from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
@@ -78,15 +78,16 @@ class FrameTransformer(Encoder):
     def __init__(self, config: FrameTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
         super().__init__()
         self.config, self.input, self.skeleton = config, input, skeleton
-        self.dim, self.frames_per_token, self.branches = config.width, 1, 2 * config.depth
-        self.leading = 1 if config.readout == "cls" else 0
-        width = config.width
+        self.frames_per_token, self.branches = 1, 2 * config.depth
+        has_cls, width = config.readout == "cls", config.width
+        self.feature_shape = FeatureShape(input.window_frames, 1, width, has_summary=has_cls)
+        self.leading = 1 if has_cls else 0
         self.blocks = nn.ModuleList(Block(width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)
         initialise_linear(self.blocks)
         self.embedding = _JointAttention(config, skeleton) if config.joint_attention else _Pose(width, skeleton)
         self.embedding_norm = nn.LayerNorm(width)
-        self.cls = position_parameter(1, width) if config.readout == "cls" else None
+        self.cls = position_parameter(1, width) if has_cls else None
         # Place 0 is that of the class token, whether or not there is one.
         self.register_buffer("position", sinusoids(input.window_frames + 1, width), persistent=False)
 
@@ -155,13 +156,6 @@ class FrameTransformer(Encoder):
         if self.config.joint_attention:
             return {"embedding.joint_position": JointAxis(0)}
         return {"embedding.linear.weight": JointAxis(1, values=3)}
-
-    def fresh(self, seed: int) -> "FrameTransformer":
-        """Return the same architecture at random initialisation, on the same device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            encoder = FrameTransformer(self.config, self.input, self.skeleton)
-        return encoder.to(self.norm.weight.device)
 
     def _allowed(
         self, usable: Bool[Tensor, "body time"] | None, tokens: Float[Tensor, "body token dim"]

@@ -26,7 +26,7 @@ from marrow.models.attention import attend_pairs
 from marrow.models.blocks import MLP, DropPath, rising_rates, sinusoids
 from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames, side_by_side
 from marrow.models.dropout import Dropout
-from marrow.models.encoder import Encoder, Features, JointAxis
+from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
 from marrow.models.exact import ExactLinear, widened
 from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
@@ -169,10 +169,12 @@ class HierarchicalTransformer(Encoder):
     def __init__(self, config: HierarchicalTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
         super().__init__()
         self.config, self.input, self.skeleton = config, input, skeleton
-        self.dim, self.frames_per_token, self.branches = config.widths[2], config.clip_stride, 2 * sum(config.depths)
-        if config.clip_count(input.window_frames) > config.max_clips:
+        self.frames_per_token, self.branches = config.clip_stride, 2 * sum(config.depths)
+        window_clips = config.clip_count(input.window_frames)
+        self.feature_shape = FeatureShape(window_clips, 1, config.widths[2], has_summary=True)
+        if window_clips > config.max_clips:
             raise ConfigError(
-                f"a window of {input.window_frames} frames has {config.clip_count(input.window_frames)} clips, more "
+                f"a window of {input.window_frames} frames has {window_clips} clips, more "
                 f"than encoder.max_clips = {config.max_clips}: raise that, or shorten input.window_frames"
             )
         joints, (frame, clip, sequence) = len(skeleton.joints), config.widths
@@ -350,13 +352,6 @@ class HierarchicalTransformer(Encoder):
     def joint_axes(self) -> dict[str, JointAxis]:
         """Name the embeddings of the joints at the frame and the clip level."""
         return {"joint_position": JointAxis(0), "clip_position": JointAxis(1)}
-
-    def fresh(self, seed: int) -> "HierarchicalTransformer":
-        """Return the same architecture at random initialisation, on the same device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            encoder = HierarchicalTransformer(self.config, self.input, self.skeleton)
-        return encoder.to(self.joint_position.device)
 
 
 def _part(dropout: Dropout | None, number: int) -> Dropout | None:

@@ -15,7 +15,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates
-from marrow.models.encoder import Encoder, Features, JointAxis
+from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
 from marrow.models.exact import ExactLinear, widened
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import rows_of, unpack
@@ -66,8 +66,9 @@ class PatchTransformer(Encoder):
         if input.pace != "resized":
             raise ConfigError(f"this encoder reads full windows: input.pace must be resized, got {input.pace!r}")
         self.config, self.input, self.skeleton = config, input, skeleton
-        self.dim, self.frames_per_token, self.branches = config.width, config.patch_frames, 2 * config.depth
+        self.frames_per_token, self.branches = config.patch_frames, 2 * config.depth
         self.grid = PatchGrid(input.window_frames, len(skeleton.joints), config.patch_frames)
+        self.feature_shape = FeatureShape(self.grid.times, self.grid.joint_patches, config.width)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         initialise_linear(self.blocks)
@@ -116,10 +117,3 @@ class PatchTransformer(Encoder):
     def joint_axes(self) -> dict[str, JointAxis]:
         """Name the embedding of the joints."""
         return {"joint_position": JointAxis(1)}
-
-    def fresh(self, seed: int) -> "PatchTransformer":
-        """Return the same architecture at random initialisation, on the same device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            encoder = PatchTransformer(self.config, self.input, self.skeleton)
-        return encoder.to(self.joint_position.device)

@@ -5,9 +5,11 @@
 """
 
 import importlib
+from dataclasses import fields
 from typing import Any
 
 from marrow import extensions
+from marrow.errors import ConfigError
 from marrow.readers.base import Reader, SkipRecording, Split, reader_for
 
 __all__ = [
@@ -51,10 +53,19 @@ def get_reader_class(name: str) -> type[Any]:
     return extensions.load("marrow.readers", name, READERS)
 
 
-def get_reader(name: str) -> Reader:
-    """Return a reader with its default options.
+def get_reader(name: str, **options: Any) -> Reader:
+    """Return a reader by its name.
+
+    Args:
+        name: of the reader, for example "ntu".
+        options: settings of this reader that differ from its defaults.
 
     Raises:
-        ConfigError: there is no reader of that name, or it cannot be imported.
+        ConfigError: there is no reader of that name, it cannot be imported, or it has no such option.
     """
-    return get_reader_class(name)()
+    reader = get_reader_class(name)
+    known = [field.name for field in fields(reader) if field.init] if options else []
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"the reader {name!r} has no option {option!r}. It has {', '.join(known) or 'none'}")
+    return reader(**options)

@@ -12,7 +12,7 @@ from marrow.data.loader import evaluation_batches
 from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.export import load_encoder
-from marrow.pretrain import load_objective
+from marrow.pretraining import load_objective
 from marrow.report.runs import Run
 from marrow.report.scores import main_reports
 from marrow.store.format import Store

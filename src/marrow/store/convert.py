@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
+from marrow.readers import get_reader
 from marrow.readers.base import FromFiles, Reader, SkipRecording, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import PLAN_FILE, Store
@@ -94,7 +95,27 @@ class _Plan:
         return slice(shard * self.shard_clips, (shard + 1) * self.shard_clips)
 
 
-def prepare(
+def prepare(reader: str | Reader, root: str | Path, out: str | Path, *, jobs: int = 1) -> Store:
+    """Turn the raw recordings below a folder into a store, and open it.
+
+    What was finished by an earlier, interrupted call is kept.
+
+    Args:
+        reader: of the source, or its name with its standard settings.
+        root: folder of the raw recordings.
+        out: folder of the store.
+        jobs: number of processes.
+
+    Raises:
+        ParseError: a file is malformed.
+        StoreError: `out` holds something else, or cannot be written.
+        DataError: there is nothing to store.
+    """
+    convert_recordings(get_reader(reader) if isinstance(reader, str) else reader, root, out, jobs=jobs)
+    return Store.open(out)
+
+
+def convert_recordings(
     reader: Reader,
     root: str | Path,
     out: str | Path,
@@ -105,7 +126,7 @@ def prepare(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrepareSummary:
-    """Read all recordings below a folder and write them as a store.
+    """Do what `prepare` does with more settings, and return what was kept and dropped in place of the store.
 
     The result is the same to the last bit for any number of jobs and after any interruption. Where `out` holds an
     unfinished store of the same plan, its finished shards are kept.

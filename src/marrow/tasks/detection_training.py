@@ -20,9 +20,9 @@ from torch import Tensor
 from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
-from marrow.data.recordings import CutLoader, Cuts, Recordings, cut_batches
+from marrow.data.recordings import CutLoader, Recordings, cut_batches
 from marrow.errors import DataError
-from marrow.models.blocks import DropPath
+from marrow.models.blocks import DropPath, seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.tasks.base import TaskContext
@@ -202,9 +202,11 @@ def train_detector(
     )
 
     # What learns, and how fast each layer of it does.
+    with seeded_weights(context.seed):
+        head = StepHead(encoder.feature_shape.joints, encoder.dim, class_count, config.hidden_width)
     detection = Detection(
         encoder,
-        _head_for(encoder, recordings, cuts, class_count, config, context.seed),
+        head,
         config,
         torch.from_numpy(known),
         torch.from_numpy(offset[cuts[:, 0]] + cuts[:, 1]),
@@ -232,18 +234,6 @@ def train_detector(
         fitted.last["cpu_seconds"],
         fitted.last["wall_seconds"],
     )
-
-
-def _head_for(
-    encoder: Encoder, recordings: Recordings, cuts: Cuts, class_count: int, config: DetectionConfig, seed: int
-) -> StepHead:
-    """Make a head for the features that an encoder returns."""
-    device = next(encoder.parameters()).device
-    with torch.no_grad():
-        features = encoder(next(cut_batches(recordings, cuts[:1], encoder.input, 1, device)))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return StepHead(features.tokens.shape[3], encoder.dim, class_count, config.hidden_width)
 
 
 def _class_weights(labels: Int64[np.ndarray, " frame"], class_count: int, balance: float) -> Float32[Tensor, " class"]:

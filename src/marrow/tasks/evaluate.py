@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from marrow.data.augment import AugmentConfig
 from marrow.errors import ConfigError, DataError
-from marrow.models.export import load_encoder
+from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks import TASKS, get_task
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
@@ -26,7 +26,7 @@ from marrow.tasks.kept_reports import file_name, keep
 from marrow.tasks.kinds import Quick, unsuited
 from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.origin import origin_of
-from marrow.tasks.run_facts import RunFacts, facts_of
+from marrow.tasks.run_facts import RunFacts, encoder_of, facts_of
 from marrow.tasks.transfer import encoder_for
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ QUICK_NOTE = (
 
 
 def evaluate(
-    runs: Sequence[Path | str] | Path | str,
+    encoders: Encoder | Path | str | Sequence[Encoder | Path | str],
     store: Store | Path | str,
     protocol: str,
     *,
@@ -56,7 +56,7 @@ def evaluate(
     """Score encoders on a protocol, beside their baselines.
 
     Args:
-        runs: run directories or exported encoders: one, or one per seed.
+        encoders: run directories, exported encoders, or encoders in memory: one, or one per seed.
         store: the data.
         protocol: a split of the store ("xview"), "leave-one-out:ATTRIBUTE=VALUE", or "leave-one-out:ATTRIBUTE" for all
             folds, whose predictions are pooled to one score over all clips.
@@ -74,10 +74,11 @@ def evaluate(
             the protocol then says so.
         context: device, precision, seed of the probes, limits.
         save: keep the report of each run in its `RUN/reports/` (`marrow.tasks.kept_reports`): added to what is there,
-            or beside it where that was made in another way.
+            or beside it where that was made in another way. Of an encoder in memory nothing is kept.
         anew: put what is kept there under this protocol aside, and begin afresh.
     """
-    folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
+    given = [encoders] if isinstance(encoders, Encoder | Path | str) else encoders
+    sources = [source if isinstance(source, Encoder) else Path(source) for source in given]
     store = store if isinstance(store, Store) else Store.open(store)
     context = context or TaskContext()
     tasks = [tasks] if isinstance(tasks, str) else tasks
@@ -85,8 +86,8 @@ def evaluate(
     unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
         raise ConfigError(f"unknown baseline {unknown[0]!r}; baselines are {', '.join(BASELINES)}")
-    if not folders or not tasks:
-        raise ConfigError(f"expected at least one run and one task, got {len(folders)} runs and {len(tasks)} tasks")
+    if not sources or not tasks:
+        raise ConfigError(f"expected at least one run and one task, got {len(sources)} runs and {len(tasks)} tasks")
     folds = folds_of(store, protocol)
     asked_protocol = protocol
     if drop_duplicates != "none":
@@ -97,23 +98,26 @@ def evaluate(
         raise ConfigError(f"this task is not for this data: {left_out[0]}")
     if quick:
         chosen = [task.quick() if isinstance(task, Quick) else task for task in chosen]
-    facts = [facts_of(folder, index) for index, folder in enumerate(folders)]
+    facts = [facts_of(source, index) for index, source in enumerate(sources)]
     if len({run.name for run in facts}) < len(facts):
-        given = ", ".join(map(str, folders))
-        raise ConfigError(f"each run must be given once, and its folder have a name of its own; got {given}")
+        names = ", ".join(str(source) for source in sources if isinstance(source, Path))
+        raise ConfigError(f"each run must be given once, and its folder have a name of its own; got {names}")
+    folders = [None if isinstance(source, Encoder) else source for source in sources]
+    kept = [folder / "reports" if save and folder is not None else None for folder in folders]
 
     of_store = {"store": store.fingerprint}
     question = of_store | {"protocol": protocol, "transfer": transfer if isinstance(transfer, bool) else dict(transfer)}
     journals = {
-        run.name: _journal(folder, run, question, context, save) for folder, run in zip(folders, facts, strict=True)
+        run.name: _journal(reports_folder, run, question, context)
+        for reports_folder, run in zip(kept, facts, strict=True)
     }
     reports: list[Report] = []
     random_done: set[int] = set()
     adapted: list[str] = []
-    for folder, run in zip(folders, facts, strict=True):
+    for source, folder, run in zip(sources, folders, facts, strict=True):
         log.info("evaluating %s on %s", run.name, protocol)
-        encoder, said = encoder_for(load_encoder(folder), store, transfer, run.seed, folder)
-        adapted += said
+        encoder, adaptation = encoder_for(encoder_of(source), store, transfer, run.seed, folder or run.name)
+        adapted += adaptation
         origin = replace(origin_of(folder, run.description.get("provenance", {})), seed=run.seed)
         extra: list[Task] = []
         if augmented:
@@ -165,9 +169,9 @@ def evaluate(
             "near_copies": near,
         },
     )
-    if save:
-        for folder, run in zip(folders, facts, strict=True):
-            keep(folder / "reports", whole.of_run(run.name), anew=anew)
+    for reports_folder, run in zip(kept, facts, strict=True):
+        if reports_folder is not None:
+            keep(reports_folder, whole.of_run(run.name), anew=anew)
             journals[run.name].close()
     return whole
 
@@ -188,12 +192,11 @@ def _suited(tasks: Sequence[Task], data: TaskData) -> tuple[list[Task], list[str
     return chosen, left_out
 
 
-def _journal(folder: Path, run: RunFacts, data: Mapping[str, Any], context: TaskContext, save: bool) -> Journal:
-    """Return where a run's evaluation keeps what it has found until it is finished."""
+def _journal(folder: Path | None, run: RunFacts, data: Mapping[str, Any], context: TaskContext) -> Journal:
+    """Return where a run's evaluation keeps what it has found until it is finished; `folder` is that of its reports."""
     question = {
         "encoder": run.fingerprint,
         **data,
         **{name: getattr(context, name) for name in ("device", "precision", "seed", "max_steps", "max_minutes")},
     }
-    name = f"{file_name(data['protocol'])}.unfinished"
-    return Journal(folder / "reports" / name if save else None, question)
+    return Journal(None if folder is None else folder / f"{file_name(data['protocol'])}.unfinished", question)

@@ -18,14 +18,14 @@ from pathlib import Path
 import marrow
 from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError
-from marrow.models.export import load_encoder
+from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.finetune import finetune_in
 from marrow.tasks.finetune_training import make_one_process, with_labels_used
 from marrow.tasks.origin import origin_of
 from marrow.tasks.recognition import FinetuneConfig
-from marrow.tasks.run_facts import facts_of
+from marrow.tasks.run_facts import encoder_of, facts_of
 from marrow.tasks.transfer import encoder_for
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers, run_lock
@@ -50,7 +50,7 @@ class FinetuneResult:
 
 
 def finetune(
-    run: Path | str,
+    encoder: Encoder | Path | str,
     store: Store | Path | str,
     protocol: str,
     out: Path | str,
@@ -60,15 +60,16 @@ def finetune(
     transfer: bool | Mapping[str, str | None] = False,
     context: TaskContext | None = None,
 ) -> FinetuneResult:
-    """Fine-tune the encoder of a run, or go on with a fine-tuning that was interrupted.
+    """Fine-tune an encoder, or go on with a fine-tuning that was interrupted.
 
     Args:
-        run: a run directory of `marrow pretrain`, or an exported encoder.
+        encoder: a run directory of `marrow pretrain`, an exported encoder, or an encoder in memory, which is left as it
+            is.
         store: the data.
         protocol: a split of the store, leave-one-out:ATTRIBUTE=VALUE, or "FILTER -> FILTER".
         out: folder of the fine-tuning; made if missing.
         config: the recipe; the paper's by default.
-        from_scratch: take the run's architecture at random initialisation, by the context's seed.
+        from_scratch: take the encoder's architecture at random initialisation, by the context's seed.
         transfer: where the store has another skeleton, adapt the encoder to it, joints being matched by name; or joint
             of the encoder by joint of the store.
         context: device, precision, seed, limits.
@@ -79,17 +80,18 @@ def finetune(
         DataError: clips without labels, or too few.
         MarrowError: a loss was not finite.
     """
-    run, out = Path(run), Path(out)
+    source, out = encoder if isinstance(encoder, Encoder) else Path(encoder), Path(out)
+    run = None if isinstance(source, Encoder) else source
     config, context = config or FinetuneConfig(), context or TaskContext()
     store = store if isinstance(store, Store) else Store.open(store)
 
     # Which encoder, which clips.
-    facts = facts_of(run, 0)
-    encoder, adapted = encoder_for(load_encoder(run), store, transfer, context.seed, run)
+    facts = facts_of(source, 0)
+    start, adapted = encoder_for(encoder_of(source), store, transfer, context.seed, run or facts.name)
     for note in adapted:
         _log.info("%s", note)
     if from_scratch:
-        encoder = encoder.fresh(context.seed)
+        start = start.fresh(context.seed)
     if protocol.startswith("leave-one-out:") and "=" not in protocol:
         raise ConfigError(
             f"a recogniser is of one fold: give leave-one-out:ATTRIBUTE=VALUE, got {protocol!r}. All folds are scored "
@@ -101,11 +103,11 @@ def finetune(
     context = replace(context, origin=origin.from_scratch() if from_scratch else origin)
 
     # Where: a folder that is empty or of this very fine-tuning.
-    if out.resolve() == run.resolve():
+    if run is not None and out.resolve() == run.resolve():
         raise ConfigError(f"--out must be another folder than the run that is fine-tuned, got {out} for both")
     fabric, precision = make_one_process(context)
     settings = {
-        "run": str(run),
+        "run": str(run or facts.name),
         "store": str(store.path),
         "device": context.device,
         "encoder_fingerprint": facts.fingerprint,
@@ -127,7 +129,7 @@ def finetune(
             return FinetuneResult(out, Report.load(out / "report.json"))
 
         # Train, then keep the recogniser and its scores.
-        done = finetune_in(out, encoder, data, config, context, CheckpointConfig(keep_last=1))
+        done = finetune_in(out, start, data, config, context, CheckpointConfig(keep_last=1))
         if done is None:
             return FinetuneResult(out, None)
         recogniser, report = done

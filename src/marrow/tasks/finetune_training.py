@@ -18,10 +18,11 @@ from lightning_fabric import Fabric
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.frames import flat_frames
-from marrow.data.loader import PlannedSteps, ResidentLoader, evaluation_batch, evaluation_batches
+from marrow.data.loader import PlannedSteps, ResidentLoader, evaluation_batches
 from marrow.data.subsets import label_fraction
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
+from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.models.heads import JointsHead, Recogniser
 from marrow.tasks.base import TaskContext, TaskData
@@ -93,7 +94,7 @@ def train(
     loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
 
     # What learns, and how fast each layer of it does.
-    recognition = _with_head(encoder.to(device), loader, len(data.classes), config, context.seed)
+    recognition = _with_head(encoder, len(data.classes), config, context.seed).to(device)
     layer_decay = 1.0 if context.origin.source == "random" else config.layer_decay
     optimizer = adamw(recognition, config.optimizer, layer_scales(encoder, layer_decay))
 
@@ -165,24 +166,17 @@ def training_seconds(log: Sequence[Mapping[str, Any]], clock: str) -> float:
     return last[f"{clock}_seconds"] - before.get(f"prediction_{clock}_seconds", 0.0)
 
 
-def _with_head(
-    encoder: Encoder, loader: ResidentLoader, classes: int, config: FinetuneConfig, seed: int
-) -> Recognition:
-    """Put a head on an encoder, made for the features that it returns."""
-    frames = loader.frames
-    batch = evaluation_batch(frames, torch.zeros(1, dtype=torch.int64, device=frames.device), encoder.input)
-    with torch.no_grad():
-        features = encoder(batch)
-    axes = tuple(features.tokens.shape[2:4]) if features.summary is None else ()
-    if axes and encoder.input.pace == "recorded":
+def _with_head(encoder: Encoder, classes: int, config: FinetuneConfig, seed: int) -> Recognition:
+    """Put a head on an encoder, made for its features."""
+    shape = encoder.feature_shape
+    if encoder.input.pace == "recorded" and not shape.has_summary:
         raise ConfigError(
             "fine-tuning reads features of one length, and at the recorded pace those of this encoder differ from clip "
             "to clip: it would need a summary of each body (for a frame transformer: encoder.readout cls)"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = JointsHead(features.tokens.shape[3] if axes else 1, encoder.dim, classes, config.hidden_width)
-    return Recognition(encoder, head.to(frames.device), config, axes)
+    with seeded_weights(seed):
+        head = JointsHead(1 if shape.has_summary else shape.joints, shape.dim, classes, config.hidden_width)
+    return Recognition(encoder, head, config)
 
 
 def _further_epochs(

@@ -44,15 +44,16 @@ class Origin:
         return self.cpu_seconds if device_type == "cpu" else self.wall_seconds
 
 
-def origin_of(run: Path, provenance: Mapping[str, Any]) -> Origin:
+def origin_of(run: Path | None, provenance: Mapping[str, Any]) -> Origin:
     """Gather what is known of a pre-training.
 
     Args:
-        run: a run directory, or the folder of an exported encoder.
+        run: a run directory, or the folder of an exported encoder; None: it is in memory alone.
         provenance: what the encoder says of itself.
     """
     # The encoder knows its own cost; a run that has gone on since has spent more. The log is for older encoders.
-    known = {**(read_log(run / "log.jsonl") or [{}])[-1], **provenance}
+    log = [] if run is None else read_log(run / "log.jsonl")
+    known = {**(log or [{}])[-1], **provenance}
     augment = provenance.get("settings", {}).get("augment")
     return Origin(
         steps=known.get("steps", known.get("step")),

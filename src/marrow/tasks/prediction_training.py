@@ -4,17 +4,16 @@ import copy
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from marrow.data.augment import AugmentConfig
-from marrow.data.frames import flat_from_arrays
 from marrow.data.recordings import CutLoader, Cuts, Recordings, uncropped
+from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import TaskContext
 from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
 from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_forecaster import Forecasting, TrainedForecaster, aligned_whole, encoder_batch
+from marrow.tasks.prediction_forecaster import Forecasting, TrainedForecaster
 from marrow.tasks.prediction_head import ForecastHead
 from marrow.tasks.prediction_linear import fit_weights
 from marrow.tasks.prediction_poses import centre_of
@@ -71,25 +70,12 @@ def _turned_only(augment: AugmentConfig) -> AugmentConfig:
 def _head_for(
     encoder: Encoder, recordings: Recordings, cuts: Cuts, config: PredictionConfig, seed: int
 ) -> ForecastHead:
-    """Make a head for the features that an encoder returns."""
-    device, centre = next(encoder.parameters()).device, centre_of(encoder.skeleton)
+    """Make a head for the features of an encoder, which begins with what least squares say."""
+    centre = centre_of(encoder.skeleton)
     weights = torch.zeros(2, config.learned_frames, config.recent_frames - 1)
     if config.begins_with == "linear_regression":
         solved = fit_weights(recordings, cuts, config.observed_frames, config.recent_frames, centre)
         weights = torch.from_numpy(solved).float()
-    recording, start, _ = cuts[0].tolist()
-    first = recordings.cut(recording, start, config.observed_frames)
-    flat = flat_from_arrays([first], encoder.skeleton, encoder.input, device, row=np.zeros(1, np.int64))
-    with torch.no_grad():
-        aligned = aligned_whole(flat, config.observed_frames)
-        features = encoder(encoder_batch(*aligned, encoder.input, encoder.skeleton))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ForecastHead(
-            features.tokens.shape[3],
-            features.tokens.shape[4],
-            len(encoder.skeleton.joints),
-            centre,
-            weights,
-            config,
-        )
+    with seeded_weights(seed):
+        shape, joints = encoder.feature_shape, len(encoder.skeleton.joints)
+        return ForecastHead(shape.joints, shape.dim, joints, centre, weights, config)

@@ -95,16 +95,14 @@ class Recognition(Trainable):
         encoder: is trained.
         head: is trained with it.
         config: rates and smoothing.
-        axes: of what the head reads, between body and dim: times and joints of the encoder's tokens; none where it has
-            a summary of each body (an encoder whose windows are of unequal length must have one).
     """
 
     # BatchNorm: a clip's loss depends on the others of its micro-batch.
     couples_samples = True
 
-    def __init__(self, encoder: Encoder, head: JointsHead, config: FinetuneConfig, axes: tuple[int, ...]) -> None:
+    def __init__(self, encoder: Encoder, head: JointsHead, config: FinetuneConfig) -> None:
         super().__init__()
-        self.encoder, self.head, self.config, self.axes = encoder, head, config, axes
+        self.encoder, self.head, self.config = encoder, head, config
 
     def sample(self, batch: Batch, draws: Draws) -> FinetuneDraw:
         """Draw what is left out, each clip's by its place in the global batch."""
@@ -112,7 +110,9 @@ class Recognition(Trainable):
         if self.config.drop_path > 0 and self.encoder.branches > 0:
             drop = DropPath(draws.uniform("drop_path", bodies, self.encoder.branches), self.config.drop_path)
         if self.config.dropout > 0:
-            kept = draws.uniform("dropout", bodies, *self.axes, self.encoder.dim) >= self.config.dropout
+            shape = self.encoder.feature_shape
+            axes = () if shape.has_summary else (shape.times, shape.joints)
+            kept = draws.uniform("dropout", bodies, *axes, shape.dim) >= self.config.dropout
         return FinetuneDraw(drop, kept)
 
     def forward(self, batch: Batch, draw: FinetuneDraw) -> StepOutput:

@@ -1,5 +1,6 @@
-"""What an exported encoder says of itself, and whether it fits a store."""
+"""Encoders to be judged, exported or in memory: what they say of themselves, and whether they fit a store."""
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from marrow.errors import CheckpointError, ConfigError
 from marrow.models.encoder import Encoder
-from marrow.models.export import DESCRIPTION, WEIGHTS
+from marrow.models.export import DESCRIPTION, WEIGHTS, describe, load_encoder, weight_bytes
 from marrow.store.format import Store
 
 
@@ -17,10 +18,10 @@ class RunFacts:
     """One evaluated encoder.
 
     Args:
-        name: of the run's folder.
+        name: of the run's folder; "encoder 1", for example, where it is in memory alone.
         seed: of its pre-training.
         description: what the exported encoder says of itself: kind, size, input, skeleton, provenance.
-        fingerprint: SHA-256 of its weights, shortened.
+        fingerprint: SHA-256 of its weights, shortened; the same in memory as exported.
     """
 
     name: str
@@ -29,16 +30,29 @@ class RunFacts:
     fingerprint: str
 
 
-def facts_of(folder: Path, index: int) -> RunFacts:
-    """Read what the encoder of a run says of itself; where it names no seed, `index` is taken for it."""
+def encoder_of(source: Encoder | Path) -> Encoder:
+    """Return an encoder that may be trained and moved: from its folder, or a copy of the one in memory."""
+    return copy.deepcopy(source).eval() if isinstance(source, Encoder) else load_encoder(source)
+
+
+def facts_of(source: Encoder | Path, index: int) -> RunFacts:
+    """Return what an encoder, or that of a folder, says of itself; `index` is its seed where it names none."""
+    if isinstance(source, Encoder):
+        description = {"kind": type(source).__name__, **describe(source), "provenance": {}}
+        return RunFacts(f"encoder {index + 1}", index, description, _fingerprint(weight_bytes(source)))
+    folder = source
     inner = folder / "encoder" if (folder / "encoder" / DESCRIPTION).is_file() else folder
     try:
         description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))
-        digest = hashlib.sha256((inner / WEIGHTS).read_bytes()).hexdigest()[:16]
+        fingerprint = _fingerprint((inner / WEIGHTS).read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} holds no finished encoder: {_why_unreadable(folder, inner, error)}") from error
     seed = description.get("provenance", {}).get("seed")
-    return RunFacts(folder.resolve().name, index if seed is None else int(seed), description, digest)
+    return RunFacts(folder.resolve().name, index if seed is None else int(seed), description, fingerprint)
+
+
+def _fingerprint(weights: bytes) -> str:
+    return hashlib.sha256(weights).hexdigest()[:16]
 
 
 def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
@@ -51,11 +65,11 @@ def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
     return f"expected a run directory of `marrow pretrain`, or a folder with {DESCRIPTION} and {WEIGHTS}"
 
 
-def check_skeleton(encoder: Encoder, store: Store, folder: Path) -> None:
-    """Raise a ConfigError where an encoder and a store have different skeletons."""
+def check_skeleton(encoder: Encoder, store: Store, name: Path | str) -> None:
+    """Raise a ConfigError, with the name of the encoder, where an encoder and a store have different skeletons."""
     if encoder.skeleton.joints != store.skeleton.joints:
         raise ConfigError(
-            f"{folder} was trained on the skeleton {encoder.skeleton.name!r} ({len(encoder.skeleton.joints)} joints), "
+            f"{name} was trained on the skeleton {encoder.skeleton.name!r} ({len(encoder.skeleton.joints)} joints), "
             f"{store.path} holds {store.skeleton.name!r} ({len(store.skeleton.joints)} joints); use an encoder of that "
             "skeleton, or recordings of the encoder's"
         )

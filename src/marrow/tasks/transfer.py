@@ -11,7 +11,7 @@ from marrow.tasks.run_facts import check_skeleton
 
 
 def encoder_for(
-    encoder: Encoder, store: Store, transfer: bool | Mapping[str, str | None], seed: int, folder: Path
+    encoder: Encoder, store: Store, transfer: bool | Mapping[str, str | None], seed: int, name: Path | str
 ) -> tuple[Encoder, list[str]]:
     """Return an encoder that reads a store, and what is to be said of it.
 
@@ -21,14 +21,14 @@ def encoder_for(
         transfer: adapt it where the skeletons differ, joints being matched by name; or joint of the encoder by joint
             of the store, where names do not tell (None: that one begins untrained). False: do not.
         seed: of the joints that the encoder has never seen.
-        folder: of the encoder, for messages.
+        name: of the encoder, for messages.
 
     Raises:
         ConfigError: the skeletons differ, and `transfer` is False or cannot make one of the other.
     """
     if transfer is False:
         try:
-            check_skeleton(encoder, store, folder)
+            check_skeleton(encoder, store, name)
         except ConfigError as error:
             raise ConfigError(f"{error}; or adapt the encoder with --transfer, which matches joints by name") from error
         return encoder, []

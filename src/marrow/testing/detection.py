@@ -14,7 +14,7 @@ from torch import nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.models.blocks import DropPath
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Encoder, Features, FeatureShape
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 from marrow.store.memory import write_store
@@ -42,7 +42,8 @@ class PoseEncoder(Encoder):
         super().__init__()
         self.skeleton, self.frames_per_token = KINECT_V1_20, frames_per_token
         self.input = InputConfig(window_frames=window_frames, test_crop=1.0)
-        self.config, self.dim, self.knows = None, _DIM, knows
+        self.config, self.knows = None, knows
+        self.feature_shape = FeatureShape(window_frames // frames_per_token, 1, _DIM)
         self.scale = nn.Parameter(torch.ones(_DIM))
 
     def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:

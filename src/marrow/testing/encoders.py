@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.models.blocks import DropPath
-from marrow.models.encoder import Encoder
+from marrow.models.encoder import Encoder, Features, FeatureShape
 from marrow.models.export import load_encoder, save_encoder
 from marrow.train.device import network_context
 
@@ -96,7 +95,7 @@ def check_encoder(build: Callable[[], Encoder], folder: Path, *, has_joint_axis:
     batch = example_batch(encoder)
     with torch.inference_mode():
         features = encoder(batch)
-        _check_axes(encoder, batch, features.tokens, features.present, has_joint_axis)
+        _check_shape(encoder, batch, features, has_joint_axis)
 
         alone = encoder(batch.take(slice(1)))
         torch.testing.assert_close(alone.tokens[0], features.tokens[0], rtol=1e-4, atol=1e-5, msg="batch independence")
@@ -142,12 +141,12 @@ def _check_drop(encoder: Encoder, batch: Batch, tokens: Tensor) -> None:
     assert torch.equal(absent, together), "the draws of an absent body change the features"
 
 
-def _check_axes(
-    encoder: Encoder, batch: Batch, tokens: Tensor, present: Bool[Tensor, "..."], has_joint_axis: bool
-) -> None:
+def _check_shape(encoder: Encoder, batch: Batch, features: Features, has_joint_axis: bool) -> None:
     clips, bodies, frames, joints = batch.present.shape
-    times = frames // encoder.frames_per_token
-    expected = (clips, bodies, times, joints if has_joint_axis else 1, encoder.dim)
+    times, tokens, present = frames // encoder.frames_per_token, features.tokens, features.present
+    shape = FeatureShape(times, joints if has_joint_axis else 1, encoder.dim, features.summary is not None)
+    assert encoder.feature_shape == shape, f"feature_shape must be {shape}, got {encoder.feature_shape}"
+    expected = (clips, bodies, shape.times, shape.joints, shape.dim)
     assert tuple(tokens.shape) == expected, f"features must be {expected}, got {tuple(tokens.shape)}"
     assert tuple(present.shape) == expected[:-1], f"flags must be {expected[:-1]}, got {tuple(present.shape)}"
     assert torch.isfinite(tokens).all(), "features must be finite"

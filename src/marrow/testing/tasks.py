@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.models.blocks import DropPath
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Encoder, Features, FeatureShape
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
@@ -32,7 +32,7 @@ class TableEncoder(Encoder):
     def __init__(self, table: Float[Tensor, "row dim"]) -> None:
         super().__init__()
         self.skeleton, self.input, self.frames_per_token = KINECT_V1_20, InputConfig(window_frames=8), 8
-        self.config, self.dim = None, table.shape[1]
+        self.config, self.feature_shape = None, FeatureShape(1, 1, table.shape[1])
         self.table = nn.Parameter(table)
 
     def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:

@@ -38,6 +38,7 @@ from marrow.data.schedule import Schedule
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
 from marrow.files import write_text_whole
+from marrow.models.blocks import seeded_weights
 from marrow.models.export import encoder_kind, load_encoder, save_encoder
 from marrow.objectives import get_objective
 from marrow.objectives.base import Objective
@@ -69,7 +70,7 @@ from marrow.train.timed_loader import TimedLoader
 
 _log = logging.getLogger(__name__)
 
-_REPLAY = "python -c \"from marrow.pretrain import replay_step; print(replay_step('{path}'))\""
+_REPLAY = "python -c \"from marrow.pretraining import replay_step; print(replay_step('{path}'))\""
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,7 @@ def _train(
 def build_objective(config: PretrainConfig, skeleton: Skeleton) -> Objective:
     """Make the objective and its encoder, with initial weights that follow from the seed."""
     method = get_objective(config.method)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded_weights(config.seed):
         objective = method(config.objective, method.encoder_type(config.encoder, config.input, skeleton))
     encoder_kind(objective.encoder)  # better told now than after the last step: it could not be kept
     return objective
