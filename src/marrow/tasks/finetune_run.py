@@ -3,7 +3,7 @@
     OUT/config.yaml, environment.json   every setting; versions, machine, fingerprint of the store
     OUT/plan.json, log.jsonl            planned epochs; one entry per epoch: loss, learning rate, time spent
     OUT/checkpoints/, predictions/      what a resume needs; predicted classes of the test clips after every epoch
-    OUT/encoder/, head.safetensors, head.json   the recogniser: `marrow.models.heads.Recogniser.load(OUT)`
+    OUT/encoder/, head.safetensors, head.json   the recogniser: `marrow.Recogniser.load(OUT)`
     OUT/report.json                     the scores; its presence says that the run is finished
     OUT/.lock                           which process trains here
 
