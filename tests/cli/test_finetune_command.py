@@ -132,7 +132,7 @@ def test_evaluate_takes_the_settings(
     assert (knn.task, report.task) == ("knn/pooled", "finetune")
     settings = report.settings
     assert (settings["epochs"], settings["schedule"]["warmup_epochs"], settings["augment"]["crop_low"]) == (2, 0, 0.6)
-    assert settings["asked"]["augment"]["crop_low"] == 0.6
+    assert report.asked["augment"]["crop_low"] == 0.6
     capsys.readouterr()
     for arguments, message in (
         ([*words, "--finetune.epochs", "20"], "settings of the task finetune, which is not among --tasks"),
@@ -147,10 +147,11 @@ def test_equal_total_budget_trains_longer(run: Path, store: Store, tmp_path: Pat
     out = tmp_path / "scratch"
     arguments = command(run, store, out, "--from_scratch", "--scratch_budget", "same_total", "--max_steps", "4")
     assert main(arguments) == 0
-    settings = Report.load(out / "report.json").settings
+    report = Report.load(out / "report.json")
+    settings = report.settings
     assert settings["epochs"] > 3
     assert settings["epochs"] == json.loads((out / "plan.json").read_text())["epochs"]
-    assert "Equal total budget" in settings["note"]
+    assert "Equal total budget" in report.noted["note"]
 
 
 def test_interrupted_goes_on_and_finished_does_nothing(

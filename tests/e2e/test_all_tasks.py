@@ -47,7 +47,7 @@ def test_all_tasks_run_and_are_shown(run, tmp_path, kind, expected):
 
     result = numbers(whole)
     for each in (*result["scores"], *result["measures"]):
-        assert np.isfinite(each.get("mean", each.get("mean_percent"))), each
+        assert np.isfinite(each["mean"]), each
     sources = {(each["task"].partition("/")[0], each["source"]) for each in result["measures"]}
     assert {("motion_prediction", source) for source in ("trained", "random", "raw")} <= sources
     page = write_report([run], tmp_path / "report.html", title="all tasks").read_text(encoding="utf-8")

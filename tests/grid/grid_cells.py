@@ -9,6 +9,7 @@ from marrow.store.format import Store
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.run_facts import facts_of
+from marrow.tasks.version_1 import declared
 from marrow.train.run_directory import plain
 
 TEST_CLIPS, COPIES = 10, 2
@@ -23,7 +24,7 @@ def finish(cell: Cell, store: Store, wrong: int, *, cpu_seconds: float = 100.0, 
         predicted = [value ^ (clip < wrong) for clip, value in enumerate(label)]
         mark = {"run": cell.folder.name} if source == "trained" else {}
         percent = 100.0 * (TEST_CLIPS - wrong) / TEST_CLIPS
-        return Report(
+        report = Report(
             task,
             {"top1_percent": percent},
             predictions={"top1": predicted},
@@ -32,6 +33,7 @@ def finish(cell: Cell, store: Store, wrong: int, *, cpu_seconds: float = 100.0, 
             source=source,
             fingerprints=mark,
         )
+        return declared(report)
 
     reports = [report("trained", "knn/pooled", wrong, cell.seed)]
     if baselines:

@@ -9,6 +9,7 @@ import yaml
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.run_facts import RunFacts
+from marrow.tasks.version_1 import declared
 
 FINGERPRINT = "f" * 64
 
@@ -45,7 +46,8 @@ def write_run(
             task,
             {},
             predictions=dict.fromkeys(names, predicted),
-            settings={"epochs": epochs, "best_epoch": seed},
+            settings={"epochs": epochs},
+            noted={"best_epoch": seed},
             seed=0 if source == "raw" else seed,
             num_labels_used=labels_used,
             source=source,
@@ -73,6 +75,7 @@ def write_run(
         ["A note."],
         {"probe_seed": 0},
     )
+    evaluation.reports = [declared(report) for report in evaluation.reports]
     folder.mkdir(parents=True)
     if evaluated:
         evaluation.save(folder / "reports" / f"{protocol}.json")

@@ -9,6 +9,7 @@ from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.run_facts import RunFacts
+from marrow.tasks.version_1 import declared
 
 CLASSES = ("drink", "<wave>", "sit down", "stand up", "clap", "throw", "walk", "pick up", "carry", "push")
 LABELS = {"1 %": 10, "5 %": 40, "20 %": 160}
@@ -25,8 +26,9 @@ def evaluation_of(reports: list[Report], *, labelled: bool = False, clips: int =
     """Return an evaluation of some reports: on recordings without a label each, or on clips that have one."""
     label = [clip % len(CLASSES) if labelled else -1 for clip in range(clips)]
     runs = [facts(f"run{seed}", seed) for seed in sorted({each.seed for each in reports if each.source == "trained"})]
+    known = [declared(report) for report in reports]
     return EvaluationReport(
-        "xsub", "f" * 64, list(CLASSES), 24, list(range(clips)), label, [False] * clips, runs, reports, ["A note."]
+        "xsub", "f" * 64, list(CLASSES), 24, list(range(clips)), label, [False] * clips, runs, known, ["A note."]
     )
 
 

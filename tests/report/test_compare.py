@@ -10,6 +10,10 @@ from marrow.report.compare_page import write_comparison
 from marrow.report.runs import labels, read_runs
 
 
+def mean_and_std(number):
+    return number.mean, number.std
+
+
 def compared(*folders):
     return compare_runs(read_runs(folders))
 
@@ -29,11 +33,14 @@ def test_seeds_are_one_row_and_settings_another(make_run):
     assert [row.name for row in ranking.rows] == ["MAMP · width 32", "MAMP · width 16"]
     best, other = ranking.rows
     # 10 of 40 wrong; of the 36 clean ones, 6. The other: 20 and 24 of 40 wrong, 50 % and 40 %.
-    assert best.cells["linear probe, pooled"].official == (75.0, 0.0)
-    assert best.cells["linear probe, pooled"].clean == (pytest.approx(100 * 30 / 36), 0.0)
-    assert other.cells["linear probe, pooled"].official == (pytest.approx(45.0), pytest.approx(7.0710678))
+    assert mean_and_std(best.cells["linear probe, pooled"]["official"]) == (75.0, 0.0)
+    assert mean_and_std(best.cells["linear probe, pooled"]["clean"]) == (pytest.approx(100 * 30 / 36), 0.0)
+    assert mean_and_std(other.cells["linear probe, pooled"]["official"]) == (
+        pytest.approx(45.0),
+        pytest.approx(7.0710678),
+    )
     assert (other.seeds, other.cpu_seconds, other.steps) == ([1, 2], 160.0, 3.0)
-    assert [run.percent for run in other.cells["linear probe, pooled"].runs] == [50.0, 40.0]
+    assert [score.mean for score in other.points["linear probe, pooled"].values()] == [50.0, 40.0]
     # Right on the same clips and more: 30 points ahead, and the paired interval is above zero.
     assert ranking.lead is not None
     assert ranking.lead[0] == pytest.approx(30.0)
@@ -141,7 +148,7 @@ def test_other_draws_of_the_labels_are_said(make_run):
     def drawn(seed):
         def change(report):
             for each in trained(report):
-                each["settings"]["label_seed_used"] = seed
+                each["noted"]["label_seed_used"] = seed
 
         return change
 

@@ -13,6 +13,7 @@ from marrow.report.compare_page import write_comparison
 from marrow.report.compare_tables import markdown, text_tables
 from marrow.report.runs import read_runs
 from marrow.tasks.base import Report
+from marrow.tasks.version_1 import declared
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def make_measured(make_run):
         values = json.loads(path.read_text())
         added = []
         for report in reports:
-            plain = asdict(report)
+            plain = asdict(declared(report))
             if report.source != "raw":
                 plain["seed"] = seed
             plain["fingerprints"] = {"run": name} if report.source == "trained" else {}
@@ -48,13 +49,16 @@ def of_draws(source, *wrong_of_draw, task="semi_supervised/5 %", start="from pre
         {"seed": seed, "labels": 4, "predictions": [clip % 2 ^ (clip < wrong) for clip in range(40)]}
         for seed, wrong in enumerate(wrong_of_draw)
     ]
-    settings = {
-        "draws": len(draws),
-        "start": start,
-        "note": f"took {wrong_of_draw[0]} s",
-        "steps_done": [wrong_of_draw[0]],
-    }
-    return Report(task, {}, settings=settings, num_labels_used=4, source=source, detail={"draws": draws})
+    return Report(
+        task,
+        {},
+        settings={"draws": len(draws), "start": start},
+        cost={"steps_done": [wrong_of_draw[0]]},
+        noted={"note": f"took {wrong_of_draw[0]} s"},
+        num_labels_used=4,
+        source=source,
+        detail={"draws": draws},
+    )
 
 
 def worse(reports, by, source="trained"):
@@ -67,9 +71,9 @@ def worse(reports, by, source="trained"):
 
 def test_a_share_of_the_labels_is_one_column_whichever_other_shares_were_asked_for(make_measured):
     asked_alone, asked_with_more = (of_draws("trained", 8, 12) for _ in range(2))
-    asked_alone.settings["fractions"], asked_with_more.settings["fractions"] = [0.05], [0.05, 0.1]
+    asked_alone.asked["fractions"], asked_with_more.asked["fractions"] = [0.05], [0.05, 0.1]
     more = of_draws("trained", 4, 4, task="semi_supervised/10 %")
-    more.settings["fractions"] = [0.05, 0.1]
+    more.asked["fractions"] = [0.05, 0.1]
     comparison = compared(
         make_measured("a", 1, [asked_alone]), make_measured("b", 1, [asked_with_more, more], width=32)
     )
@@ -88,10 +92,10 @@ def test_few_labels_are_columns_with_the_spread_over_draws(make_measured):
     assert [row.name for row in ranking.rows] == ["MAMP · width 32", "MAMP · width 16"]
     best, other = (row.cells["semi supervised, 5 %"] for row in ranking.rows)
     # 8 and 12 of 40 wrong: 80 and 70, mean 75, deviation 10 / sqrt(2). Of the 36 clean ones, 4 and 8 wrong.
-    assert other.official == (75.0, 0.0)
-    assert other.clean == (pytest.approx(100 * 30 / 36), 0.0)
-    assert other.draws_std == {"official": pytest.approx(50**0.5), "clean": pytest.approx(100 * 4 / 36 / 2**0.5)}
-    assert best.official == (90.0, 0.0)
+    assert (other["official"].mean, other["official"].std) == (75.0, 0.0)
+    assert (other["clean"].mean, other["clean"].std) == (pytest.approx(100 * 30 / 36), 0.0)
+    assert (other["official"].draws_std, other["clean"].draws_std) == pytest.approx((50**0.5, 100 * 4 / 36 / 2**0.5))
+    assert best["official"].mean == 90.0
     # 90 minus 75, right about the same clips and more.
     assert ranking.lead is not None
     assert ranking.lead[0] == pytest.approx(15.0)
@@ -111,7 +115,8 @@ def test_several_seeds_have_their_own_spread(make_measured):
     folders = [make_measured(f"a{seed}", seed, [of_draws("trained", 8 * seed, 8 * seed)]) for seed in (1, 2)]
     [ranking] = compared(*folders).rankings
     # 80 and 60; the same in every draw.
-    assert ranking.rows[0].cells["semi supervised, 5 %"].official == (70.0, pytest.approx(200**0.5))
+    official = ranking.rows[0].cells["semi supervised, 5 %"]["official"]
+    assert (official.mean, official.std) == (70.0, pytest.approx(200**0.5))
     assert text_tables(ranking)[0].lines[0][2] == "70.0 ± 14.1"
 
 
@@ -133,7 +138,7 @@ def test_top1_stands_beside_its_baselines(make_run):
         ("raw coordinates", "raw"),
     ]
     of_a, of_b, raw = ranking.baselines
-    assert [row.cells["linear probe, pooled"].official[0] for row in (of_a, of_b, raw)] == [40.0, 65.0, 90.0]
+    assert [row.cells["linear probe, pooled"]["official"].mean for row in (of_a, of_b, raw)] == [40.0, 65.0, 90.0]
     assert "knn, pooled" not in raw.cells
     assert (of_a.seeds, raw.seeds) == ([1], [])
     [table] = text_tables(ranking)
@@ -164,11 +169,11 @@ def test_forecasts_are_ranked_by_the_lowest_error(make_measured):
     [table] = ranking.measured
     assert [row.name for row in table.rows] == ["MAMP · width 16", "MAMP · width 32"]
     assert [row.name for row in table.baselines[-3:]] == ["zero velocity", "constant velocity", "linear regression"]
-    assert [(column.heading, column.unit, column.better) for column in table.columns[:2]] == [
+    assert [(each.short, each.unit, each.better) for each in list(table.columns.values())[:2]] == [
         ("80 ms", "mm", "lower"),
         ("160 ms", "mm", "lower"),
     ]
-    assert [column.heading for column in table.columns[6:8]] == ["80 ms, root-centred", "160 ms, root-centred"]
+    assert [each.short for each in list(table.columns.values())[6:8]] == ["80 ms, root-centred", "160 ms, root-centred"]
     assert len(table.columns) == 12
     # 0.1 mm a millisecond and the seed: 9 mm after 80 ms, 3 more for the other; zero velocity 0.1 * 80 * 1.5.
     shown = text_tables(ranking)[0]
@@ -186,7 +191,7 @@ def test_detection_shows_its_main_numbers_and_keeps_all(make_measured):
         report.metrics |= shuffled
     comparison = compared(make_measured("a", 1, reports))
     [table] = comparison.rankings[0].measured
-    assert [column.heading for column in table.columns] == [
+    assert [each.short for each in table.columns.values()] == [
         "frame F1",
         "frame accuracy",
         "mAP over classes, overlap 0.5",
@@ -206,8 +211,8 @@ def test_retrieval_stands_below_top1(make_measured):
     comparison = compared(make_measured("a", 1, retrieval_reports(), keep=True))
     [ranking] = comparison.rankings
     [table] = ranking.measured
-    assert [column.heading for column in table.columns] == ["recall@1", "recall@5", "mAP"]
-    assert table.headline.heading == "mAP"
+    assert [each.short for each in table.columns.values()] == ["recall@1", "recall@5", "mAP"]
+    assert table.headline == "map_percent"
     assert [row.name for row in table.baselines] == ["random initialisation"]
     text = markdown(comparison)
     assert text.index("Top-1 in percent on xview") < text.index("Retrieval in percent, higher is better, on xview")
@@ -218,7 +223,8 @@ def test_retrieval_stands_below_top1(make_measured):
 def test_what_was_learned_in_different_ways_is_in_different_tables(make_measured):
     def reports(steps):
         found = detection_reports()
-        found[0].settings |= {"steps": steps, "training_cpu_seconds": steps / 7}
+        found[0].settings |= {"steps": steps}
+        found[0].cost |= {"training_cpu_seconds": steps / 7}
         return found
 
     a, b = make_measured("a", 1, reports(100)), make_measured("b", 1, reports(50), width=32)

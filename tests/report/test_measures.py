@@ -18,7 +18,6 @@ from report_page_reader import Page
 from marrow import SkeletonSequence, write_store
 from marrow.report.clips import ClipsOnReel, Neighbour, Query, ShownClips
 from marrow.report.figures import Figures
-from marrow.report.measure_names import measure_words, split_unit
 from marrow.report.measures import measure_sentences, measures_html
 from marrow.report.motion import motion_html
 from marrow.report.page import write_report
@@ -27,6 +26,7 @@ from marrow.skeleton.sequence import Record
 from marrow.store.format import Store
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.version_1 import declared
 from marrow.viewer.motion import Reel
 
 
@@ -47,9 +47,9 @@ def _curves(figures: Figures, number: int = 0) -> dict[str, dict]:
         ("frames_per_hug", "frames per hug", ""),
     ],
 )
-def test_names_are_said_in_plain_words(name, words, unit):
-    assert measure_words(name) == words
-    assert split_unit(name)[1] == unit
+def test_numbers_of_version_1_are_said_in_plain_words(name, words, unit):
+    quantity = declared(Report("any", {name: 1.0})).quantity(name)
+    assert (quantity.words, quantity.unit) == (words, unit)
 
 
 def test_accuracy_is_drawn_over_the_number_of_labels():
@@ -163,7 +163,8 @@ def test_recognition_and_other_tasks_share_a_page(make_run, tmp_path):
     path = run / "reports" / "xsub.json"
     evaluation = EvaluationReport.load(path)
     # What predicts no class per clip comes first: charts by class are still about what does.
-    evaluation.reports = few_labels_reports((1,)) + evaluation.reports + [Report("hugging/warm", {"hugs": 3.0}, seed=1)]
+    hugs = Report("hugging/warm", {"hugs": 3.0}, seed=1)
+    evaluation.reports = [*map(declared, few_labels_reports((1,))), *evaluation.reports, hugs]
     evaluation.save(path)
     page = Page(write_report([run], tmp_path / "report.html"))
     for title in ("Top-1 accuracy", "Confusion matrix", "Learning from a share of the labels", "Hugging"):

@@ -46,7 +46,10 @@ def edited(folder, change):
 def with_task(values, name, asked, **settings):
     """Put a report of a task into an evaluation, with what was asked of it."""
     first = values["reports"][0]
-    values["reports"].append({**first, "task": name, "settings": {**settings, "asked": asked}})
+    added = {**first, "task": name, "settings": {**settings, "asked": asked}}
+    # As version 1 had it: neither task nor numbers say what they are, and all settings are in one.
+    newer = ("declared", "quantities", "asked", "cost", "noted")
+    values["reports"].append({name: value for name, value in added.items() if name not in newer})
 
 
 def pretrain_settings(command: str) -> dict[str, Any]:

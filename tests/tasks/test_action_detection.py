@@ -142,7 +142,7 @@ def test_pre_training_decays_the_layers_and_training_from_scratch_does_not(data)
     scratch = ActionDetection(short).run(encoder, data, replace(CONTEXT, origin=Origin(source="random")))[0]
     assert (report.settings["layer_decay"], scratch.settings["layer_decay"]) == (0.8, 1.0)
     assert (report.source, scratch.source) == ("trained", "random")
-    assert report.settings["steps_done"] == 2
+    assert report.cost["steps_done"] == 2
 
 
 def test_a_frozen_encoder_stays_and_a_tuned_one_does_not(data):

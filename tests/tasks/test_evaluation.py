@@ -18,15 +18,18 @@ from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kept_reports import fullest
 from marrow.tasks.knn import Knn
 from marrow.tasks.linear_probe import LinearProbe
+from marrow.tasks.numbers import DRAWS_STD, TOP1
 from marrow.tasks.retrieval import Retrieval, RetrievalConfig
 from marrow.tasks.run_facts import RunFacts
-from marrow.tasks.summary import comparisons, measures, numbers, raw_sentences, scores
+from marrow.tasks.summary import differences, measures, numbers, raw_sentences, scores
+from marrow.tasks.version_1 import declared
 
 CPU = TaskContext(device="cpu", precision="fp32", max_steps=2)
 
 
 def _report(source, task, predicted, seed, run=""):
-    return Report(task, {}, predictions={"top1": predicted}, seed=seed, source=source, fingerprints={"run": run})
+    prints = {"run": run}
+    return declared(Report(task, {}, predictions={"top1": predicted}, seed=seed, source=source, fingerprints=prints))
 
 
 def _evaluation(reports, *, labels=(0, 1, 0, 1), copied=(False,) * 4, seeds=(1,)):
@@ -149,8 +152,8 @@ def test_scores_over_seeds_by_hand():
         _report("trained", "knn/pooled", [0, 1, 1, 0], 2, "r2"),
     ]
     [official, clean] = scores(_evaluation(reports, copied=(True, False, False, False), seeds=(1, 2)))
-    assert (official.clips, official.by_seed, official.mean_percent) == ("official", (75.0, 50.0), 62.5)
-    assert official.std_percent == pytest.approx(12.5 * np.sqrt(2))
+    assert (official.quantity.clips, official.by_seed, official.mean) == ("official", (75.0, 50.0), 62.5)
+    assert official.std == pytest.approx(12.5 * np.sqrt(2))
     assert clean.by_seed == (pytest.approx(200 / 3), pytest.approx(100 / 3))
 
 
@@ -162,7 +165,7 @@ def test_comparison_pairs_seeds_and_wants_both_intervals():
         reports = [_report("trained", "knn/pooled", first, 1, "r1"), _report("trained", "knn/pooled", second, 2, "r2")]
         reports += [_report("random", "knn/pooled", half, seed) for seed in (1, 2)]
         evaluation = _evaluation(reports, labels=labels, copied=[False] * 100, seeds=(1, 2))
-        [each] = comparisons(evaluation)
+        [each] = differences(evaluation)
         return each
 
     sure = compared(right, right)
@@ -292,14 +295,17 @@ def test_all_tasks_are_those_that_the_data_is_for(small_runs, small_store):
 def test_scores_of_draws_are_means_over_them():
     draws = [{"predictions": [0, 1, 0, 1]}, {"predictions": [0, 1, 1, 0]}]  # 4 and 2 of 4 right
     report = Report("semi_supervised/5 %", {"top1_percent": 75.0, "top1_draws_std_percent": 35.4, "seconds": 3.0})
-    report.detail = {"draws": draws}
+    report.detail, report.quantities = (
+        {"draws": draws},
+        {"top1_percent": TOP1["top1"], "top1_draws_std_percent": DRAWS_STD},
+    )
     other = Report("semi_supervised/5 %", {}, source="random", detail={"draws": [draws[1], draws[1]]})
     evaluation = _evaluation([report, other], copied=(False, False, False, True))
     [official, clean] = [score for score in scores(evaluation) if score.source == "trained"]
     # The draws score 100 and 50: mean 75, sample deviation 25 sqrt 2. Without the last clip 3 and 2 of 3.
-    assert (official.mean_percent, official.draws_std_percent) == (75.0, pytest.approx(25 * 2**0.5))
-    assert clean.mean_percent == pytest.approx(100 * (1 + 2 / 3) / 2)
-    [difference, _] = comparisons(evaluation)
+    assert (official.mean, official.draws_std) == (75.0, pytest.approx(25 * 2**0.5))
+    assert clean.mean == pytest.approx(100 * (1 + 2 / 3) / 2)
+    [difference, _] = differences(evaluation)
     assert difference.difference_percent == 25.0
     # What is no score of this kind is a number by itself.
     assert [(each.name, each.mean, each.low) for each in measures(evaluation)] == [("seconds", 3.0, None)]

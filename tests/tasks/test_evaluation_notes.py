@@ -5,7 +5,7 @@ from marrow.tasks.evaluation_notes import notes_of_tasks
 
 
 def report(task, names, **settings):
-    return Report(task, {}, predictions={name: [0] for name in names}, settings=settings, seed=3)
+    return Report(task, {}, predictions={name: [0] for name in names}, noted=settings, seed=3)
 
 
 def test_the_best_epoch_is_spoken_of_where_there_is_one():

@@ -84,7 +84,7 @@ def test_reports_say_what_they_used(small_store, small_encoder):
     one, nine = reports["few_shot_logistic/1 per class"], reports["few_shot_nearest_mean/9 per class"]
     assert (one.num_labels_used, nine.num_labels_used) == (3, 12)
     assert "note" not in one.settings
-    assert nine.settings["note"] == (
+    assert nine.noted["note"] == (
         "3 classes have fewer than 9 training clips, all of which are used: nod (4), wave (4), kick (4)."
     )
     assert [draw["seed"] for draw in one.detail["draws"]] == [0, 1, 2]

@@ -27,7 +27,7 @@ from marrow.tasks.finetune_run import finetune
 from marrow.tasks.finetune_training import with_labels_used
 from marrow.tasks.origin import Origin, origin_of
 from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
-from marrow.tasks.summary import comparisons
+from marrow.tasks.summary import differences
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.device import make_fabric
@@ -129,13 +129,13 @@ def test_it_learns_leaves_the_encoder_alone_and_says_what_it_cost(small_store, s
     assert report.metrics["top1_last_percent"] == 100.0
     assert set(report.metrics) == {f"top1_{e}{c}_percent" for e in ("last", "best") for c in ("", "_clean")}
     assert all(torch.equal(before[name], value) for name, value in small_encoder.state_dict().items())
-    settings = report.settings
+    settings, cost, note = report.settings, report.cost, report.noted["note"]
     assert (settings["start"], settings["layer_decay"]) == ("from pre-training", 0.8)
-    assert (settings["epochs"], settings["steps_per_epoch"], settings["steps_done"]) == (60, 1, 60)
-    assert (settings["pretraining_steps"], settings["pretraining_cpu_seconds"]) == (50, 12.0)
-    assert settings["training_cpu_seconds"] >= 0
-    assert settings["note"].startswith("Fine-tuned for 60 epochs, 60 steps,")
-    assert "after the 12 processor seconds of pre-training (50 steps)" in settings["note"]
+    assert (settings["epochs"], cost["steps_per_epoch"], cost["steps_done"]) == (60, 1, 60)
+    assert (cost["pretraining_steps"], cost["pretraining_cpu_seconds"]) == (50, 12.0)
+    assert cost["training_cpu_seconds"] >= 0
+    assert note.startswith("Fine-tuned for 60 epochs, 60 steps,")
+    assert "after the 12 processor seconds of pre-training (50 steps)" in note
 
 
 def test_fewer_predictions_are_some_of_all_of_them(small_store, small_encoder, tmp_path):
@@ -154,8 +154,8 @@ def test_fewer_predictions_are_some_of_all_of_them(small_store, small_encoder, t
     assert list(few) == [f"step-{step:08d}.npy" for step in (9, 12)]
     assert all(np.array_equal(everything[step], predicted) for step, predicted in few.items())
     assert few_report.predictions["top1_last"] == all_report.predictions["top1_last"]
-    assert few_report.settings["best_epoch"] in (3, 4)
-    assert all_report.settings["best_epoch"] in (1, 2, 3, 4)
+    assert few_report.noted["best_epoch"] in (3, 4)
+    assert all_report.noted["best_epoch"] in (1, 2, 3, 4)
 
 
 def test_the_best_epoch_keeps_its_number_where_not_all_are_predicted(small_store, small_encoder, monkeypatch):
@@ -166,7 +166,7 @@ def test_the_best_epoch_keeps_its_number_where_not_all_are_predicted(small_store
         finetune_training._Predictions, "until", lambda *_: np.stack([label, (label + 1) % 3]).astype(np.int64)
     )
     [report] = Finetune(replace(SMALL, predict_every=2)).run(small_encoder, data, CPU)
-    assert report.settings["best_epoch"] == 2
+    assert report.noted["best_epoch"] == 2
     assert (report.metrics["top1_best_percent"], report.metrics["top1_last_percent"]) == (100.0, 0.0)
 
 
@@ -177,9 +177,9 @@ def test_from_scratch_has_no_layer_decay_and_the_pretrainings_augmentation(small
     [report] = Finetune(config).run(small_encoder.fresh(1), _data(small_store), context)
     assert (report.settings["start"], report.settings["layer_decay"]) == ("from scratch", 1.0)
     assert report.settings["augment"]["rotation_radians"] == 0.1
-    assert (report.settings["steps_done"], report.settings["stopped_early"]) == (4, True)
+    assert (report.cost["steps_done"], report.noted["stopped_early"]) == (4, True)
     assert report.source == "random"
-    assert "Equal epochs, not equal total" in report.settings["note"]
+    assert "Equal epochs, not equal total" in report.noted["note"]
 
 
 def test_equal_total_budget_by_hand(small_store, small_encoder, monkeypatch):
@@ -193,7 +193,7 @@ def test_equal_total_budget_by_hand(small_store, small_encoder, monkeypatch):
     context = replace(CPU, max_steps=5, origin=Origin("random", steps=50, cpu_seconds=60.0))
     [report] = Finetune(config).run(small_encoder.fresh(1), _data(small_store), context)
     assert report.settings["epochs"] == 12
-    assert "Equal total budget: the 60 processor seconds of pre-training (50 steps)" in report.settings["note"]
+    assert "Equal total budget: the 60 processor seconds of pre-training (50 steps)" in report.noted["note"]
     # From pre-training the same setting changes nothing.
     context = replace(context, origin=Origin("trained", steps=50, cpu_seconds=60.0))
     assert Finetune(config).run(small_encoder, _data(small_store), context)[0].settings["epochs"] == 2
@@ -344,9 +344,9 @@ def test_few_labels_are_a_share_of_each_class(small_store, small_encoder):
 
     [report] = Finetune(replace(SMALL, label_fraction=0.5)).run(small_encoder, data, CPU)
     assert (report.task, report.num_labels_used) == ("finetune/50 % of labels", 6)
-    assert report.settings["steps_per_epoch"] == 1, "a batch of four of six"
-    assert "4 steps" in report.settings["note"]
-    assert "with 6 labels" in report.settings["note"]
+    assert report.cost["steps_per_epoch"] == 1, "a batch of four of six"
+    assert "4 steps" in report.noted["note"]
+    assert "with 6 labels" in report.noted["note"]
     # Four test clips are copies of training clips, whether those labels are used or not: the others are clean.
     right = np.asarray(report.predictions["top1_last"]) == label[data.test_rows]
     clean = label[data.test_rows] != 2
@@ -367,11 +367,11 @@ def test_evaluation_draws_labels_by_the_seed_of_each_run(small_runs, small_store
     few = Finetune(replace(SMALL, label_fraction=0.5))
     found = evaluate(small_runs, small_store, "xview", tasks=[few, "knn"], context=replace(CPU, max_steps=2))
     tuned = [report for report in found.reports if report.task.startswith("finetune")]
-    assert [(each.source, each.seed, each.settings["label_seed_used"]) for each in tuned] == [
+    assert [(each.source, each.seed, each.noted["label_seed_used"]) for each in tuned] == [
         *(("trained", 3, 3), ("random", 3, 3), ("trained", 4, 4), ("random", 4, 4)),
     ]
     # Raw coordinates learn from all labels: no comparison with few.
-    against = {(each.task, each.against) for each in comparisons(found)}
+    against = {(each.task, each.against) for each in differences(found)}
     assert against == {("finetune/50 % of labels", "random"), ("knn/pooled", "random"), ("knn/pooled", "raw")}
 
 
@@ -397,7 +397,7 @@ def test_evaluation_puts_it_beside_scratch_and_says_so(small_runs, small_store):
     by_source = {report.source: report for report in found.reports if report.task == "finetune"}
     assert by_source["trained"].settings["start"] == "from pre-training"
     assert by_source["random"].settings["start"] == "from scratch"
-    assert by_source["trained"].settings["pretraining_cpu_seconds"] == 3.0  # the last line of the run's log
+    assert by_source["trained"].cost["pretraining_cpu_seconds"] == 3.0  # the last line of the run's log
     assert len(by_source["trained"].predictions["top1_last"]) == 24
     notes = [note for note in found.notes if note.startswith("finetune")]
     assert len(notes) == 2

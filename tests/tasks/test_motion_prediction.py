@@ -241,7 +241,7 @@ def test_other_encoders_and_bf16(tmp_path):
     context = replace(CPU, precision="bf16", origin=Origin(source="random"), max_steps=2)
     (report,) = MotionPrediction(TINY).run(other.fresh(0), data, context)
     assert report.source == "random"
-    assert report.settings["steps_done"] == 2
+    assert report.cost["steps_done"] == 2
     assert report.settings["encoder_rate"] == 1.0
     assert report.settings["start"] == "from scratch"
     assert set(report.metrics) == {f"mpjpe{kind}_{ms}ms_mm" for kind in ("", "_root") for ms in (80, 160, 320, 400)}
@@ -260,7 +260,7 @@ def test_zero_velocity_is_scored_by_window_and_pooled_by_window(tmp_path):
     assert both.metrics["mpjpe_80ms_mm"] == pytest.approx(320 / 3, rel=1e-4)
     assert both.metrics["mpjpe_root_80ms_mm"] == pytest.approx(0.0, abs=1e-3)
     assert both.settings["test_windows"] == 3
-    assert both.settings["note"] == "1 of 3 test clips are shorter than a window (0.7 s) and left out."
+    assert both.noted["note"] == "1 of 3 test clips are shorter than a window (0.7 s) and left out."
     assert both.source == "raw"
     assert [part["windows"] for part in both.detail["recordings"]] == [2, 1]
     pooled = MotionPrediction(TINY).pool([one, other])
@@ -332,7 +332,7 @@ def test_human36m_is_scored_on_its_own_windows_and_joints(tmp_path):
         assert zero.settings["test_windows"] == windows
         assert zero.metrics["mpjpe_80ms_mm"] == pytest.approx(5.0, rel=1e-3)
         assert constant.metrics["mpjpe_1000ms_mm"] == pytest.approx(0.0, abs=0.01)
-        assert zero.settings["note"] == "Left out, as one of two takes is missing: S5 c."
+        assert zero.noted["note"] == "Left out, as one of two takes is missing: S5 c."
     with pytest.raises(ConfigError, match="defined at 25 frames per second"):
         raw_prediction(halves(store, [0], range(5)), CPU, replace(config, fps=50.0))
 

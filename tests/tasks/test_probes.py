@@ -86,7 +86,7 @@ def test_probe_reports_each_head_and_pair(small_store, small_encoder):
             f"top1_{epoch}{clips}_percent" for epoch in ("last", "best") for clips in ("", "_clean")
         }
         assert report.metrics["top1_best_percent"] >= report.metrics["top1_last_percent"]
-        assert report.settings["steps_done"] == 4
+        assert report.cost["steps_done"] == 4
         assert report.num_labels_used == 12
 
 
@@ -105,20 +105,18 @@ def test_augmented_probe_runs_the_encoder_on_every_batch(small_store, small_enco
 def test_time_limit_stops_and_is_said(small_store, small_encoder):
     context = TaskContext(device="cpu", precision="fp32", max_minutes=1e-9)
     report = LinearProbe(logistic=None).run(small_encoder, _data(small_store), context)[0]
-    assert report.settings["stopped_early"] is True
-    assert report.settings["steps_done"] == 1
+    assert report.noted["stopped_early"] is True
+    assert report.cost["steps_done"] == 1
 
 
 def test_solver_that_does_not_converge_is_reported(small_store, small_encoder):
     from marrow.tasks.linear_probe import LogisticConfig
 
-    settings = [
-        LinearProbe(logistic=LogisticConfig(max_iterations=limit))
-        .run(small_encoder, _data(small_store), CPU)[0]
-        .settings
+    noted = [
+        LinearProbe(logistic=LogisticConfig(max_iterations=limit)).run(small_encoder, _data(small_store), CPU)[0].noted
         for limit in (1, 5000)
     ]
-    assert [each["converged"] for each in settings] == [False, True]
+    assert [each["converged"] for each in noted] == [False, True]
 
 
 def test_copies_are_found_by_knn_and_left_out_of_the_clean_score(small_store, small_encoder):

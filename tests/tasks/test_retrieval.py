@@ -1,6 +1,7 @@
 """Retrieval: rankings whose scores can be computed on paper, and an oracle for the others."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -70,9 +71,9 @@ def test_scores_by_hand_and_pooled_over_folds():
         {"first_hit": [1, 6], "average_precision": [1.0, 0.2], "copied": [True, False]},
         {"first_hit": [0, 2], "average_precision": [0.0, 0.6], "copied": [False, False]},
     ]
-    settings = {"ranks": [1, 5, 10]}
+    asked = {"ranks": [1, 5, 10]}
     reports = [
-        Report("retrieval/pooled", {}, settings=settings, detail=detail, num_labels_used=labels)
+        Report("retrieval/pooled", {}, asked=asked, detail=detail, num_labels_used=labels)
         for detail, labels in zip(parts, (5, 7), strict=True)
     ]
     pooled = Retrieval().pool(reports)
@@ -99,7 +100,7 @@ def test_the_nearest_is_that_of_knn(small_store, small_encoder):
     assert report.metrics["recall_at_1_percent"] == pytest.approx(knn.metrics["top1_percent"])
     assert report.metrics["recall_at_1_clean_percent"] == pytest.approx(knn.metrics["top1_clean_percent"])
     assert report.num_labels_used == 12
-    assert Report.from_dict(json.loads(json.dumps(vars(report)))) == report
+    assert Report.from_dict(json.loads(json.dumps(asdict(report)))) == report
 
 
 def test_known_features(tmp_path):

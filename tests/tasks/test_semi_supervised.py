@@ -8,7 +8,7 @@ import pytest
 from marrow.data.augment import AugmentConfig
 from marrow.data.label_draws import LabelDraw, LabelLists, draw_labels
 from marrow.errors import ConfigError
-from marrow.tasks.base import TaskContext, TaskData, TestClips
+from marrow.tasks.base import Report, TaskContext, TaskData, TestClips
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.finetune import Finetune
 from marrow.tasks.origin import Origin
@@ -50,7 +50,7 @@ def _report(predictions, best=None, rows=4, label=(0, 0, 1, 1), copied=(True, Fa
         )
         for seed, predicted in enumerate(predictions)
     ]
-    return report_over_draws("few", found, clips, settings={"note": "said"}, seed=0, source="trained")
+    return report_over_draws(Report("few", {}, noted={"note": "said"}), found, clips)
 
 
 def test_defaults_are_the_fields():
@@ -106,7 +106,7 @@ def test_folds_are_pooled_by_draw():
     assert pooled.metrics["top1_draws_std_percent"] == pytest.approx(100 * (3 / 6) / np.sqrt(2))
     assert [draw["labels"] for draw in pooled.detail["draws"]] == [4, 5]
     assert pooled.detail["draws"][1]["predictions"] == [0, 1, 0, 0, 1, 0]
-    assert (pooled.task, pooled.settings) == ("few", {"note": "said"})
+    assert (pooled.task, pooled.noted) == ("few", {"note": "said"})
 
 
 def test_one_draw_has_no_spread():
@@ -140,7 +140,7 @@ def test_each_draw_is_a_finetuning_on_its_clips(small_store, small_encoder):
         assert draw["predictions_best"] == alone.predictions["top1_best"]
     assert [draw["seed"] for draw in report.detail["draws"]] == [4, 5]
     assert all(np.array_equal(before[name], value) for name, value in small_encoder.state_dict().items())
-    assert report.settings["note"].startswith("Fine-tuned from pre-training on 6 labels in each of 2 draws, 4 steps, ")
+    assert report.noted["note"].startswith("Fine-tuned from pre-training on 6 labels in each of 2 draws, 4 steps, ")
 
 
 def test_from_scratch_has_no_layer_decay(small_store, small_encoder):
@@ -157,7 +157,7 @@ def test_one_clip_per_class_and_draws_of_a_single_class(small_store, small_encod
     config = SemiSupervisedConfig(fractions=(0.01,), draws=2, finetune=SMALL)
     [report] = SemiSupervised(config).run(small_encoder, data, CPU)
     assert (report.task, report.num_labels_used) == ("semi_supervised/1 %", 3)
-    assert report.settings["steps_done"] == [4]
+    assert report.cost["steps_done"] == [4]
 
     for readout in ("finetune", "linear"):
         config = SemiSupervisedConfig((0.09,), 3, "uniform", readout=readout, finetune=SMALL)
@@ -168,7 +168,7 @@ def test_one_clip_per_class_and_draws_of_a_single_class(small_store, small_encod
             assert len(draw["classes_missed"]) == 2
         # Four of twelve test clips are of each class.
         assert report.metrics["top1_percent"] == pytest.approx(100 / 3)
-        assert "A single class is held by 3 of 3" in report.settings["note"]
+        assert "A single class is held by 3 of 3" in report.noted["note"]
 
 
 def test_a_batch_of_two_clips_is_learned_from(small_store, small_encoder, tmp_path):

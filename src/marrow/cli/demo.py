@@ -42,7 +42,6 @@ def run(arguments: Namespace) -> int:
     from marrow.readers import get_reader_class
     from marrow.report.page import write_report
     from marrow.store.convert import default_jobs
-    from marrow.tasks.summary import numbers
 
     quick: bool = arguments.quick
     out: Path = arguments.out or Path("runs", "demo_quick" if quick else "demo")
@@ -66,7 +65,7 @@ def run(arguments: Namespace) -> int:
 
     print("3/4  scoring, beside the untrained encoder and raw coordinates", flush=True)
     evaluation = marrow.evaluate(out / "run", store, PROTOCOL)
-    show(numbers(evaluation), Console())
+    show(evaluation, Console())
 
     print("4/4  writing the report")
     page = write_report([out / "run"], out / "report.html", title="marrow demo: synthetic motion")

@@ -11,7 +11,6 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
-from marrow.cli.score_tables import show
 
 if TYPE_CHECKING:
     from marrow.tasks.base import Task
@@ -179,8 +178,10 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(numbers(evaluation), indent=1))
     else:
+        from marrow.cli.score_tables import show
+
         # A file or a pipe has no width: nothing is folded there.
-        show(numbers(evaluation), Console() if sys.stdout.isatty() else Console(width=200))
+        show(evaluation, Console() if sys.stdout.isatty() else Console(width=200))
     return 0
 
 

@@ -117,12 +117,15 @@ def show(reports: list, protocol: str, console: Console) -> None:
     for report in reports:
         table.add_column(report.settings["start"], justify="right", no_wrap=True)
     for metric in reports[0].metrics:
-        name, _, clean = metric.removeprefix("top1_").removesuffix("_percent").partition("_")
+        quantity = reports[0].quantity(metric)
         cells = [
             rf"{report.metrics[metric]:.1f} \[{report.intervals[metric][0]:.0f}, {report.intervals[metric][1]:.0f}]"
             for report in reports
         ]
-        table.add_row(f"{name} epoch{', without copies of training clips' if clean else ''}", *cells)
+        table.add_row(
+            f"{quantity.reading} epoch{', without copies of training clips' if quantity.clips == 'clean' else ''}",
+            *cells,
+        )
     console.print(table)
     for report in reports:
-        console.print(f"- {report.settings['note']}", highlight=False, markup=False)
+        console.print(f"- {report.noted['note']}", highlight=False, markup=False)

@@ -79,11 +79,9 @@ def _neighbours(folder: Path, results: dict[str, Any]) -> str:
     evaluation = marrow.evaluate(results["run"], results["store"], _PROTOCOL, tasks=["knn"], baselines=[])
     [score, *_] = numbers(evaluation)["scores"]
     chance = 100.0 / len(results["store"].classes)
-    if score["mean_percent"] <= chance:
-        raise ValueError(
-            f"nearest neighbours find {score['mean_percent']:.1f} % of the classes, chance is {chance:.1f}"
-        )
-    return f"nearest neighbours right for {score['mean_percent']:.0f} % of another person's clips, chance {chance:.1f}"
+    if score["mean"] <= chance:
+        raise ValueError(f"nearest neighbours find {score['mean']:.1f} % of the classes, chance is {chance:.1f}")
+    return f"nearest neighbours right for {score['mean']:.0f} % of another person's clips, chance {chance:.1f}"
 
 
 def _read_back(folder: Path, results: dict[str, Any]) -> str:

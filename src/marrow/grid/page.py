@@ -6,12 +6,12 @@ from html import escape
 from pathlib import Path
 
 from marrow.files import write_text_whole
-from marrow.grid.table import GridTables, SeedScores, TableRow
+from marrow.grid.table import GridTables, TableRow
 from marrow.grid.table_text import table_lines
-from marrow.report.compare_tables import score_text
 from marrow.report.figures import Figures, Mark, cost_figure
 from marrow.report.page import page_html
 from marrow.report.style import card, paragraphs, table
+from marrow.tasks.numbers import Number
 
 TABLE, TABLE_JSON, PAGE = "table.md", "table.json", "time.html"
 
@@ -40,9 +40,9 @@ def heading(tables: GridTables) -> str:
     """Say what the numbers are."""
     clean = f", {tables.clean_clips:,} of them clean" if len(tables.kinds) > 1 else ""
     counts = f"{tables.test_clips:,} test clips{clean}" if tables.test_clips else "nothing is scored yet"
-    top1 = [column for column in tables.columns if column not in tables.better]
+    top1 = tables.top1
     what = "Top-1 in percent" if top1 or not tables.columns else "Scores"
-    if tables.better and top1:
+    if 0 < len(top1) < len(tables.columns):
         what += ", other numbers in the unit that their column names,"
     return f"{what} on {tables.protocol}, {counts}, data {tables.store[:8]}; ± over seeds"
 
@@ -81,8 +81,7 @@ def notes(tables: GridTables) -> list[str]:
 def time_page(tables: GridTables) -> str:
     """Return the page: accuracy against processor seconds, one chart per column, then the tables."""
     figures = Figures()
-    top1 = [column for column in tables.columns if column not in tables.better]
-    charts = [chart for column in top1 if (chart := _chart(tables, column, figures))]
+    charts = [chart for column in tables.top1 if (chart := _chart(tables, column, figures))]
     told = (
         "One point per row, with its deviation over seeds; a line begins at the same encoder at random initialisation, "
         "where that was scored. Up and to the left is better."
@@ -127,10 +126,11 @@ def _chart(tables: GridTables, column: str, figures: Figures) -> str:
         line = points.setdefault(row.line or row.name, [])
         before = untrained.get(row.architecture or "")
         if before is not None and column in before.scores and not line:
-            line.append((0.0, _mark(before, before.scores[column], 0.0)))
-            said.append(f"{row.name}: {before.scores[column].official[0]:.1f} % at random initialisation")
-        line.append((row.cpu_seconds, _mark(row, found, row.cpu_seconds)))
-        said.append(f"{row.name}: {found.official[0]:.1f} % after {row.cpu_seconds:.0f} s")
+            start = before.scores[column]["official"]
+            line.append((0.0, _mark(before, start, 0.0)))
+            said.append(f"{row.name}: {start.mean:.1f} % at random initialisation")
+        line.append((row.cpu_seconds, _mark(row, found["official"], row.cpu_seconds)))
+        said.append(f"{row.name}: {found['official'].mean:.1f} % after {row.cpu_seconds:.0f} s")
     if not points:
         return ""
     figure = cost_figure({escape(name): sorted(marks, key=lambda mark: mark[0]) for name, marks in points.items()})
@@ -141,11 +141,10 @@ def _chart(tables: GridTables, column: str, figures: Figures) -> str:
     return f"<div><h4>{escape(column)}</h4>{chart}</div>"
 
 
-def _mark(row: TableRow, found: SeedScores, cpu_seconds: float) -> Mark:
-    mean, deviation = found.official
+def _mark(row: TableRow, score: Number, cpu_seconds: float) -> Mark:
     seeds: Sequence[int] = row.seeds
     text = (
-        f"{escape(row.name)}<br>{score_text(found.official, len(found.by_seed))} % over {len(seeds)} "
+        f"{escape(row.name)}<br>{score.text} % over {len(seeds)} "
         f"seed{'s' if len(seeds) > 1 else ''}<br>{cpu_seconds:,.0f} processor seconds"
     )
-    return Mark(escape(row.name), mean, mean - deviation, mean + deviation, text)
+    return Mark(escape(row.name), score.mean, score.mean - score.std, score.mean + score.std, text)

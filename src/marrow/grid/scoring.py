@@ -9,7 +9,6 @@ from typing import Any
 from marrow.errors import MarrowError
 from marrow.grid.plan import Grid, GridRow
 from marrow.pretrain_config import PretrainConfig
-from marrow.report.measure_names import family_of
 from marrow.store.format import Store
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
@@ -52,19 +51,19 @@ class Scoring:
 
     def _asked_of(self, report: EvaluationReport) -> EvaluationReport:
         """Leave out what a report holds besides the tasks and raw coordinates, as more was asked for by hand."""
-        # The linear probe scores a logistic regression beside it.
-        kinds = {*self.tasks, *(("logistic",) if "linear_probe" in self.tasks else ())}
         kept = [
-            each for each in report.reports if each.source == "raw" or (_kind(each) in kinds and self._is_set_so(each))
+            each
+            for each in report.reports
+            if each.source == "raw" or (each.about.kind in self.tasks and self._is_set_so(each))
         ]
         return replace(report, reports=kept)
 
     def _is_set_so(self, report: Report) -> bool:
         """Say whether a task had the settings; one that its marrow did not know yet had its default."""
-        if _kind(report) not in self.settings:
+        if report.about.kind not in self.settings:
             return True
-        wanted, asked = self.settings[_kind(report)], report.settings.get("asked")
-        if not isinstance(asked, dict):
+        wanted, asked = self.settings[report.about.kind], report.asked
+        if not asked:
             return False
         defaults = plain(type(wanted)())
         groups = {name: value | asked.get(name, {}) for name, value in defaults.items() if isinstance(value, dict)}
@@ -74,7 +73,7 @@ class Scoring:
         """Say whether a report holds what is asked for, about the encoder with this fingerprint."""
         asked = {("trained", task) for task in self.tasks}
         asked |= {("random", task) for task in self.tasks} if self.baselines else set()
-        there = {(each.source, _kind(each)) for each in report.reports}
+        there = {(each.source, each.about.kind) for each in report.reports}
         raw = not self.baselines or any(each.source == "raw" for each in report.reports)
         known = (report.protocol, report.store, report.settings.get("probe_seed"))
         return (
@@ -119,8 +118,3 @@ def as_options(values: dict[str, Any]) -> list[str]:
         f"--{name}={value if isinstance(value, str | Path) else json.dumps(value, default=str)}"
         for name, value in values.items()
     ]
-
-
-def _kind(report: Report) -> str:
-    # Few labels are learned in several ways, all of which are of one task.
-    return family_of(report.task)

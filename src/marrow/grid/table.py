@@ -6,42 +6,24 @@ them, and the baselines have rows of their own.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from marrow.errors import DataError
-from marrow.grid.cells import Cell
+from marrow.grid.cells import Cell as GridCell
 from marrow.grid.origins import mixed_origins
 from marrow.grid.plan import Grid, GridRow
 from marrow.report.compare import compare_experiments
-from marrow.report.compare_measures import Number, NumberTable, clean_name, numbers_of, raw_name, raw_tasks
-from marrow.report.compare_scores import Row
+from marrow.report.compare_measures import NumberTable, numbers_of, raw_tasks
+from marrow.report.compare_scores import Cell, Row
 from marrow.report.runs import Run, read_run
-from marrow.report.scores import task_name
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.summary import Score, raw_task, scores
+from marrow.tasks.numbers import Clips, Number, Quantity, plain_values
+from marrow.tasks.summary import scores
 
-Kind = Literal["official", "clean"]
-
-
-@dataclass(frozen=True)
-class SeedScores:
-    """A score over seeds, in percent or in the unit that its column names.
-
-    Args:
-        official: over all test clips: mean and deviation over seeds.
-        clean: without copies of training clips; None where there are none.
-        by_seed: official score of each seed.
-        draws_std: deviation over draws of the labels, mean over seeds, by "official" and "clean"; empty where there is
-            one draw.
-    """
-
-    official: tuple[float, float]
-    clean: tuple[float, float] | None
-    by_seed: tuple[float, ...]
-    draws_std: dict[str, float] = field(default_factory=dict)
+_RAW = "raw coordinates"
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ class TableRow:
     cpu_seconds: float | None
     peak_memory_mib: float | None
     parameters: int | None
-    scores: dict[str, SeedScores]
+    scores: dict[str, Cell]
     line: str | None = None
     architecture: str | None = None
 
@@ -81,27 +63,34 @@ class _Numbers:
     """The column of a task without a top-1 score.
 
     Args:
-        table: of `marrow compare`, of which the one number is shown that stands for its kind.
+        table: of `marrow compare`, of which the one number is shown that stands for its task.
     """
 
     table: NumberTable
 
     @property
-    def heading(self) -> str:
-        """Kind, number and unit."""
-        title, column = self.table.title, self.table.headline
-        return ", ".join([title[0].lower() + title[1:], column.heading, *([column.unit] if column.unit else [])])
+    def quantity(self) -> Quantity:
+        """What the number is."""
+        return self.table.columns[self.table.headline]
 
-    def scores(self, numbers: Mapping[str, Number]) -> dict[str, SeedScores]:
+    @property
+    def heading(self) -> str:
+        """Task, number and unit."""
+        title, quantity = self.table.title, self.quantity
+        return ", ".join(filter(None, (title[0].lower() + title[1:], quantity.short, quantity.unit)))
+
+    def scores(self, numbers: Mapping[str, Number]) -> dict[str, Cell]:
         """Return the score by the heading; none where the number is not there."""
-        name = self.table.headline.name
+        name = self.table.headline
         if name not in numbers:
             return {}
-        number, clean = numbers[name], numbers.get(clean_name(name))
-        pair = None if clean is None else (clean.mean, clean.std)
-        return {self.heading: SeedScores((number.mean, number.std), pair, number.by_seed)}
+        cell: Cell = {"official": numbers[name]}
+        for number in numbers.values():
+            if number.quantity.of == name and number.quantity.clips == "clean":
+                cell["clean"] = number
+        return {self.heading: cell}
 
-    def of_row(self, name: str) -> dict[str, SeedScores]:
+    def of_row(self, name: str) -> dict[str, Cell]:
         """Return the score of an experiment."""
         return next((self.scores(row.numbers) for row in self.table.rows if row.name == name), {})
 
@@ -124,14 +113,12 @@ class GridTables:
         store: fingerprint of the data.
         test_clips: how many; 0 where nothing is finished.
         clean_clips: of them, those that are no copies of training clips.
-        columns: tasks; one for each setting of their heads. Tasks without a top-1 score come last, with the one number
-            that stands for their kind, and its unit.
+        columns: what is measured, by task; one for each setting of their heads. Tasks without a top-1 score come last,
+            with the one number that stands for them, and its unit.
         tables: one per group.
         missing: seeds of the cells that are not finished, by row.
         refused: seeds of the cells whose folder holds a run with other settings, by row.
         warnings: what a reader of the scores has to know.
-        better: of the columns without a top-1 score, which numbers are better: "higher", "lower", or "" where that is
-            not known.
     """
 
     title: str
@@ -139,29 +126,33 @@ class GridTables:
     store: str
     test_clips: int
     clean_clips: int
-    columns: list[str]
+    columns: dict[str, Quantity]
     tables: list[Table]
     missing: dict[str, list[int]]
     refused: dict[str, list[int]]
     warnings: list[str]
-    better: dict[str, str] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        return asdict(self)
+        return plain_values(self)
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
+    def top1(self) -> list[str]:
+        """The columns of top-1 scores of one class per clip."""
+        return [column for column, quantity in self.columns.items() if quantity.predictions]
+
+    @property
+    def kinds(self) -> tuple[Clips, ...]:
         """Return which kinds of score there are."""
         return ("official", "clean") if self.clean_clips < self.test_clips else ("official",)
 
-    def kinds_of(self, column: str) -> tuple[Kind, ...]:
+    def kinds_of(self, column: str) -> tuple[Clips, ...]:
         """Return those that a column has: some tasks know no copies."""
         found = [row.scores[column] for each in self.tables for row in each.rows if column in row.scores]
-        return self.kinds if any(each.clean for each in found) or not found else ("official",)
+        return self.kinds if any("clean" in cell for cell in found) or not found else ("official",)
 
 
-def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collection[Path] = ()) -> GridTables:
+def read_tables(grid: Grid, cells: Sequence[GridCell], store: Store, refused: Collection[Path] = ()) -> GridTables:
     """Read what the finished cells of a grid have found.
 
     Args:
@@ -189,7 +180,13 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
     comparison = compare_experiments(list(runs.items()), said_elsewhere=("seeds", "baselines"))
     scored = {row.name: row for ranking in comparison.rankings for row in ranking.rows}
     first = comparison.rankings[0] if comparison.rankings else None
-    columns = list(dict.fromkeys(column for ranking in comparison.rankings for column in ranking.columns))
+    columns = {
+        column: row.cells[column]["official"].quantity
+        for ranking in comparison.rankings
+        for column in ranking.columns
+        for row in ranking.rows
+        if column in row.cells
+    }
     numbers = [_Numbers(table) for ranking in comparison.rankings for table in ranking.measured]
     tables = [
         Table(group, _rows([row for row in grid.rows if group in row.groups], scored, runs, numbers))
@@ -201,12 +198,11 @@ def read_tables(grid: Grid, cells: Sequence[Cell], store: Store, refused: Collec
         store=store.fingerprint,
         test_clips=first.test_clips if first else 0,
         clean_clips=first.clean_clips if first else 0,
-        columns=list(dict.fromkeys([*columns, *(each.heading for each in numbers)])),
+        columns=columns | {column.heading: column.quantity for column in numbers},
         tables=tables,
         missing=missing,
         refused=others,
         warnings=[*damaged, *mixed_origins(runs), *comparison.warnings],
-        better={each.heading: each.table.headline.better or "" for each in numbers},
     )
 
 
@@ -227,11 +223,11 @@ def _rows(
         lines.append(TableRow(name, "random", seeds, seeds, None, None, None, None, found, architecture=how))
     for row in with_baselines[:1]:
         evaluation = EvaluationReport.joined([each for run in runs[row.name] for each in run.evaluations])
-        by_name = {"raw coordinates": _baseline("raw", scored[row.name], evaluation)}
+        by_name = {_RAW: _baseline("raw", scored[row.name], evaluation)}
         for each in _beside(row, numbers):
-            for task in raw_tasks(evaluation, each.table.task):
+            for task, about in raw_tasks(evaluation, each.table.about).items():
                 # What reads coordinates in whatever way is one line; a rule that learns nothing has its own.
-                name = raw_name(task).partition(",")[0]
+                name = about.rule or _RAW
                 by_name.setdefault(name, {}).update(each.scores(numbers_of(evaluation, "raw", task)))
         lines += [
             TableRow(name, "raw", (), (), None, None, None, None, found) for name, found in by_name.items() if found
@@ -243,10 +239,7 @@ def _row(row: GridRow, found: Row | None, runs: Sequence[Run], numbers: Sequence
     if found is None:
         return TableRow(row.name, "trained", (), row.seeds, None, None, None, None, {}, row.line)
     memory = [entry["peak_memory_mib"] for run in runs for entry in run.log if "peak_memory_mib" in entry]
-    scores_by_column = {
-        column: SeedScores(cell.official, cell.clean, tuple(run.percent for run in cell.runs), cell.draws_std)
-        for column, cell in found.cells.items()
-    }
+    scores_by_column = dict(found.cells)
     for each in numbers:
         scores_by_column |= each.of_row(row.name)
     return TableRow(
@@ -268,26 +261,19 @@ def _beside(row: GridRow, numbers: Sequence[_Numbers]) -> list[_Numbers]:
     return [each for each in numbers if each.of_row(row.name)]
 
 
-def _baseline(source: Literal["random", "raw"], beside: Row, evaluation: EvaluationReport) -> dict[str, SeedScores]:
+def _baseline(source: Literal["random", "raw"], beside: Row, evaluation: EvaluationReport) -> dict[str, Cell]:
     """Return the top-1 scores of a baseline in the columns of the encoders that it was measured beside."""
     # The best epoch was chosen on the test clips: it is no score to compare by.
-    every = {(score.task, score.clips): score for score in scores(evaluation) if _is_score_of(score, source)}
-    found: dict[str, SeedScores] = {}
-    for task in dict.fromkeys(report.task for report in evaluation.reports if report.source == "trained"):
-        # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
-        theirs = task if source == "random" else raw_task(task)
-        column = next((each for each in beside.cells if each.partition(" #")[0] == task_name(task)), None)
-        of_kinds = {clips: every.get((theirs, clips)) if theirs else None for clips in ("official", "clean")}
-        official, clean = of_kinds["official"], of_kinds["clean"]
-        if column is not None and official is not None:
-            pair = None if clean is None else (clean.mean_percent, clean.std_percent)
-            draws = {
-                clips: score.draws_std_percent
-                for clips, score in of_kinds.items()
-                if score is not None and score.draws_std_percent is not None
-            }
-            found[column] = SeedScores((official.mean_percent, official.std_percent), pair, official.by_seed, draws)
-    return found
+    every: dict[str, Cell] = {}
+    for score in scores(evaluation):
+        if score.source == source and not score.quantity.chosen_on_test:
+            every.setdefault(score.task, {})[score.quantity.clips] = score
+    # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
+    partners = {
+        column: cell["official"].task if source == "random" else cell["official"].about.beside
+        for column, cell in beside.cells.items()
+    }
+    return {column: every[task] for column, task in partners.items() if task in every}
 
 
 def _architecture(runs: Sequence[Run]) -> str | None:
@@ -295,7 +281,3 @@ def _architecture(runs: Sequence[Run]) -> str | None:
     if description is None or "kind" not in description:
         return None
     return json.dumps({name: description.get(name) for name in ("kind", "config", "input")}, sort_keys=True)
-
-
-def _is_score_of(score: Score, source: str) -> bool:
-    return score.source == source and "best" not in score.name

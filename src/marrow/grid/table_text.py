@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from marrow.grid.cells import Cell
-from marrow.grid.table import GridTables, Kind, Table, TableRow
-from marrow.report.compare_tables import best_of, score_text
-from marrow.report.measure_names import measure_words, split_unit
+from marrow.grid.table import GridTables, Table, TableRow
+from marrow.report.compare_tables import best_of, number_text
 from marrow.report.scores import task_name
+from marrow.tasks.numbers import Clips
 from marrow.train.logs import read_log
 from marrow.train.progress import duration
 
@@ -22,9 +22,9 @@ def finished_line(cell: Cell) -> str:
     first = next((each for each in evaluation.reports if each.source == "trained"), None) if evaluation else None
     if first is not None:
         name, value = next(iter(first.metrics.items()))
-        words, unit = split_unit(name)
-        of = "" if words.startswith("top1") else f", {measure_words(words)}"
-        said += f", {task_name(first.task)}{of} {value:.1f} {unit}".rstrip()
+        quantity = first.quantity(name)
+        of = "" if quantity.predictions else f", {quantity.words}"
+        said += f", {task_name(first.task)}{of} {value:.1f} {quantity.unit}".rstrip()
     return said
 
 
@@ -36,24 +36,17 @@ def table_lines(table: Table, tables: GridTables, best: Callable[[str], str]) ->
         tables: what it belongs to.
         best: marks the best score of a column, in a grid of more than one row.
     """
-    shown: list[tuple[str, Kind]] = [(column, kind) for column in tables.columns for kind in tables.kinds_of(column)]
+    shown: list[tuple[str, Clips]] = [(column, kind) for column in tables.columns for kind in tables.kinds_of(column)]
     head = ["row", "seeds", "steps", "CPU, s", "peak, MiB"]
     head += [f"{column}{f', {kind}' if len(tables.kinds_of(column)) > 1 else ''}" for column, kind in shown]
     trained = {row.name for each in tables.tables for row in each.rows if row.source == "trained"}
     lines = [_facts(row) for row in table.rows]
     for column, kind in shown:
-        texts = [_shown(row, column, kind) for row in table.rows]
-        places = best_of(texts, tables.better.get(column, "higher")) if len(trained) > 1 else []
-        for place, (line, text) in enumerate(zip(lines, texts, strict=True)):
-            line.append(best(text) if place in places else text)
+        numbers = [row.scores.get(column, {}).get(kind) for row in table.rows]
+        places = best_of(numbers, tables.columns[column].better) if len(trained) > 1 else []
+        for place, (line, number) in enumerate(zip(lines, numbers, strict=True)):
+            line.append(best(number_text(number)) if place in places else number_text(number))
     return head, lines
-
-
-def _shown(row: TableRow, column: str, kind: Kind) -> str:
-    found = row.scores.get(column)
-    if found is None:
-        return "–"
-    return score_text(getattr(found, kind), len(found.by_seed), found.draws_std.get(kind))
 
 
 def _facts(row: TableRow) -> list[str]:

@@ -7,7 +7,7 @@ column of its own.
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from marrow.report.compare_measures import number_tables
@@ -15,6 +15,7 @@ from marrow.report.compare_members import Member, trained
 from marrow.report.compare_scores import Ranking, Row, experiment_row, score_ranking
 from marrow.report.runs import Run, experiments, labels
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.numbers import plain_values
 
 # Settings of an evaluation that have one value in an experiment, or its mean is over unlike things.
 _ONE_VALUE = ("precision", "quick", "near_copies")
@@ -40,7 +41,7 @@ class Comparison:
 
     def plain(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        return asdict(self)
+        return plain_values(self)
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
@@ -176,9 +177,9 @@ def _draws(members: Sequence[Member]) -> dict[str, list[int]]:
     found = {
         member.name: sorted(
             {
-                int(report.settings["label_seed_used"])
+                int(report.noted["label_seed_used"])
                 for report in trained(member.joined)
-                if report.settings.get("label_seed_used") is not None
+                if report.noted.get("label_seed_used") is not None
             }
         )
         for member in members

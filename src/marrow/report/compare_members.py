@@ -9,32 +9,11 @@ from typing import TypeVar
 from marrow.report.runs import Run
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.numbers import scored_by
 from marrow.train.run_directory import dotted
 
 _Of = TypeVar("_Of")
 _Value = TypeVar("_Value")
-
-# What a task reports of itself that is an outcome, what it started from, costs memory alone, or says which other scores
-# were asked for: not how it was learned.
-_OUTCOMES = (
-    "best_epoch",
-    "converged",
-    "steps_done",
-    "stopped_early",
-    "steps_per_epoch",
-    "training_cpu_seconds",
-    "training_wall_seconds",
-    "pretraining_steps",
-    "pretraining_cpu_seconds",
-    "pretraining_wall_seconds",
-    "label_seed_used",
-    "chunk_queries",
-    "fractions",
-    "shots",
-    "ranks",
-    "asked",
-    "note",
-)
 
 
 @dataclass(frozen=True)
@@ -81,13 +60,12 @@ def trained(evaluation: EvaluationReport) -> list[Report]:
 
 def how_learned(report: Report, evaluation: EvaluationReport) -> str:
     """Return how a score came about, as text that is equal where two did in the same way."""
-    settings = {name: value for name, value in report.settings.items() if name not in _OUTCOMES}
     # The last epoch's score and one without epochs are different scores of the same task.
-    prediction = next((name for name in report.predictions if "best" not in name), "")
+    prediction = next((name for name in report.predictions if not scored_by(name).chosen_on_test), "")
     how = {
         "labels": report.num_labels_used,
         "prediction": prediction,
-        **settings,
+        **report.settings,
         "probe_seed": evaluation.settings.get("probe_seed"),
     }
     return json.dumps(how, sort_keys=True, default=str)

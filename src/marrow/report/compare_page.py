@@ -81,14 +81,14 @@ def _first_of(ranking: Ranking) -> list[str]:
 
 
 def _first(each: NumberTable) -> str:
-    column = each.columns[0]
-    scored = [row for row in each.rows if column.name in row.numbers]
-    value = f"{number_text(scored[0].numbers[column.name])} {column.unit}".rstrip()
+    name, quantity = next(iter(each.columns.items()))
+    scored = [row for row in each.rows if name in row.numbers]
+    value = f"{number_text(scored[0].numbers[name])} {quantity.unit}".rstrip()
     if len(scored) < 2:
-        return f"{column.heading}: only {scored[0].name} is scored ({value})."
-    if column.better is None:
-        return f"{column.heading}: it is not known which numbers are better."
-    return f"{column.heading}: {scored[0].name} is first ({value}); whether that is chance is not judged."
+        return f"{quantity.short}: only {scored[0].name} is scored ({value})."
+    if quantity.better is None:
+        return f"{quantity.short}: it is not known which numbers are better."
+    return f"{quantity.short}: {scored[0].name} is first ({value}); whether that is chance is not judged."
 
 
 def _leader(ranking: Ranking) -> str:
@@ -104,7 +104,7 @@ def _leader(ranking: Ranking) -> str:
     said = f"{lead:.1f} points (95 % interval, paired over the test clips: {low:+.1f} to {high:+.1f})"
     if low <= 0:
         said += ", which may be chance"
-    elif min(len(first.cells[column].runs), len(second.cells[column].runs)) < 2:
+    elif min(len(first.points[column]), len(second.points[column])) < 2:
         said += "; with one seed, nothing is known of the spread over seeds"
     return f"{ranking.protocol}, {column}: {first.name} leads {second.name} by {said}."
 
@@ -126,14 +126,14 @@ def _costs(ranking: Ranking, figures: Figures) -> str:
     for column in ranking.columns:
         points: dict[str, list[tuple[float, Mark]]] = {}
         for row in ranking.rows:
-            for run in row.cells[column].runs if column in row.cells else ():
-                if run.cpu_seconds is not None:
+            for run, score in row.points.get(column, {}).items():
+                if run in row.cpu_seconds_by_run:
+                    cost, (low, high) = row.cpu_seconds_by_run[run], score.ends
                     said = (
-                        f"{run.run} ({escape(row.name)})<br>{run.percent:.1f} % "
-                        f"[{run.low_percent:.1f}, {run.high_percent:.1f}]<br>{run.cpu_seconds:,.0f} processor seconds"
+                        f"{run} ({escape(row.name)})<br>{score.mean:.1f} % [{low:.1f}, {high:.1f}]<br>"
+                        f"{cost:,.0f} processor seconds"
                     )
-                    mark = Mark(row.name, run.percent, run.low_percent, run.high_percent, said)
-                    points.setdefault(row.name, []).append((run.cpu_seconds, mark))
+                    points.setdefault(row.name, []).append((cost, Mark(row.name, score.mean, low, high, said)))
         if points:
             said = "; ".join(
                 f"{name}: {', '.join(f'{mark.value:.1f} % after {cost:.0f} s' for cost, mark in runs)}"

@@ -21,41 +21,15 @@ from marrow.report.compare_members import (
     untrained_name,
 )
 from marrow.report.runs import Run
-from marrow.report.scores import halves, task_name
+from marrow.report.scores import task_name
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import paired_difference_percent
-from marrow.tasks.summary import predicted_classes, raw_task, scores
+from marrow.tasks.numbers import About, Clips, Number, scored_by
+from marrow.tasks.summary import predicted_classes, scores
 
-
-@dataclass(frozen=True)
-class RunScore:
-    """One run's score: a point of the plot."""
-
-    run: str
-    seed: int
-    cpu_seconds: float | None
-    percent: float
-    low_percent: float
-    high_percent: float
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A score of an experiment in one column.
-
-    Args:
-        official: over all test clips: mean and deviation over seeds, in percent.
-        clean: without copies of training clips; None where there are none.
-        runs: one score per run, official.
-        draws_std: deviation over draws of the labels, mean over seeds, by "official" and "clean"; empty where there is
-            one draw.
-    """
-
-    official: tuple[float, float]
-    clean: tuple[float, float] | None
-    runs: list[RunScore]
-    draws_std: dict[str, float] = field(default_factory=dict)
+# The scores of an experiment in one column: over all test clips, and without copies of training clips.
+Cell = dict[Clips, Number]
 
 
 @dataclass
@@ -70,6 +44,8 @@ class Row:
         steps: optimizer steps, mean over runs.
         parameters: of the encoder.
         cells: scores by column.
+        points: official score of each run by column and name of the run.
+        cpu_seconds_by_run: of pre-training, by name of the run.
         source: "trained", "random" (the encoder without pre-training) or "raw" (coordinates, no encoder).
     """
 
@@ -80,6 +56,8 @@ class Row:
     steps: float | None
     parameters: int | None
     cells: dict[str, Cell] = field(default_factory=dict)
+    points: dict[str, dict[str, Number]] = field(default_factory=dict)
+    cpu_seconds_by_run: dict[str, float] = field(default_factory=dict)
     source: str = "trained"
 
 
@@ -125,12 +103,12 @@ def score_ranking(members: Sequence[Member], warnings: list[str]) -> Ranking:
         row = experiment_row(member.name, member.runs)
         for (task, how), column in columns.items():
             part = member.part(task, how)
-            cell = None if part is None else _cell(part, "trained", task, member.runs)
-            if cell is not None:
-                row.cells[column] = cell
+            cell = {} if part is None else _cell(part, "trained", task)
+            if part is not None and cell:
+                row.cells[column], row.points[column] = cell, _points(part, task)
         rows.append(row)
     listed = list(columns.values())
-    rows.sort(key=lambda row: [-row.cells[c].official[0] if c in row.cells else math.inf for c in listed])
+    rows.sort(key=lambda row: [-row.cells[c]["official"].mean if c in row.cells else math.inf for c in listed])
     return Ranking(
         protocol=first.protocol,
         store=first.store,
@@ -145,13 +123,15 @@ def score_ranking(members: Sequence[Member], warnings: list[str]) -> Ranking:
 
 def experiment_row(name: str, runs: Sequence[Run]) -> Row:
     """Return what is known of an experiment without any score."""
+    cpu_seconds = {run.name: _last(run, "cpu_seconds") for run in runs}
     return Row(
         name,
         [run.name for run in runs],
         [run.seed for run in runs],
-        _mean([_last(run, "cpu_seconds") for run in runs]),
+        _mean(list(cpu_seconds.values())),
         _mean([_last(run, "step") for run in runs]),
         _parameters(runs[0]),
+        cpu_seconds_by_run={run: seconds for run, seconds in cpu_seconds.items() if seconds is not None},
     )
 
 
@@ -196,9 +176,10 @@ def _baselines(members: Sequence[Member], columns: Mapping[tuple[str, str], str]
             used = beside.setdefault(member.name, [])
             for (task, how), column in columns.items():
                 # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
-                theirs, part = task if source == "random" else raw_task(task), member.part(task, how)
-                cell = None if part is None or theirs is None else _cell(part, source, theirs, ())
-                if part is not None and cell is not None:
+                part = member.part(task, how)
+                theirs = task if source == "random" or part is None else _about(part, task).beside
+                cell = {} if part is None else _cell(part, source, theirs)
+                if part is not None and cell:
                     cells[column] = cell
                     used += [each for each in part.reports if (each.source, each.task) == (source, theirs)]
             of = architecture(member.joined, member.name), list(dict.fromkeys(each.seed for each in used))
@@ -211,7 +192,7 @@ def _baselines(members: Sequence[Member], columns: Mapping[tuple[str, str], str]
             called = untrained_name(reports) if source == "random" else "raw coordinates"
             called = baseline_name(called, names, len(groups) == 1 and (source == "raw" or len(encoders) == 1))
             ordered = {column: cells[column] for column in columns.values() if column in cells}
-            rows.append(Row(called, [], [*seeds], None, None, None, ordered, source))
+            rows.append(Row(called, [], [*seeds], None, None, None, ordered, source=source))
     return rows
 
 
@@ -237,41 +218,37 @@ def _lead(
 
 def _answers(report: Report) -> list[list[int]]:
     """Return the classes that a report gives the test clips, once or for each draw; not those of the best epoch."""
-    return next((answers for name, answers in predicted_classes(report).items() if "best" not in name), [])
+    return next(
+        (answers for name, answers in predicted_classes(report).items() if not scored_by(name).chosen_on_test), []
+    )
 
 
-def _cell(part: EvaluationReport, source: str, task: str, runs: Sequence[Run]) -> Cell | None:
-    """Return the score of one task over seeds; None where there is none.
+def _cell(part: EvaluationReport, source: str, task: str) -> Cell:
+    """Return the score of one task over seeds; empty where there is none.
+
+    The best epoch was chosen on the test clips: it is in the report, not in a ranking.
 
     Args:
         part: what was found of the runs that were scored in the same way.
         source: whose score.
         task: name of the task and variant.
-        runs: whose time is told.
     """
-    mine = [report for report in part.reports if (report.source, report.task) == (source, task)]
-    if not mine:
-        return None
-    of_task = EvaluationReport(**{**part.__dict__, "reports": mine})
-    # The best epoch was chosen on the test clips: it is in the report, not in a ranking.
-    found = {score.clips: score for score in scores(of_task) if "best" not in score.name}
-    if "official" not in found:
-        return None
-    official, clean = found["official"], found.get("clean") if "clean" in halves(of_task) else None
-    by_name = {run.name: run for run in runs}
-    points = []
-    for report in mine:
-        alone = EvaluationReport(**{**part.__dict__, "reports": [report]})
-        [score] = [each for each in scores(alone) if "best" not in each.name and each.clips == "official"]
-        name = report.fingerprints.get("run", "")
-        cost = _last(by_name[name], "cpu_seconds") if name in by_name else None
-        points.append(RunScore(name, report.seed, cost, score.mean_percent, score.low_percent, score.high_percent))
-    return Cell(
-        (official.mean_percent, official.std_percent),
-        None if clean is None else (clean.mean_percent, clean.std_percent),
-        points,
-        {clips: each.draws_std_percent for clips, each in found.items() if each.draws_std_percent is not None},
-    )
+    return _ranked(part, [report for report in part.reports if (report.source, report.task) == (source, task)])
+
+
+def _points(part: EvaluationReport, task: str) -> dict[str, Number]:
+    """Return the official score of each run of an experiment, by name."""
+    of_task = [report for report in trained(part) if report.task == task]
+    return {report.fingerprints.get("run", ""): _ranked(part, [report])["official"] for report in of_task}
+
+
+def _ranked(part: EvaluationReport, reports: list[Report]) -> Cell:
+    found = scores(EvaluationReport(**{**part.__dict__, "reports": reports}))
+    return {score.quantity.clips: score for score in found if not score.quantity.chosen_on_test}
+
+
+def _about(part: EvaluationReport, task: str) -> About:
+    return next(report.about for report in trained(part) if report.task == task)
 
 
 def _last(run: Run, name: str) -> float | None:

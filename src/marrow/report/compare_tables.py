@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from marrow.report.compare import Comparison
-from marrow.report.compare_measures import Number, NumberColumn, NumberRow, NumberTable
-from marrow.report.compare_scores import Cell, Ranking, Row
-from marrow.report.measure_names import family_of, title_of
+from marrow.report.compare_measures import NumberRow, NumberTable
+from marrow.report.compare_scores import Ranking, Row
+from marrow.tasks.numbers import Clips, Number
 from marrow.train.progress import duration
 
 _MISSING = "–"
-_WORDS = {"%": "percent", "mm": "mm"}
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,10 @@ class TextTable:
 
 def text_tables(ranking: Ranking) -> list[TextTable]:
     """Return the tables of a ranking: top-1 with all labels, with few, and one for each kind of other task."""
-    families = [_score_family(column) for column in ranking.columns]
+    titles = _titles(ranking)
     tables = [
-        _score_table(ranking, family, [c for c, of in zip(ranking.columns, families, strict=True) if of == family])
-        for family in dict.fromkeys(families)
+        _score_table(ranking, title, [column for column in ranking.columns if titles[column] == title])
+        for title in dict.fromkeys(titles.values())
     ]
     tables += [_number_table(ranking, each) for each in ranking.measured]
     # What the pre-training cost stands in one table, the first.
@@ -64,106 +63,81 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def score_text(pair: tuple[float, float] | None, seeds: int, draws_std: float | None = None) -> str:
-    """Return a mean with its deviation over seeds; of one seed, with that over draws of the labels.
+def number_text(number: Number | None) -> str:
+    """Return a number with its deviation over seeds; of one seed, with that over draws of the labels."""
+    return _MISSING if number is None else number.text_with_draws
+
+
+def best_of(numbers: Sequence[Number | None], better: str | None) -> list[int]:
+    """Return the places of the best numbers: as they are shown, so that equals are equal.
 
     Args:
-        pair: mean and deviation over seeds; None where there is none.
-        seeds: how many.
-        draws_std: deviation over draws of the labels; None where there is one draw.
-    """
-    if pair is None:
-        return _MISSING
-    if seeds > 1:
-        return f"{pair[0]:.1f} ± {pair[1]:.1f}"
-    return f"{pair[0]:.1f}" + (f" (draws ± {draws_std:.1f})" if draws_std is not None else "")
-
-
-def best_of(texts: Sequence[str], better: str | None) -> list[int]:
-    """Return the places of the best numbers among texts that begin with them: as shown, so that equals are equal.
-
-    Args:
-        texts: of a column.
+        numbers: of a column; None where there is none.
         better: "higher" or "lower"; None where that is not known, and there is no best.
     """
-    shown = {place: float(text.partition(" ")[0]) for place, text in enumerate(texts) if text != _MISSING}
+    shown = {place: float(f"{number.mean:.1f}") for place, number in enumerate(numbers) if number is not None}
     if len(shown) < 2 or better is None:
         return []
     best = max(shown.values()) if better == "higher" else min(shown.values())
     return [place for place, value in shown.items() if value == best]
 
 
-def number_text(number: Number | None) -> str:
-    """Return a number with its deviation over seeds."""
-    return _MISSING if number is None else score_text((number.mean, number.std), len(number.by_seed))
+def _titles(ranking: Ranking) -> dict[str, str]:
+    """Return the title of the table that each column of top-1 scores stands in: few labels stand apart."""
+    cells = {column: cell for row in ranking.rows for column, cell in row.cells.items()}
+    abouts = {column: cells[column]["official"].about for column in ranking.columns}
+    return {column: about.title if about.plot == "labels" else "" for column, about in abouts.items()}
 
 
-def unit_words(column: NumberColumn) -> str:
-    """Say the unit of a number, and which numbers are better."""
-    unit = _WORDS.get(column.unit, column.unit)
-    return ", ".join([unit] * bool(unit) + [f"{column.better} is better"] * (column.better is not None))
-
-
-def _score_family(column: str) -> str:
-    family = family_of(column.replace(" ", "_"))
-    return family if family in ("semi_supervised", "few_shot") else ""
-
-
-def _score_table(ranking: Ranking, family: str, columns: Sequence[str]) -> TextTable:
+def _score_table(ranking: Ranking, few_labels: str, columns: Sequence[str]) -> TextTable:
     clean = ranking.clean_clips < ranking.test_clips
-    kinds = ("official", "clean") if clean else ("official",)
-    shown = [(column, kind) for column in columns for kind in kinds]
+    kinds: tuple[Clips, ...] = ("official", "clean") if clean else ("official",)
+    shown: list[tuple[str, Clips]] = [(column, kind) for column in columns for kind in kinds]
     # Who has none of these scores stands in the first table alone, which also says what pre-training cost.
     rows = [
         row
         for row in [*ranking.rows, *ranking.baselines]
-        if any(column in row.cells for column in columns) or (row.source == "trained" and not family)
+        if any(column in row.cells for column in columns) or (row.source == "trained" and not few_labels)
     ]
-    lines = [
-        [row.name, _seeds_text(row.seeds), *(_cell_text(row.cells.get(column), kind) for column, kind in shown)]
-        for row in rows
-    ]
-    head = ["experiment", "seeds", *(f"{column}{f', {kind}' if clean else ''}" for column, kind in shown)]
-    of = f"{title_of(family)}: top-1" if family else "Top-1"
+    numbers = [[row.cells.get(column, {}).get(kind) for column, kind in shown] for row in rows]
+    of = f"{few_labels}: top-1" if few_labels else "Top-1"
     title = f"{of} in percent{_where(ranking)}; ± over seeds"
-    if any("draws" in text for line in lines for text in line[2:]):
+    if any(number.shows_draws for line in numbers for number in line if number is not None):
         title += ", of one seed over draws of the labels"
-    return _with_best(TextTable(title, head, lines), ["higher"] * len(shown))
+    head = [f"{column}{f', {kind}' if clean else ''}" for column, kind in shown]
+    return _text_table(title, head, rows, numbers)
 
 
 def _number_table(ranking: Ranking, table: NumberTable) -> TextTable:
-    units = [unit_words(column) for column in table.columns]
+    quantities = list(table.columns.values())
+    units = [quantity.unit_words for quantity in quantities]
     alike = len(set(units)) == 1
     head = [
-        f"{column.heading}{f' ({unit})' if unit and not alike else ''}"
-        for column, unit in zip(table.columns, units, strict=True)
+        f"{quantity.short}{f' ({unit})' if unit and not alike else ''}"
+        for quantity, unit in zip(quantities, units, strict=True)
     ]
-    lines = [_number_line(row, table.columns) for row in [*table.rows, *table.baselines]]
-    unit = f" in {units[0]}," if alike and table.columns[0].unit else ""
-    text = TextTable(f"{table.title}{unit}{_where(ranking)}; ± over seeds", ["experiment", "seeds", *head], lines)
-    return _with_best(text, [column.better for column in table.columns])
+    rows = [*table.rows, *table.baselines]
+    unit = f" in {units[0]}," if alike and quantities[0].unit else ""
+    numbers = [[row.numbers.get(name) for name in table.columns] for row in rows]
+    return _text_table(f"{table.title}{unit}{_where(ranking)}; ± over seeds", head, rows, numbers)
 
 
-def _number_line(row: NumberRow, columns: Sequence[NumberColumn]) -> list[str]:
-    return [row.name, _seeds_text(row.seeds), *(number_text(row.numbers.get(column.name)) for column in columns)]
-
-
-def _cell_text(cell: Cell | None, kind: str) -> str:
-    return _MISSING if cell is None else score_text(getattr(cell, kind), len(cell.runs), cell.draws_std.get(kind))
+def _text_table(
+    title: str, head: Sequence[str], rows: Sequence[Row | NumberRow], numbers: Sequence[Sequence[Number | None]]
+) -> TextTable:
+    lines = [
+        [row.name, _seeds_text(row.seeds), *map(number_text, line)] for row, line in zip(rows, numbers, strict=True)
+    ]
+    best: set[tuple[int, int]] = set()
+    for place, column in enumerate(zip(*numbers, strict=True), start=2):
+        better = next((number.quantity.better for number in column if number is not None), None)
+        best |= {(line, place) for line in best_of(column, better)}
+    return TextTable(title, ["experiment", "seeds", *head], lines, best)
 
 
 def _where(ranking: Ranking) -> str:
     clean = f", {ranking.clean_clips:,} of them clean" if ranking.clean_clips < ranking.test_clips else ""
     return f" on {ranking.protocol}, {ranking.test_clips:,} test clips{clean}, data {ranking.store[:8]}"
-
-
-def _with_best(table: TextTable, better: Sequence[str | None]) -> TextTable:
-    best = {
-        (line, column)
-        for column, direction in enumerate(better, start=2)
-        for line in best_of([each[column] for each in table.lines], direction)
-    }
-    return replace(table, best=best)
 
 
 def _with_costs(table: TextTable, ranking: Ranking) -> TextTable:

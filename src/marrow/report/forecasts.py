@@ -116,8 +116,7 @@ def _of_baselines(evaluation: EvaluationReport, ours: Report) -> dict[str, list[
     found = {}
     for report in evaluation.reports:
         if report.source == "raw" and report.detail.get("examples"):
-            name = report.task.partition("/")[2].partition(",")[0]
-            found.setdefault(name, [Example.of(each) for each in report.detail["examples"]])
+            found.setdefault(report.about.rule, [Example.of(each) for each in report.detail["examples"]])
     return found
 
 

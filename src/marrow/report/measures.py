@@ -1,174 +1,145 @@
-"""The parts of a page about numbers that are no top-1 score of one prediction: a card for each kind of task.
+"""The parts of a page about numbers that are no top-1 score of one prediction: a card for each task.
 
-Few labels become curves over the number of labels (`few_labels.py`), forecasts curves over the time ahead
-(`horizons.py`), everything else bars. Beside the trained encoders stand the same ones from random initialisation, and
-what needs no encoder.
+What a task plots decides the card: curves over the number of labels (`few_labels.py`), curves over another axis
+(`curves.py`), or bars. Beside the trained encoders stand the same ones from random initialisation, and what needs no
+encoder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from marrow.report.curves import curves_html
 from marrow.report.few_labels import amount_words, few_labels_html, label_counts
 from marrow.report.figures import Figures, Mark, legend
-from marrow.report.horizons import horizon_of, horizons_html
 from marrow.report.measure_figures import bars_figure
-from marrow.report.measure_names import (
-    column_of,
-    family_of,
-    look_of,
-    measure_words,
-    number_text,
-    numbers_table,
-    said_source,
-    set_of,
-    split_unit,
-    spread_text,
-    title_of,
-)
+from marrow.report.number_cells import column_of, fresh_name, look_of, numbers_table, source_name
 from marrow.report.style import card
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.summary import Measure, measures
+from marrow.tasks.numbers import Number
+from marrow.tasks.summary import measures, scores
 
-# Numbers of a task that has many, in the order in which they are drawn; all of them stand in the table.
-_DRAWN = {
-    "action_detection": (
-        "map_actions_iou50_percent",
-        "map_videos_iou50_percent",
-        "f1_iou50_percent",
-        "frame_accuracy_percent",
-        "frame_f1_actions_percent",
-        "segment_f1_50_percent",
-        "edit_percent",
-    )
-}
 _MOST_DRAWN = 8
-_SHUFFLED, _REORDERED = "_shuffled_percent", "actions reordered"
 
 
-def families(evaluation: EvaluationReport) -> dict[str, list[Measure]]:
-    """Return the numbers of an evaluation by the card that they stand on."""
-    found: dict[str, list[Measure]] = {}
-    for each in measures(evaluation):
-        if each.name.endswith(_SHUFFLED):
-            # The same numbers of the same recordings in another order: they stand beside them, not below.
-            name, task = each.name.replace(_SHUFFLED, "_percent"), each.task
-            each = replace(each, name=name, task=f"{task}{', ' if '/' in task else '/'}{_REORDERED}")
-        found.setdefault(family_of(each.task), []).append(each)
-    return found
+def cards(evaluation: EvaluationReport) -> dict[str, list[Number]]:
+    """Return the numbers of an evaluation by the task on whose card they stand."""
+    over_labels = [number for number in scores(evaluation) if number.about.plot == "labels"]
+    found: dict[str, list[Number]] = {}
+    for number in [*over_labels, *measures(evaluation)]:
+        found.setdefault(number.about.kind, []).append(number)
+    return {kind: _side_by_side(numbers) for kind, numbers in found.items()}
 
 
-def measures_html(evaluation: EvaluationReport, figures: Figures, further: Mapping[str, str] | None = None) -> str:
-    """Return a card for each kind of task.
+def measures_html(evaluation: EvaluationReport, figures: Figures) -> str:
+    """Return a card for each task.
 
     Args:
         evaluation: whose numbers are shown.
         figures: of the page.
-        further: HTML that follows the card of a kind.
     """
     parts = []
-    for family, mine in families(evaluation).items():
-        fresh = _fresh_name(evaluation, family)
-        draw = {
-            "semi_supervised": few_labels_html,
-            "few_shot": few_labels_html,
-            "motion_prediction": horizons_html,
-        }.get(family, _others_html)
-        parts.append(draw(family, mine, evaluation, fresh, figures))
-        parts.append((further or {}).get(family, ""))
+    for kind, numbers in cards(evaluation).items():
+        fresh = _fresh_name(evaluation, kind)
+        plot = numbers[0].about.plot
+        if plot == "labels":
+            parts.append(few_labels_html(numbers, evaluation, fresh, figures))
+        else:
+            parts.append((curves_html if plot == "curves" else _bars_html)(numbers, fresh, figures))
     return "".join(parts)
 
 
 def measure_sentences(evaluation: EvaluationReport) -> list[str]:
-    """Say the first number of each kind of task plainly, trained beside its baselines, and nothing of who is better.
+    """Say the most important number of each task, trained beside its baselines, and nothing of who is better.
 
-    Of few labels that is the fewest; of forecasts, the error 400 ms ahead, or at the last horizon before it.
+    Where that is over the number of labels, it is the one with the fewest.
     """
     sentences = []
-    for family, mine in families(evaluation).items():
-        first = _headline(family, mine, evaluation)
-        if first is None:
+    for kind, numbers in cards(evaluation).items():
+        trained = [number for number in numbers if number.source == "trained"]
+        if not trained:
             continue
-        of_sources = _beside(first, mine)
-        fresh = _fresh_name(evaluation, family)
-        unit = split_unit(first.name)[1]
+        labels, of = label_counts(evaluation), ""
+        if trained[0].about.plot == "labels":
+            first = _fewest_labels(trained, labels)
+            of = f", {amount_words(first, labels)}"
+        else:
+            named = {number.name: number for number in reversed(trained)}
+            first = next((named[name] for name in trained[0].about.drawn if name in named), trained[0])
+        fresh = _fresh_name(evaluation, kind)
         told = ", ".join(
-            f"{number_text(each)} {unit} {said_source(each, fresh)}".replace("  ", " ") for each in of_sources
+            f"{number.text} {number.quantity.unit} {source_name(number, fresh)}".replace("  ", " ")
+            for number in _beside(first, numbers)
         )
-        labels = label_counts(evaluation) if family in ("semi_supervised", "few_shot") else {}
-        of = f", {amount_words(first.task, labels)}" if labels else ""
-        sentences.append(f"{title_of(family)}{of}, {measure_words(first.name)}: {told}.")
+        sentences.append(f"{first.about.title}{of}, {first.quantity.words}: {told}.")
     return sentences
 
 
-def _headline(family: str, mine: Sequence[Measure], evaluation: EvaluationReport) -> Measure | None:
-    trained = [each for each in mine if each.source == "trained"]
-    if family in ("semi_supervised", "few_shot"):
-        labels = label_counts(evaluation)
-        strictest = "top1_clean_percent" if any(each.name == "top1_clean_percent" for each in trained) else ""
-        trained = [each for each in trained if each.name == (strictest or "top1_percent")]
-        return min(trained, key=lambda each: labels.get(each.task, 0.0), default=None)
-    if family == "motion_prediction":
-        horizons = {each: found for each in trained if (found := horizon_of(each.name)) and not found[1]}
-        near = [each for each, (milliseconds, _) in horizons.items() if milliseconds <= 400] or list(horizons)
-        return max(near, key=lambda each: horizons[each][0], default=None)
-    drawn = [each for name in _DRAWN.get(family, ()) for each in trained if each.name == name]
-    return next(iter(drawn or trained), None)
+def _side_by_side(numbers: Sequence[Number]) -> list[Number]:
+    """Give numbers under another condition the name of the usual ones: they stand beside them, not below."""
+    quantities = {number.name: number.quantity for number in numbers}
+    result = []
+    for number in numbers:
+        quantity, about = number.quantity, number.about
+        if quantity.of in quantities and quantity.reading and not quantity.small_print:
+            variant = ", ".join(filter(None, (about.variant, quantity.reading)))
+            number = replace(
+                number,
+                name=quantity.of,
+                quantity=replace(quantities[quantity.of], reading=quantity.reading),
+                about=replace(about, variant=variant),
+            )
+        result.append(number)
+    return result
 
 
-def _beside(first: Measure, mine: Sequence[Measure]) -> list[Measure]:
+def _fewest_labels(trained: Sequence[Number], labels: dict[str, float]) -> Number:
+    ranked = [number for number in trained if not number.quantity.small_print]
+    clean = [number for number in ranked if number.quantity.clips == "clean"]
+    return min(clean or ranked, key=lambda number: labels.get(number.task, 0.0))
+
+
+def _beside(first: Number, numbers: Sequence[Number]) -> list[Number]:
     """Return the same number of all sources; baselines without an encoder have variants of their own."""
-    same = [each for each in mine if each.name == first.name and _REORDERED not in each.task]
-    of_set = set_of(first.task)
-    return [e for e in same if e.task == first.task or (e.source == "raw" and set_of(e.task) == of_set)]
+    key = first.name, first.quantity.clips, first.quantity.reading, first.about.test_set
+    same = [n for n in numbers if (n.name, n.quantity.clips, n.quantity.reading, n.about.test_set) == key]
+    return [number for number in same if number.task == first.task or number.source == "raw"]
 
 
-def _others_html(
-    family: str, mine: Sequence[Measure], evaluation: EvaluationReport, fresh: str, figures: Figures
-) -> str:
-    """Draw shares in percent as bars, and put everything into a table."""
-    percents = list(dict.fromkeys(each.name for each in mine if split_unit(each.name)[1] == "%"))
-    drawn = [name for name in _DRAWN.get(family, ()) if name in percents] or percents[:_MOST_DRAWN]
+def _bars_html(numbers: Sequence[Number], fresh: str, figures: Figures) -> str:
+    """Draw numbers of the same unit as the first as bars, and put everything into a table."""
+    about, unit = numbers[0].about, numbers[0].quantity.unit
+    quantities = {number.name: number.quantity for number in reversed(numbers)}
+    alike = [name for name in dict.fromkeys(number.name for number in numbers) if quantities[name].unit == unit]
+    drawn = [name for name in about.drawn if name in alike] or alike[:_MOST_DRAWN]
     groups, signs = {}, []
-    for label in dict.fromkeys(column_of(each, fresh) for each in mine):
-        of_label = [each for each in mine if column_of(each, fresh) == label]
-        colour = look_of(of_label[0])[0]
-        if _REORDERED in label:
-            continue
-        marks = []
-        for name in drawn:
-            for each in (each for each in of_label if each.name == name):
-                low, high = each.mean - each.std, each.mean + each.std
-                if each.low is not None and each.high is not None:
-                    low, high = each.low, each.high
-                said = f"{label}, {measure_words(name)}: {spread_text(each, '%')}"
-                marks.append(Mark(_wrapped(measure_words(name)), each.mean, low, high, said))
+    usual = [number for number in numbers if not number.quantity.reading]
+    for label in dict.fromkeys(column_of(number, fresh) for number in usual):
+        of_label = {number.name: number for number in usual if column_of(number, fresh) == label}
+        colour = look_of(next(iter(of_label.values())), numbers)[0]
+        marks = [_mark(of_label[name], label) for name in drawn if name in of_label]
         if marks:
             groups[label] = (colour, marks)
             signs.append((label, colour, "square"))
     content = ""
     if groups:
         told = "; ".join(mark.said for _, marks in groups.values() for mark in marks)
-        content = legend(signs) + figures.place(bars_figure(groups, "%"), f"{title_of(family)}. {told}")
-    every = numbers_table(mine, fresh)
-    if len({each.name for each in mine}) > _MOST_DRAWN + 2:
-        chosen = numbers_table([each for each in mine if each.name in drawn], fresh)
+        content = legend(signs) + figures.place(bars_figure(groups, unit), f"{about.title}. {told}")
+    every = numbers_table(numbers, fresh)
+    if len(quantities) > _MOST_DRAWN + 2:
+        chosen = numbers_table([number for number in numbers if number.name in drawn], fresh)
         every = f"{chosen}<details><summary>All numbers</summary>{every}</details>"
-    lead = "The higher, the better." if len(percents) == len({each.name for each in mine}) else ""
-    if any(_REORDERED in each.task for each in mine):
-        lead += (
-            " Actions reordered: the same recordings, cut and put together in another order; a detector that lives on "
-            "the usual order falls there."
-        )
-    return card(title_of(family), content + every, lead=lead, wide=True)
+    directions = {quantity.better for quantity in quantities.values()}
+    lead = "".join(f"The {better}, the better." for better in directions if better and len(directions) == 1)
+    return card(about.title, content + every, lead=f"{lead} {about.lead}".strip(), wide=True)
 
 
-def _fresh_name(evaluation: EvaluationReport, family: str) -> str:
-    """Return what the untrained encoder is called: one that the task trains is trained from scratch."""
-    mine = [each for each in evaluation.reports if each.source == "random" and family_of(each.task) == family]
-    trained = any(
-        each.settings.get("start") == "from scratch" and each.settings.get("encoder") != "frozen" for each in mine
-    )
-    return "from scratch" if trained else "random initialisation"
+def _mark(number: Number, label: str) -> Mark:
+    words = number.quantity.words
+    return Mark(_wrapped(words), number.mean, *number.ends, f"{label}, {words}: {number.text_in_line}")
+
+
+def _fresh_name(evaluation: EvaluationReport, kind: str) -> str:
+    return fresh_name([r for r in evaluation.reports if r.source == "random" and r.about.kind == kind])
 
 
 def _wrapped(words: str, letters: int = 24) -> str:

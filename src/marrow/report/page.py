@@ -193,13 +193,14 @@ def _experiment_html(
         same_name = sum(other.protocol == evaluation.protocol for other in evaluations) > 1
         data = f" of data {evaluation.store[:8]}" if same_name else ""
         parts.append(f"<h2{anchor}>Scores on {escape(evaluation.protocol)}{data}</h2>")
-        further = {"action_detection": timelines_html(evaluation)}
+        parts += [scores_html(evaluation, figures), measures_html(evaluation, figures), timelines_html(evaluation)]
         if reels is not None:
             reel_name = f"forecasts-{number}-{place}"
-            further["motion_prediction"], reel = forecasts_html(evaluation, reel_name)
+            forecasts, reel = forecasts_html(evaluation, reel_name)
+            parts.append(forecasts)
             if reel is not None:
                 reels[reel_name] = reel
-        parts += [scores_html(evaluation, figures), measures_html(evaluation, figures, further), notes_html(evaluation)]
+        parts.append(notes_html(evaluation))
     parts += [f"<h2 id='training-{number}'>Pre-training</h2>", training_html(runs, figures)]
     if shown is not None:
         parts += ["<h2 id='motion'>Motion</h2>", _recordings(shown, runs[0]), motion_html(shown, figures)]

@@ -15,9 +15,9 @@ from marrow.report.runs import Run
 from marrow.report.style import card, table
 from marrow.store.format import Store
 from marrow.tasks import TASKS
-from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kinds import Quick
+from marrow.tasks.linear_probe import AUGMENTED
 from marrow.train.run_directory import dotted, plain
 
 
@@ -105,25 +105,17 @@ def evaluate_commands(runs: Sequence[Run]) -> list[str]:
     return [_joined(["marrow", "evaluate", *found, *options]) for options, found in folders.items()]
 
 
-def task_of(kind: str) -> str:
-    """Return the task whose reports are of a kind, the part of their names before the slash."""
-    if kind in ("logistic", "linear_probe", "linear_probe_augmented"):
-        return "linear_probe"
-    return next((task for task in ("semi_supervised", "few_shot") if kind.startswith(task)), kind)
-
-
 def _evaluate_options(run: Run, evaluation: EvaluationReport) -> list[str]:
     """Return how a run was scored: the options of `marrow evaluate` that are not the defaults."""
     settings = evaluation.settings
     trained = [each for each in evaluation.reports if each.source == "trained"]
-    kinds = list(dict.fromkeys(each.task.partition("/")[0] for each in trained))
-    tasks = list(dict.fromkeys(task_of(kind) for kind in kinds))
+    tasks = list(dict.fromkeys(report.about.kind for report in trained))
     sources = [name for name in ("random", "raw") if any(each.source == name for each in evaluation.reports)]
     words = ["--store", str(run.settings.get("store", "STORE"))]
     # The name of a protocol from which copies were dropped is none that can be asked for.
     words += ["--protocol", str(settings.get("asked_protocol") or evaluation.protocol)]
     words += ["--tasks", ",".join(tasks), "--baselines", ",".join(sources) or "none"]
-    words += ["--augmented"] if "linear_probe_augmented" in kinds else []
+    words += ["--augmented"] if any(report.about.way == AUGMENTED for report in trained) else []
     words += ["--quick"] if settings.get("quick") else []
     if settings.get("drop_duplicates", "none") != "none":
         words += ["--drop_duplicates", str(settings["drop_duplicates"])]
@@ -135,13 +127,9 @@ def _evaluate_options(run: Run, evaluation: EvaluationReport) -> list[str]:
     if settings.get("probe_seed"):
         words += ["--seed", str(settings["probe_seed"])]
     for name in tasks:
-        asked = next((each.settings["asked"] for each in trained if _is_asked(each, name)), {})
+        asked = next((report.asked for report in trained if report.about.kind == name and report.asked), {})
         words += _task_options(name, asked, quick=bool(settings.get("quick")))
     return words
-
-
-def _is_asked(report: Report, task: str) -> bool:
-    return task_of(report.task.partition("/")[0]) == task and isinstance(report.settings.get("asked"), dict)
 
 
 def _task_options(name: str, asked: Mapping[str, Any], *, quick: bool) -> list[str]:
@@ -184,7 +172,11 @@ def _settings(runs: Sequence[Run]) -> str:
     ]
     for run in runs:
         for evaluation in run.evaluations:
-            heads = {f"{each.source}: {each.task}": each.settings for each in evaluation.reports}
+            heads = {
+                f"{report.source}: {report.task}": {**report.settings, **report.cost, **report.noted}
+                | ({"asked": report.asked} if report.asked else {})
+                for report in evaluation.reports
+            }
             text = json.dumps({"evaluation": evaluation.settings, "heads": heads}, indent=1, default=str)
             found.append((f"{run.name}: evaluation on {evaluation.protocol}", text))
     return "".join(

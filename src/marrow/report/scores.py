@@ -7,19 +7,21 @@ import numpy as np
 from jaxtyping import Int64
 
 from marrow.report.figures import Figures, Mark, confusion_figure, gains_figure, interval_figure, legend
+from marrow.report.number_cells import cell
 from marrow.report.style import GREEN, SOURCES, VERMILION, card, table
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import confusion_matrix
-from marrow.tasks.summary import Comparison, Score, comparisons, raw_sentences, raw_task, scores
+from marrow.tasks.numbers import Number
+from marrow.tasks.summary import Difference, differences, kinds_of_clips, raw_sentences, scores
 
 _SIGNS = {"better": "▲", "worse": "▼", "not shown": "●"}
 
 
 def verdicts_html(evaluation: EvaluationReport) -> str:
     """Say in plain sentences how the encoders stand against raw coordinates."""
-    strictest = halves(evaluation)[-1]
-    every = [each for each in comparisons(evaluation) if each.clips == strictest]
+    strictest = kinds_of_clips(evaluation)[-1]
+    every = [each for each in differences(evaluation) if each.clips == strictest]
     against = [each for each in every if each.against == "raw"]
     passed = {
         name: (sum(each.verdict == "better" for each in mine), len(mine))
@@ -38,7 +40,7 @@ def verdicts_html(evaluation: EvaluationReport) -> str:
 
 def scores_html(evaluation: EvaluationReport, figures: Figures) -> str:
     """Return scores with spread and baselines, differences, confusion and classes; "" without a class per clip."""
-    every, differences, clips = scores(evaluation), comparisons(evaluation), halves(evaluation)
+    every, of_baselines, clips = scores(evaluation), differences(evaluation), kinds_of_clips(evaluation)
     if not every:
         return ""
     counts = {"official": len(evaluation.test_rows), "clean": evaluation.clean_count}
@@ -56,11 +58,11 @@ def scores_html(evaluation: EvaluationReport, figures: Figures) -> str:
             wide=True,
         )
     ]
-    if differences:
+    if of_baselines:
         parts.append(
             card(
                 "Trained minus baseline",
-                _difference_charts(differences, clips, figures) + _difference_table(differences, clips),
+                _difference_charts(of_baselines, clips, figures) + _difference_table(of_baselines, clips),
                 lead="In percentage points, paired: the same clips, the same seeds. Right of zero: training helped.",
                 wide=True,
             )
@@ -75,16 +77,9 @@ def notes_html(evaluation: EvaluationReport) -> str:
     return card("Notes", f"<ul class='notes'>{notes}</ul>") if notes else ""
 
 
-def halves(evaluation: EvaluationReport) -> tuple[str, ...]:
-    """Return which kinds of score there are: official, and clean where test clips are copies of training clips."""
-    return ("official", "clean") if 0 < evaluation.clean_count < len(evaluation.test_rows) else ("official",)
-
-
-def task_name(task: str, name: str = "") -> str:
-    """Return a task and the name of its prediction for people: linear probe, pooled (last)."""
-    kind, _, variant = task.partition("/")
-    epoch = name.partition("_")[2]
-    return kind.replace("_", " ") + (f", {variant}" if variant else "") + (f" ({epoch})" if epoch else "")
+def task_name(task: str) -> str:
+    """Return the name of a task and its variant for people: linear probe, pooled."""
+    return task.replace("/", ", ").replace("_", " ")
 
 
 def main_reports(evaluation: EvaluationReport, source: str) -> list[Report]:
@@ -93,43 +88,46 @@ def main_reports(evaluation: EvaluationReport, source: str) -> list[Report]:
     There are none where no task predicts one class per clip.
     """
     of_source = [report for report in evaluation.reports if report.source == source and report.predictions]
-    trained = [report.task for report in evaluation.reports if report.source == "trained" and report.predictions]
-    task = next((task for task in trained if not task.startswith("knn")), trained[0] if trained else "")
-    if source == "raw":
-        task = raw_task(task)
+    trained = [report for report in evaluation.reports if report.source == "trained" and report.predictions]
+    if not trained:
+        return []
+    main = next((report for report in trained if report.about.kind != "knn"), trained[0])
+    task = main.about.beside if source == "raw" else main.task
     return [report for report in of_source if report.task == task]
 
 
-def _score_chart(every: Sequence[Score], half: str, figures: Figures) -> str:
+def _score_chart(every: Sequence[Number], half: str, figures: Figures) -> str:
     groups = {}
     for source, (name, colour, symbol) in SOURCES.items():
-        mine = [score for score in every if (score.source, score.clips) == (source, half) and "best" not in score.name]
+        of_source = [n for n in every if (n.source, n.quantity.clips) == (source, half)]
         marks = []
-        for score in mine:
+        for score in (number for number in of_source if not number.quantity.chosen_on_test):
             # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
             rows = [
-                each.task
-                for each in every
-                if each.source == "trained" and (each.task if source != "raw" else raw_task(each.task)) == score.task
+                number.task
+                for number in every
+                if number.source == "trained"
+                and (number.task if source != "raw" else number.about.beside) == score.task
             ]
             for task in dict.fromkeys(rows):
-                row = task_name(task).replace(", ", "<br>")
-                interval = f"[{score.low_percent:.1f}, {score.high_percent:.1f}]"
-                said = f"{name}, {task_name(score.task)}: {score.mean_percent:.1f} % {interval}"
-                marks.append(Mark(row, score.mean_percent, score.low_percent, score.high_percent, said))
+                row, (low, high) = task_name(task).replace(", ", "<br>"), score.ends
+                said = f"{name}, {task_name(score.task)}: {score.mean:.1f} % [{low:.1f}, {high:.1f}]"
+                marks.append(Mark(row, score.mean, low, high, said))
         if marks:
             groups[name] = (colour, symbol, marks)
     said = "; ".join(mark.said for _, _, marks in groups.values() for mark in marks)
     return figures.place(interval_figure(groups), f"Top-1 accuracy with 95 % intervals, {half} clips. {said}")
 
 
-def _score_table(every: Sequence[Score], clips: Sequence[str], counts: dict[str, int]) -> str:
-    found = {(score.source, score.task, score.name, score.clips): score for score in every}
+def _score_table(every: Sequence[Number], clips: Sequence[str], counts: dict[str, int]) -> str:
+    found = {(score.source, score.task, score.name, score.quantity.clips): score for score in every}
+    trained = {(score.task, score.name): score for score in every if score.source == "trained"}
     rows = []
-    for task, name in dict.fromkeys((score.task, score.name) for score in every if score.source == "trained"):
-        sources = [("trained", task, name), ("random", task, name), ("raw", raw_task(task), "top1")]
-        cells = [_score_cell(found.get((*each, half))) for half in clips for each in sources]
-        rows.append([escape(task_name(task, name)), *cells])
+    for (task, name), score in trained.items():
+        sources = [("trained", task, name), ("random", task, name), ("raw", score.about.beside, "top1")]
+        cells = [cell(found.get((*source, half))) for half in clips for source in sources]
+        reading = f" ({score.quantity.reading})" if score.quantity.reading else ""
+        rows.append([escape(task_name(task) + reading), *cells])
     short = ("trained", "random", "raw")
     head = ["task", *(f"{each}{f', {half}' if len(clips) > 1 else ''}" for half in clips for each in short)]
     told = "Percent. Raw: nearest neighbours beside nearest neighbours, ridge regression beside linear heads."
@@ -138,14 +136,7 @@ def _score_table(every: Sequence[Score], clips: Sequence[str], counts: dict[str,
     return f"<p class='lead'>{told}</p>{table(head, rows)}"
 
 
-def _score_cell(score: Score | None) -> str:
-    if score is None:
-        return "–"
-    spread = f" ± {score.std_percent:.1f}" if len(score.by_seed) > 1 else ""
-    return f"{score.mean_percent:.1f}{spread}<small>[{score.low_percent:.1f}, {score.high_percent:.1f}]</small>"
-
-
-def _difference_charts(differences: Sequence[Comparison], clips: Sequence[str], figures: Figures) -> str:
+def _difference_charts(differences: Sequence[Difference], clips: Sequence[str], figures: Figures) -> str:
     charts = []
     for half in clips:
         groups = {}
@@ -173,8 +164,8 @@ def _difference_charts(differences: Sequence[Comparison], clips: Sequence[str], 
     return f"{signs}<div class='pair'>{''.join(charts)}</div>"
 
 
-def _difference_table(differences: Sequence[Comparison], clips: Sequence[str]) -> str:
-    rows: dict[tuple[str, str], dict[str, Comparison]] = {}
+def _difference_table(differences: Sequence[Difference], clips: Sequence[str]) -> str:
+    rows: dict[tuple[str, str], dict[str, Difference]] = {}
     for each in differences:
         rows.setdefault((each.task, each.against_task if each.against == "raw" else "random"), {})[each.clips] = each
     lines = []

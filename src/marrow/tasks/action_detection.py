@@ -13,14 +13,13 @@ those scores end in `_shuffled_percent`. The seams, where a pose jumps, are the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.detection_config import DetectionConfig
 from marrow.tasks.detection_raw import raw_detection
 from marrow.tasks.detection_recordings import labels_of, training_recordings, why_unsuited
-from marrow.tasks.detection_report import report_of, scored
+from marrow.tasks.detection_report import ABOUT, report_of, scored
 from marrow.tasks.detection_training import Detector, train_detector
 from marrow.train.run_directory import plain
 
@@ -58,17 +57,8 @@ class ActionDetection:
         train = training_recordings(data)
         labels = labels_of(data.store, train, len(data.classes))
         detector = train_detector(encoder, train, labels, len(data.classes) + 1, config, context)
-        return [
-            report_of(
-                _NAME,
-                data,
-                lambda recordings, _: detector.predict(recordings, context),
-                config,
-                context,
-                settings=_settings(config, context, detector),
-                source=context.origin.source,
-            )
-        ]
+        report = replace(_described(config, context, detector), seed=context.seed, source=context.origin.source)
+        return [report_of(report, data, lambda recordings, _: detector.predict(recordings, context), config)]
 
     def pool(self, parts: Sequence[Report]) -> Report:
         """Score the recordings of all folds as one set."""
@@ -88,24 +78,32 @@ class ActionDetection:
         return [raw_detection(data, context, self.config)]
 
 
-def _settings(config: DetectionConfig, context: TaskContext, detector: Detector) -> dict[str, Any]:
-    """Return all that decided a score, and what it cost."""
+def _described(config: DetectionConfig, context: TaskContext, detector: Detector) -> Report:
+    """Return a report that says all but the scores: what decided them, and what they cost."""
     origin = context.origin
     before = "unknown" if origin.cpu_seconds is None else f"{origin.cpu_seconds:.0f} processor seconds"
     encoder = "the encoder frozen" if config.encoder == "frozen" else origin.start
-    return {
-        **plain(config),
-        "start": origin.start,
-        "layer_decay": detector.layer_decay,
-        "steps_done": detector.steps,
-        "training_windows": detector.windows,
-        "training_cpu_seconds": round(detector.cpu_seconds, 1),
-        "training_wall_seconds": round(detector.wall_seconds, 1),
-        "pretraining_steps": origin.steps,
-        "pretraining_cpu_seconds": origin.cpu_seconds,
-        "pretraining_wall_seconds": origin.wall_seconds,
-        "note": (
-            f"Trained {encoder}: {detector.steps} steps, {detector.cpu_seconds:.0f} processor seconds; the cost of the "
-            f"pre-training, {before}, is not made up for from scratch."
-        ),
-    }
+    return Report(
+        _NAME,
+        {},
+        declared=ABOUT,
+        settings={
+            **plain(config),
+            "start": origin.start,
+            "layer_decay": detector.layer_decay,
+            "training_windows": detector.windows,
+        },
+        asked=plain(config),
+        cost={
+            "steps_done": detector.steps,
+            "training_cpu_seconds": round(detector.cpu_seconds, 1),
+            "training_wall_seconds": round(detector.wall_seconds, 1),
+            "pretraining_steps": origin.steps,
+            "pretraining_cpu_seconds": origin.cpu_seconds,
+            "pretraining_wall_seconds": origin.wall_seconds,
+        },
+        noted={
+            "note": f"Trained {encoder}: {detector.steps} steps, {detector.cpu_seconds:.0f} processor seconds; the "
+            f"cost of the pre-training, {before}, is not made up for from scratch."
+        },
+    )

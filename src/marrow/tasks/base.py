@@ -16,6 +16,7 @@ from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks import metrics
 from marrow.tasks.features import FeatureCache, FeatureTable
+from marrow.tasks.numbers import About, Quantity, scored_by
 from marrow.tasks.origin import Origin
 from marrow.train.compiled import Compile
 from marrow.train.device import Precision
@@ -167,12 +168,16 @@ class Report:
 
     Args:
         task: name of the task and, after a slash, of its variant.
-        metrics: scores by name; the unit is in the name (`top1_percent`; without copies `top1_clean_percent`). Percent
-            are the better the higher they are, millimetres (`mpjpe_80ms_mm`) the lower.
-        intervals: 95 % interval per score, by bootstrap over the test clips.
+        metrics: figures by name, which carries the unit for those who read the file (`top1_percent`).
+        intervals: 95 % interval per figure, by bootstrap over the test clips.
+        quantities: what each figure is; one that is not declared is called by its name, and has no unit.
+        declared: what the report is about; None: it is called by its name.
         per_class: recall in percent by class name, of the first prediction.
         predictions: predicted class per test row by score name (`top1`), for paired comparisons and confusion matrices.
-        settings: everything that decided the scores; what stands under "note" is said to whoever reads them.
+        settings: everything that decided the scores: those of equal settings may be ranked together.
+        asked: options of the task, as they were asked for.
+        cost: steps and seconds, also of the pre-training.
+        noted: what came of it besides the scores; what stands under "note" is said to whoever reads them.
         fingerprints: of the data and the encoder.
         seed: of the task.
         num_labels_used: labelled clips that the task learned from.
@@ -185,14 +190,28 @@ class Report:
     task: str
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    quantities: dict[str, Quantity] = field(default_factory=dict)
+    declared: About | None = None
     per_class: dict[str, float] = field(default_factory=dict)
     predictions: dict[str, list[int]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    noted: dict[str, Any] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     num_labels_used: int = 0
     source: str = "trained"
     detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def about(self) -> About:
+        """What the report is about."""
+        return self.declared or About.undeclared(self.task)
+
+    def quantity(self, name: str) -> Quantity:
+        """Return what a figure is."""
+        return self.quantities.get(name) or Quantity(name.replace("_", " "))
 
     @classmethod
     def scored(
@@ -205,6 +224,10 @@ class Report:
         seed: int,
         num_labels_used: int,
         source: str = "trained",
+        about: About | None = None,
+        asked: Mapping[str, Any] | None = None,
+        cost: Mapping[str, Any] | None = None,
+        noted: Mapping[str, Any] | None = None,
     ) -> "Report":
         """Score predictions: every score is a pair, on all test clips and without the copies of training clips.
 
@@ -216,12 +239,20 @@ class Report:
             seed: of the task.
             num_labels_used: labelled clips that were learned from.
             source: what was scored.
+            about: what the report is about; None: it is called by its name, and stands beside linear heads on raw
+                coordinates.
+            asked: options of the task, as they were asked for.
+            cost: steps and seconds.
+            noted: what came of it besides the scores.
         """
         scores: dict[str, float] = {}
         intervals: dict[str, tuple[float, float]] = {}
+        quantities: dict[str, Quantity] = {}
         for name, predicted in predictions.items():
             for suffix, kept in metrics.counted_clips(test.copied).items():
                 metric = f"{name}{suffix}_percent"
+                official = scored_by(name)
+                quantities[metric] = official.without_copies(f"{name}_percent") if suffix else official
                 scores[metric] = metrics.top1_percent(predicted[kept], test.label[kept])
                 intervals[metric] = metrics.top1_interval_percent(predicted[kept], test.label[kept])
         first = next(iter(predictions.values()))
@@ -229,9 +260,14 @@ class Report:
             task=task,
             metrics=scores,
             intervals=intervals,
+            quantities=quantities,
+            declared=about or About.of_recognition(task),
             per_class=metrics.per_class_recall_percent(first, test.label, test.classes),
             predictions={name: predicted.tolist() for name, predicted in predictions.items()},
             settings=dict(settings),
+            asked=dict(asked or {}),
+            cost=dict(cost or {}),
+            noted=dict(noted or {}),
             seed=seed,
             num_labels_used=num_labels_used,
             source=source,
@@ -249,8 +285,14 @@ class Report:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Report":
         """Rebuild a report from what JSON made of it (pairs come back as lists)."""
+        from marrow.tasks.version_1 import converted
+
+        if "declared" not in values:
+            return converted(values)
         intervals = {name: (float(low), float(high)) for name, (low, high) in values["intervals"].items()}
-        return cls(**{**values, "intervals": intervals})
+        quantities = {name: Quantity(**said) for name, said in values["quantities"].items()}
+        declared = None if values["declared"] is None else About.from_dict(values["declared"])
+        return cls(**{**values, "intervals": intervals, "quantities": quantities, "declared": declared})
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from marrow.skeleton.geometry import raw_baseline_features
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.numbers import About
 
 BASELINES: tuple[str, ...] = ("random", "raw")
 
@@ -63,6 +64,7 @@ class RawBaseline:
                 seed=context.seed,
                 num_labels_used=len(label),
                 source="raw",
+                about=About.undeclared(task),
             )
             for task, (predicted, settings) in outcomes.items()
         ]

@@ -1,6 +1,7 @@
 """Action detection without an encoder: the nearest training frames vote."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -12,7 +13,8 @@ from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.detection_config import DetectionConfig
 from marrow.tasks.detection_recordings import labels_of, recorded_frames, training_recordings
-from marrow.tasks.detection_report import report_of
+from marrow.tasks.detection_report import ABOUT, report_of
+from marrow.train.run_directory import plain
 
 # Rows of a window, neighbours that vote, and training rows that are kept at most.
 _WINDOW_ROWS, _NEIGHBOURS, _MOST_ROWS = 15, 5, 20_000
@@ -61,7 +63,9 @@ def raw_detection(data: TaskData, context: TaskContext, config: DetectionConfig 
         "features": f"aligned coordinates, {_WINDOW_ROWS} recorded frames",
         "training_frames": len(known),
     }
-    return report_of("action_detection/knn", data, predict, config, context, settings=settings, source="raw")
+    about = replace(ABOUT, variant="nearest neighbours")
+    report = Report("action_detection/knn", {}, declared=about, settings=settings, seed=context.seed, source="raw")
+    return report_of(replace(report, asked=plain(config)), data, predict, config)
 
 
 def _windows(

@@ -10,15 +10,67 @@ from jaxtyping import Float64, Int64
 from marrow.data.recordings import Recordings
 from marrow.skeleton.sequence import Segment
 from marrow.store.format import Store
-from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.base import Report, TaskData
 from marrow.tasks.detection_config import DetectionConfig
 from marrow.tasks.detection_control import reordered
 from marrow.tasks.detection_metrics import Intervals, Proposals, proposal_scores
 from marrow.tasks.detection_recordings import frame_labels, recorded_frames
 from marrow.tasks.frame_metrics import FrameCounts, runs, segment_scores
+from marrow.tasks.numbers import About, Quantity
 from marrow.tasks.proposals import activity_runs, class_runs, smooth, suppress
-from marrow.train.run_directory import plain
 
+ABOUT = About(
+    "action_detection",
+    "Action detection",
+    columns=(
+        *("frame_f1_actions_percent", "frame_accuracy_percent", "map_actions_iou50_percent"),
+        *("map_videos_iou50_percent", "segment_f1_50_percent", "edit_percent", "frame_f1_actions_shuffled_percent"),
+    ),
+    drawn=(
+        *("map_actions_iou50_percent", "map_videos_iou50_percent", "f1_iou50_percent", "frame_accuracy_percent"),
+        *("frame_f1_actions_percent", "segment_f1_50_percent", "edit_percent"),
+    ),
+)
+_REORDERED = "actions reordered"
+LEAD = (
+    "Actions reordered: the same recordings, cut and put together in another order; a detector that lives on the usual "
+    "order falls there."
+)
+# Numbers that are the better the higher, in percent: words, and those of a narrow column where they are others.
+_FRAMES = {
+    "frame_accuracy_percent": ("frames with the right class", "frame accuracy"),
+    "frame_accuracy_actions_percent": ("frames of actions with the right class", ""),
+    "frame_f1_percent": ("F1 of frames, mean over classes and background", ""),
+    "frame_f1_actions_percent": ("F1 of frames, mean over classes", "frame F1"),
+}
+_PROPOSALS = {
+    "map_actions": ("mean average precision over classes", "mAP over classes"),
+    "map_videos": ("mean average precision over recordings", "mAP over recordings"),
+    "ap": ("average precision of all proposals", ""),
+    "f1": ("F1 of proposals", ""),
+    "voc_map": ("mean average precision as in PASCAL VOC", ""),
+}
+_SEGMENTS = ("F1 of segments", "segment F1")
+
+
+def _at_overlap(words: tuple[str, str], percent: int) -> tuple[str, str]:
+    full, short = words
+    overlap = f"overlap {percent / 100:g}"
+    return f"{full}, {overlap}", f"{short}, {overlap}" if short else ""
+
+
+_WORDS = {
+    **_FRAMES,
+    **{f"{n}_iou{p}_percent": _at_overlap(words, p) for p in (10, 30, 50) for n, words in _PROPOSALS.items()},
+    "ap_2d_percent": ("average precision, mean over overlaps 0.05 to 1", ""),
+    **{f"segment_f1_{percent}_percent": _at_overlap(_SEGMENTS, percent) for percent in (10, 25, 50)},
+    "edit_percent": ("edit score of the order of actions", "edit score"),
+}
+QUANTITIES = {name: Quantity(words, "%", "higher", heading) for name, (words, heading) in _WORDS.items()}
+_SHUFFLED = {name: f"{name.removesuffix('_percent')}_shuffled_percent" for name in QUANTITIES}
+QUANTITIES |= {_SHUFFLED[name]: said.under(_REORDERED, name) for name, said in QUANTITIES.items()}
+
+# All of the proposals' scores would be many: those that papers report.
 _PROPOSAL_SCORES = (
     *(f"map_actions_iou{least}_percent" for least in (10, 30, 50)),
     *("map_videos_iou50_percent", "f1_iou50_percent", "ap_2d_percent"),
@@ -30,17 +82,15 @@ _RESAMPLES = 1000
 Predict = Callable[[Recordings, Sequence[Int64[np.ndarray, " _recorded"]]], list[Float64[np.ndarray, "_frame class"]]]
 
 
-def report_of(
-    task: str,
-    data: TaskData,
-    predict: Predict,
-    config: DetectionConfig,
-    context: TaskContext,
-    *,
-    settings: dict[str, Any],
-    source: str,
-) -> Report:
-    """Predict the test recordings, then read their segments, and score."""
+def report_of(report: Report, data: TaskData, predict: Predict, config: DetectionConfig) -> Report:
+    """Predict the test recordings, then read their segments, and score.
+
+    Args:
+        report: all but the scores.
+        data: whose test recordings are predicted.
+        predict: gives the probabilities of classes.
+        config: how segments are made of them.
+    """
     store, test = data.store, Recordings.of(data.store, data.test_rows)
     recorded = recorded_frames(store, test)
     found = [_findings(one, config) for one in predict(test, recorded)]
@@ -54,7 +104,7 @@ def report_of(
     if config.shuffle_control:
         # The control is made of the test segments, and its predictions are scored as its own.
         shuffled = [
-            reordered(clip, of, at, np.random.default_rng([context.seed, int(row)]), store.skeleton)
+            reordered(clip, of, at, np.random.default_rng([report.seed, int(row)]), store.skeleton)
             if of
             else (clip, of, at)
             for clip, of, at, row in zip(test.arrays, segments, recorded, test.row, strict=True)
@@ -63,16 +113,9 @@ def report_of(
         found = [_findings(one, config) for one in predict(other, recorded)]
         segments = [one[1] for one in shuffled]
         detail["shuffled"] = _entries(store, other, segments, recorded, found, len(data.classes))
+        report = replace(report, declared=replace(report.about, lead=LEAD))
     learned = sum(len(store.segments(row)) for row in data.train_rows.tolist())
-    return Report(
-        task,
-        **scored(detail),
-        settings={**settings, "asked": plain(config)},
-        seed=context.seed,
-        num_labels_used=learned,
-        source=source,
-        detail=detail,
-    )
+    return replace(report, **scored(detail), num_labels_used=learned, detail=detail)
 
 
 def _findings(probability: Float64[np.ndarray, "frame class"], config: DetectionConfig) -> dict[str, Any]:
@@ -128,14 +171,15 @@ def scored(detail: dict[str, Any]) -> dict[str, Any]:
     entries = detail["recordings"]
     metrics = _metrics(entries)
     for name, value in _metrics(detail["shuffled"]).items() if "shuffled" in detail else ():
-        metrics[f"{name.removesuffix('_percent')}_shuffled_percent"] = value
+        metrics[_SHUFFLED[name]] = value
     counts = sum(map(_counts, entries[1:]), _counts(entries[0]))
     recall = {
         name: 100.0 * float(right / true)
         for name, right, true in zip([*detail["classes"], "background"], counts.right, counts.true, strict=True)
         if true
     }
-    return {"metrics": metrics, "intervals": _intervals(entries), "per_class": recall}
+    quantities = {name: QUANTITIES[name] for name in metrics}
+    return {"metrics": metrics, "intervals": _intervals(entries), "quantities": quantities, "per_class": recall}
 
 
 def _metrics(entries: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.copies import copied_rows
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData, TestClips
+from marrow.tasks.numbers import scored_by
 from marrow.tasks.run_facts import RunFacts
 
 
@@ -96,13 +97,13 @@ def _settings_of(run: RunFacts) -> dict[str, Any]:
 def notes_of_tasks(reports: Sequence[Report], folds: int) -> list[str]:
     """Gather what tasks say of their scores."""
     first = ", first fold" if folds > 1 else ""
-    has_best = any(name.endswith("_best") for report in reports for name in report.predictions)
+    has_best = any(scored_by(name).chosen_on_test for report in reports for name in report.predictions)
     return [
         *(["The best epoch is chosen in each fold apart."] if folds > 1 and has_best else []),
         *(
-            f"{report.task} ({report.source}, seed {report.seed}{first}): {report.settings['note']}"
+            f"{report.task} ({report.source}, seed {report.seed}{first}): {report.noted['note']}"
             for report in reports
-            if "note" in report.settings
+            if "note" in report.noted
         ),
     ]
 

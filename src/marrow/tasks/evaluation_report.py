@@ -11,7 +11,7 @@ from marrow.files import write_text_whole
 from marrow.tasks.base import Report
 from marrow.tasks.run_facts import RunFacts
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 
 
 @dataclass
@@ -90,15 +90,19 @@ class EvaluationReport:
 
     @classmethod
     def load(cls, path: Path) -> "EvaluationReport":
-        """Read a report.
+        """Read a report; one of version 1 becomes one of today.
 
         Raises:
             DataError: the file is damaged or of another version.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            if values["version"] != REPORT_VERSION:
-                raise DataError(f"{path}: report version {values['version']}, this marrow reads {REPORT_VERSION}")
+            version = values.pop("version")
+            if version not in (1, REPORT_VERSION):
+                raise DataError(
+                    f"{path}: report version {version}, this marrow reads 1 and {REPORT_VERSION}. Evaluate the run "
+                    "again to make it anew"
+                )
             values["runs"] = [RunFacts(**run) for run in values["runs"]]
             values["reports"] = [Report.from_dict(report) for report in values["reports"]]
             return cls(**values)

@@ -18,6 +18,7 @@ from marrow.data.label_draws import DRAWS, SHOTS, check_amount
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.linear_probe import LogisticConfig
+from marrow.tasks.numbers import About
 from marrow.tasks.over_draws import (
     DrawnPrediction,
     check_draws,
@@ -28,6 +29,11 @@ from marrow.tasks.over_draws import (
 from marrow.tasks.readouts import Logistic, nearest_class_mean, standardised
 from marrow.train.device import make_fabric
 from marrow.train.run_directory import plain
+
+WAYS = {
+    "few_shot_logistic": "Logistic regression on frozen features",
+    "few_shot_nearest_mean": "Nearest class mean of frozen features",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class FewShot:
         gallery, query = (torch.from_numpy(each).to(device, number) for each in (train, test))
         counts = np.bincount(data.train_labels(), minlength=len(data.classes))
         asked = plain(config)
-        learned: list[tuple[str, list[DrawnPrediction], dict[str, Any]]] = []
+        learned: list[tuple[Report, list[DrawnPrediction]]] = []
         for shots, choices in zip(config.shots, chosen.values(), strict=True):
             by_logistic: list[DrawnPrediction] = []
             by_mean: list[DrawnPrediction] = []
@@ -105,29 +111,35 @@ class FewShot:
                 converged &= fitted.converged
                 by_logistic.append(DrawnPrediction(choice, fitted.predict(test)))
                 by_mean.append(DrawnPrediction(choice, nearest_class_mean(gallery[places], choice.label, query)))
-            settings = {
-                **asked,
-                "asked": asked,
-                "shots": shots,
-                "features": "centre crops, standardised by all training clips",
-                **_fewer(counts, shots, data.classes),
-            }
-            mean = {key: value for key, value in settings.items() if key != "logistic"} | {"distance": "cosine"}
+            # Which other numbers of shots were asked for decides no score.
+            settings = {name: value for name, value in asked.items() if name != "shots"}
+            settings |= {"features": "centre crops, standardised by all training clips"}
+            mean = {name: value for name, value in settings.items() if name != "logistic"} | {"distance": "cosine"}
+            noted, variant = _fewer(counts, shots, data.classes), f"{shots} per class"
             learned += [
-                (f"few_shot_logistic/{shots} per class", by_logistic, {**settings, "converged": converged}),
-                (f"few_shot_nearest_mean/{shots} per class", by_mean, mean),
+                (_report(f"few_shot_logistic/{variant}", settings, {**noted, "converged": converged}), by_logistic),
+                (_report(f"few_shot_nearest_mean/{variant}", mean, noted), by_mean),
             ]
 
         # Predictions are made; from here on test labels are read.
         clips = data.test_clips()
-        return [
-            report_over_draws(task, found, clips, settings=settings, seed=context.seed, source=context.origin.source)
-            for task, found, settings in learned
-        ]
+        known = {"asked": asked, "seed": context.seed, "source": context.origin.source}
+        return [report_over_draws(replace(report, **known), found, clips) for report, found in learned]
 
     def pool(self, parts: Sequence[Report]) -> Report:
         """Score the predictions of all folds together, draw by draw."""
         return pooled_over_draws(parts)
+
+
+def _report(task: str, settings: dict[str, Any], noted: dict[str, Any]) -> Report:
+    """Return a report without its scores."""
+    return Report(task, {}, declared=about_of(task), settings=settings, noted=noted)
+
+
+def about_of(task: str) -> About:
+    """Say what a report on few shots is about."""
+    kind, _, variant = task.partition("/")
+    return About("few_shot", "Learning from a few clips of each class", plot="labels", way=WAYS[kind], variant=variant)
 
 
 def _fewer(counts: Int64[np.ndarray, " class"], shots: int, classes: tuple[str, ...]) -> dict[str, str]:

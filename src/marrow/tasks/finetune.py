@@ -20,7 +20,6 @@ import copy
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -29,6 +28,7 @@ from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.finetune_training import Training, label_seed, train, with_labels_used
+from marrow.tasks.numbers import About
 from marrow.tasks.one_go import AT_THE_END
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
@@ -95,40 +95,46 @@ def finetune_in(
     by_epoch: Int64[np.ndarray, "epoch test"] = training.predictions
     best = int((by_epoch == clips.label).mean(axis=1).argmax())
     share = f"/{100 * config.label_fraction:g} % of labels" if config.label_fraction < 1.0 else ""
-    settings = _settings(config, context, training, len(learned.train_rows))
+    origin = context.origin
     report = Report.scored(
         f"finetune{share}",
         {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]},
         clips,
-        settings={**settings, "best_epoch": training.predicted_after[best]},
+        settings={
+            **plain(config),
+            "start": origin.start,
+            "layer_decay": training.layer_decay,
+            "augment": plain(training.augment),
+            "epochs": training.epochs,
+        },
+        asked=plain(config),
+        cost={
+            "steps_per_epoch": training.steps_per_epoch,
+            "steps_done": training.steps,
+            "training_cpu_seconds": round(training.cpu_seconds, 1),
+            "training_wall_seconds": round(training.wall_seconds, 1),
+            "pretraining_steps": origin.steps,
+            "pretraining_cpu_seconds": origin.cpu_seconds,
+            "pretraining_wall_seconds": origin.wall_seconds,
+        },
+        noted={
+            "best_epoch": training.predicted_after[best],
+            "stopped_early": training.steps < training.epochs * training.steps_per_epoch,
+            "label_seed_used": label_seed(config, context) if config.label_fraction < 1.0 else None,
+            "note": _note(config, context, training, len(learned.train_rows)),
+        },
         seed=context.seed,
         num_labels_used=len(learned.train_rows),
-        source=context.origin.source,
+        source=origin.source,
+        about=about_of(f"finetune{share}"),
     )
     return training.recogniser, report
 
 
-def _settings(config: FinetuneConfig, context: TaskContext, training: Training, labels: int) -> dict[str, Any]:
-    """Return all that decided a score, and both sides' budgets."""
-    origin = context.origin
-    return {
-        **plain(config),
-        "start": origin.start,
-        "layer_decay": training.layer_decay,
-        "augment": plain(training.augment),
-        "epochs": training.epochs,
-        "steps_per_epoch": training.steps_per_epoch,
-        "steps_done": training.steps,
-        "stopped_early": training.steps < training.epochs * training.steps_per_epoch,
-        "training_cpu_seconds": round(training.cpu_seconds, 1),
-        "training_wall_seconds": round(training.wall_seconds, 1),
-        "pretraining_steps": origin.steps,
-        "pretraining_cpu_seconds": origin.cpu_seconds,
-        "pretraining_wall_seconds": origin.wall_seconds,
-        "label_seed_used": label_seed(config, context) if config.label_fraction < 1.0 else None,
-        "asked": plain(config),
-        "note": _note(config, context, training, labels),
-    }
+def about_of(task: str) -> About:
+    """Say what a report of fine-tuning is about; heads on raw coordinates learn from all labels, not from a share."""
+    about = About.of_recognition(task)
+    return about if not about.variant else replace(about, beside="")
 
 
 def _note(config: FinetuneConfig, context: TaskContext, training: Training, labels: int) -> str:

@@ -143,8 +143,8 @@ def finetune(
                 "num_labels_used": report.num_labels_used,
                 "store_fingerprint": store.fingerprint,
                 "seed": context.seed,
-                "steps": report.settings["steps_done"],
-                "finetuning": report.settings,
+                "steps": report.cost["steps_done"],
+                "finetuning": {**report.settings, **report.cost, **report.noted, "asked": report.asked},
                 "before": facts.description.get("provenance", {}),
             },
         )

@@ -54,8 +54,8 @@ def _asked(task: Task, reports: list[Report]) -> list[Report]:
     """Note the settings of the task with what came of it, where it has some and did not do so itself."""
     config = getattr(task, "config", None)
     for report in reports:
-        if config is not None:
-            report.settings.setdefault("asked", plain(config))
+        if config is not None and not report.asked:
+            report.asked = plain(config)
     return reports
 
 
@@ -111,6 +111,10 @@ def _pooled(
             seed=seed,
             num_labels_used=max(part.num_labels_used for part in parts),
             source=source,
+            about=parts[0].declared,
+            asked=parts[0].asked,
+            cost=parts[0].cost,
+            noted=parts[0].noted,
         )
         report.fingerprints = dict(fingerprints)
         pooled.append(report)

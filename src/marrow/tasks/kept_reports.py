@@ -136,12 +136,8 @@ def _differences(earlier: EvaluationReport, report: EvaluationReport) -> list[st
             words = name.replace("_", " ")
             found.append(words if before is True else f"not {words}" if before is False else f"{words} {before}")
     # A task that was asked for in another way: none of its scores, a baseline's neither, may stand beside the new ones.
-    asked = {each.task: each.settings.get("asked") for each in report.reports}
-    tasks = (
-        each.task
-        for each in earlier.reports
-        if asked.get(each.task, each.settings.get("asked")) != each.settings.get("asked")
-    )
+    asked = {each.task: each.asked for each in report.reports}
+    tasks = (each.task for each in earlier.reports if asked.get(each.task, each.asked) != each.asked)
     found += [f"{task.partition('/')[0]} with other settings" for task in tasks]
     return list(dict.fromkeys(found))
 

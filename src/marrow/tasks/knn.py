@@ -11,7 +11,10 @@ import torch
 from marrow.models.encoder import Encoder
 from marrow.models.features import nearest_neighbour_labels
 from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.numbers import About
 from marrow.train.device import make_fabric
+
+ABOUT = About("knn", "Nearest neighbour", beside="knn/raw")
 
 
 @dataclass(frozen=True)
@@ -39,5 +42,6 @@ class Knn:
                 settings={"k": 1, "distance": "cosine", "features": "centre crops"},
                 seed=context.seed,
                 num_labels_used=len(label),
+                about=ABOUT,
             )
         ]

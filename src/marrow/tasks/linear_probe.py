@@ -19,7 +19,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,14 @@ from marrow.data.loader import ResidentLoader
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.features import encode_on
+from marrow.tasks.numbers import About
 from marrow.train.device import make_fabric
 
 Views = Mapping[str, Float[Tensor, "clip _"]]
 EpochBatches = Callable[[], Iterator[tuple[Views, Int64[Tensor, " clip"]]]]
+
+# What the way is called that `augmented` chooses.
+AUGMENTED = "augmented"
 
 
 @dataclass(frozen=True)
@@ -111,24 +115,42 @@ class LinearProbe:
             prefix = "linear_probe_augmented"
             settings |= {"features": "augmented, extracted in every epoch", "augment": asdict(self.augmented)}
         fit = fit_heads(batches, test.views(), len(data.classes), self.probe, steps_per_epoch=steps, context=context)
-        settings |= {"steps_per_epoch": steps, "steps_done": fit.steps_done, "stopped_early": fit.stopped_early}
-        outcomes: list[tuple[str, dict[str, Int64[np.ndarray, " test"]], dict[str, Any]]] = []
+        cost = {"steps_per_epoch": steps, "steps_done": fit.steps_done}
+        # By task: predictions, settings, cost, and what is noted.
+        outcomes: dict[str, tuple[dict[str, Int64[np.ndarray, " test"]], dict, dict, dict]] = {}
         if self.logistic is not None:
             train = context.table(encoder, data.store, data.train_rows)
             predicted, converged = _logistic(train.pooled, label, test.pooled, self.logistic)
-            chosen = {**asdict(self.logistic), "converged": converged, "features": "centre crops, standardised"}
-            outcomes.append(("logistic/pooled", {"top1": predicted}, chosen))
+            chosen = {**asdict(self.logistic), "features": "centre crops, standardised"}
+            outcomes["logistic/pooled"] = {"top1": predicted}, chosen, {}, {"converged": converged}
 
         # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
         clips = data.test_clips()
         for view, by_epoch in fit.predictions.items():
             best = int((by_epoch == clips.label).mean(axis=1).argmax())
             predictions = {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]}
-            outcomes.append((f"{prefix}/{view}", predictions, {**settings, "best_epoch": best + 1}))
+            noted = {"stopped_early": fit.stopped_early, "best_epoch": best + 1}
+            outcomes[f"{prefix}/{view}"] = predictions, settings, cost, noted
         return [
-            Report.scored(task, predictions, clips, settings=chosen, seed=context.seed, num_labels_used=len(label))
-            for task, predictions, chosen in outcomes
+            Report.scored(
+                task,
+                predictions,
+                clips,
+                settings=chosen,
+                cost=cost,
+                noted=noted,
+                seed=context.seed,
+                num_labels_used=len(label),
+                about=about_of(task),
+            )
+            for task, (predictions, chosen, cost, noted) in outcomes.items()
         ]
+
+
+def about_of(task: str) -> About:
+    """Say what a report of the linear probe is about."""
+    ways = {"linear_probe_augmented": AUGMENTED, "logistic": "logistic regression"}
+    return replace(About.of_recognition(task), kind="linear_probe", way=ways.get(task.partition("/")[0], ""))
 
 
 @dataclass(frozen=True)

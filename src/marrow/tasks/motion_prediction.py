@@ -17,10 +17,6 @@ frame may therefore hold a share of the recorded frame that follows it, less tha
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
-from jaxtyping import Int64
 
 from marrow.data.recordings import Recordings, sliding
 from marrow.errors import DataError
@@ -29,7 +25,7 @@ from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.prediction_config import PredictionConfig
 from marrow.tasks.prediction_forecaster import TrainedForecaster
 from marrow.tasks.prediction_raw import raw_prediction
-from marrow.tasks.prediction_report import EXAMPLES, report_of, scores_of
+from marrow.tasks.prediction_report import ABOUT, EXAMPLES, figures_of, report_of
 from marrow.tasks.prediction_training import train_forecaster
 from marrow.tasks.prediction_windows import frames_at, left_out, scored_windows
 from marrow.train.run_directory import plain
@@ -86,11 +82,34 @@ class MotionPrediction:
         length = config.observed_frames + config.learned_frames
         cuts = sliding(recordings, length, config.train_stride, whole=False)
         trained = train_forecaster(encoder, recordings, cuts, config, context)
-        name = _NAME if config.mode == "direct" else f"{_NAME}/autoregressive"
-        facts = _facts(config, context, trained, recordings.frame_count, length, len(cuts))
+        origin = context.origin
+        variant = "" if config.mode == "direct" else "autoregressive"
         note = f"{_cost(context, trained)} {left_out('training', recordings.frame_count, length, config.fps)}".strip()
+        report = Report(
+            f"{_NAME}/{variant}" if variant else _NAME,
+            {},
+            declared=replace(ABOUT, variant=variant),
+            settings={
+                **plain(config),
+                "start": origin.start,
+                "encoder_rate": 1.0 if origin.source == "random" else config.encoder_rate,
+                "augment": plain(trained.augment),
+                "training_windows": len(cuts),
+                "training_clips": int((recordings.frame_count >= length).sum()),
+            },
+            asked=plain(config),
+            cost={
+                "steps_done": trained.steps,
+                "training_cpu_seconds": round(trained.cpu_seconds, 1),
+                "pretraining_steps": origin.steps,
+                "pretraining_cpu_seconds": origin.cpu_seconds,
+            },
+            noted={"note": note},
+            seed=context.seed,
+            source=origin.source,
+        )
         return [
-            report_of(windows, name, trained.forecast, config, facts, note, context)
+            report_of(report, windows, trained.forecast, config, context.batch_clips)
             for windows in scored_windows(data, config)
         ]
 
@@ -110,31 +129,7 @@ class MotionPrediction:
         ]
         detail = {**first.detail, "recordings": recordings, "examples": examples[:EXAMPLES]}
         settings = {**first.settings, "test_windows": sum(part.settings["test_windows"] for part in parts)}
-        return replace(first, metrics=scores_of(detail), detail=detail, settings=settings)
-
-
-def _facts(
-    config: PredictionConfig,
-    context: TaskContext,
-    trained: TrainedForecaster,
-    frame_count: Int64[np.ndarray, " recording"],
-    length: int,
-    windows: int,
-) -> dict[str, Any]:
-    """Return what a training was, for the report's settings."""
-    origin = context.origin
-    return {
-        "start": origin.start,
-        "encoder_rate": 1.0 if origin.source == "random" else config.encoder_rate,
-        "augment": plain(trained.augment),
-        "steps_done": trained.steps,
-        "training_windows": windows,
-        "training_clips": int((frame_count >= length).sum()),
-        "training_cpu_seconds": round(trained.cpu_seconds, 1),
-        "pretraining_steps": origin.steps,
-        "pretraining_cpu_seconds": origin.cpu_seconds,
-        "asked": plain(config),
-    }
+        return replace(first, **figures_of(detail), detail=detail, settings=settings)
 
 
 def _cost(context: TaskContext, trained: TrainedForecaster) -> str:

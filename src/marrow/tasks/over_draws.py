@@ -4,8 +4,8 @@ A report of this kind keeps what each draw predicted in `Report.detail`, so that
 all folds are put behind each other, draw by draw, and scored as those of one set of clips.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from marrow.data.label_draws import LabelLists, Scheme, draw_labels
 from marrow.errors import ConfigError
 from marrow.tasks import metrics
 from marrow.tasks.base import Report, TaskData, TestClips
+from marrow.tasks.numbers import DRAWS_STD, Quantity, scored_by
 
 Rows = Int64[np.ndarray, " _"]
 
@@ -114,24 +115,13 @@ def _choice(data: TaskData, seed: int, rows: Rows) -> LabelChoice:
     return LabelChoice(seed, rows, places, label, missed)
 
 
-def report_over_draws(
-    task: str,
-    found: Sequence[DrawnPrediction],
-    test: TestClips,
-    *,
-    settings: Mapping[str, Any],
-    seed: int,
-    source: str,
-) -> Report:
+def report_over_draws(report: Report, found: Sequence[DrawnPrediction], test: TestClips) -> Report:
     """Score predictions as means over draws; intervals are over clips, of the mean over draws.
 
     Args:
-        task: name of the task and variant.
+        report: all but the scores.
         found: one per draw.
         test: the test clips.
-        settings: everything that decided the scores.
-        seed: of the task.
-        source: what was scored.
     """
     draws: list[dict[str, Any]] = []
     for each in found:
@@ -150,7 +140,7 @@ def report_over_draws(
         "copied": test.copied.tolist(),
         "classes": list(test.classes),
     }
-    return _scored(task, detail, settings, seed, source)
+    return _scored(report, detail)
 
 
 def pooled_over_draws(parts: Sequence[Report]) -> Report:
@@ -175,26 +165,28 @@ def pooled_over_draws(parts: Sequence[Report]) -> Report:
         "copied": [copied for each in details for copied in each["copied"]],
         "classes": details[0]["classes"],
     }
-    first = parts[0]
-    return _scored(first.task, detail, first.settings, first.seed, first.source)
+    return _scored(parts[0], detail)
 
 
 # Predictions of a draw by the score that they become.
 _PREDICTIONS = {"predictions": "top1", "predictions_best": "top1_best"}
 
 
-def _scored(task: str, detail: dict[str, Any], settings: Mapping[str, Any], seed: int, source: str) -> Report:
+def _scored(report: Report, detail: dict[str, Any]) -> Report:
+    """Return a report with the scores of what was predicted with each draw."""
     draws, label = detail["draws"], np.asarray(detail["label"], np.int64)
     halves = metrics.counted_clips(np.asarray(detail["copied"], bool))
     scores: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
+    quantities: dict[str, Quantity] = {}
     of_draws: list[dict[str, float]] = [{} for _ in draws]
     for key, name in _PREDICTIONS.items():
         if key not in draws[0]:
             continue
-        right = np.array([draw[key] for draw in draws]) == label
+        right, quantity = np.array([draw[key] for draw in draws]) == label, scored_by(name)
         for suffix, kept in halves.items():
             metric = f"{name}{suffix}_percent"
+            quantities[metric] = quantity.without_copies(f"{name}_percent") if suffix else quantity
             per_clip = right[:, kept].mean(axis=0)
             scores[metric] = 100.0 * float(per_clip.mean())
             low, high = metrics.bootstrap_interval(per_clip)
@@ -202,20 +194,19 @@ def _scored(task: str, detail: dict[str, Any], settings: Mapping[str, Any], seed
             for of_draw, mine in zip(of_draws, right, strict=True):
                 of_draw[metric] = 100.0 * float(mine[kept].mean())
     if len(draws) > 1:  # one draw has no spread
+        quantities["top1_draws_std_percent"] = DRAWS_STD
         scores["top1_draws_std_percent"] = metrics.mean_and_std([each["top1_percent"] for each in of_draws])[1]
     recalls = [
         metrics.per_class_recall_percent(np.asarray(draw["predictions"], np.int64), label, tuple(detail["classes"]))
         for draw in draws
     ]
-    return Report(
-        task=task,
+    return replace(
+        report,
         metrics=scores,
         intervals=intervals,
+        quantities=quantities,
         per_class={name: float(np.mean([recall[name] for recall in recalls])) for name in recalls[0]},
-        settings=dict(settings),
-        seed=seed,
         num_labels_used=round(float(np.mean([draw["labels"] for draw in draws]))),
-        source=source,
         detail={
             **detail,
             "draws": [{**draw, "scores": of_draw} for draw, of_draw in zip(draws, of_draws, strict=True)],

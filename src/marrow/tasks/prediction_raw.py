@@ -1,6 +1,7 @@
 """Motion prediction without an encoder: forecasts that need little learning, or none."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.prediction_config import PredictionConfig
 from marrow.tasks.prediction_linear import continued, fit_weights
 from marrow.tasks.prediction_poses import centre_of, held, side_by_side
-from marrow.tasks.prediction_report import Forecast, report_of
+from marrow.tasks.prediction_report import ABOUT, Forecast, report_of
 from marrow.tasks.prediction_windows import scored_windows
+from marrow.train.run_directory import plain
 
 
 def raw_prediction(data: TaskData, context: TaskContext, config: PredictionConfig) -> list[Report]:
@@ -29,8 +31,15 @@ def raw_prediction(data: TaskData, context: TaskContext, config: PredictionConfi
         centre = centre_of(train.skeleton)
         weights = fit_weights(train, cuts, config.observed_frames, config.recent_frames, centre)
         forecasts["linear regression"] = _linear(weights, centre)
+    report = Report("motion_prediction", {}, settings=plain(config), seed=context.seed, source="raw")
     return [
-        report_of(windows, f"motion_prediction/{name}", forecast, config, {}, "", context, source="raw")
+        report_of(
+            replace(report, task=f"motion_prediction/{name}", declared=replace(ABOUT, rule=name)),
+            windows,
+            forecast,
+            config,
+            context.batch_clips,
+        )
         for windows in scored_windows(data, config)
         for name, forecast in forecasts.items()
     ]

@@ -1,47 +1,88 @@
 """The report of motion prediction: forecasts of test windows, how far they are from what came, and some to look at."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from marrow.data.frames import ClipArrays
-from marrow.tasks.base import Report, TaskContext
+from marrow.tasks.base import Report
+from marrow.tasks.numbers import About, Quantity
 from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_metrics import h36m_completed, horizons_within, mean_error_mm, window_errors_mm
+from marrow.tasks.prediction_metrics import (
+    HORIZONS_MS,
+    h36m_completed,
+    horizons_within,
+    mean_error_mm,
+    window_errors_mm,
+)
 from marrow.tasks.prediction_poses import centre_of, side_by_side
 from marrow.tasks.prediction_windows import ForecastWindows
-from marrow.train.run_directory import plain
 
 # Windows that are kept to be looked at, and how many of their observed frames.
 EXAMPLES = 4
 _EXAMPLE_FRAMES = 25
 _MEASURES = {"global": "mpjpe", "root_centred": "mpjpe_root"}
+_COLUMNS_MS = (80, 160, 320, 400, 560, 1000)
+_HEADLINES = tuple(f"mpjpe_{horizon}ms_mm" for horizon in (400, 320, 160, 80))
+ABOUT = About(
+    "motion_prediction",
+    "Motion prediction",
+    plot="curves",
+    columns=tuple(f"{name}_{horizon}ms_mm" for name in _MEASURES.values() for horizon in _COLUMNS_MS),
+    drawn=_HEADLINES,
+    headline=_HEADLINES,
+    lead="Mean distance of joints from where they went, so many milliseconds after the last frame that was seen; the "
+    "lower, the better. Zero velocity: nothing moves any more; constant velocity: everything goes on as it did; "
+    "linear regression: as the last steps lead one to expect.",
+    axis="ms ahead",
+)
+
+
+def error_at(measure: str, horizon_ms: int) -> Quantity:
+    """Say what the error at a horizon is: "global" or "root_centred"."""
+    words, short, chart = f"position error {horizon_ms} ms ahead", f"{horizon_ms} ms", "Position error in the room"
+    if measure == "root_centred":
+        words, short, chart = (
+            f"{words}, root-centred",
+            f"{short}, root-centred",
+            "Position error, root-centred: the posture alone",
+        )
+    return Quantity(words, "mm", "lower", heading=short, at=float(horizon_ms), chart=chart)
+
+
+QUANTITIES = {
+    f"{name}_{horizon}ms_mm": error_at(measure, horizon)
+    for measure, name in _MEASURES.items()
+    for horizon in HORIZONS_MS
+}
 
 # From observed windows to what follows them, in metres of the source: [window body frame joint 3].
 Forecast = Callable[[Sequence[ClipArrays]], Float64[np.ndarray, "window body frame joint 3"]]
 
 
 def report_of(
-    windows: ForecastWindows,
-    task: str,
-    forecast: Forecast,
-    config: PredictionConfig,
-    facts: dict[str, Any],
-    note: str,
-    context: TaskContext,
-    source: str | None = None,
+    report: Report, windows: ForecastWindows, forecast: Forecast, config: PredictionConfig, batch_windows: int
 ) -> Report:
-    """Forecast all test windows, then score them."""
+    """Forecast all test windows, then score them.
+
+    Args:
+        report: all but the scores, and what it says of the test windows.
+        windows: one set of test windows.
+        forecast: continues them.
+        config: how many frames of them are given.
+        batch_windows: that are forecast at a time.
+    """
     horizons = horizons_within(config.predicted_frames, config.fps)
     frames = np.array(list(horizons.values())) - 1
     sums = {measure: np.zeros((len(windows.recordings), len(frames))) for measure in _MEASURES}
     counts = {measure: np.zeros((len(windows.recordings), len(frames)), np.int64) for measure in _MEASURES}
     shown = set(np.linspace(0, len(windows.cuts) - 1, EXAMPLES).round().astype(int).tolist())
     examples = []
-    for begin in range(0, len(windows.cuts), context.batch_clips):
-        cuts = windows.cuts[begin : begin + context.batch_clips]
+    for begin in range(0, len(windows.cuts), batch_windows):
+        cuts = windows.cuts[begin : begin + batch_windows]
         # The forecaster is given what was observed, and nothing else.
         observed = [windows.recordings.cut(where, start, config.observed_frames) for where, start, _ in cuts.tolist()]
         said = forecast(observed)
@@ -82,22 +123,23 @@ def report_of(
         ],
         "examples": examples,
     }
-    between = ", " if "/" in task else "/"
-    return Report(
-        task=f"{task}{between}{windows.name}" if windows.name else task,
-        metrics=scores_of(detail),
-        settings={
-            **plain(config),
-            **facts,
-            "test_windows": len(windows.cuts),
-            "average": "windows" if windows.group is None else "actions",
-            "note": f"{note} {windows.left_out}".strip(),
-        },
-        seed=context.seed,
-        num_labels_used=0,
-        source=source or context.origin.source,
+    average = "windows" if windows.group is None else "actions"
+    between = ", " if "/" in report.task else "/"
+    return replace(
+        report,
+        task=f"{report.task}{between}{windows.name}" if windows.name else report.task,
+        declared=replace(report.about, test_set=windows.name),
+        **figures_of(detail),
+        settings={**report.settings, "test_windows": len(windows.cuts), "average": average},
+        noted={"note": f"{report.noted.get('note', '')} {windows.left_out}".strip()},
         detail=detail,
     )
+
+
+def figures_of(detail: dict[str, Any]) -> dict[str, Any]:
+    """Score recordings: the fields of a report that say how good they are."""
+    scores = scores_of(detail)
+    return {"metrics": scores, "quantities": {name: QUANTITIES[name] for name in scores}}
 
 
 def scores_of(detail: dict[str, Any]) -> dict[str, float]:

@@ -9,8 +9,8 @@ Features averaged over bodies, time and joints, compared by cosine; of equally n
 Clean scores leave out queries that are copies of training clips: their nearest is themselves.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,18 @@ from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.tasks import metrics
 from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.numbers import About, Quantity
 from marrow.train.device import make_fabric
 from marrow.train.run_directory import plain
+
+# The recall at 1 is the accuracy of the nearest neighbour: mAP is what stands for retrieval alone.
+ABOUT = About("retrieval", "Retrieval", headline=("map_percent",))
+MEAN_AVERAGE_PRECISION = Quantity("mean average precision", "%", "higher", heading="mAP")
+
+
+def recall_at(rank: int) -> Quantity:
+    """Say what recall at a rank is."""
+    return Quantity(f"recall at {rank}", "%", "higher", heading=f"recall@{rank}")
 
 
 @dataclass(frozen=True)
@@ -81,16 +91,23 @@ class Retrieval:
             "average_precision": found.average_precision.tolist(),
             "copied": clips.copied.tolist(),
         }
-        asked = plain(self.config)
-        settings = {**asked, "asked": asked, "distance": "cosine", "features": "centre crops"}
-        return [_scored("retrieval/pooled", detail, settings, context.seed, len(label), context.origin.source)]
+        report = Report(
+            "retrieval/pooled",
+            {},
+            declared=ABOUT,
+            settings={"distance": "cosine", "features": "centre crops"},
+            asked=plain(self.config),
+            seed=context.seed,
+            num_labels_used=len(label),
+            source=context.origin.source,
+        )
+        return [_scored(report, detail)]
 
     def pool(self, parts: Sequence[Report]) -> Report:
         """Average over the queries of all folds."""
         first = parts[0]
         detail = {name: [value for part in parts for value in part.detail[name]] for name in first.detail}
-        labels = max(part.num_labels_used for part in parts)
-        return _scored(first.task, detail, first.settings, first.seed, labels, first.source)
+        return _scored(replace(first, num_labels_used=max(part.num_labels_used for part in parts)), detail)
 
 
 @dataclass(frozen=True)
@@ -135,31 +152,25 @@ class Rankings:
         return cls(torch.cat(first).cpu().numpy(), torch.cat(precision).cpu().numpy())
 
 
-def _scored(
-    task: str, detail: dict[str, Any], settings: Mapping[str, Any], seed: int, labels: int, source: str
-) -> Report:
+def _scored(report: Report, detail: dict[str, Any]) -> Report:
+    """Return a report with the scores of what is known of the rankings."""
     first_hit, copied = np.asarray(detail["first_hit"], np.int64), np.asarray(detail["copied"], bool)
     precision = np.asarray(detail["average_precision"], np.float64)
     per_query = {
-        f"recall_at_{rank}": ((first_hit > 0) & (first_hit <= rank)).astype(np.float64) for rank in settings["ranks"]
+        f"recall_at_{rank}": (recall_at(rank), ((first_hit > 0) & (first_hit <= rank)).astype(np.float64))
+        for rank in report.asked["ranks"]
     }
-    per_query["map"] = precision
+    per_query["map"] = MEAN_AVERAGE_PRECISION, precision
     halves = metrics.counted_clips(copied)
     scores: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
-    for name, values in per_query.items():
+    quantities: dict[str, Quantity] = {}
+    for name, (quantity, values) in per_query.items():
+        official = f"{name}_percent"
         for suffix, kept in halves.items():
+            quantities[f"{name}{suffix}_percent"] = quantity.without_copies(official) if suffix else quantity
             scores[f"{name}{suffix}_percent"] = 100.0 * float(values[kept].mean())
             # The bootstrap costs as much as there are distinct values: a thousandth is near enough for an interval.
             low, high = metrics.bootstrap_interval(values[kept].round(3))
             intervals[f"{name}{suffix}_percent"] = (100.0 * low, 100.0 * high)
-    return Report(
-        task=task,
-        metrics=scores,
-        intervals=intervals,
-        settings=dict(settings),
-        seed=seed,
-        num_labels_used=labels,
-        source=source,
-        detail=detail,
-    )
+    return replace(report, metrics=scores, intervals=intervals, quantities=quantities, detail=detail)

@@ -26,6 +26,7 @@ from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.finetune_training import Training, train
 from marrow.tasks.linear_probe import LogisticConfig
+from marrow.tasks.numbers import About
 from marrow.tasks.one_go import AT_THE_END
 from marrow.tasks.over_draws import (
     DrawnPrediction,
@@ -39,6 +40,9 @@ from marrow.tasks.over_draws import (
 from marrow.tasks.readouts import Logistic, standardised
 from marrow.tasks.recognition import FinetuneConfig
 from marrow.train.run_directory import plain
+
+# Predictions after each epoch of each draw, and what is to be known: settings, cost, what is noted.
+_Learned = tuple[list[Int64[np.ndarray, "epoch test"]], dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -119,20 +123,24 @@ class SemiSupervised:
         # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
         clips = data.test_clips()
         reports = []
-        for share, (by_draw, settings) in learned.items():
+        for share, (by_draw, settings, cost, noted) in learned.items():
             found = [
                 DrawnPrediction(choice, by_epoch[-1], None if linear else _best(by_epoch, clips.label))
                 for choice, by_epoch in zip(chosen[share], by_draw, strict=True)
             ]
-            report = report_over_draws(
-                f"{self.name}{'_linear' if linear else ''}/{100 * share:g} %",
-                found,
-                clips,
-                settings={**settings, "note": settings["note"] + missing_note(chosen[share])},
+            task = f"{self.name}{'_linear' if linear else ''}/{100 * share:g} %"
+            report = Report(
+                task,
+                {},
+                declared=about_of(task),
+                settings=settings,
+                asked=self._asked(),
+                cost=cost,
+                noted={**noted, "note": noted["note"] + missing_note(chosen[share])},
                 seed=context.seed,
                 source=context.origin.source,
             )
-            reports.append(report)
+            reports.append(report_over_draws(report, found, clips))
         return reports
 
     def pool(self, parts: Sequence[Report]) -> Report:
@@ -141,7 +149,7 @@ class SemiSupervised:
 
     def _linear(
         self, encoder: Encoder, data: TaskData, context: TaskContext, choices: Sequence[LabelChoice]
-    ) -> tuple[list[Int64[np.ndarray, "epoch test"]], dict[str, Any]]:
+    ) -> _Learned:
         """Predict by logistic regression, which has one epoch."""
         train_table = context.table(encoder, data.store, data.train_rows)
         train_features, test_features = standardised(
@@ -156,14 +164,12 @@ class SemiSupervised:
         settings = {
             **self._settings(),
             "features": "centre crops, standardised by all training clips",
-            "converged": converged,
-            "note": f"Logistic regression on {_labels(choices)}.",
         }
-        return by_draw, settings
+        return by_draw, settings, {}, {"converged": converged, "note": f"Logistic regression on {_labels(choices)}."}
 
     def _finetuned(
         self, encoder: Encoder, data: TaskData, context: TaskContext, choices: Sequence[LabelChoice]
-    ) -> tuple[list[Int64[np.ndarray, "epoch test"]], dict[str, Any]]:
+    ) -> _Learned:
         """Predict after each fine-tuning on the labels of one draw."""
         by_draw, trainings = [], list[Training]()
         for choice in choices:
@@ -188,14 +194,15 @@ class SemiSupervised:
             "layer_decay": trainings[0].layer_decay if trainings else None,
             "augment": plain(trainings[0].augment) if trainings else None,
             "epochs": trainings[0].epochs if trainings else 0,
+        }
+        cost = {
             "steps_done": steps,
             "training_cpu_seconds": round(seconds, 1),
             "training_wall_seconds": round(sum(training.wall_seconds for training in trainings), 1),
             "pretraining_steps": context.origin.steps,
             "pretraining_cpu_seconds": context.origin.cpu_seconds,
-            "note": f"Fine-tuned {start} on {_labels(choices)}{spent}.",
         }
-        return by_draw, settings
+        return by_draw, settings, cost, {"note": f"Fine-tuned {start} on {_labels(choices)}{spent}."}
 
     def _trained(self, encoder: Encoder, learned: TaskData, context: TaskContext) -> Training:
         with tempfile.TemporaryDirectory(prefix="marrow-semi-supervised-") as folder:
@@ -205,10 +212,21 @@ class SemiSupervised:
         return training
 
     def _settings(self) -> dict[str, Any]:
+        """Return the settings that decide a score: which other shares were asked for does not."""
+        return {name: value for name, value in self._asked().items() if name != "fractions"}
+
+    def _asked(self) -> dict[str, Any]:
         chosen = plain(self.config)
         # What the other readout would need decided nothing.
         chosen.pop("finetune" if self.config.readout == "linear" else "linear")
-        return {**chosen, "asked": chosen}
+        return chosen
+
+
+def about_of(task: str) -> About:
+    """Say what a report on a share of the labels is about."""
+    kind, _, variant = task.partition("/")
+    way = "Logistic regression on frozen features" if kind == "semi_supervised_linear" else "Fine-tuned"
+    return About("semi_supervised", "Learning from a share of the labels", plot="labels", way=way, variant=variant)
 
 
 def _best(by_epoch: Int64[np.ndarray, "epoch test"], label: Int64[np.ndarray, " test"]) -> Int64[np.ndarray, " test"]:

@@ -98,21 +98,22 @@ class StreamFusion:
             by_stream[stream], converged[stream] = fitted.log_probability(test), fitted.converged
 
         asked = plain(self.config)
-        common = {"asked": asked, "logistic": asked["logistic"], "features": "centre crops, standardised"}
+        common = {"logistic": asked["logistic"], "features": "centre crops, standardised"}
         common["fused"] = "logarithms of the probabilities of a logistic regression on each stream"
         variants = [
             (
                 f"{kind} weights",
                 weights,
-                {**common, "weights": weights, "encoders": fingerprints, "converged": converged},
+                {**common, "weights": weights, "encoders": fingerprints},
+                converged,
             )
             for kind, weights in self._weights(streams).items()
         ]
         variants += [
-            (stream, {stream: 1.0}, {**common, "encoder": fingerprints[stream], "converged": converged[stream]})
+            (stream, {stream: 1.0}, {**common, "encoder": fingerprints[stream]}, converged[stream])
             for stream in streams
         ]
-        predicted = [classes[fused(by_stream, weights).argmax(axis=1)] for _, weights, _ in variants]
+        predicted = [classes[fused(by_stream, weights).argmax(axis=1)] for _, weights, _, _ in variants]
 
         # Predictions are made; from here on test labels are read.
         clips = data.test_clips()
@@ -122,11 +123,13 @@ class StreamFusion:
                 {"top1": answer},
                 clips,
                 settings=settings,
+                asked=asked,
+                noted={"converged": converged},
                 seed=context.seed,
                 num_labels_used=len(label),
                 source=context.origin.source,
             )
-            for (variant, _, settings), answer in zip(variants, predicted, strict=True)
+            for (variant, _, settings, converged), answer in zip(variants, predicted, strict=True)
         ]
 
     def _weights(self, streams: Mapping[str, Encoder]) -> dict[str, dict[str, float]]:

@@ -11,40 +11,11 @@ from scipy.stats import t as student_t
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.metrics import bootstrap_interval, mean_and_std, paired_difference_percent
+from marrow.tasks.numbers import Clips, Number, scored_by
 
 
 @dataclass(frozen=True)
-class Score:
-    """One score of one source, over seeds.
-
-    Args:
-        source: "trained", "random" or "raw".
-        task: name of the task and variant.
-        name: which prediction: "top1", "top1_last" or "top1_best".
-        clips: "official" (all test clips) or "clean" (without copies of training clips).
-        mean_percent: over seeds.
-        std_percent: sample standard deviation over seeds; 0 for a single one.
-        low_percent: lower end of the 95 % interval over test clips.
-        high_percent: upper end.
-        by_seed: each seed's score, in percent.
-        draws_std_percent: sample standard deviation over draws of the labels, mean over seeds; None where there is one
-            draw.
-    """
-
-    source: str
-    task: str
-    name: str
-    clips: str
-    mean_percent: float
-    std_percent: float
-    low_percent: float
-    high_percent: float
-    by_seed: tuple[float, ...]
-    draws_std_percent: float | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
+class Difference:
     """Trained encoders against a baseline on the same clips.
 
     Args:
@@ -73,58 +44,32 @@ class Comparison:
     verdict: str
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One number of a task whose predictions are not one class per clip, over seeds.
-
-    Args:
-        source: "trained", "random" or "raw".
-        task: name of the task and variant.
-        name: of the number, with its unit: percent are the better the higher they are, millimetres the lower.
-        mean: over seeds.
-        std: sample standard deviation over seeds; 0 for a single one.
-        low: lower end of the 95 % interval over what was tested, mean over seeds; None where the task gives none.
-        high: upper end.
-        by_seed: each seed's number.
-    """
-
-    source: str
-    task: str
-    name: str
-    mean: float
-    std: float
-    low: float | None
-    high: float | None
-    by_seed: tuple[float, ...]
-
-
-def measures(evaluation: EvaluationReport) -> list[Measure]:
+def measures(evaluation: EvaluationReport) -> list[Number]:
     """Return every number of the reports that is no score of one class per clip."""
     found = []
     for (source, task), reports in _by_variant(evaluation).items():
-        scored = {
-            f"{name}{half}_percent" for name in predicted_classes(reports[0]) for half in ("", "_clean", "_draws_std")
-        }
-        for name in (name for name in reports[0].metrics if name not in scored):
+        first, predictions = reports[0], predicted_classes(reports[0])
+        for name in (name for name in first.metrics if first.quantity(name).predictions not in predictions):
             # A number that some seeds lack (a class without test segments, say) is a mean over the others.
             by_seed = tuple(report.metrics[name] for report in reports if name in report.metrics)
             ends = [report.intervals[name] for report in reports if name in report.intervals]
             low, high = np.mean(ends, axis=0).tolist() if ends else (None, None)
-            found.append(Measure(source, task, name, *mean_and_std(list(by_seed)), low, high, by_seed))
+            mean, std = mean_and_std(list(by_seed))
+            found.append(Number(source, task, name, first.quantity(name), first.about, mean, std, low, high, by_seed))
     return found
 
 
-def scores(evaluation: EvaluationReport) -> list[Score]:
-    """Return every score: official and, where there are copies, clean."""
+def scores(evaluation: EvaluationReport) -> list[Number]:
+    """Return every score of one class per clip: official and, where there are copies, clean."""
     return [
         _score(evaluation, of_seeds, name, clips)
         for of_seeds in _by_variant(evaluation).values()
         for name in predicted_classes(of_seeds[0])
-        for clips in _halves(evaluation)
+        for clips in kinds_of_clips(evaluation)
     ]
 
 
-def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
+def differences(evaluation: EvaluationReport) -> list[Difference]:
     """Compare every task of the trained encoders with the same task at random initialisation, and with coordinates.
 
     Nearest neighbours are compared with nearest neighbours, linear heads with ridge regression. The best epoch is not
@@ -135,29 +80,23 @@ def comparisons(evaluation: EvaluationReport) -> list[Comparison]:
     for (source, task), ours in variants.items():
         if source != "trained":
             continue
-        for against, their_task in (("random", task), ("raw", raw_task(task))):
-            theirs = variants.get((against, their_task)) if their_task else None
-            if their_task is None or theirs is None:
+        for against, their_task in (("random", task), ("raw", ours[0].about.beside)):
+            theirs = variants.get((against, their_task))
+            if theirs is None:
                 continue
-            for name in (name for name in predicted_classes(ours[0]) if name != "top1_best"):
+            for name in (name for name in predicted_classes(ours[0]) if not scored_by(name).chosen_on_test):
                 their_name = name if name in predicted_classes(theirs[0]) else "top1"
-                for clips in _halves(evaluation):
+                for clips in kinds_of_clips(evaluation):
                     pairs = [(report, _partners(report, theirs)) for report in ours]
                     mine = [_correct(evaluation, [report], name, clips) for report, _ in pairs]
                     others = [_correct(evaluation, partners, their_name, clips) for _, partners in pairs]
                     difference, (low, high) = paired_difference_percent(np.mean(mine, axis=0), np.mean(others, axis=0))
                     by_seed = tuple(100.0 * float((a - b).mean()) for a, b in zip(mine, others, strict=True))
                     verdict = _verdict(difference, low, high, by_seed)
-                    each = Comparison(task, name, clips, against, their_task, difference, low, high, by_seed, verdict)
-                    result.append(each)
+                    result.append(
+                        Difference(task, name, clips, against, their_task, difference, low, high, by_seed, verdict)
+                    )
     return result
-
-
-def raw_task(task: str) -> str | None:
-    """Return the task of raw coordinates that stands beside one of the encoders; None where there is none."""
-    if task.startswith(("finetune/", "semi_supervised", "few_shot")):
-        return None  # a share of the labels is used; the raw coordinates' heads learn from all
-    return "knn/raw" if task.startswith("knn") else "ridge/raw"
 
 
 def _partners(report: Report, theirs: Sequence[Report]) -> Sequence[Report]:
@@ -184,18 +123,18 @@ def numbers(evaluation: EvaluationReport) -> dict[str, Any]:
         "test_clips": len(evaluation.test_rows),
         "clean_test_clips": evaluation.clean_count,
         "seeds": [run.seed for run in evaluation.runs],
-        "scores": [asdict(score) for score in scores(evaluation)],
-        "comparisons": [asdict(each) for each in comparisons(evaluation)],
-        "measures": [asdict(each) for each in measures(evaluation)],
+        "scores": [score.plain() for score in scores(evaluation)],
+        "comparisons": [asdict(difference) for difference in differences(evaluation)],
+        "measures": [measure.plain() for measure in measures(evaluation)],
         "notes": evaluation.notes,
     }
 
 
 def raw_sentences(evaluation: EvaluationReport) -> list[str]:
     """Say plainly, per task, whether the encoders pass the raw coordinates, on the strictest clips there are."""
-    strictest = _halves(evaluation)[-1]
+    strictest = kinds_of_clips(evaluation)[-1]
     sentences = []
-    for each in comparisons(evaluation):
+    for each in differences(evaluation):
         if each.against != "raw" or each.clips != strictest:
             continue
         size = f"{abs(each.difference_percent):.1f} points"
@@ -220,18 +159,24 @@ def _by_variant(evaluation: EvaluationReport) -> dict[tuple[str, str], list[Repo
     return groups
 
 
-def _halves(evaluation: EvaluationReport) -> tuple[str, ...]:
+def kinds_of_clips(evaluation: EvaluationReport) -> tuple[Clips, ...]:
+    """Return which kinds of score there are: official, and clean where test clips are copies of training clips."""
     return ("official", "clean") if 0 < evaluation.clean_count < len(evaluation.test_rows) else ("official",)
 
 
-def _score(evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, clips: str) -> Score:
-    by_seed = [100.0 * float(_correct(evaluation, [report], name, clips).mean()) for report in of_seeds]
-    mean, std = mean_and_std(by_seed)
+def _score(evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, clips: Clips) -> Number:
+    by_seed = tuple(100.0 * float(_correct(evaluation, [report], name, clips).mean()) for report in of_seeds)
+    mean, std = mean_and_std(list(by_seed))
     low, high = bootstrap_interval(_correct(evaluation, of_seeds, name, clips))
-    first = of_seeds[0]
+    first, quantity = of_seeds[0], scored_by(name)
+    if clips == "clean":
+        quantity = quantity.without_copies(name)
     of_draws = [_of_draws(evaluation, report, name, clips) for report in of_seeds]
-    spread = float(np.mean([mean_and_std(each)[1] for each in of_draws])) if len(of_draws[0]) > 1 else None
-    return Score(first.source, first.task, name, clips, mean, std, 100 * low, 100 * high, tuple(by_seed), spread)
+    draws_std = float(np.mean([mean_and_std(draws)[1] for draws in of_draws])) if len(of_draws[0]) > 1 else None
+    return Number(
+        *(first.source, first.task, name, quantity, first.about),
+        *(mean, std, 100 * low, 100 * high, by_seed, draws_std),
+    )
 
 
 def _correct(
