@@ -86,9 +86,7 @@ def numbered(ways: Mapping[str, Sequence[str]]) -> str:
 
 def untrained_name(reports: Sequence[Report]) -> str:
     """Return what encoders without pre-training are called: those that a task trains start from scratch."""
-    scratch = [
-        each.settings.get("start") == "from scratch" and each.settings.get("encoder") != "frozen" for each in reports
-    ]
+    scratch = [report.from_scratch for report in reports]
     if all(scratch):
         return "from scratch"
     return "random initialisation" + (" (from scratch where the encoder is trained)" if any(scratch) else "")

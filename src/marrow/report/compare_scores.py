@@ -44,7 +44,7 @@ class Row:
         steps: optimizer steps, mean over runs.
         parameters: of the encoder.
         cells: scores by column.
-        points: official score of each run by column and name of the run.
+        points: official score of each run by column and name of the run; of each seed of a baseline.
         cpu_seconds_by_run: of pre-training, by name of the run.
         source: "trained", "random" (the encoder without pre-training) or "raw" (coordinates, no encoder).
     """
@@ -105,7 +105,7 @@ def score_ranking(members: Sequence[Member], warnings: list[str]) -> Ranking:
             part = member.part(task, how)
             cell = {} if part is None else _cell(part, "trained", task)
             if part is not None and cell:
-                row.cells[column], row.points[column] = cell, _points(part, task)
+                row.cells[column], row.points[column] = cell, _points(part, "trained", task)
         rows.append(row)
     listed = list(columns.values())
     rows.sort(key=lambda row: [-row.cells[c]["official"].mean if c in row.cells else math.inf for c in listed])
@@ -171,6 +171,7 @@ def _baselines(members: Sequence[Member], columns: Mapping[tuple[str, str], str]
     for source in ("random", "raw"):
         found: list[tuple[str, tuple[str, list[int]], dict[str, Cell]]] = []
         beside: dict[str, list[Report]] = {}
+        points: dict[str, dict[str, dict[str, Number]]] = {}
         for member in members:
             cells: dict[str, Cell] = {}
             used = beside.setdefault(member.name, [])
@@ -181,6 +182,7 @@ def _baselines(members: Sequence[Member], columns: Mapping[tuple[str, str], str]
                 cell = {} if part is None else _cell(part, source, theirs)
                 if part is not None and cell:
                     cells[column] = cell
+                    points.setdefault(column, {})[member.name] = _points(part, source, theirs)
                     used += [each for each in part.reports if (each.source, each.task) == (source, theirs)]
             of = architecture(member.joined, member.name), list(dict.fromkeys(each.seed for each in used))
             if cells:
@@ -192,7 +194,10 @@ def _baselines(members: Sequence[Member], columns: Mapping[tuple[str, str], str]
             called = untrained_name(reports) if source == "random" else "raw coordinates"
             called = baseline_name(called, names, len(groups) == 1 and (source == "raw" or len(encoders) == 1))
             ordered = {column: cells[column] for column in columns.values() if column in cells}
-            rows.append(Row(called, [], [*seeds], None, None, None, ordered, source=source))
+            of_seeds = {
+                column: next(points[column][name] for name in names if name in points[column]) for column in ordered
+            }
+            rows.append(Row(called, [], [*seeds], None, None, None, ordered, of_seeds, source=source))
     return rows
 
 
@@ -236,10 +241,11 @@ def _cell(part: EvaluationReport, source: str, task: str) -> Cell:
     return _ranked(part, [report for report in part.reports if (report.source, report.task) == (source, task)])
 
 
-def _points(part: EvaluationReport, task: str) -> dict[str, Number]:
-    """Return the official score of each run of an experiment, by name."""
-    of_task = [report for report in trained(part) if report.task == task]
-    return {report.fingerprints.get("run", ""): _ranked(part, [report])["official"] for report in of_task}
+def _points(part: EvaluationReport, source: str, task: str) -> dict[str, Number]:
+    """Return the official score of each run, by its name; a baseline's, by its seed."""
+    reports = [report for report in part.reports if (report.source, report.task) == (source, task)]
+    names = [report.fingerprints.get("run", f"seed {report.seed}") for report in reports]
+    return {name: _ranked(part, [report])["official"] for name, report in zip(names, reports, strict=True)}
 
 
 def _ranked(part: EvaluationReport, reports: list[Report]) -> Cell:

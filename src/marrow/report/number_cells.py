@@ -21,11 +21,7 @@ def cell(number: Number | None) -> str:
 
 def fresh_name(reports: Sequence[Report]) -> str:
     """Return what the encoder without pre-training is called: one that a task trains is trained from scratch."""
-    scratch = any(
-        report.settings.get("start") == "from scratch" and report.settings.get("encoder") != "frozen"
-        for report in reports
-    )
-    return "from scratch" if scratch else "random initialisation"
+    return "from scratch" if any(report.from_scratch for report in reports) else "random initialisation"
 
 
 def source_name(number: Number, fresh: str) -> str:

@@ -209,6 +209,11 @@ class Report:
         """What the report is about."""
         return self.declared or About.undeclared(self.task)
 
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the task itself trained the encoder, and from random initialisation."""
+        return self.settings.get("start") == "from scratch" and self.settings.get("encoder") != "frozen"
+
     def quantity(self, name: str) -> Quantity:
         """Return what a figure is."""
         return self.quantities.get(name) or Quantity(name.replace("_", " "))

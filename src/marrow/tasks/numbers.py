@@ -103,7 +103,7 @@ class About:
         way: how it was learned, where a task has several ways.
         variant: what a report differs in from others of the task and the same source.
         test_set: what it was tested on, where a task has several sets; they are never mixed.
-        rule: what a baseline is called that needs neither an encoder nor coordinates of training clips to learn from.
+        rule: name of a baseline that follows a rule of its own instead of an encoder: "zero velocity".
         beside: task of raw coordinates whose top-1 score stands beside this one's; "": none.
     """
 
