@@ -21,9 +21,9 @@ from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
-from marrow.tasks import finetune_training
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.recognition import finetune_training
 
 QUICK = [
     "--epochs",

@@ -8,9 +8,9 @@ import torch
 
 from marrow.tasks import TASKS
 from marrow.tasks.base import Report
-from marrow.tasks.finetune import Finetune
-from marrow.tasks.knn import Knn
-from marrow.tasks.recognition import FinetuneConfig
+from marrow.tasks.recognition.finetune import Finetune
+from marrow.tasks.recognition.knn import Knn
+from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.testing.tasks import check_task
 from marrow.train.optim import OptimizerConfig
 

@@ -20,8 +20,8 @@ from marrow.grid.table_text import finished_line
 from marrow.pretrain_config import MAY_CHANGE
 from marrow.tasks.base import Report
 from marrow.tasks.numbers import Quantity
-from marrow.tasks.retrieval import ABOUT as RETRIEVAL
-from marrow.tasks.retrieval import MEAN_AVERAGE_PRECISION
+from marrow.tasks.recognition.retrieval import ABOUT as RETRIEVAL
+from marrow.tasks.recognition.retrieval import MEAN_AVERAGE_PRECISION
 from marrow.train.run_directory import claim_run, plain
 
 

@@ -35,13 +35,13 @@ from marrow.models.features import nearest_neighbour_labels
 from marrow.models.heads import JointsHead
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.store.format import Store
-from marrow.tasks import finetune_training, linear_probe
 from marrow.tasks.base import TaskContext
 from marrow.tasks.features import encode_on, encoded_blocks
-from marrow.tasks.finetune_training import _Predictions
-from marrow.tasks.linear_probe import ProbeConfig, cached_batches, fit_heads
-from marrow.tasks.readouts import nearest_class_mean
-from marrow.tasks.retrieval import Rankings, RetrievalConfig
+from marrow.tasks.recognition import finetune_training, linear_probe
+from marrow.tasks.recognition.finetune_training import _Predictions
+from marrow.tasks.recognition.linear_probe import ProbeConfig, cached_batches, fit_heads
+from marrow.tasks.recognition.readouts import nearest_class_mean
+from marrow.tasks.recognition.retrieval import Rankings, RetrievalConfig
 from marrow.train.monitor import Monitor
 
 DEVICE = torch.device("meta")

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marrow.errors import DataError
-from marrow.tasks.detection_metrics import (
+from marrow.tasks.detection.frame_metrics import FrameCounts, runs, segment_scores
+from marrow.tasks.detection.metrics import (
     MANY_OVERLAPS,
     Intervals,
     Proposals,
@@ -16,7 +17,6 @@ from marrow.tasks.detection_metrics import (
     proposal_scores,
     voc_average_precision,
 )
-from marrow.tasks.frame_metrics import FrameCounts, runs, segment_scores
 
 # Recordings a = 0 and b = 1; (recording, class, start, end). The figures below are those of PKU-MMD's own evaluation.
 TRUTH = Intervals.of([(0, 1, 0, 100), (0, 1, 200, 300), (0, 2, 120, 180), (1, 1, 50, 150)])

@@ -16,10 +16,10 @@ from marrow.tasks.base import Report, TaskContext
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kept_reports import fullest
-from marrow.tasks.knn import Knn
-from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.numbers import DRAWS_STD, TOP1
-from marrow.tasks.retrieval import Retrieval, RetrievalConfig
+from marrow.tasks.recognition.knn import Knn
+from marrow.tasks.recognition.linear_probe import LinearProbe
+from marrow.tasks.recognition.retrieval import Retrieval, RetrievalConfig
 from marrow.tasks.run_facts import RunFacts
 from marrow.tasks.summary import differences, measures, numbers, raw_sentences, scores
 from marrow.tasks.version_1 import declared

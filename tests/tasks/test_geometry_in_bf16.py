@@ -13,16 +13,16 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.action_detection import ActionDetection
 from marrow.tasks.base import TaskContext, TaskData
-from marrow.tasks.detection_config import DetectionConfig
-from marrow.tasks.few_shot import FewShot
-from marrow.tasks.finetune import Finetune
-from marrow.tasks.knn import Knn
-from marrow.tasks.linear_probe import LinearProbe
-from marrow.tasks.motion_prediction import MotionPrediction
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.semi_supervised import SemiSupervised
+from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.task import ActionDetection
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.task import MotionPrediction
+from marrow.tasks.recognition.few_shot import FewShot
+from marrow.tasks.recognition.finetune import Finetune
+from marrow.tasks.recognition.knn import Knn
+from marrow.tasks.recognition.linear_probe import LinearProbe
+from marrow.tasks.recognition.semi_supervised import SemiSupervised
 from marrow.testing.detection import detection_data
 
 CONTEXT = TaskContext(device="cpu", precision="bf16", max_steps=2)

@@ -17,13 +17,13 @@ from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.kinds import unsuited
-from marrow.tasks.motion_prediction import MotionPrediction
 from marrow.tasks.origin import Origin
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_forecaster import Forecasting, TrainedForecaster, encoder_batch
-from marrow.tasks.prediction_head import ForecastHead, slow_functions
-from marrow.tasks.prediction_poses import held
-from marrow.tasks.prediction_raw import raw_prediction
+from marrow.tasks.prediction.baselines import raw_prediction
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.forecaster import Forecasting, TrainedForecaster, encoder_batch
+from marrow.tasks.prediction.head import ForecastHead, slow_functions
+from marrow.tasks.prediction.poses import held
+from marrow.tasks.prediction.task import MotionPrediction
 from marrow.testing.prediction import check_prediction_task
 from marrow.train.device import make_fabric
 

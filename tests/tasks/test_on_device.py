@@ -25,7 +25,7 @@ from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
 from marrow.tasks.features import encode_on, encoded_blocks
-from marrow.tasks.retrieval import Rankings, RetrievalConfig
+from marrow.tasks.recognition.retrieval import Rankings, RetrievalConfig
 from marrow.train.device import make_fabric
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from marrow.errors import ConfigError, DataError
 from marrow.readers.h36m import PREDICTED_JOINTS
-from marrow.tasks.prediction_metrics import (
+from marrow.tasks.prediction.metrics import (
     H36M_CONSTANT,
     H36M_COPIED,
     H36M_SETS,

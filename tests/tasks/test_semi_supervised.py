@@ -10,11 +10,11 @@ from marrow.data.label_draws import LabelDraw, LabelLists, draw_labels
 from marrow.errors import ConfigError
 from marrow.tasks.base import Report, TaskContext, TaskData, TestClips
 from marrow.tasks.evaluate import evaluate
-from marrow.tasks.finetune import Finetune
 from marrow.tasks.origin import Origin
-from marrow.tasks.over_draws import DrawnPrediction, LabelChoice, pooled_over_draws, report_over_draws
-from marrow.tasks.recognition import FinetuneConfig
-from marrow.tasks.semi_supervised import SemiSupervised, SemiSupervisedConfig
+from marrow.tasks.recognition.finetune import Finetune
+from marrow.tasks.recognition.over_draws import DrawnPrediction, LabelChoice, pooled_over_draws, report_over_draws
+from marrow.tasks.recognition.semi_supervised import SemiSupervised, SemiSupervisedConfig
+from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.testing.few_labels import check_few_label_task
 from marrow.train.optim import OptimizerConfig
 from marrow.train.schedule import ScheduleConfig

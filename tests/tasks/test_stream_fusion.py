@@ -12,10 +12,10 @@ from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.kinds import unsuited
-from marrow.tasks.linear_probe import LinearProbe, LogisticConfig, ProbeConfig
 from marrow.tasks.origin import Origin
-from marrow.tasks.readouts import Logistic
-from marrow.tasks.stream_fusion import PUBLISHED_WEIGHTS, StreamFusion, StreamFusionConfig, fused
+from marrow.tasks.recognition.linear_probe import LinearProbe, LogisticConfig, ProbeConfig
+from marrow.tasks.recognition.readouts import Logistic
+from marrow.tasks.recognition.stream_fusion import PUBLISHED_WEIGHTS, StreamFusion, StreamFusionConfig, fused
 from marrow.testing.tasks import check_task
 
 CPU = TaskContext(device="cpu", precision="fp32")
@@ -113,7 +113,7 @@ def test_at_random_initialisation_every_stream_is(small_store, small_encoder, st
 
 
 def test_folds_and_baselines_share_what_was_loaded(small_store, small_runs, streams, monkeypatch):
-    from marrow.tasks import stream_fusion
+    from marrow.tasks.recognition import stream_fusion
 
     loaded = []
     load = stream_fusion.load_encoder

@@ -35,7 +35,7 @@ from marrow.models import exact
 from marrow.models.heads import JointsHead
 from marrow.models.trainable import Trainable
 from marrow.skeleton.layout import KINECT_V1_20
-from marrow.tasks.recognition import FinetuneConfig, Recognition
+from marrow.tasks.recognition.trainable import FinetuneConfig, Recognition
 from marrow.train.compiled import DrawnLoss
 
 DEVICE = torch.device("meta")

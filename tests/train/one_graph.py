@@ -38,12 +38,12 @@ from marrow.store.format import Store
 from marrow.store.memory import write_store
 from marrow.tasks import one_go
 from marrow.tasks.base import TaskContext, TaskData
-from marrow.tasks.detection_config import DetectionConfig
-from marrow.tasks.detection_training import train_detector
-from marrow.tasks.finetune import finetune_in
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_training import train_forecaster
-from marrow.tasks.recognition import FinetuneConfig
+from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.training import train_detector
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.training import train_forecaster
+from marrow.tasks.recognition.finetune import finetune_in
+from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import DrawnLoss, one_graph

@@ -28,8 +28,8 @@ from marrow.objectives import OBJECTIVES
 from marrow.pretrain_config import PretrainConfig
 from marrow.pretraining import pretrain
 from marrow.tasks.base import TaskContext, TaskData
-from marrow.tasks.finetune import finetune_in
-from marrow.tasks.recognition import FinetuneConfig
+from marrow.tasks.recognition.finetune import finetune_in
+from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train import loop
 from marrow.train.captured import CapturedCall, CudaGraphs
 from marrow.train.checkpoint import CheckpointConfig, load_latest

@@ -17,7 +17,7 @@ SCRATCH = "scratch"
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the command: its own options, and every setting of `FinetuneConfig`."""
-    from marrow.tasks.recognition import FinetuneConfig
+    from marrow.tasks.recognition.trainable import FinetuneConfig
 
     parser = make_parser(
         "marrow finetune",
@@ -63,8 +63,8 @@ def run(arguments: Namespace) -> int:
 
     from marrow.errors import ConfigError
     from marrow.tasks.base import TaskContext
-    from marrow.tasks.finetune_run import finetune
-    from marrow.tasks.recognition import FinetuneConfig
+    from marrow.tasks.recognition.finetune_run import finetune
+    from marrow.tasks.recognition.trainable import FinetuneConfig
     from marrow.train.compiled import as_words
 
     if arguments.from_scratch and arguments.beside_scratch:

@@ -17,7 +17,7 @@ from marrow.store.format import Store
 from marrow.tasks import TASKS
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kinds import Quick
-from marrow.tasks.linear_probe import AUGMENTED
+from marrow.tasks.recognition.linear_probe import AUGMENTED
 from marrow.train.run_directory import dotted, plain
 
 

@@ -4,16 +4,16 @@ A new task is one file and one line in `TASKS`; out of tree, an entry point in t
 """
 
 from marrow import extensions
-from marrow.tasks.action_detection import ActionDetection
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
-from marrow.tasks.few_shot import FewShot
-from marrow.tasks.finetune import Finetune
-from marrow.tasks.knn import Knn
-from marrow.tasks.linear_probe import LinearProbe
-from marrow.tasks.motion_prediction import MotionPrediction
-from marrow.tasks.retrieval import Retrieval
-from marrow.tasks.semi_supervised import SemiSupervised
-from marrow.tasks.stream_fusion import StreamFusion
+from marrow.tasks.detection.task import ActionDetection
+from marrow.tasks.prediction.task import MotionPrediction
+from marrow.tasks.recognition.few_shot import FewShot
+from marrow.tasks.recognition.finetune import Finetune
+from marrow.tasks.recognition.knn import Knn
+from marrow.tasks.recognition.linear_probe import LinearProbe
+from marrow.tasks.recognition.retrieval import Retrieval
+from marrow.tasks.recognition.semi_supervised import SemiSupervised
+from marrow.tasks.recognition.stream_fusion import StreamFusion
 
 TASKS: dict[str, Task] = {
     "linear_probe": LinearProbe(),

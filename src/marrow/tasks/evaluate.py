@@ -16,7 +16,6 @@ from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks import TASKS, get_task
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
-from marrow.tasks.baselines import BASELINES
 from marrow.tasks.copies import without_duplicates
 from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
@@ -24,8 +23,9 @@ from marrow.tasks.folds import folds_of, over_folds, raw_baselines
 from marrow.tasks.journal import Journal
 from marrow.tasks.kept_reports import file_name, keep
 from marrow.tasks.kinds import Quick, unsuited
-from marrow.tasks.linear_probe import LinearProbe
 from marrow.tasks.origin import origin_of
+from marrow.tasks.recognition.baselines import BASELINES
+from marrow.tasks.recognition.linear_probe import LinearProbe
 from marrow.tasks.run_facts import RunFacts, encoder_of, facts_of
 from marrow.tasks.transfer import encoder_for
 

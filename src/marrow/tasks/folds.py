@@ -10,9 +10,9 @@ from marrow.data.subsets import leave_one_out, protocol_rows
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
-from marrow.tasks.baselines import RawBaseline
 from marrow.tasks.journal import Journal
 from marrow.tasks.kinds import PoolsFolds, WithRaw
+from marrow.tasks.recognition.baselines import RawBaseline
 from marrow.train.run_directory import plain
 
 

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from marrow.tasks import detection_report, few_shot, finetune, knn, linear_probe, prediction_report, semi_supervised
 from marrow.tasks.base import Report
+from marrow.tasks.detection import scoring as detection_report
 from marrow.tasks.numbers import DRAWS_STD, TOP1, About, Better, Quantity
-from marrow.tasks.retrieval import ABOUT as RETRIEVAL
-from marrow.tasks.retrieval import MEAN_AVERAGE_PRECISION, recall_at
+from marrow.tasks.prediction import scoring as prediction_report
+from marrow.tasks.recognition import few_shot, finetune, knn, linear_probe, semi_supervised
+from marrow.tasks.recognition.retrieval import ABOUT as RETRIEVAL
+from marrow.tasks.recognition.retrieval import MEAN_AVERAGE_PRECISION, recall_at
 
 _COST = (
     *("steps_done", "steps_per_epoch", "training_cpu_seconds", "training_wall_seconds"),

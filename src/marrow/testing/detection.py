@@ -18,8 +18,8 @@ from marrow.models.encoder import Encoder, Features, FeatureShape
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.action_detection import ActionDetection
 from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.detection.task import ActionDetection
 
 FPS = 10.0
 CLASSES = ("up", "down", "left")

@@ -13,8 +13,8 @@ from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.motion_prediction import MotionPrediction
-from marrow.tasks.prediction_raw import raw_prediction
+from marrow.tasks.prediction.baselines import raw_prediction
+from marrow.tasks.prediction.task import MotionPrediction
 
 _TRAIN, _TEST = 6, 4
 

@@ -26,11 +26,11 @@ from marrow.models.blocks import DropPath, seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.tasks.base import TaskContext
-from marrow.tasks.detection_config import DetectionConfig
-from marrow.tasks.detection_head import StepHead, spread
-from marrow.tasks.detection_recordings import windows_of
+from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.head import StepHead, spread
+from marrow.tasks.detection.recordings import windows_of
 from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
-from marrow.tasks.recognition import layer_scales
+from marrow.tasks.recognition.trainable import layer_scales
 from marrow.train.device import make_fabric
 from marrow.train.optim import adamw
 from marrow.train.schedule import rise_and_fall

@@ -10,16 +10,16 @@ from jaxtyping import Bool, Float64
 from marrow.data.frames import ClipArrays
 from marrow.tasks.base import Report
 from marrow.tasks.numbers import About, Quantity
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_metrics import (
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.metrics import (
     HORIZONS_MS,
     h36m_completed,
     horizons_within,
     mean_error_mm,
     window_errors_mm,
 )
-from marrow.tasks.prediction_poses import centre_of, side_by_side
-from marrow.tasks.prediction_windows import ForecastWindows
+from marrow.tasks.prediction.poses import centre_of, side_by_side
+from marrow.tasks.prediction.windows import ForecastWindows
 
 # Windows that are kept to be looked at, and how many of their observed frames.
 EXAMPLES = 4

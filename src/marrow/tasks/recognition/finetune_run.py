@@ -21,10 +21,10 @@ from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.finetune import finetune_in
-from marrow.tasks.finetune_training import make_one_process, with_labels_used
 from marrow.tasks.origin import origin_of
-from marrow.tasks.recognition import FinetuneConfig
+from marrow.tasks.recognition.finetune import finetune_in
+from marrow.tasks.recognition.finetune_training import make_one_process, with_labels_used
+from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.tasks.run_facts import encoder_of, facts_of
 from marrow.tasks.transfer import encoder_for
 from marrow.train.checkpoint import CheckpointConfig

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from marrow.models.blocks import initialise_linear
 from marrow.models.encoder import Features
 from marrow.models.exact import ExactLinear
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_linear import continued
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.linear import continued
 
 
 def slow_functions(frames: int, count: int) -> Float32[Tensor, "frame function"]:

@@ -22,8 +22,8 @@ from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.linear_probe import LogisticConfig
-from marrow.tasks.readouts import Logistic, standardised
+from marrow.tasks.recognition.linear_probe import LogisticConfig
+from marrow.tasks.recognition.readouts import Logistic, standardised
 from marrow.tasks.run_facts import check_skeleton, facts_of
 from marrow.train.run_directory import plain
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ConfigError
-from marrow.tasks.frame_metrics import runs
+from marrow.tasks.detection.frame_metrics import runs
 
 
 class Proposal(NamedTuple):

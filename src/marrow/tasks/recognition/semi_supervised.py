@@ -24,11 +24,11 @@ from marrow.data.label_draws import DRAWS, FRACTIONS, check_amount
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.finetune_training import Training, train
-from marrow.tasks.linear_probe import LogisticConfig
 from marrow.tasks.numbers import About
 from marrow.tasks.one_go import AT_THE_END
-from marrow.tasks.over_draws import (
+from marrow.tasks.recognition.finetune_training import Training, train
+from marrow.tasks.recognition.linear_probe import LogisticConfig
+from marrow.tasks.recognition.over_draws import (
     DrawnPrediction,
     LabelChoice,
     check_draws,
@@ -37,8 +37,8 @@ from marrow.tasks.over_draws import (
     pooled_over_draws,
     report_over_draws,
 )
-from marrow.tasks.readouts import Logistic, standardised
-from marrow.tasks.recognition import FinetuneConfig
+from marrow.tasks.recognition.readouts import Logistic, standardised
+from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train.run_directory import plain
 
 # Predictions after each epoch of each draw, and what is to be known: settings, cost, what is noted.

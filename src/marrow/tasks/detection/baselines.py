@@ -11,9 +11,9 @@ from marrow.errors import ConfigError
 from marrow.skeleton.geometry import turn_to_face
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.detection_config import DetectionConfig
-from marrow.tasks.detection_recordings import labels_of, recorded_frames, training_recordings
-from marrow.tasks.detection_report import ABOUT, report_of
+from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.recordings import labels_of, recorded_frames, training_recordings
+from marrow.tasks.detection.scoring import ABOUT, report_of
 from marrow.train.run_directory import plain
 
 # Rows of a window, neighbours that vote, and training rows that are kept at most.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from marrow.data.frames import ClipArrays
 from marrow.data.recordings import Cuts, Recordings
-from marrow.tasks.prediction_poses import side_by_side
+from marrow.tasks.prediction.poses import side_by_side
 
 # Windows that the weights are solved for, and at a time.
 _MOST_WINDOWS, _BLOCK = 4096, 256

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from marrow.tasks.detection_metrics import Intervals, first_of_their_kind, mean_or_zero, overlaps
+from marrow.tasks.detection.metrics import Intervals, first_of_their_kind, mean_or_zero, overlaps
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from marrow.models.encoder import Encoder
 from marrow.models.heads import JointsHead, Recogniser
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process, choice_for
-from marrow.tasks.recognition import FinetuneConfig, Recognition, layer_scales
+from marrow.tasks.recognition.trainable import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice
 from marrow.train.device import PrecisionChoice, make_fabric

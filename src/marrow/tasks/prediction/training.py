@@ -12,11 +12,11 @@ from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import TaskContext
 from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_forecaster import Forecasting, TrainedForecaster
-from marrow.tasks.prediction_head import ForecastHead
-from marrow.tasks.prediction_linear import fit_weights
-from marrow.tasks.prediction_poses import centre_of
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.forecaster import Forecasting, TrainedForecaster
+from marrow.tasks.prediction.head import ForecastHead
+from marrow.tasks.prediction.linear import fit_weights
+from marrow.tasks.prediction.poses import centre_of
 from marrow.train.device import make_fabric
 from marrow.train.optim import adamw
 from marrow.train.schedule import rise_and_fall

@@ -10,8 +10,8 @@ from marrow.errors import ConfigError, DataError
 from marrow.skeleton.layout import H36M_32
 from marrow.store.format import Store
 from marrow.tasks.base import TaskData
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_metrics import H36M_SETS, h36m_window_starts
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.metrics import H36M_SETS, h36m_window_starts
 
 
 @dataclass(frozen=True)

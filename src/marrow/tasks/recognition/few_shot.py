@@ -17,16 +17,16 @@ from jaxtyping import Int64
 from marrow.data.label_draws import DRAWS, SHOTS, check_amount
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.linear_probe import LogisticConfig
 from marrow.tasks.numbers import About
-from marrow.tasks.over_draws import (
+from marrow.tasks.recognition.linear_probe import LogisticConfig
+from marrow.tasks.recognition.over_draws import (
     DrawnPrediction,
     check_draws,
     label_choices,
     pooled_over_draws,
     report_over_draws,
 )
-from marrow.tasks.readouts import Logistic, nearest_class_mean, standardised
+from marrow.tasks.recognition.readouts import Logistic, nearest_class_mean, standardised
 from marrow.train.device import make_fabric
 from marrow.train.run_directory import plain
 

@@ -27,10 +27,10 @@ from jaxtyping import Int64
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.finetune_training import Training, label_seed, train, with_labels_used
 from marrow.tasks.numbers import About
 from marrow.tasks.one_go import AT_THE_END
-from marrow.tasks.recognition import FinetuneConfig
+from marrow.tasks.recognition.finetune_training import Training, label_seed, train, with_labels_used
+from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import plain
 

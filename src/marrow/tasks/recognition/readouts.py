@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from marrow.tasks.linear_probe import LogisticConfig
+from marrow.tasks.recognition.linear_probe import LogisticConfig
 
 
 def standardised(

@@ -11,13 +11,13 @@ from marrow.data.recordings import Recordings
 from marrow.skeleton.sequence import Segment
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData
-from marrow.tasks.detection_config import DetectionConfig
-from marrow.tasks.detection_control import reordered
-from marrow.tasks.detection_metrics import Intervals, Proposals, proposal_scores
-from marrow.tasks.detection_recordings import frame_labels, recorded_frames
-from marrow.tasks.frame_metrics import FrameCounts, runs, segment_scores
+from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.control import reordered
+from marrow.tasks.detection.frame_metrics import FrameCounts, runs, segment_scores
+from marrow.tasks.detection.metrics import Intervals, Proposals, proposal_scores
+from marrow.tasks.detection.proposals import activity_runs, class_runs, smooth, suppress
+from marrow.tasks.detection.recordings import frame_labels, recorded_frames
 from marrow.tasks.numbers import About, Quantity
-from marrow.tasks.proposals import activity_runs, class_runs, smooth, suppress
 
 ABOUT = About(
     "action_detection",

@@ -22,12 +22,12 @@ from marrow.data.recordings import Recordings, sliding
 from marrow.errors import DataError
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_forecaster import TrainedForecaster
-from marrow.tasks.prediction_raw import raw_prediction
-from marrow.tasks.prediction_report import ABOUT, EXAMPLES, figures_of, report_of
-from marrow.tasks.prediction_training import train_forecaster
-from marrow.tasks.prediction_windows import frames_at, left_out, scored_windows
+from marrow.tasks.prediction.baselines import raw_prediction
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.forecaster import TrainedForecaster
+from marrow.tasks.prediction.scoring import ABOUT, EXAMPLES, figures_of, report_of
+from marrow.tasks.prediction.training import train_forecaster
+from marrow.tasks.prediction.windows import frames_at, left_out, scored_windows
 from marrow.train.run_directory import plain
 
 _NAME = "motion_prediction"

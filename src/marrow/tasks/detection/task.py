@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.detection_config import DetectionConfig
-from marrow.tasks.detection_raw import raw_detection
-from marrow.tasks.detection_recordings import labels_of, training_recordings, why_unsuited
-from marrow.tasks.detection_report import ABOUT, report_of, scored
-from marrow.tasks.detection_training import Detector, train_detector
+from marrow.tasks.detection.baselines import raw_detection
+from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.recordings import labels_of, training_recordings, why_unsuited
+from marrow.tasks.detection.scoring import ABOUT, report_of, scored
+from marrow.tasks.detection.training import Detector, train_detector
 from marrow.train.run_directory import plain
 
 _NAME = "action_detection"

@@ -5,7 +5,7 @@ from typing import Literal
 
 from marrow.data.augment import AugmentConfig
 from marrow.errors import ConfigError
-from marrow.tasks.prediction_metrics import horizons_within
+from marrow.tasks.prediction.metrics import horizons_within
 from marrow.train.optim import OptimizerConfig
 
 

@@ -26,9 +26,9 @@ from marrow.models.encoder import Encoder
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.streams import bone
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_head import ForecastHead
-from marrow.tasks.prediction_poses import held
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.head import ForecastHead
+from marrow.tasks.prediction.poses import held
 
 
 class Forecasting(Trainable):

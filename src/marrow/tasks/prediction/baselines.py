@@ -10,11 +10,11 @@ from jaxtyping import Float64
 from marrow.data.frames import ClipArrays
 from marrow.data.recordings import Recordings, sliding
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.prediction_config import PredictionConfig
-from marrow.tasks.prediction_linear import continued, fit_weights
-from marrow.tasks.prediction_poses import centre_of, held, side_by_side
-from marrow.tasks.prediction_report import ABOUT, Forecast, report_of
-from marrow.tasks.prediction_windows import scored_windows
+from marrow.tasks.prediction.config import PredictionConfig
+from marrow.tasks.prediction.linear import continued, fit_weights
+from marrow.tasks.prediction.poses import centre_of, held, side_by_side
+from marrow.tasks.prediction.scoring import ABOUT, Forecast, report_of
+from marrow.tasks.prediction.windows import scored_windows
 from marrow.train.run_directory import plain
 
 

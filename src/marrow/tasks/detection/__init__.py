@@ -1,0 +1,1 @@
+"""Action detection: when an action begins and ends in a recording."""
