@@ -46,7 +46,7 @@ def at_intervals(
 
 def touching(hidden: Bool[Tensor, "body time"], intervals: Sequence[int]) -> Bool[Tensor, "body time interval"]:
     """Tell from which frames flow leads from or to a hidden frame."""
-    parts = list[Tensor]()
+    parts: list[Tensor] = []
     for interval in intervals:
         leads_on = torch.arange(hidden.shape[1], device=hidden.device) < hidden.shape[1] - interval
         parts.append(hidden | hidden.roll(-interval, dims=1) & leads_on)
@@ -179,7 +179,7 @@ class Term:
 
     loss: Float[Tensor, ""]
     loss_of_mean: Float[Tensor, ""]
-    metrics: dict[str, Float[Tensor, ""]] = field(default_factory=dict[str, Tensor])
+    metrics: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
 
 
 def share_of_body(counts: Bool[Tensor, "body *rest"]) -> Float[Tensor, "body *rest"]:
@@ -286,7 +286,8 @@ def followed(
     """
     first = given.long().argmax(1)[:, None, :, None].expand(-1, 1, -1, 3)
     start = joints.gather(1, first)[:, 0]
-    reached, leads_from = list[Tensor](), list[Tensor]()
+    reached: list[Tensor] = []
+    leads_from: list[Tensor] = []
     for time in range(joints.shape[1]):
         place = start if time < interval else leads_from[time - interval] + steps[:, time - interval]
         reached.append(place)

@@ -230,7 +230,8 @@ class MotionTransformer(Objective):
         wanted = self._predicted_flow(draw)
         of_pose = flow.share_of_body(draw.hidden[..., None] & present)
         of_flow = flow.share_of_body(wanted[..., None] & has_flow)
-        terms, counts = list[flow.Term](), torch.zeros_like(draw.rows.body, dtype=torch.bool)
+        terms: list[flow.Term] = []
+        counts = torch.zeros_like(draw.rows.body, dtype=torch.bool)
         for name in self.heads:
             share, asked = (of_pose, draw.hidden) if name == "pose" else (of_flow, wanted.any(2))
             counts = counts | (share.flatten(1).sum(1) > 0)
