@@ -107,7 +107,7 @@ def test_what_is_no_run_is_said(make_run, tmp_path):
     (make_run("tuned", 1) / "head.json").write_text("{}")
     with pytest.raises(DataError, match="is a recogniser of `marrow finetune`"):
         write_report([run, tmp_path / "tuned"], tmp_path / "report.html")
-    with pytest.raises(DataError, match="names of their own"):
+    with pytest.raises(DataError, match="each of them once"):
         write_report([run, run], tmp_path / "report.html")
     with pytest.raises(StoreError, match="no such folder"):
         write_report([run], tmp_path / "report.html", store=tmp_path / "nowhere")

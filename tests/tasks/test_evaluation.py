@@ -8,7 +8,7 @@ from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.models.export import load_encoder, save_encoder
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.readers.base import Split
-from marrow.report.runs import read_run
+from marrow.report.runs import read_run, read_runs
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
@@ -20,7 +20,7 @@ from marrow.tasks.numbers import DRAWS_STD, TOP1
 from marrow.tasks.recognition.knn import Knn
 from marrow.tasks.recognition.linear_probe import LinearProbe
 from marrow.tasks.recognition.retrieval import Retrieval, RetrievalConfig
-from marrow.tasks.run_facts import RunFacts
+from marrow.tasks.run_facts import RunFacts, distinct_names
 from marrow.tasks.summary import differences, measures, numbers, raw_sentences, scores
 from marrow.tasks.version_1 import declared
 
@@ -340,6 +340,23 @@ def test_another_skeleton_is_refused_and_with_transfer_adapted_to(small_runs, tm
     assert "20 joints keep what it learned; 5 of kinect_v2_25 begin untrained" in note
     assert {report.source for report in whole.reports} == {"trained", "random", "raw"}
     assert whole.settings["transfer"] is True
+
+
+def test_folders_of_one_name_are_named_by_what_tells_them_apart(small_runs, small_store, tmp_path):
+    folders = [tmp_path / method / "seed0" for method in ("amr", "mamp")]
+    for folder, run in zip(folders, small_runs, strict=True):
+        folder.parent.mkdir()
+        run.rename(folder)
+    whole = evaluate(folders, small_store, "xview", tasks="knn", baselines=[], context=CPU)
+    assert [run.name for run in whole.runs] == ["amr/seed0", "mamp/seed0"]
+    assert [report.fingerprints["run"] for report in whole.reports] == ["amr/seed0", "mamp/seed0"]
+    runs = read_runs(folders)
+    assert [run.name for run in runs] == ["amr/seed0", "mamp/seed0"]
+    assert [run.evaluations[0].runs[0].name for run in runs] == ["amr/seed0", "mamp/seed0"]
+    assert read_run(folders[0]).evaluations[0].runs[0].name == "seed0"
+    assert distinct_names([*folders, tmp_path / "seed1"]) == ["amr/seed0", "mamp/seed0", "seed1"]
+    with pytest.raises(ConfigError, match="each run must be given once"):
+        evaluate([folders[0], folders[0]], small_store, "xview", tasks="knn", context=CPU)
 
 
 def test_a_run_whose_folder_was_renamed_is_not_two_seeds(small_runs, small_store):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kept_reports import fullest
+from marrow.tasks.run_facts import distinct_names
 from marrow.train.logs import read_log
 from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted
 
@@ -91,23 +92,29 @@ def read_run(folder: Path | str, evaluations: Sequence[EvaluationReport] | None 
     if not (settings or description or reports or log):
         what = "there is no such folder" if not folder.exists() else "it holds neither a log nor an encoder nor reports"
         raise DataError(f"{folder} is not a run directory of `marrow pretrain`: {what}")
-    found = fullest(folder) if evaluations is None else list(evaluations)
-    return Run(folder, folder.resolve().name, settings, environments, log, description, found)
+    name = folder.resolve().name
+    found = [report.renamed(name) for report in fullest(folder)] if evaluations is None else list(evaluations)
+    return Run(folder, name, settings, environments, log, description, found)
 
 
 def read_runs(folders: Sequence[Path | str]) -> list[Run]:
-    """Read several runs.
+    """Read several runs, which are named by their folders, or by what tells apart those that bear one name.
 
     Raises:
-        DataError: there is none, one is not a run, or two have the same name.
+        DataError: there is none, one is not a run, or one is given twice.
     """
-    runs = [read_run(folder) for folder in folders]
-    names = [run.name for run in runs]
-    if not runs or len(set(names)) < len(names):
+    names = distinct_names([Path(folder) for folder in folders])
+    if not names or len(set(names)) < len(names):
         raise DataError(
-            f"expected one or more run directories with names of their own, got {[str(f) for f in folders]}"
+            f"expected one or more run directories, each of them once, got {[str(folder) for folder in folders]}"
         )
-    return runs
+    runs = [read_run(folder) for folder in folders]
+    return [
+        run
+        if run.name == name
+        else replace(run, name=name, evaluations=[report.renamed(name) for report in run.evaluations])
+        for run, name in zip(runs, names, strict=True)
+    ]
 
 
 def experiments(runs: Iterable[Run]) -> list[list[Run]]:

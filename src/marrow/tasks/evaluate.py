@@ -26,7 +26,7 @@ from marrow.tasks.kinds import Quick, unsuited
 from marrow.tasks.origin import origin_of
 from marrow.tasks.recognition.baselines import BASELINES
 from marrow.tasks.recognition.linear_probe import LinearProbe
-from marrow.tasks.run_facts import RunFacts, encoder_of, facts_of
+from marrow.tasks.run_facts import RunFacts, distinct_names, encoder_of, facts_of
 from marrow.tasks.transfer import encoder_for
 
 log = logging.getLogger(__name__)
@@ -99,10 +99,14 @@ def evaluate(
     if quick:
         chosen = [task.quick() if isinstance(task, Quick) else task for task in chosen]
     facts = [facts_of(source, index) for index, source in enumerate(sources)]
-    if len({run.name for run in facts}) < len(facts):
-        names = ", ".join(str(source) for source in sources if isinstance(source, Path))
-        raise ConfigError(f"each run must be given once, and its folder have a name of its own; got {names}")
     folders = [None if isinstance(source, Encoder) else source for source in sources]
+    names = iter(distinct_names([folder for folder in folders if folder is not None]))
+    facts = [
+        run if folder is None else replace(run, name=next(names)) for run, folder in zip(facts, folders, strict=True)
+    ]
+    if len({run.name for run in facts}) < len(facts):
+        given = ", ".join(str(folder) for folder in folders if folder is not None)
+        raise ConfigError(f"each run must be given once; got {given}")
     kept = [folder / "reports" if save and folder is not None else None for folder in folders]
 
     of_store = {"store": store.fingerprint}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,14 @@ class EvaluationReport:
             or report.fingerprints.get("run") == name
         ]
         return EvaluationReport(**{**self.__dict__, "runs": [facts], "reports": reports})
+
+    def renamed(self, name: str) -> "EvaluationReport":
+        """Return the report of one run under another name of it."""
+        reports = []
+        for report in self.reports:
+            marks = {mark: name if mark == "run" else value for mark, value in report.fingerprints.items()}
+            reports.append(replace(report, fingerprints=marks))
+        return replace(self, runs=[replace(run, name=name) for run in self.runs], reports=reports)
 
     @classmethod
     def joined(cls, parts: Sequence["EvaluationReport"]) -> "EvaluationReport":

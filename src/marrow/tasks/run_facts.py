@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,18 @@ def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
     if (inner / DESCRIPTION).exists():
         return f"{inner} is damaged ({error})"
     return f"expected a run directory of `marrow pretrain`, or a folder with {DESCRIPTION} and {WEIGHTS}"
+
+
+def distinct_names(folders: Sequence[Path]) -> list[str]:
+    """Name folders: by their own names, and those that bear one name by as much of their paths as tells them apart."""
+    paths = [folder.resolve() for folder in folders]
+    names = [path.name for path in paths]
+    for depth in range(2, max((len(path.parts) for path in paths), default=0) + 1):
+        count = Counter(names)
+        names = [
+            "/".join(path.parts[-depth:]) if count[name] > 1 else name for path, name in zip(paths, names, strict=True)
+        ]
+    return names
 
 
 def check_skeleton(encoder: Encoder, store: Store, name: Path | str) -> None:
