@@ -205,8 +205,7 @@ class MotionTransformer(Objective):
             hidden = flow.hide_spans(noise, usable, ratio, *lengths)
         # Time comes first, so that the numbers do not depend on how long the longest clip of the batch is.
         noise = pack(draws.uniform("replaced", frames, bodies, 2).transpose(1, 2), rows.body)
-        shares = config.vector_share, config.swapped_share
-        vector, source = flow.replace_hidden(noise, hidden, usable & ~hidden, *shares)
+        vector, source = flow.replace_hidden(noise, hidden, usable & ~hidden, config.vector_share, config.swapped_share)
         branches = draws.uniform("drop_path", bodies, self.encoder.branches)
         drop = DropPath(branches, config.drop_path) if config.drop_path > 0 else None
         return MotionTransformerDraw(rows, usable, rows.may_attend(usable, batch), hidden, vector, source, drop)
