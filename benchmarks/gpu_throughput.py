@@ -4,7 +4,7 @@ For the NTU RGB+D 60 recipes of all methods, on synthetic clips as long as its o
 of two people: the bare step (batch from frames on the device, draw, forward, backward, clipping, AdamW) one operation
 after the other, compiled, captured, and both, in turns; and the real loop, `marrow pretrain --compile on` in a process
 of its own with log, monitor and checkpoints, for AMR also with 5 % of the joints absent. Compilers work side by side
-first, and what they make is found again by the runs. Four minutes on an H200, if all goes well.
+first, and what they make is found again by the runs. Made to take about four minutes on an H200.
 
     python benchmarks/gpu_throughput.py [--methods amr,mamp,hi_trs,motion_transformer] [--steps 20] [--rounds 3]
     python benchmarks/gpu_throughput.py --quick        tiny networks, wherever: tries the code only

@@ -8,6 +8,7 @@ from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.models.export import load_encoder, save_encoder
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.readers.base import Split
+from marrow.report.compare import compare_runs
 from marrow.report.runs import read_run, read_runs
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -102,9 +103,9 @@ def test_a_later_evaluation_adds_to_the_report_of_the_same_encoder(small_runs, s
     assert "xview~2.json, beside" in caplog.text
     assert "xview.json (another encoder)" in caplog.text
     # Of the encoder that the run has now, there is less.
-    [kept] = fullest(small_runs[0])
+    [(kept, beside)] = fullest(small_runs[0])
     assert [each.task for each in kept.reports] == ["knn/pooled"]
-    assert kept.notes[-1].endswith("which are not shown: xview.json (4 results: another encoder).")
+    assert beside.endswith("keeps other results on xview, not shown: xview.json (4 results: another encoder).")
 
 
 def test_a_damaged_report_is_put_aside_and_does_not_cost_the_new_one(small_runs, small_store, caplog):
@@ -398,25 +399,30 @@ def test_what_was_made_in_another_way_stands_beside_and_the_fullest_is_taken(sma
     assert sorted(path.name for path in reports.glob("*.json")) == [
         f"xview{end}.json" for end in ("", "~2", "~3", "~4")
     ]
-    assert "xview~2.json (quick), wrote" not in caplog.text
     assert "xview~4.json, beside xview.json (retrieval with other settings)" in caplog.text
-    [kept] = fullest(small_runs[0])
+    [(kept, beside)] = fullest(small_runs[0])
     assert {(each.source, each.task) for each in kept.reports} == whole
-    assert "xview~2.json (4 results: quick)" in kept.notes[-1]
-    assert "xview~3.json (1 results: probe seed 5)" in kept.notes[-1]
+    assert "xview~2.json (4 results: quick)" in beside
+    assert "xview~3.json (1 results: probe seed 5)" in beside
     # The page and the comparison take that one.
-    assert read_run(small_runs[0]).evaluations[0].notes == kept.notes
+    run = read_run(small_runs[0])
+    assert run.evaluations[0].notes == [*kept.notes, beside]
+    assert beside in compare_runs([run]).warnings
 
 
 def test_only_replacing_puts_results_aside_and_keeps_a_copy(small_runs, small_store):
     path = small_runs[0] / "reports" / "xview.json"
     evaluate(small_runs[0], small_store, "xview", tasks="knn", context=CPU)
     before = path.read_bytes()
+    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], quick=True, context=CPU)
+    quick = path.with_name("xview~2.json").read_bytes()
     for number in (1, 2):
         evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=CPU, anew=True)
         assert [each.task for each in EvaluationReport.load(path).reports] == ["knn/pooled"]
         assert path.with_name(f"xview.json.replaced-{number}").is_file()
     assert path.with_name("xview.json.replaced-1").read_bytes() == before
+    assert path.with_name("xview~2.json.replaced-1").read_bytes() == quick
+    assert [each.name for each in path.parent.glob("*.json")] == ["xview.json"]
     assert len(fullest(small_runs[0])) == 1
 
 

@@ -23,8 +23,7 @@ import marrow.train.loop as loop
 from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
-from marrow.data.frames import FlatFrames
-from marrow.data.loader import ResidentLoader, training_batch
+from marrow.data.loader import ResidentLoader
 from marrow.data.recordings import Recordings, sliding
 from marrow.data.window import InputConfig
 from marrow.models.encoder import Encoder
@@ -328,13 +327,9 @@ def fake(folder: Path) -> dict[str, Any]:
         said[name] = list(output.loss_sum.shape)
     for name, build in SMALL.items():
         objective = build()
-        # The loader, on a device without content (on a CPU, windows are cut by numba).
-        input = objective.encoder.input
-        paces = input, replace(input, pace="recorded", min_frames=8)
-        said[f"{name}: loaded"] = [list(_meta_batch(each).joints.shape) for each in paces]
         for precision in ("fp32", "bf16"):
             with FakeTensorMode(allow_non_fake_inputs=True):
-                joints = torch.empty(8, 2, input.window_frames, 20, 3)
+                joints = torch.empty(8, 2, objective.encoder.input.window_frames, 20, 3)
                 known = Shapes(12, whole=False)
                 batch = Batch(joints, joints[..., 0] > 0, torch.zeros(8).long(), torch.zeros(8).long(), shapes=known)
                 draws = Draws(0, torch.tensor(3), torch.arange(8))
@@ -349,27 +344,6 @@ def fake(folder: Path) -> dict[str, Any]:
                 objective.zero_grad()
                 said[f"{name} {precision}"] = list(output.loss_sum.shape)
     return said
-
-
-def _meta_batch(input: InputConfig) -> Batch:
-    """Cut and augment a batch of eight clips as on a GPU."""
-    device = torch.device("meta")
-    count = torch.full((30,), 40, device=device)
-    frames = FlatFrames(
-        joints=torch.empty(2400, 20, 3, device=device),
-        present=torch.ones(2400, 20, device=device) > 0,
-        first=count,
-        frame_count=count,
-        body_count=count,
-        label=count,
-        row=count,
-        matrix=torch.empty(30, 3, 3, device=device),
-        origin=torch.empty(30, 3, device=device),
-        max_bodies=2,
-        skeleton=KINECT_V1_20,
-    )
-    draws = Draws(0, 3, torch.arange(8, device=device))
-    return training_batch(frames, torch.arange(8, device=device), draws, input, AUGMENT, Shapes(12, whole=False))
 
 
 if __name__ == "__main__":

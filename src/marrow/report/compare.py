@@ -73,6 +73,7 @@ def compare_experiments(
         for question, scored in by_question.items():
             sets.setdefault(question, []).append(Member(name, scored))
     warnings = _warnings_of_questions(list(sets)) + _warnings_of_training(runs)
+    warnings += [sentence for run in runs for sentence in run.beside]
     for members in sets.values():
         warnings += _warnings_of_members(members, said_elsewhere)
     rankings = []

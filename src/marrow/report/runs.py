@@ -32,6 +32,7 @@ class Run:
         log: its entries.
         description: what the exported encoder says of itself; None where there is none yet.
         evaluations: its reports, one per protocol and data: the fullest.
+        beside: sentences on what else it keeps under these protocols; they stand among the notes of the reports, too.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Run:
     log: list[dict[str, Any]]
     description: dict[str, Any] | None
     evaluations: list[EvaluationReport]
+    beside: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -93,8 +95,15 @@ def read_run(folder: Path | str, evaluations: Sequence[EvaluationReport] | None 
         what = "there is no such folder" if not folder.exists() else "it holds neither a log nor an encoder nor reports"
         raise DataError(f"{folder} is not a run directory of `marrow pretrain`: {what}")
     name = folder.resolve().name
-    found = [report.renamed(name) for report in fullest(folder)] if evaluations is None else list(evaluations)
-    return Run(folder, name, settings, environments, log, description, found)
+    if evaluations is not None:
+        return Run(folder, name, settings, environments, log, description, list(evaluations))
+    kept = fullest(folder)
+    beside = tuple(sentence for _, sentence in kept if sentence)
+    reports = [
+        replace(report.renamed(name), notes=[*report.notes, *([sentence] if sentence else [])])
+        for report, sentence in kept
+    ]
+    return Run(folder, name, settings, environments, log, description, reports, beside)
 
 
 def read_runs(folders: Sequence[Path | str]) -> list[Run]:

@@ -1,7 +1,7 @@
 """Features of a frozen encoder: extracted once per encoder and clip, shared by every probe."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -91,11 +91,8 @@ def extract(
     return FeatureTable(pooled, kept, torch.from_numpy(label), torch.from_numpy(np.array(rows, dtype=np.int64)))
 
 
-Encode = Callable[[Batch], tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]]
-
-
-def encode_on(fabric: Fabric, encoder: Encoder, *, captured: bool) -> Encode:
-    """Return what gives the two kinds of features of a batch in float32; the gradient, if any, is not kept.
+def encode_on(fabric: Fabric, encoder: Encoder, *, captured: bool) -> CapturedCall:
+    """Return what gives the features of a batch in float32, pooled and with joints kept, without a gradient.
 
     Args:
         fabric: whose device and precision an encoder computes in.
@@ -109,20 +106,14 @@ def encode_on(fabric: Fabric, encoder: Encoder, *, captured: bool) -> Encode:
             features = encoder(batch)
             return features.pooled().float(), features.joints_kept().float()
 
-    call = CapturedCall(encode, recorder_for(fabric.device) if captured else None)
-
-    def pair(batch: Batch) -> tuple[Tensor, Tensor]:
-        pooled, kept = call(batch)
-        return pooled, kept
-
-    return pair
+    return CapturedCall(encode, recorder_for(fabric.device) if captured else None)
 
 
 def encoded_blocks(
-    encode: Encode, batches: Iterable[Batch]
+    encode: CapturedCall, batches: Iterable[Batch]
 ) -> Iterator[tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]]:
     """Yield the features of some thousand clips at a time, on the CPU: the one thing that is waited for."""
-    block: list[tuple[Tensor, Tensor]] = []
+    block: list[tuple[Tensor, ...]] = []
     clips = 0
     for batch in batches:
         block.append(encode(batch))
@@ -134,7 +125,7 @@ def encoded_blocks(
         yield _on_cpu(block)
 
 
-def _on_cpu(block: list[tuple[Tensor, Tensor]]) -> tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]:
+def _on_cpu(block: list[tuple[Tensor, ...]]) -> tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]:
     pooled, kept = (torch.cat(parts).cpu() for parts in zip(*block, strict=True))
     return pooled, kept
 

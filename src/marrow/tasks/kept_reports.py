@@ -39,13 +39,11 @@ def keep(folder: Path, report: EvaluationReport, *, anew: bool = False) -> Path:
         report: of one run.
         anew: put what is there under this protocol and on this data aside instead.
     """
+    if anew:
+        _put_all_aside(folder, report)
     beside = list[str]()
     for path in _places(folder, report.protocol):
         earlier = _read(path)
-        if earlier is not None and anew and earlier.store == report.store:
-            aside = _put_aside(path, "replaced")
-            _log.info("%s is kept as %s", path, aside.name)
-            earlier = None
         if earlier is None:
             break
         others = _differences(earlier, report)
@@ -58,8 +56,8 @@ def keep(folder: Path, report: EvaluationReport, *, anew: bool = False) -> Path:
     return path
 
 
-def fullest(run: Path) -> list[EvaluationReport]:
-    """Read what a run keeps: of each protocol and data the fullest report, whose notes say what else is there.
+def fullest(run: Path) -> list[tuple[EvaluationReport, str]]:
+    """Read what a run keeps: of each protocol and data the fullest report, and a sentence on what else is there, or "".
 
     Fullest: on the encoder that the run has now, not quick, with the most results.
 
@@ -73,9 +71,9 @@ def fullest(run: Path) -> list[EvaluationReport]:
     return [_fullest_of(group, run) for group in groups.values()]
 
 
-def _fullest_of(group: list[tuple[Path, EvaluationReport]], run: Path) -> EvaluationReport:
+def _fullest_of(group: list[tuple[Path, EvaluationReport]], run: Path) -> tuple[EvaluationReport, str]:
     if len(group) == 1:
-        return group[0][1]
+        return group[0][1], ""
     try:
         encoder = facts_of(run, 0).fingerprint
     except MarrowError:
@@ -91,8 +89,7 @@ def _fullest_of(group: list[tuple[Path, EvaluationReport]], run: Path) -> Evalua
         for path, report in group
         if report is not chosen
     ]
-    note = f"{run.resolve().name} keeps other results under this protocol, which are not shown: {'; '.join(others)}."
-    return replace(chosen, notes=[*chosen.notes, note])
+    return chosen, f"{run.resolve().name} keeps other results on {chosen.protocol}, not shown: {'; '.join(others)}."
 
 
 def _places(folder: Path, protocol: str) -> Iterator[Path]:
@@ -112,6 +109,14 @@ def _read(path: Path) -> EvaluationReport | None:
     except DataError as error:
         _log.warning("%s; it is kept as %s", error, _put_aside(path, "damaged").name)
         return None
+
+
+def _put_all_aside(folder: Path, report: EvaluationReport) -> None:
+    """Put every report aside that is under the protocol of another one and on its data."""
+    for path in sorted(folder.glob("*.json")):
+        earlier = _read(path)
+        if earlier is not None and (earlier.protocol, earlier.store) == (report.protocol, report.store):
+            _log.info("%s is kept as %s", path, _put_aside(path, "replaced").name)
 
 
 def _put_aside(path: Path, why: str) -> Path:
