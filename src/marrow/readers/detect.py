@@ -1,0 +1,97 @@
+"""Which format a file is of, by its content; and which files below a folder are recordings at all."""
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from marrow.errors import ConfigError, DataError
+from marrow.readers.recording import HEAD_BYTES, Format, Head
+
+# Where each format is, from what is unmistakable to what is general: the first that accepts a file has it.
+FORMATS: dict[str, str] = {
+    "bvh": "marrow.readers.formats.bvh:Bvh",
+    "acclaim": "marrow.readers.formats.acclaim:Acclaim",
+    "c3d": "marrow.readers.formats.c3d:C3d",
+    "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
+    "kinect_json": "marrow.readers.formats.kinect:KinectJson",
+    "openpose": "marrow.readers.formats.openpose:OpenPose",
+    "alphapose": "marrow.readers.formats.openpose:AlphaPose",
+    "mmpose": "marrow.readers.formats.coco:MmPose",
+    "coco": "marrow.readers.formats.coco:Coco",
+    "yolo_pose": "marrow.readers.formats.coco:YoloPose",
+    "mediapipe": "marrow.readers.formats.mediapipe:MediaPipe",
+    "pyskl": "marrow.readers.formats.pyskl:Pyskl",
+    "ntu_npz": "marrow.readers.formats.arrays:NtuNpz",
+    "array": "marrow.readers.formats.arrays:Array",
+    "mat": "marrow.readers.formats.arrays:Mat",
+    "ui_prmd": "marrow.readers.formats.ui_prmd:UiPrmd",
+    "table": "marrow.readers.formats.tables:Table",
+    "kinect_text": "marrow.readers.formats.kinect:KinectText",
+}
+# What lies beside recordings and is none, whatever it holds.
+_NO_RECORDINGS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
+
+def get_format(name: str) -> Format:
+    """Return a format by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"unknown format {name!r}. Formats: {', '.join(FORMATS)}")
+    module, _, attribute = FORMATS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)()
+
+
+def read_head(path: Path) -> Head:
+    """Return the beginning of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return Head(path, file.read(HEAD_BYTES))
+    except OSError as error:
+        raise DataError(f"{path}: expected a readable file: {error.strerror or error}") from error
+
+
+def detect(path: Path) -> Format | None:
+    """Return the format of a file, or None if it is of none that is known.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    head = read_head(path)
+    for name in FORMATS:
+        candidate = get_format(name)
+        if candidate.accepts(head):
+            return candidate
+    return None
+
+
+def files_below(paths: Sequence[Path]) -> list[Path]:
+    """Return the files at and below some paths, sorted, without hidden ones and those that systems leave behind.
+
+    A path that is named itself is taken whatever it is called. Folders are not followed out of where they lie.
+
+    Raises:
+        DataError: a path does not exist.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_file():
+            found[path] = None
+            continue
+        if not path.is_dir():
+            raise DataError(f"expected a file or a folder; there is no {path}")
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if _may_hold_recordings(name))
+            found |= {Path(folder) / name: None for name in sorted(names) if _may_hold_recordings(name)}
+    return sorted(found)
+
+
+def _may_hold_recordings(name: str) -> bool:
+    return not name.startswith(".") and name not in _NO_RECORDINGS
