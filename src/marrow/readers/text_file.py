@@ -44,7 +44,7 @@ def decode(content: bytes) -> str | None:
         elif not any(even) and all(odd):
             encoding = "utf-16-be"
     if encoding is None:
-        content = content.rstrip(b"\0\x1a \t\r\n") + b"\n" if content else content
+        content = content.rstrip(b"\0\x1a")
         if b"\0" in content:
             return None
         try:
