@@ -95,12 +95,12 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         raise ArgumentError(None, _plainly(str(error), parser) + hint) from error
 
 
-def check_page(path: Path) -> None:
+def check_page(path: Path, option: str = "--out") -> None:
     """Raise a ConfigError where an HTML page cannot go: said before an hour's work, and no other file is lost to it."""
     if path.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out is an HTML page and must end in .html, got {str(path)!r}")
+        raise ConfigError(f"{option} is an HTML page and must end in .html, got {str(path)!r}")
     if path.is_dir():
-        raise ConfigError(f"--out must be a file, {path} is a folder")
+        raise ConfigError(f"{option} must be a file, {path} is a folder")
 
 
 def instantiated(parser: ArgumentParser, arguments: Namespace) -> dict[str, Any]:

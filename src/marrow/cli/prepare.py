@@ -21,7 +21,7 @@ from marrow.store.summary import reason_without_file
 
 # Sources that are made, not read.
 _ROOTLESS = ("synthetic",)
-_EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
 
 def build_parser() -> ArgumentParser:
@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> int:
         )
     root = arguments.root or Path()
     try:
-        with _progress_bar(arguments.reader) as progress:
+        with progress_bar(f"preparing {arguments.reader}") as progress:
             summary = convert_recordings(
                 reader,
                 root,
@@ -73,8 +73,8 @@ def run(arguments: Namespace) -> int:
             + (" (without --overwrite)" if arguments.overwrite else ""),
             file=sys.stderr,
         )
-        return _EXIT_INTERRUPTED
-    _report(summary)
+        return EXIT_INTERRUPTED
+    print_summary(summary)
     return 0
 
 
@@ -109,7 +109,12 @@ def _make_reader(name: str, options: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _progress_bar(source: str) -> Iterator[Any]:
+def progress_bar(what: str) -> Iterator[Any]:
+    """Show how far something is, on a terminal; yields what is called with the number that is done and of all.
+
+    Args:
+        what: is done, in a word or two.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -130,7 +135,7 @@ def _progress_bar(source: str) -> Iterator[Any]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"preparing {source}", total=None, rate="")
+        task = bar.add_task(what, total=None, rate="")
 
         def progress(done: int, total: int) -> None:
             speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
@@ -144,7 +149,8 @@ def _progress_bar(source: str) -> Iterator[Any]:
         yield progress
 
 
-def _report(summary: PrepareSummary) -> None:
+def print_summary(summary: PrepareSummary) -> None:
+    """Say what came of a preparation."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)

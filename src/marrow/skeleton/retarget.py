@@ -125,6 +125,12 @@ def match(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] |
     return JointMatch(source, target, tuple(pairs.get(joint) for joint in range(len(target.joints))))
 
 
+def place_of_joints(skeleton: Skeleton) -> dict[int, str]:
+    """Return the place of the body that each joint is, by its index, for example "left elbow"; as far as names tell."""
+    places = _places([_key(name) for name in skeleton.joints])
+    return {joint: place if side == "middle" else f"{side} {place}" for (side, place), joint in places.items()}
+
+
 def retarget(sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, str] | None = None) -> SkeletonSequence:
     """Return a recording in another layout; joints that it does not have are absent.
 

@@ -1,0 +1,264 @@
+"""`marrow import`: recordings of any known format into a store, by one command that says what it took them for."""
+
+import html
+import os
+import sys
+from argparse import SUPPRESS
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentParser, Namespace
+
+from marrow.cli.arguments import check_page, make_parser
+from marrow.cli.prepare import EXIT_INTERRUPTED, print_summary, progress_bar
+from marrow.errors import ConfigError, DataError
+from marrow.readers.base import SkipRecording
+from marrow.readers.detect import FORMATS, get_format
+from marrow.readers.importer import Findings, Recordings
+from marrow.skeleton.retarget import place_of_joints
+from marrow.skeleton.sequence import SkeletonSequence
+from marrow.store.convert import convert_recordings, default_jobs
+
+_PREVIEW_CLIPS = 12
+_NAMES_SHOWN = 8
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of `marrow import`."""
+    parser = make_parser(
+        "marrow import",
+        "Turn recordings of any known format into a store: finds out what they are, says what is doubtful, and how to "
+        "say otherwise. Formats: " + "; ".join(f"{name} ({get_format(name).title})" for name in FORMATS) + ".",
+    )
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="files and folders of recordings")
+    parser.add_argument("--out", type=Path, default=None, help="folder of the store; not needed with --dry_run")
+    parser.add_argument("--dry_run", action="store_true", help="say what would be made of the files, and stop")
+    parser.add_argument(
+        "--preview", type=Path, default=None, metavar="PAGE.html", help="write a page with what was found and pictures"
+    )
+    parser.add_argument("--jobs", type=int, default=default_jobs(), help="number of processes")
+    parser.add_argument(
+        "--on_error",
+        type=Literal["stop", "drop"],
+        default="stop",
+        help="at a recording that cannot be read, stop; or leave it out and list it with its error",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="remove a store that is already there, and begin anew")
+    described = {
+        param.arg_name: " ".join((param.description or "").split())
+        for param in parse_docstring(Recordings.__doc__ or "").params
+    }
+    for field in fields(Recordings):
+        if field.init and field.name != "paths":
+            default = getattr(Recordings, field.name, None)
+            text = described[field.name] + ("" if default is None else f" (default: {default})")
+            parser.add_argument(f"--{field.name}", type=field.type, default=SUPPRESS, help=text)
+    return parser
+
+
+def run(arguments: Namespace) -> int:
+    """Say what files are, and make a store of them."""
+    out: Path | None = arguments.out
+    if out is None and not arguments.dry_run:
+        raise ConfigError("--out FOLDER says where the store goes; --dry_run shows what would be made without one")
+    if arguments.preview is not None:
+        check_page(arguments.preview, "--preview")
+    root, paths = _root_of(arguments.paths)
+    told = {field.name for field in fields(Recordings) if field.init} & set(vars(arguments)) - {"paths"}
+    reader = Recordings(paths=paths, **{name: arguments[name] for name in told})
+    with progress_bar("looking at the files") as _:
+        known = reader.for_root(root)
+    findings = known.findings
+    assert findings is not None
+    examples = _examples(known, root, findings)
+    lines = _lines(findings, examples)
+    _print(lines, findings)
+    if arguments.preview is not None:
+        _write_preview(arguments.preview, lines, findings, examples)
+        print(f"preview: {arguments.preview}")
+    if arguments.dry_run or out is None:
+        return 0
+    if findings.faults and arguments.on_error == "stop":
+        raise DataError(
+            f"{len(findings.faults)} of {len(findings.members)} recordings cannot be read; nothing was written. "
+            f"Mend or move them, or leave them out with --on_error drop"
+        )
+    try:
+        with progress_bar("importing") as progress:
+            summary = convert_recordings(
+                reader,
+                root,
+                out,
+                jobs=arguments.jobs,
+                on_error=arguments.on_error,
+                overwrite=arguments.overwrite,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        print(
+            f"marrow: interrupted; finished shards are kept in {out}: run the same command to go on"
+            + (" (without --overwrite)" if arguments.overwrite else ""),
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+    print_summary(summary)
+    return 0
+
+
+def _root_of(paths: Sequence[Path]) -> tuple[Path, list[str] | None]:
+    """Return the folder that all paths lie in, and the paths below it (None: the folder itself).
+
+    Raises:
+        DataError: a path does not exist.
+    """
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"expected a file or a folder of recordings; there is no {path}")
+    if len(paths) == 1 and paths[0].is_dir():
+        return paths[0], None
+    resolved = [Path(os.path.abspath(path)) for path in paths]
+    root = Path(os.path.commonpath([path.parent if path.is_file() else path for path in resolved]))
+    return root, [path.relative_to(root).as_posix() for path in resolved]
+
+
+def _examples(reader: Recordings, root: Path, findings: Findings) -> list[SkeletonSequence]:
+    """Read some recordings, of as many classes as there is room for."""
+    readable = [member for member in findings.members if member.record.id not in findings.faults]
+    by_class: dict[int, list[Any]] = {}
+    for member in readable:
+        by_class.setdefault(member.record.label, []).append(member)
+    chosen = [member for turn in zip(*by_class.values(), strict=False) for member in turn][:_PREVIEW_CLIPS]
+    chosen += [member for member in readable if member not in chosen][: _PREVIEW_CLIPS - len(chosen)]
+    examples = []
+    for member in chosen:
+        try:
+            examples.append(reader.read(root, member.record))
+        except (SkipRecording, DataError):
+            continue
+    return examples
+
+
+def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tuple[str, str]]:
+    """Return what was found, as pairs of a heading and a text."""
+    decisions, contents = findings.decisions, findings.contents
+    reasons = decisions.reasons
+    skeleton = decisions.skeleton
+    software = sorted({found.software for found in contents if found.software})
+    written_by = f", written by {', '.join(software[:3])}" if software else ""
+    clips = len(findings.members) - len(findings.faults)
+    lines = [
+        ("format", f"{findings.format.name}: {findings.format.title}{written_by}"),
+        ("recordings", f"{clips:,} in {sum(1 for _ in contents):,} file{'' if len(contents) == 1 else 's'}"),
+    ]
+    if findings.no_recordings:
+        lines.append(("no recordings", f"{len(findings.no_recordings):,}: {_some(findings.no_recordings)}"))
+    axes = sorted({found.axes for found in contents if found.axes})
+    if axes:
+        lines.append(("axes", _some(axes, 3)))
+    if examples:
+        frames = [example.frame_count for example in examples]
+        people = Counter(example.body_count for example in examples)
+        lines.append(("frames", f"{min(frames)} to {max(frames)} in the {len(examples)} recordings looked at"))
+        lines.append(("people", ", ".join(f"{count} with {bodies}" for bodies, count in sorted(people.items()))))
+    lines += [
+        ("frame rate", f"{decisions.fps:g} per second ({reasons['fps']})"),
+        ("unit", f"{decisions.unit_metres:.4g} m ({reasons['unit']})"),
+        ("up", f"{decisions.up} ({reasons['up']})"),
+        ("layout", f"{skeleton.name}, {len(skeleton.joints)} joints in {decisions.dimensions}D ({reasons['layout']})"),
+    ]
+    places = place_of_joints(skeleton)
+    named = [f"{joint} = {places[index]}" for index, joint in enumerate(skeleton.joints) if index in places]
+    own = [joint for index, joint in enumerate(skeleton.joints) if index not in places]
+    lines.append(("joints", "; ".join(named) + (f"; of no known place: {_some(own)}" if own else "")))
+    if "bones" in reasons:
+        lines.append(("bones", reasons["bones"]))
+    left_out = sorted({name for found in contents for name in found.left_out})
+    if left_out:
+        lines.append(("left out", f"{len(left_out)} that are no joints: {_some(left_out)}"))
+    missing = _missing(examples)
+    if missing:
+        lines.append(("joints absent", missing))
+    counts = Counter(member.record.label for member in findings.members)
+    shown = [f"{name} {counts[label]}" for label, name in enumerate(findings.classes)]
+    lines.append(
+        ("labels", f"{len(findings.classes)} from {findings.labels_from}: {_some(shown)}" if shown else "none")
+    )
+    if decisions.dimensions == 2:
+        lines.append(("2D", "stored with a third coordinate of zero; marrow treats it as flat 3D for now"))
+    return lines
+
+
+def _missing(examples: Sequence[SkeletonSequence]) -> str:
+    """Say which joints are absent most often in the frames in which their body is seen."""
+    if not examples:
+        return ""
+    absent, frames = np.zeros(len(examples[0].skeleton.joints)), 0
+    for example in examples:
+        seen = example.present[example.present.any(axis=-1)]
+        absent += (~seen).sum(axis=0)
+        frames += len(seen)
+    shares = absent / max(frames, 1)
+    names = examples[0].skeleton.joints
+    return ", ".join(
+        f"{names[joint]} {shares[joint]:.0%}" for joint in np.argsort(-shares, kind="stable")[:5] if shares[joint] > 0
+    )
+
+
+def _some(names: Sequence[str], most: int = _NAMES_SHOWN) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _print(lines: Sequence[tuple[str, str]], findings: Findings) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for heading, text in lines:
+        table.add_row(heading, Text(text))  # Text, so that a bracket in a name is not taken for markup
+    console.print(table)
+    for doubt in findings.doubts:
+        option = f" [{doubt.option}]" if doubt.option else ""
+        console.print(Text(f"? {doubt.text}{option}", "yellow"))
+    for fault in list(findings.faults.values())[:_NAMES_SHOWN]:
+        console.print(Text(f"! {fault}", "red"))
+    if len(findings.faults) > _NAMES_SHOWN:
+        console.print(Text(f"! and {len(findings.faults) - _NAMES_SHOWN} more that cannot be read", "red"))
+    if not findings.doubts and not findings.faults:
+        console.print("nothing is doubtful", style="green")
+
+
+def _write_preview(
+    path: Path, lines: Sequence[tuple[str, str]], findings: Findings, examples: Sequence[SkeletonSequence]
+) -> None:
+    """Write a page that needs nothing else: what was found, and stick figures."""
+    from marrow.files import write_text_whole
+    from marrow.viewer.figure import contact_sheet
+
+    def rows(pairs: Sequence[tuple[str, str]]) -> str:
+        return "".join(f"<tr><th>{html.escape(name)}<td>{html.escape(text)}" for name, text in pairs)
+
+    doubts = [(doubt.option or "-", doubt.text) for doubt in findings.doubts]
+    faults = [("cannot be read", str(fault)) for fault in findings.faults.values()]
+    names = dict(enumerate(findings.classes))
+    titles = [f"{names.get(example.record.label, 'no label')} · {example.record.id}" for example in examples]
+    sheet = contact_sheet(examples, titles) if examples else "<p>no recording can be read</p>"
+    write_text_whole(
+        path,
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        "<title>marrow import</title><style>body{font:15px/1.5 sans-serif;max-width:1280px;margin:2rem auto;"
+        "padding:0 1rem;color:#212529}th{text-align:left;vertical-align:top;padding-right:1.5rem;white-space:nowrap}"
+        "svg{max-width:100%;height:auto}h2{margin-top:2rem}</style>"
+        f"<h1>What marrow takes the files for</h1><table>{rows(lines)}</table>"
+        + (f"<h2>Doubts</h2><table>{rows(doubts)}</table>" if doubts else "<p>Nothing is doubtful.</p>")
+        + (f"<h2>Recordings that cannot be read</h2><table>{rows(faults)}</table>" if faults else "")
+        + f"<h2>Pictures</h2>{sheet}</html>\n",
+    )

@@ -1,0 +1,410 @@
+"""What imported files are taken for: layout, unit, upward axis, frame rate; why, and what else they may be.
+
+Everything is decided in one order: what the user says, else what the files say, else what is measured on a few of
+them, else what is usual. A decision that rests on a measurement or on what is usual says so, and where the files and
+the measurement contradict each other there is a doubt.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import SkipRecording
+from marrow.readers.known_layouts import known_layout, known_layouts
+from marrow.readers.recording import Contents, Doubt, Recording, Source
+from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
+from marrow.skeleton.guess import anchors_by_name, parents_by_rigidity
+from marrow.skeleton.layout import Skeleton, mirror_by_name
+from marrow.skeleton.sequence import Record, SkeletonSequence
+
+# Frames per second of a recording; what is outside is likely a time, a rate in its place, or milliseconds.
+FPS_PLAUSIBLE = (5.0, 1000.0)
+_USUAL_FPS = 30.0
+# Of the bodies in a store that is right, nearly all are upright in the median; people who lie are a minority.
+_UPRIGHT_SHARE = 0.6
+# In an image there are no metres: an adult's trunk is taken for this.
+_TRUNK_METRES = 0.48
+_SAMPLE_ROWS = 4000
+# No body is as far away.
+_LARGEST_METRES = 1e6
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of the files; see `Recordings`."""
+
+    fps: float | None = None
+    unit_metres: float | None = None
+    up: str | None = None
+    layout: str | None = None
+    joints: Sequence[str] | None = None
+    sides: Mapping[str, str] | None = None
+    anchors: Mapping[str, str] | None = None
+    min_confidence: float = 0.3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of the recordings on which is measured."""
+
+    contents: Contents
+    recording: Recording
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the files are taken for.
+
+    Args:
+        skeleton: the layout, its upward axis positive.
+        kept: indices of the files' joints that are the layout's.
+        dimensions: of the files' positions.
+        unit_metres: length of the files' unit.
+        up: the axis that points up in the files.
+        fps: frames per second where a recording does not say; None: each says.
+        fps_told: whether `fps` also holds against the recordings.
+        min_confidence: joints below it are absent.
+        reasons: where layout, unit, up, fps, sides and bones come from, in words.
+        doubts: what may be otherwise.
+    """
+
+    skeleton: Skeleton
+    kept: tuple[int, ...]
+    dimensions: int
+    unit_metres: float
+    up: str
+    fps: float
+    fps_told: bool
+    min_confidence: float
+    reasons: dict[str, str]
+    doubts: tuple[Doubt, ...]
+
+    def sequence(self, recording: Recording, source: Source, record: Record) -> SkeletonSequence:
+        """Return a recording in metres, upright, with presence for confidence.
+
+        Raises:
+            ParseError: a position is farther away than anybody can be, or the frame rate is none.
+            SkipRecording: nobody is seen.
+        """
+        positions = recording.positions[:, :, list(self.kept)]
+        present: Bool[np.ndarray, "body frame joint"] = np.isfinite(positions).all(axis=-1)
+        if recording.confidence is not None:
+            present &= recording.confidence[:, :, list(self.kept)] >= self.min_confidence
+        bodies = present.any(axis=2).any(axis=1)
+        if not bodies.any():
+            raise SkipRecording("nobody is seen in it" if recording.positions.size else "there is no frame")
+        positions, present = positions[bodies], present[bodies]
+        joints = turned_up(_in_three(np.where(present[..., None], positions, 0).astype(np.float64)), self.up)
+        joints *= self.unit_metres
+        if np.abs(joints).max() > _LARGEST_METRES:
+            body, frame, joint = (int(axis[0]) for axis in np.nonzero(np.abs(joints).max(axis=-1) > _LARGEST_METRES))
+            raise ParseError(
+                source.path,
+                0,
+                f"expected positions within {_LARGEST_METRES:,.0f} m, got {np.abs(joints).max():.3g} m "
+                f"(person {body}, frame {frame}, joint {self.skeleton.joints[joint]}): --unit_metres says the unit",
+            )
+        fps = self.fps if self.fps_told or recording.fps is None else recording.fps
+        if not 0 < fps < np.inf:
+            raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
+        notes = recording.notes
+        if recording.confidence is not None:
+            notes = (*notes, f"joints below a confidence of {self.min_confidence:g} are absent")
+        return SkeletonSequence(
+            joints=joints.astype(np.float32),
+            present=present,
+            fps=float(fps),
+            skeleton=self.skeleton,
+            record=record,
+            notes=notes,
+        )
+
+
+def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sample], told: Told) -> Decisions:
+    """Decide what files are that share a layout.
+
+    Args:
+        format_name: of the files; unknown layouts are named after it.
+        contents: of all sources, at least one.
+        samples: some of their recordings, at least one.
+        told: by the user.
+
+    Raises:
+        ConfigError: the user says something that does not fit the files.
+    """
+    first = contents[0]
+    reasons: dict[str, str] = {}
+    doubts: list[Doubt] = []
+    positions, present = _sample_rows(samples, told.min_confidence)
+    skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
+    positions, present = positions[:, list(kept)], present[:, list(kept)]
+    up = _up(first, positions, present, skeleton, told, reasons, doubts)
+    size = measure_body(positions, present, skeleton)
+    unit = _unit(first, size, told, reasons, doubts)
+    fps = _fps(contents, samples, told, reasons, doubts)
+    return Decisions(
+        skeleton=replace(skeleton, up=up.lstrip("-")),
+        kept=kept,
+        dimensions=first.dimensions,
+        unit_metres=unit,
+        up=up,
+        fps=fps,
+        fps_told=told.fps is not None,
+        min_confidence=told.min_confidence,
+        reasons=reasons,
+        doubts=tuple(doubts),
+    )
+
+
+def turned_up(joints: np.ndarray, up: str) -> np.ndarray:
+    """Turn positions by half a turn where an axis points down, so that it points up; left stays left.
+
+    Args:
+        joints: positions `[..., 3]`.
+        up: the axis that points up, with its sign.
+    """
+    if not up.startswith("-"):
+        return joints
+    flipped = "xyz".index(up[1])
+    other = 2 if flipped == 1 else 1 if flipped == 2 else 2
+    signs = np.ones(3)
+    signs[[flipped, other]] = -1
+    return joints * signs
+
+
+def doubt_rate(fps: float) -> str | None:
+    """Say what is odd about frames per second; None where nothing is."""
+    least, most = FPS_PLAUSIBLE
+    if least <= fps <= most:
+        return None
+    meant = [
+        f"{meaning} ({rate:g} per second)"
+        for rate, meaning in ((1 / fps, "a rate"), (1000 * fps, "milliseconds"))
+        if least <= rate <= most
+    ]
+    if meant:
+        return f"{fps:g} frames per second: is the time between frames {' or '.join(meant)}?"
+    return f"{fps:g} frames per second are unusual"
+
+
+def _in_three(positions: np.ndarray) -> np.ndarray:
+    """Return positions with a third coordinate of zero where they have two."""
+    if positions.shape[-1] == 3:
+        return positions
+    return np.concatenate([positions, np.zeros_like(positions[..., :1])], axis=-1)
+
+
+def _sample_rows(
+    samples: Sequence[Sample], min_confidence: float
+) -> tuple[Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
+    """Return bodies of all samples, one per row, in the files' own unit and axes."""
+    rows, seen = [], []
+    for sample in samples:
+        recording = sample.recording
+        positions = _in_three(recording.positions)
+        present: Bool[np.ndarray, "body frame joint"] = np.isfinite(positions).all(axis=-1)
+        if recording.confidence is not None:
+            present &= recording.confidence >= min_confidence
+        flat, flags = positions.reshape(-1, *positions.shape[2:]), present.reshape(-1, present.shape[-1])
+        step = max(1, len(flat) * len(samples) // _SAMPLE_ROWS)
+        rows.append(flat[::step])
+        seen.append(flags[::step])
+    return np.concatenate(rows).astype(np.float32), np.concatenate(seen)
+
+
+def _skeleton(
+    format_name: str,
+    contents: Contents,
+    positions: Float32[np.ndarray, "row joint 3"],
+    told: Told,
+    reasons: dict[str, str],
+    doubts: list[Doubt],
+) -> tuple[Skeleton, tuple[int, ...]]:
+    """Decide the layout, and which of the files' joints it has."""
+    layout = contents.layout
+    if told.layout is not None:
+        layout = known_layout(told.layout)
+        if len(layout.joints) != contents.joint_count:
+            raise ConfigError(
+                f"the layout {told.layout!r} has {len(layout.joints)} joints; the files have {contents.joint_count}"
+            )
+        reasons["layout"] = "as said"
+    elif layout is not None:
+        reasons["layout"] = "by the format"
+    elif contents.joints is None:
+        fitting = [known for known in known_layouts().values() if len(known.joints) == contents.joint_count]
+        if fitting:
+            layout = fitting[0]
+            reasons["layout"] = f"by the number of joints, {contents.joint_count}"
+            others = f"; as many have {', '.join(known.name for known in fitting[1:])}" if fitting[1:] else ""
+            doubts.append(Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout"))
+    if layout is not None:
+        names, parents, mirror, anchors, name = (
+            layout.joints,
+            layout.parents,
+            layout.mirror,
+            dict(layout.anchors),
+            layout.name,
+        )
+    else:
+        names = contents.joints or tuple(f"joint{joint}" for joint in range(contents.joint_count))
+        if contents.joints is None:
+            reasons["layout"] = "unknown: the files name no joints"
+            doubts.append(Doubt("the files name no joints, and no known layout has as many", "--layout"))
+        else:
+            reasons["layout"] = "from the files"
+        if contents.parents is not None:
+            parents = contents.parents
+        else:
+            parents = parents_by_rigidity(positions)
+            reasons["bones"] = "by which joints keep their distance"
+            doubts.append(Doubt("the files say no bones; they were found by which joints keep their distance"))
+        mirror = mirror_by_name(names)
+        anchors = anchors_by_name(names, parents, mirror)
+        code = zlib.crc32(repr((names, parents)).encode())
+        name = f"{format_name}_{len(names)}_{code:08x}"
+    if told.sides:
+        mirror = _told_sides(names, told.sides)
+        anchors = {**anchors_by_name(names, parents, mirror), **(anchors if layout is not None else {})}
+    if all(partner == joint for joint, partner in enumerate(mirror)):
+        doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", "--sides"))
+    for role, joint in (told.anchors or {}).items():
+        anchors[role] = _index(names, joint)
+    skeleton = Skeleton(name, names, parents, mirror, anchors)
+    if not told.joints:
+        return skeleton, tuple(range(len(names)))
+    kept = tuple(sorted(_index(names, joint) for joint in told.joints))
+    return _restricted(skeleton, kept), kept
+
+
+def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
+    """Return a layout of some of the joints; the parent of each is the nearest above it that is kept."""
+    place = {joint: index for index, joint in enumerate(kept)}
+
+    def nearest(joint: int) -> int:
+        above = skeleton.parents[joint]
+        while above not in place and skeleton.parents[above] != above:
+            above = skeleton.parents[above]
+        return place.get(above, place[joint])
+
+    names = tuple(skeleton.joints[joint] for joint in kept)
+    return Skeleton(
+        name=f"{skeleton.name}_{len(kept)}_{zlib.crc32(repr(names).encode()):08x}",
+        joints=names,
+        parents=tuple(nearest(joint) for joint in kept),
+        mirror=tuple(place.get(skeleton.mirror[joint], place[joint]) for joint in kept),
+        anchors={role: place[joint] for role, joint in skeleton.anchors.items() if joint in place},
+    )
+
+
+def _told_sides(names: Sequence[str], sides: Mapping[str, str]) -> tuple[int, ...]:
+    mirror = list(range(len(names)))
+    for left, right in sides.items():
+        a, b = _index(names, left), _index(names, right)
+        if mirror[a] != a or mirror[b] != b or a == b:
+            raise ConfigError(f"--sides gives a joint two partners, or itself: {left} and {right}")
+        mirror[a], mirror[b] = b, a
+    return tuple(mirror)
+
+
+def _index(names: Sequence[str], joint: str) -> int:
+    if joint not in names:
+        raise ConfigError(f"the files have no joint {joint!r}. Their joints: {', '.join(names)}")
+    return list(names).index(joint)
+
+
+def _up(
+    contents: Contents,
+    positions: Float32[np.ndarray, "row joint 3"],
+    present: Bool[np.ndarray, "row joint"],
+    skeleton: Skeleton,
+    told: Told,
+    reasons: dict[str, str],
+    doubts: list[Doubt],
+) -> str:
+    measured = upward_axis(chest_above_hips(positions, present, skeleton))
+    if told.up is not None:
+        up, reasons["up"] = told.up, "as said"
+    elif contents.up is not None:
+        up, reasons["up"] = contents.up, "by the format"
+    elif measured is not None and measured[1] >= _UPRIGHT_SHARE:
+        up = measured[0]
+        reasons["up"] = f"measured: there the chest is above the hips in {measured[1]:.0%} of the bodies looked at"
+    else:
+        up, reasons["up"] = "y", "usual; it could not be measured"
+        doubts.append(
+            Doubt("which axis points up could not be measured (chest and hips unknown, or people lie)", "--up")
+        )
+    if measured is None and "could not" not in reasons["up"]:
+        doubts.append(Doubt(f"that {up} points up could not be checked: chest and hips are not known", "--anchors"))
+    if measured is not None and measured[0] != up and measured[1] >= _UPRIGHT_SHARE:
+        doubts.append(
+            Doubt(
+                f"{up} is taken to point up, but the chest is above the hips along {measured[0]} "
+                f"in {measured[1]:.0%} of the bodies looked at",
+                f"--up={measured[0]}",
+            )
+        )
+    return up
+
+
+def _unit(contents: Contents, size: BodySize, told: Told, reasons: dict[str, str], doubts: list[Doubt]) -> float:
+    fitting = size.fitting_unit
+    if told.unit_metres is not None:
+        unit, reasons["unit"] = told.unit_metres, "as said"
+    elif contents.unit_metres == 0:
+        if size.of_adult is None:
+            doubts.append(Doubt("positions are in pixels, and no body could be measured", "--unit_metres"))
+            reasons["unit"] = "pixels, taken as millimetres"
+            return 0.001
+        reasons["unit"] = "pixels or a share of the image: bodies are made as large as an adult"
+        return 1 / size.of_adult
+    elif contents.unit_metres is not None:
+        unit, reasons["unit"] = contents.unit_metres, "by the format"
+    elif fitting is not None:
+        reasons["unit"] = f"measured: bodies are {size.of_adult or 0:.3g} times an adult in metres, so {fitting[0]}"
+        return fitting[1]
+    else:
+        reasons["unit"] = "metres: it could not be measured" if size.of_adult is None else "metres: no unit fits"
+        measured = "no body could be measured" if size.of_adult is None else "bodies fit no usual unit"
+        doubts.append(Doubt(f"the unit is not known ({measured}); metres are assumed", "--unit_metres"))
+        return 1.0
+    scaled = BodySize({part: unit * length for part, length in size.lengths.items()})
+    if scaled.is_plausible is False:
+        better = f"; {fitting[0]} would fit" if fitting is not None else ""
+        doubts.append(
+            Doubt(
+                f"bodies are {scaled.of_adult or 0:.2g} times as large as an adult{better}",
+                f"--unit_metres {fitting[1]:g}" if fitting is not None else "--unit_metres",
+            )
+        )
+    elif scaled.is_plausible is None:
+        doubts.append(Doubt("the size of bodies could not be checked: there is no length to measure", "--unit_metres"))
+    return unit
+
+
+def _fps(
+    contents: Sequence[Contents],
+    samples: Sequence[Sample],
+    told: Told,
+    reasons: dict[str, str],
+    doubts: list[Doubt],
+) -> float:
+    rates = sorted({found.fps for found in contents if found.fps is not None})
+    rates = rates or sorted({sample.recording.fps for sample in samples if sample.recording.fps is not None})
+    if told.fps is not None:
+        fps, reasons["fps"] = told.fps, "as said"
+    elif rates:
+        fps, reasons["fps"] = rates[0], "by the files"
+    else:
+        fps, reasons["fps"] = _USUAL_FPS, "usual; the files do not say"
+        doubts.append(Doubt(f"the files do not say their frame rate; {fps:g} per second are assumed", "--fps"))
+    odd = [text for text in map(doubt_rate, [told.fps] if told.fps is not None else rates) if text is not None]
+    doubts += [Doubt(text, "--fps") for text in odd[:3]]
+    if told.fps is None and len(rates) > 1:
+        doubts.append(Doubt(f"frame rates differ: {', '.join(f'{rate:g}' for rate in rates[:6])} per second", "--fps"))
+    return fps
