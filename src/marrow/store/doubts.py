@@ -1,0 +1,227 @@
+"""What looks wrong in a store: a list of checks, each of which found something, found nothing, or could not run.
+
+"Nothing looks wrong" means that every check ran and none found anything. Where a mistake has an option that mends it,
+the sentence names it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from marrow.readers.import_decisions import doubt_rate
+from marrow.skeleton.body_size import BodySize
+from marrow.store.format import Store
+from marrow.store.motion_checks import MotionChecks
+
+if TYPE_CHECKING:
+    from marrow.store.summary import Summary
+
+_BONE_VARIATION_MAX = 0.5
+_MISSING_MAX = 0.5
+# In fewer of the frames than this is nobody's chest above the hips in a store whose axes are right. People who lie do
+# it in all directions, or in some of the clips; axes that are wrong are so in all of them, in one direction.
+_UPRIGHT_MIN = 0.5
+_OTHER_AXIS_MIN = 0.6
+_FORWARD_MIN = 0.3
+_NAMES_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: what, in a few words.
+        doubts: what was found, a sentence each.
+        not_run: why it could not be looked at; "" where it was.
+    """
+
+    name: str
+    doubts: tuple[str, ...] = ()
+    not_run: str = ""
+
+
+def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[Check]:
+    """Return every check of a store, in the order in which a person wants to know of them.
+
+    Args:
+        store: the store.
+        summary: what it holds; its own `checks` are not looked at.
+        motion: what was measured on its frames.
+    """
+    return [
+        _check("splits", _splits(store, summary)),
+        _check("copies", _copies(summary)),
+        _size(store, motion),
+        _up(store, motion),
+        _sides(store, motion),
+        _check("bones", _bones(summary)),
+        _check("frame rate", _rates(store, summary)),
+        _check("motion", _motion(store, motion)),
+        _check("absent joints", _absent(summary)),
+        _check("labels", _labels(store, summary)),
+    ]
+
+
+def _check(name: str, doubts: Iterator[str]) -> Check:
+    return Check(name, tuple(doubts))
+
+
+def _splits(store: Store, summary: "Summary") -> Iterator[str]:
+    for name, split in summary.splits.items():
+        if split.shared:
+            yield (
+                f"{split.shared} of the {split.test} test clips of {name} are bit-identical to a training clip: "
+                f"scores on them are inflated"
+            )
+        if split.near:
+            yield (
+                f"{split.near} {'more ' if split.shared else ''}of the {split.test} test clips of {name} are nearly "
+                "the same as a training clip (but for noise, resampling, cut frames or a rigid move)"
+            )
+        if not split.train or not split.test:
+            yield f"the split {name} has {split.train} training and {split.test} test clips"
+    if store.splits:
+        in_one = set[int]()
+        for name in store.splits:
+            in_one |= {int(row) for rows in store.split_rows(name) for row in rows}
+        outside = [store.ids[row] for row in range(len(store)) if row not in in_one]
+        if outside:
+            yield f"{len(outside)} clips are in no half of any split, for example {outside[0]}"
+
+
+def _copies(summary: "Summary") -> Iterator[str]:
+    if summary.copies:
+        yield f"{summary.copies} clips are bit-identical to another one"
+
+
+def _size(store: Store, motion: MotionChecks) -> Check:
+    name = "size of bodies"
+    if motion.points:
+        text = f"in {motion.points} bodies all joints lie in one point (are displacements missing that stand in OFFSET?)"
+        return Check(name, (text,))
+    if motion.size.of_adult is None:
+        return Check(name, not_run="no trunk, leg or whole body can be measured")
+    if motion.size.is_plausible:
+        return Check(name)
+    read_as = store.options.get("unit_metres")
+    in_file = BodySize({part: length / (read_as or 1.0) for part, length in motion.size.lengths.items()})
+    fitting = in_file.fitting_unit
+    measured = ", ".join(f"{part} {length:.2g} m" for part, length in motion.size.lengths.items())
+    text = f"bodies are {motion.size.of_adult:.2g} times as large as an adult ({measured})"
+    if fitting is None:
+        return Check(name, (f"{text}: a person's size in no usual unit (pixels? normalised?)",))
+    unit, metres = fitting
+    read = "" if read_as is None else f", they were read as units of {read_as:g} m"
+    return Check(name, (f"{text}: they would fit in {unit}{read}; {_option(store, 'unit_metres', f'{metres:g}')}",))
+
+
+def _up(store: Store, motion: MotionChecks) -> Check:
+    name = "upward axis"
+    if motion.up is None:
+        return Check(name, not_run=f"chest and hips of {store.skeleton.name} are not known; anchors name them")
+    axis, share = motion.up
+    up = store.skeleton.up
+    upright = share if axis == up else 0.0
+    if axis != up and share >= _OTHER_AXIS_MIN:
+        option = _option(store, "up", axis)
+        return Check(name, (f"up looks like {axis}, not {up}: there the chest is above the hips in {share:.0%}; {option}",))
+    if upright < _UPRIGHT_MIN:
+        return Check(
+            name,
+            (f"bodies are upright along {up} in {upright:.0%} of the frames, and along no other axis: people who lie?",),
+        )
+    return Check(name)
+
+
+def _sides(store: Store, motion: MotionChecks) -> Check:
+    name = "left and right"
+    skeleton = store.skeleton
+    if all(partner == joint for joint, partner in enumerate(skeleton.mirror)):
+        text = "no pairs of left and right joints are known: bodies cannot be mirrored, nor sides be checked"
+        return Check(name, not_run=f"{text}; {_option(store, 'sides', 'PAIRS')}")
+    doubts = []
+    if motion.feet_forward is not None and motion.feet_forward < _FORWARD_MIN:
+        doubts.append(
+            f"feet point backwards in {1 - motion.feet_forward:.0%} of the frames as left and right tell the front: "
+            f"are the sides exchanged, or is an axis mirrored?"
+        )
+    if motion.swapped_sides:
+        doubts.append(f"in {motion.swapped_sides} clips left and right are exchanged from one frame to the next")
+    if motion.feet_forward is None and not doubts:
+        return Check(name, not_run="which way is the front cannot be told: no hips or no feet are known")
+    return Check(name, tuple(doubts))
+
+
+def _bones(summary: "Summary") -> Iterator[str]:
+    loose = [name for name, variation in summary.bone_variation.items() if variation > _BONE_VARIATION_MAX]
+    if loose:
+        yield (
+            f"bones change their length by more than {_BONE_VARIATION_MAX:.0%} within a clip "
+            f"(noise, or a wrong joint order): {_some(loose)}"
+        )
+    # No bone of a person is longer than a thigh by half; a wrong joint order joins hands and feet.
+    long = [f"{name} {metres:.2f} m" for name, metres in summary.bone_metres.items() if metres > 0.8]
+    if long and len(long) < len(summary.bone_metres) / 2:
+        yield f"bones of unlikely length (wrong joint order?): {_some(long)}"
+
+
+def _rates(store: Store, summary: "Summary") -> Iterator[str]:
+    for rate in summary.fps:
+        odd = doubt_rate(rate)
+        if odd is not None:
+            yield f"{odd} {_option(store, 'fps', 'RATE')}"
+    if len(summary.fps) > 1:
+        yield f"clips differ in frame rate: {_some([f'{rate:g}' for rate in summary.fps])} per second"
+
+
+def _motion(store: Store, motion: MotionChecks) -> Iterator[str]:
+    jumps = motion.jumps
+    if jumps.clips:
+        yield f"in {jumps.clips} clips a joint jumps: {jumps.largest_metres:.2g} m in one frame ({jumps.where})"
+    if motion.swapped_people:
+        yield f"in {motion.swapped_people} clips two people exchange places from one frame to the next"
+    if motion.gaps:
+        yield f"in {motion.gaps} clips nobody is seen for a second or more (longest: {motion.longest_gap})"
+    if motion.flat:
+        yield f"{' and '.join(motion.flat)} never changes: recordings in two dimensions, or a column of constants?"
+    if motion.still:
+        yield f"joints that never move while others do: {_some(motion.still)}"
+    short = int((store.frame_count < 2).sum())
+    if short:
+        yield f"{short} clips have a single frame"
+
+
+def _absent(summary: "Summary") -> Iterator[str]:
+    missing = [f"{name} {share:.0%}" for name, share in summary.missing.items() if share > _MISSING_MAX]
+    if missing:
+        yield f"joints absent in more than half of the frames: {_some(missing)}"
+    if summary.at_origin:
+        yield (
+            f"{summary.at_origin} frames have a joint at exactly (0, 0, 0) that is marked present (absent joints "
+            f"written as zeros?)"
+        )
+
+
+def _labels(store: Store, summary: "Summary") -> Iterator[str]:
+    unused = [name for name, count in summary.labels.items() if not count and name not in summary.segments]
+    if unused and len(unused) < len(summary.labels):  # in a store without any label nothing is missing
+        yield f"classes without a clip: {_some(unused)}"
+    unlabelled = int(np.count_nonzero(store.label < 0))
+    if 0 < unlabelled < len(store) and not summary.segments:
+        yield f"{unlabelled} clips have no label"
+
+
+def _option(store: Store, name: str, value: str) -> str:
+    """Name the option of the command that made the store, where it has it."""
+    if store.source == "import":
+        return f"import again with --{name}{'=' if value.startswith('-') else ' '}{value}"
+    if name in store.options:
+        return f"prepare again with --options.{name} {value}"
+    return f"the reader {store.source} has no option for it"
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
