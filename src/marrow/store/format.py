@@ -5,7 +5,6 @@ is known of the clips is a Parquet file that pandas, Polars and DuckDB read too.
 """
 
 import json
-import logging
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from marrow.errors import ConfigError, StoreError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
-from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION
 from marrow.store.writer import (
+    DROPPED_FILE,
+    HEADER_FILE,
+    INDEX_FILE,
     JOINTS_FILE,
+    PLAN_FILE,
     PRESENT_FILE,
+    STORE_VERSION,
     Dropped,
     shard_folder,
-    unpack,
 )
 
-PLAN_FILE = "plan.json"
-
-_log = logging.getLogger(__name__)
 _AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
 
 
@@ -119,7 +118,7 @@ class Store:
         joint_count = len(self.skeleton.joints)
         return (
             joints[rows].reshape(bodies, frames, joint_count, 3),
-            unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
+            _unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
         )
 
     def sequence(self, row: int) -> SkeletonSequence:
@@ -181,7 +180,7 @@ class Store:
         for number, (start, count) in enumerate(zip(starts, row_counts, strict=True)):
             shard_joints, packed = self._shard(number)
             joints[start : start + count] = shard_joints
-            present[start : start + count] = unpack(packed, joint_count)
+            present[start : start + count] = _unpack(packed, joint_count)
         return joints, present, starts[self._shard_of] + self._first_row
 
     def attribute(self, name: str) -> np.ndarray:
@@ -243,7 +242,7 @@ class Store:
     ) -> tuple[Int64[np.ndarray, " clip"], Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
         """Return a shard's clips, in the order of its frames, and its frames: for a pass over all, one at a time."""
         joints, packed = self._shard(number)
-        return np.flatnonzero(self._shard_of == number), joints, unpack(packed, len(self.skeleton.joints))
+        return np.flatnonzero(self._shard_of == number), joints, _unpack(packed, len(self.skeleton.joints))
 
     @cached_property
     def byte_count(self) -> int:
@@ -306,6 +305,11 @@ class _Records(Sequence[Record]):
             label=int(store.label[row]),
             attributes={name: value for name, value in attributes.items() if value is not None},
         )
+
+
+def _unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.ndarray, "... joint"]:
+    """Return flags from bits."""
+    return np.unpackbits(packed, axis=-1, count=joint_count).view(np.bool_)
 
 
 def _skeleton(header: Mapping[str, Any]) -> Skeleton:
