@@ -8,7 +8,6 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from marrow.errors import ConfigError, StoreError
+from marrow.errors import ConfigError, StoreError, did_you_mean
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
 from marrow.store.writer import (
@@ -159,7 +158,8 @@ class Store:
             ConfigError: the store has no such protocol.
         """
         if split not in self.splits:
-            raise ConfigError(f"{self.path} has no split {split!r}. {_choices('Splits', split, self.splits)}")
+            hint = did_you_mean(split, self.splits, cutoff=0.4)
+            raise ConfigError(f"{self.path} has no split {split!r}. Splits: {', '.join(self.splits) or 'none'}.{hint}")
         members = np.asarray(self._texts(f"split.{split}"))
         return np.flatnonzero(members == "train"), np.flatnonzero(members == "test")
 
@@ -193,7 +193,10 @@ class Store:
             ConfigError: no clip has such an attribute.
         """
         if name not in self.attributes:
-            raise ConfigError(f"{self.path} has no attribute {name!r}. {_choices('Attributes', name, self.attributes)}")
+            hint = did_you_mean(name, self.attributes, cutoff=0.4)
+            raise ConfigError(
+                f"{self.path} has no attribute {name!r}. Attributes: {', '.join(self.attributes) or 'none'}.{hint}"
+            )
         column = self._index.column(f"attribute.{name}")
         values = column.to_pylist()
         return np.asarray(values, dtype=object if column.null_count else None)
@@ -321,12 +324,6 @@ def _skeleton(header: Mapping[str, Any]) -> Skeleton:
         anchors=dict(header["anchors"]),
         up=header["up"],
     )
-
-
-def _choices(what: str, asked: str, known: Sequence[str]) -> str:
-    nearest = get_close_matches(asked, known, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{what}: {', '.join(known) or 'none'}.{hint}"
 
 
 def _read_header(path: Path) -> dict[str, Any]:
