@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,7 @@ from typing import Any
 import pytest
 
 from marrow.cli.main import main
-from marrow.doctor import findings, machine, packages, self_test
-from marrow.doctor.findings import Finding, Unanswered, ask
+from marrow.doctor import Finding, Unanswered, ask, machine, packages, self_test
 
 
 def _fake_package(folder: Path, name: str, code: str, *requires: str, version: str = "0.99.0") -> None:
@@ -261,7 +261,7 @@ def test_the_whole_examination_on_this_machine(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**findings.os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
     )
     printed = json.loads(done.stdout)
     levels = {finding["subject"]: finding["level"] for finding in printed["findings"]}

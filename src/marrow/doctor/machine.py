@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from marrow.doctor.findings import Finding
+from marrow.doctor import Finding
 
 _GIB = 2**30
 _INSTRUCTIONS = {

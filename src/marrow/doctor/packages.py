@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import marrow
-from marrow.doctor.findings import Finding, Unanswered, ask
+from marrow.doctor import Finding, Unanswered, ask
 from marrow.doctor.machine import usable_cores
 
 # Companions of torch that marrow does not need, but that others import as soon as they find them.

@@ -4,7 +4,7 @@ A reader lists the recordings under a folder, reads one, and names the protocols
 one: `docs/add-a-reader.md`; the checks that it must pass: `marrow.testing.check_reader`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -91,3 +91,22 @@ class FromFiles(Protocol):
 def reader_for(reader: Reader, root: Path) -> Reader:
     """Return a reader that knows its skeleton and classes: whatever goes through a folder begins with this."""
     return reader.for_root(root) if isinstance(reader, FromFiles) else reader
+
+
+def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> list[Path]:
+    """Return the files that a reader has found, sorted by path.
+
+    Args:
+        root: the folder that it looks in.
+        files: what it has found there, not yet looked for where this is an iterator.
+        wanted: what the folder should hold, for the message.
+        pattern: of the files' paths, for the message.
+
+    Raises:
+        DataError: there is none.
+    """
+    paths = sorted(files) if root.is_dir() else []
+    if not paths:
+        state = f"holds no file {pattern}" if root.is_dir() else "is not a folder"
+        raise DataError(f"expected a folder with {wanted}; {root} {state}")
+    return paths

@@ -32,8 +32,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import SkipRecording, Split, some_files
 from marrow.readers.bvh_file import Node, read_hierarchy, read_motion
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -234,11 +234,8 @@ def _check(nodes: Sequence[Node], kept: Collection[str], skeleton: Skeleton, fil
 
 
 def _files(root: Path) -> list[Path]:
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() == ".bvh") if root.is_dir() else []
-    if not files:
-        state = "holds no file *.bvh" if root.is_dir() else "is not a folder"
-        raise DataError(f"expected a folder with BVH files; {root} {state}")
-    return files
+    files = (file for file in root.rglob("*") if file.suffix.lower() == ".bvh")
+    return some_files(root, files, "BVH files", "*.bvh")
 
 
 def _frames_per_second(frame_seconds: float) -> float:

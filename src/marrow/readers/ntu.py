@@ -9,7 +9,7 @@ NTU RGB+D 120 on the even setups.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.readers.base import SkipRecording, Split, some_files
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
 
@@ -55,46 +55,22 @@ take a photo; follow; whisper; exchange things; support somebody; rock-paper-sci
 _CLASSES = tuple(" ".join(name.split()) for name in _CLASS_NAMES.split(";"))
 
 
-def _is_train_subject_60(record: Record) -> bool:
-    return record.attributes["subject"] in _TRAIN_SUBJECTS_60
-
-
-def _is_test_subject_60(record: Record) -> bool:
-    return not _is_train_subject_60(record)
-
-
-def _is_train_subject_120(record: Record) -> bool:
-    return record.attributes["subject"] in _TRAIN_SUBJECTS_120
-
-
-def _is_test_subject_120(record: Record) -> bool:
-    return not _is_train_subject_120(record)
-
-
-def _is_train_view(record: Record) -> bool:
-    return record.attributes["camera"] != 1
-
-
-def _is_test_view(record: Record) -> bool:
-    return not _is_train_view(record)
-
-
-def _is_train_setup(record: Record) -> bool:
-    return int(record.attributes["setup"]) % 2 == 0
-
-
-def _is_test_setup(record: Record) -> bool:
-    return not _is_train_setup(record)
+def _split(attribute: str, trains: Callable[[int], bool]) -> Split:
+    """Return a protocol that goes by one attribute: what does not train tests."""
+    return Split(
+        train=lambda record: trains(int(record.attributes[attribute])),
+        test=lambda record: not trains(int(record.attributes[attribute])),
+    )
 
 
 _SPLITS: dict[int, dict[str, Split]] = {
     60: {
-        "xsub": Split(train=_is_train_subject_60, test=_is_test_subject_60),
-        "xview": Split(train=_is_train_view, test=_is_test_view),
+        "xsub": _split("subject", _TRAIN_SUBJECTS_60.__contains__),
+        "xview": _split("camera", lambda camera: camera != 1),
     },
     120: {
-        "xsub": Split(train=_is_train_subject_120, test=_is_test_subject_120),
-        "xset": Split(train=_is_train_setup, test=_is_test_setup),
+        "xsub": _split("subject", _TRAIN_SUBJECTS_120.__contains__),
+        "xset": _split("setup", lambda setup: setup % 2 == 0),
     },
 }
 
@@ -154,13 +130,11 @@ class NTU:
             DataError: the folder is missing, holds no such file, or holds a recording twice.
             ParseError: a file is not named as NTU names them.
         """
-        files = sorted(root.rglob("*.skeleton"), key=lambda file: (file.name, file)) if root.is_dir() else []
-        if not files:
-            state = "holds no file *.skeleton" if root.is_dir() else "is not a folder"
-            raise DataError(f"expected a folder with NTU recordings (SsssCcccPpppRrrrAaaa.skeleton); {root} {state}")
+        wanted = "NTU recordings (SsssCcccPpppRrrrAaaa.skeleton)"
+        files = some_files(root, root.rglob("*.skeleton"), wanted, "*.skeleton")
         left_out = _names_in(self.missing_list) if self.missing_list else frozenset()
         previous = None
-        for file in files:
+        for file in sorted(files, key=lambda file: (file.name, file)):
             if previous is not None and previous.name == file.name:
                 raise DataError(f"expected each recording once, got {previous} and {file}. Remove one of them.")
             previous = file

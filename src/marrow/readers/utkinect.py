@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.readers.base import SkipRecording, Split, some_files
 from marrow.readers.number_lines import read_lines, read_numbers, shown
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
@@ -88,14 +88,6 @@ class _Rows(NamedTuple):
     repeated: Int64[np.ndarray, " left_out"]
 
 
-def _is_train_subject(record: Record) -> bool:
-    return record.attributes["subject"] in _TRAIN_SUBJECTS
-
-
-def _is_test_subject(record: Record) -> bool:
-    return record.attributes["subject"] not in _TRAIN_SUBJECTS
-
-
 @dataclass(frozen=True)
 class UTKinect:
     """Reader of UTKinect-Action3D.
@@ -111,7 +103,12 @@ class UTKinect:
     name: ClassVar[str] = "utkinect"
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
-    splits: ClassVar[Mapping[str, Split]] = {"xsub": Split(train=_is_train_subject, test=_is_test_subject)}
+    splits: ClassVar[Mapping[str, Split]] = {
+        "xsub": Split(
+            train=lambda record: record.attributes["subject"] in _TRAIN_SUBJECTS,
+            test=lambda record: record.attributes["subject"] not in _TRAIN_SUBJECTS,
+        )
+    }
     fps: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
@@ -125,10 +122,8 @@ class UTKinect:
             DataError: the folder is missing, holds no such file, or no file of labels.
             ParseError: a file of joints is not named as the release names them, or the labels cannot be read.
         """
-        files = sorted(root.glob("joints_*.txt")) if root.is_dir() else []
-        if not files:
-            state = "holds no file joints_*.txt" if root.is_dir() else "is not a folder"
-            raise DataError(f"expected a folder with UTKinect recordings (joints_sSS_eEE.txt); {root} {state}")
+        wanted = "UTKinect recordings (joints_sSS_eEE.txt)"
+        files = some_files(root, root.glob("joints_*.txt"), wanted, "joints_*.txt")
         labels = _parse_labels(_labels_file(root))
         for file in files:
             match = _NAME.fullmatch(file.stem)

@@ -198,9 +198,9 @@ def raw_baseline_features(
     seen[:taken] = sequence.present[:taken].any(axis=1, keepdims=True)
 
     body = joints[0]
-    across = _unit(body[0, at["right_hip"]] - body[0, at["left_hip"]])
+    across = unit(body[0, at["right_hip"]] - body[0, at["left_hip"]])
     trunk = body[:, at["chest"]] - body[:, at["centre"]]
-    upward = _unit(trunk[0] - (trunk[0] @ across) * across)
+    upward = unit(trunk[0] - (trunk[0] @ across) * across)
     view = np.stack([across, upward, np.cross(across, upward)])
     length = float(np.median(np.linalg.norm(trunk, axis=-1)))
     centred = (joints - body[:, at["centre"], None, :]) * seen[..., None] @ view.T / max(length, 1e-6)
@@ -212,7 +212,8 @@ def raw_baseline_features(
     return (centred[:, before] * (1 - weight) + centred[:, after] * weight).astype(np.float32).reshape(-1)
 
 
-def _unit(vector: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+def unit(vector: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+    """Return a direction with length 1; what has hardly any stays near zero."""
     return vector / max(float(np.linalg.norm(vector)), 1e-6)
 
 

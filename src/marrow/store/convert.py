@@ -22,13 +22,18 @@ from marrow.errors import ConfigError, DataError, MarrowError, ParseError, Store
 from marrow.readers import get_reader
 from marrow.readers.base import FromFiles, Reader, SkipRecording, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store.format import PLAN_FILE, Store
-from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION, finish_store
+from marrow.store.format import Store
 from marrow.store.writer import (
+    DROPPED_FILE,
+    HEADER_FILE,
+    INDEX_FILE,
+    PLAN_FILE,
     SHARDS_FOLDER,
+    STORE_VERSION,
     UNFINISHED,
     Dropped,
     clear_disk_errors,
+    finish_store,
     read_part,
     replace_durably,
     shard_folder,

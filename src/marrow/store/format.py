@@ -5,33 +5,31 @@ is known of the clips is a Parquet file that pandas, Polars and DuckDB read too.
 """
 
 import json
-import logging
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from marrow.errors import ConfigError, StoreError
+from marrow.errors import ConfigError, StoreError, did_you_mean
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
-from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION
 from marrow.store.writer import (
+    DROPPED_FILE,
+    HEADER_FILE,
+    INDEX_FILE,
     JOINTS_FILE,
+    PLAN_FILE,
     PRESENT_FILE,
+    STORE_VERSION,
     Dropped,
     shard_folder,
-    unpack,
 )
 
-PLAN_FILE = "plan.json"
-
-_log = logging.getLogger(__name__)
 _AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
 
 
@@ -119,7 +117,7 @@ class Store:
         joint_count = len(self.skeleton.joints)
         return (
             joints[rows].reshape(bodies, frames, joint_count, 3),
-            unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
+            _unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
         )
 
     def sequence(self, row: int) -> SkeletonSequence:
@@ -160,7 +158,8 @@ class Store:
             ConfigError: the store has no such protocol.
         """
         if split not in self.splits:
-            raise ConfigError(f"{self.path} has no split {split!r}. {_choices('Splits', split, self.splits)}")
+            hint = did_you_mean(split, self.splits, cutoff=0.4)
+            raise ConfigError(f"{self.path} has no split {split!r}. Splits: {', '.join(self.splits) or 'none'}.{hint}")
         members = np.asarray(self._texts(f"split.{split}"))
         return np.flatnonzero(members == "train"), np.flatnonzero(members == "test")
 
@@ -181,7 +180,7 @@ class Store:
         for number, (start, count) in enumerate(zip(starts, row_counts, strict=True)):
             shard_joints, packed = self._shard(number)
             joints[start : start + count] = shard_joints
-            present[start : start + count] = unpack(packed, joint_count)
+            present[start : start + count] = _unpack(packed, joint_count)
         return joints, present, starts[self._shard_of] + self._first_row
 
     def attribute(self, name: str) -> np.ndarray:
@@ -194,7 +193,10 @@ class Store:
             ConfigError: no clip has such an attribute.
         """
         if name not in self.attributes:
-            raise ConfigError(f"{self.path} has no attribute {name!r}. {_choices('Attributes', name, self.attributes)}")
+            hint = did_you_mean(name, self.attributes, cutoff=0.4)
+            raise ConfigError(
+                f"{self.path} has no attribute {name!r}. Attributes: {', '.join(self.attributes) or 'none'}.{hint}"
+            )
         column = self._index.column(f"attribute.{name}")
         values = column.to_pylist()
         return np.asarray(values, dtype=object if column.null_count else None)
@@ -243,7 +245,7 @@ class Store:
     ) -> tuple[Int64[np.ndarray, " clip"], Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
         """Return a shard's clips, in the order of its frames, and its frames: for a pass over all, one at a time."""
         joints, packed = self._shard(number)
-        return np.flatnonzero(self._shard_of == number), joints, unpack(packed, len(self.skeleton.joints))
+        return np.flatnonzero(self._shard_of == number), joints, _unpack(packed, len(self.skeleton.joints))
 
     @cached_property
     def byte_count(self) -> int:
@@ -308,6 +310,11 @@ class _Records(Sequence[Record]):
         )
 
 
+def _unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.ndarray, "... joint"]:
+    """Return flags from bits."""
+    return np.unpackbits(packed, axis=-1, count=joint_count).view(np.bool_)
+
+
 def _skeleton(header: Mapping[str, Any]) -> Skeleton:
     return Skeleton(
         name=header["name"],
@@ -317,12 +324,6 @@ def _skeleton(header: Mapping[str, Any]) -> Skeleton:
         anchors=dict(header["anchors"]),
         up=header["up"],
     )
-
-
-def _choices(what: str, asked: str, known: Sequence[str]) -> str:
-    nearest = get_close_matches(asked, known, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{what}: {', '.join(known) or 'none'}.{hint}"
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
-from marrow.store.index import finish_store
-from marrow.store.writer import UNFINISHED, clear_disk_errors, read_part, shard_folder, write_shard
+from marrow.store.writer import UNFINISHED, clear_disk_errors, finish_store, read_part, shard_folder, write_shard
 
 _log = logging.getLogger(__name__)
 _SHARD_CLIPS = 512
@@ -56,8 +55,8 @@ def write_store(
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
     store = Store.open(path)
-    for one in store.dropped:
-        _log.warning("%s is not in %s: %s", one.id, path, one.reason)
+    for recording in store.dropped:
+        _log.warning("%s is not in %s: %s", recording.id, path, recording.reason)
     return store
 
 
