@@ -105,7 +105,9 @@ def _print(store: Store, summary: Summary, picture: Path | None) -> None:
     console.print()
     for warning in summary.warnings:
         console.print(Text(f"! {warning}", "yellow"))
-    if not summary.warnings:
+    for reason in summary.not_checked:
+        console.print(Text(f"? not checked, {reason}", "yellow"))
+    if not summary.warnings and not summary.not_checked:
         console.print("nothing looks wrong", style="green")
     if picture is not None:
         console.print(Text(f"picture: {picture}"), soft_wrap=True)
@@ -160,7 +162,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         ("bones that vary most", ", ".join(f"{name} {share:.0%}" for name, share in loosest) + " within a clip"),
     ]
     if store.skeleton.anchors.keys() >= UPRIGHT_ANCHORS:
-        share = f"{summary.upright:.1%} of the bodies (chest above hips along {store.skeleton.up})"
+        share = f"{summary.upright:.1%} of the frames (chest above hips along {store.skeleton.up})"
         lines.append(("upright", share))
     for reason, count in list(summary.dropped.items())[:8]:
         lines.append(("dropped", f"{count:,}: {reason}"))

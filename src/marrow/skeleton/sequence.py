@@ -101,6 +101,8 @@ class SkeletonSequence:
                 f"{self.record.id}: present must be bool {list(joints.shape[:3])}, "
                 f"got {self.present.dtype} {list(self.present.shape)}"
             )
+        if not 0 < self.fps < np.inf:
+            raise DataError(f"{self.record.id}: fps must be frames per second above 0, got {self.fps}")
         if not np.isfinite(joints[self.present]).all():
             raise DataError(f"{self.record.id}: a joint that is marked present has a position that is not finite")
         kept = self.recorded

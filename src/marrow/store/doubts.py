@@ -25,6 +25,8 @@ _MISSING_MAX = 0.5
 _UPRIGHT_MIN = 0.5
 _OTHER_AXIS_MIN = 0.6
 _FORWARD_MIN = 0.3
+# Two joints that are nearer are one.
+_NO_BONE_METRES = 1e-4
 _NAMES_SHOWN = 6
 
 
@@ -54,7 +56,7 @@ def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[
     return [
         _check("splits", _splits(store, summary)),
         _check("copies", _copies(summary)),
-        _size(store, motion),
+        _size(store, summary, motion),
         _up(store, motion),
         _sides(store, motion),
         _check("bones", _bones(summary)),
@@ -89,19 +91,22 @@ def _splits(store: Store, summary: "Summary") -> Iterator[str]:
             in_one |= {int(row) for rows in store.split_rows(name) for row in rows}
         outside = [store.ids[row] for row in range(len(store)) if row not in in_one]
         if outside:
-            yield f"{len(outside)} clips are in no half of any split, for example {outside[0]}"
+            yield f"{_count(len(outside))} in no half of any split, for example {outside[0]}"
 
 
 def _copies(summary: "Summary") -> Iterator[str]:
     if summary.copies:
-        yield f"{summary.copies} clips are bit-identical to another one"
+        yield f"{_count(summary.copies)} bit-identical to another one"
 
 
-def _size(store: Store, motion: MotionChecks) -> Check:
+def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
     name = "size of bodies"
     if motion.points:
-        text = f"in {motion.points} bodies all joints lie in one point (are displacements missing that stand in OFFSET?)"
-        return Check(name, (text,))
+        bodies = _count(motion.points, "body", "bodies")
+        return Check(name, (f"in {bodies} all joints lie in one point (do channels replace their OFFSET?)",))
+    without_length = [bone for bone, metres in summary.bone_metres.items() if metres < _NO_BONE_METRES]
+    if without_length and len(without_length) >= len(summary.bone_metres) / 2:
+        return Check(name, (f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?",))
     if motion.size.of_adult is None:
         return Check(name, not_run="no trunk, leg or whole body can be measured")
     if motion.size.is_plausible:
@@ -127,11 +132,13 @@ def _up(store: Store, motion: MotionChecks) -> Check:
     upright = share if axis == up else 0.0
     if axis != up and share >= _OTHER_AXIS_MIN:
         option = _option(store, "up", axis)
-        return Check(name, (f"up looks like {axis}, not {up}: there the chest is above the hips in {share:.0%}; {option}",))
+        return Check(
+            name, (f"up looks like {axis}, not {up}: along it the chest is above the hips in {share:.0%}; {option}",)
+        )
     if upright < _UPRIGHT_MIN:
         return Check(
             name,
-            (f"bodies are upright along {up} in {upright:.0%} of the frames, and along no other axis: people who lie?",),
+            (f"bodies are upright along {up} in {upright:.0%} of the frames, along no axis in more: people who lie?",),
         )
     return Check(name)
 
@@ -149,7 +156,7 @@ def _sides(store: Store, motion: MotionChecks) -> Check:
             f"are the sides exchanged, or is an axis mirrored?"
         )
     if motion.swapped_sides:
-        doubts.append(f"in {motion.swapped_sides} clips left and right are exchanged from one frame to the next")
+        doubts.append(f"in {_count(motion.swapped_sides)} left and right are exchanged from one frame to the next")
     if motion.feet_forward is None and not doubts:
         return Check(name, not_run="which way is the front cannot be told: no hips or no feet are known")
     return Check(name, tuple(doubts))
@@ -180,18 +187,18 @@ def _rates(store: Store, summary: "Summary") -> Iterator[str]:
 def _motion(store: Store, motion: MotionChecks) -> Iterator[str]:
     jumps = motion.jumps
     if jumps.clips:
-        yield f"in {jumps.clips} clips a joint jumps: {jumps.largest_metres:.2g} m in one frame ({jumps.where})"
+        yield f"in {_count(jumps.clips)} a joint jumps: {jumps.largest_metres:.2g} m in one frame ({jumps.where})"
     if motion.swapped_people:
-        yield f"in {motion.swapped_people} clips two people exchange places from one frame to the next"
+        yield f"in {_count(motion.swapped_people)} two people exchange places from one frame to the next"
     if motion.gaps:
-        yield f"in {motion.gaps} clips nobody is seen for a second or more (longest: {motion.longest_gap})"
+        yield f"in {_count(motion.gaps)} nobody is seen for a second or more (longest: {motion.longest_gap})"
     if motion.flat:
         yield f"{' and '.join(motion.flat)} never changes: recordings in two dimensions, or a column of constants?"
     if motion.still:
         yield f"joints that never move while others do: {_some(motion.still)}"
     short = int((store.frame_count < 2).sum())
     if short:
-        yield f"{short} clips have a single frame"
+        yield f"{_count(short)} with a single frame"
 
 
 def _absent(summary: "Summary") -> Iterator[str]:
@@ -211,7 +218,7 @@ def _labels(store: Store, summary: "Summary") -> Iterator[str]:
         yield f"classes without a clip: {_some(unused)}"
     unlabelled = int(np.count_nonzero(store.label < 0))
     if 0 < unlabelled < len(store) and not summary.segments:
-        yield f"{unlabelled} clips have no label"
+        yield f"{_count(unlabelled)} without a label"
 
 
 def _option(store: Store, name: str, value: str) -> str:
@@ -221,6 +228,10 @@ def _option(store: Store, name: str, value: str) -> str:
     if name in store.options:
         return f"prepare again with --options.{name} {value}"
     return f"the reader {store.source} has no option for it"
+
+
+def _count(number: int, singular: str = "clip", plural: str = "clips") -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:

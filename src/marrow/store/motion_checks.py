@@ -145,7 +145,9 @@ def _feet_forward(
         ankle, toe = foot
         pointing = joints[:, toe] - joints[:, ankle]
         level = pointing - (pointing @ up)[:, None] * up
-        seen = present[:, [left, right, ankle, toe]].all(axis=1) & (np.linalg.norm(level, axis=1) > 1e-3)
+        length = np.linalg.norm(level, axis=1)
+        # A foot of a tenth of its own length on the level points nowhere.
+        seen = present[:, [left, right, ankle, toe]].all(axis=1) & (length > 0.1 * np.linalg.norm(pointing, axis=1))
         forward += int(((level * front).sum(axis=1)[seen] > 0).sum())
         counted += int(seen.sum())
     return forward / counted if counted else None

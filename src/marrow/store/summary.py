@@ -11,16 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from marrow.store.copies import copied_rows
+from marrow.store.doubts import check_store
 from marrow.store.format import Store
+from marrow.store.motion_checks import check_motion
 from marrow.store.writer import Dropped
 
-# A bone of a person is between a finger's and a thigh's length.
-_BONE_METRES = (0.02, 0.8)
-# Two joints that are nearer are one, on purpose.
-_NO_BONE_METRES = 1e-3
-_MEDIAN_BONE_METRES = (0.05, 0.8)
-_BONE_VARIATION_MAX = 0.5
-_MISSING_MAX = 0.5
 # What tells whether a body is upright.
 UPRIGHT_ANCHORS = frozenset(("chest", "left_hip", "right_hip"))
 # What moving a clip there and back may leave of a difference.
@@ -71,10 +66,11 @@ class Summary:
         bone_metres: median length by bone, which is named by its outer joint.
         bone_variation: how much a bone's length changes within a clip: the standard deviation over the mean, median
             over clips and bodies, by bone.
-        upright: share of bodies whose chest is above the hips along the skeleton's upward axis.
-        upright_axis: the axis and sense in which chests are above hips, for example "-z".
+        upright: share of the frames in which the chest is above the hips along the skeleton's upward axis.
+        upright_axis: the axis and sense in which chests are above hips, for example "-z"; "" if it cannot be told.
         stored_bytes: size on disk.
         warnings: what looks wrong, a sentence each.
+        not_checked: what could not be checked, and why.
     """
 
     clips: int
@@ -95,7 +91,8 @@ class Summary:
     upright: float
     upright_axis: str
     stored_bytes: int
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,6 @@ class _Motion:
     at_origin: int
     bone_metres: Float64[np.ndarray, " bone"]
     bone_variation: Float64[np.ndarray, " bone"]
-    chest_above_hips: Float64[np.ndarray, "body 3"]
 
 
 def summarise(store: Store, *, near: bool | None = None) -> Summary:
@@ -116,12 +112,10 @@ def summarise(store: Store, *, near: bool | None = None) -> Summary:
         store: the store.
         near: whether to look for test clips that are nearly the same as a training clip; None: where it takes seconds.
     """
-    motion = _measure(store)
+    motion, found = _measure(store), check_motion(store)
     skeleton = store.skeleton
     bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
-    up = "xyz".index(skeleton.up)
-    middle = np.median(motion.chest_above_hips, axis=0) if len(motion.chest_above_hips) else np.zeros(3)
-    axis = int(np.abs(middle).argmax())
+    axis, upright = found.up or ("", 0.0)
     names = dict(enumerate(store.classes)) | {-1: "-"}
     labels = Counter(store.label.tolist())
     segments = Counter(segment.label for row in range(len(store)) for segment in store.segments(row))
@@ -144,12 +138,16 @@ def summarise(store: Store, *, near: bool | None = None) -> Summary:
         "at_origin": motion.at_origin,
         "bone_metres": dict(zip(bones, motion.bone_metres.tolist(), strict=True)),
         "bone_variation": dict(zip(bones, motion.bone_variation.tolist(), strict=True)),
-        "upright": float((motion.chest_above_hips[:, up] > 0).mean()) if len(motion.chest_above_hips) else 0.0,
-        "upright_axis": ("-" if middle[axis] < 0 else "") + "xyz"[axis],
+        "upright": upright if axis == skeleton.up else 0.0,
+        "upright_axis": axis,
         "stored_bytes": store.byte_count,
     }
-    summary = Summary(**everything, warnings=())
-    return Summary(**everything, warnings=tuple(_warnings(store, summary)))
+    checks = check_store(store, Summary(**everything), found)
+    return Summary(
+        **everything,
+        warnings=tuple(doubt for check in checks for doubt in check.doubts),
+        not_checked=tuple(f"{check.name}: {check.not_run}" for check in checks if check.not_run),
+    )
 
 
 def reason_without_file(dropped: Dropped) -> str:
@@ -174,12 +172,11 @@ def _measure(store: Store) -> _Motion:
     """Go through the shards once."""
     skeleton = store.skeleton
     outer, inner = np.array(skeleton.bones).reshape(-1, 2).T
-    anchors = [skeleton.anchors[role] for role in ("chest", "left_hip", "right_hip") if role in skeleton.anchors]
     stored_rows = int((store.frame_count * store.body_count).sum())
     stride = -(-stored_rows // _MEDIAN_FRAMES)
     absent = np.zeros(len(skeleton.joints), np.int64)
     at_origin = 0
-    lengths, variations, chests = [], [], []
+    lengths, variations = [], []
     for number in range(store.shard_count):
         clips, joints, present = store.shard(number)
         if not len(clips):
@@ -198,17 +195,11 @@ def _measure(store: Store) -> _Motion:
         whole = present[:, outer] & present[:, inner]
         lengths.append(np.where(whole, length, np.nan)[::stride])
         variations.append(_variation(length, whole, first))
-        if len(anchors) == 3:
-            seen = present[:, anchors].all(axis=-1, keepdims=True)
-            chest, left, right = (joints[:, anchor] for anchor in anchors)
-            means = _mean(chest - (left + right) / 2, np.repeat(seen, 3, axis=-1), first)
-            chests.append(means[np.isfinite(means).all(axis=-1)])
     return _Motion(
         missing=absent / stored_rows,
         at_origin=at_origin,
         bone_metres=_median(np.concatenate(lengths)),
         bone_variation=_median(np.concatenate(variations)),
-        chest_above_hips=np.concatenate([np.empty((0, 3)), *chests]),
     )
 
 
@@ -238,70 +229,3 @@ def _median(values: Float32[np.ndarray, "row bone"] | Float64[np.ndarray, "row b
     """Return the median of what is not NaN in each column; 0 where nothing is."""
     medians = [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0 for column in values.T]
     return np.array(medians, np.float64)
-
-
-def _warnings(store: Store, summary: Summary) -> list[str]:
-    found = []
-    for name, split in summary.splits.items():
-        if split.shared:
-            found.append(
-                f"{split.shared} of the {split.test} test clips of {name} are bit-identical to a training clip: "
-                f"scores on them are inflated"
-            )
-        if split.near:
-            found.append(
-                f"{split.near} {'more ' if split.shared else ''}of the {split.test} test clips of {name} are nearly "
-                "the same as a training clip (but for noise, resampling, cut frames or a rigid move)"
-            )
-        if not split.train or not split.test:
-            found.append(f"the split {name} has {split.train} training and {split.test} test clips")
-    if summary.copies:
-        found.append(f"{summary.copies} clips are bit-identical to another one")
-    bones = [metres for metres in summary.bone_metres.values() if metres > 0]
-    median = float(np.median(bones)) if bones else 0.0
-    low, high = _MEDIAN_BONE_METRES
-    if bones and not low <= median <= high:
-        unit = next(
-            (name for name, scale in (("millimetres", 1e-3), ("centimetres", 1e-2)) if low <= median * scale <= high),
-            None,
-        )
-        looks = f"looks like {unit}" if unit else "not a person's size in any usual unit (pixels? normalised?)"
-        found.append(f"bones have a median length of {median:.3g}: {looks}; positions are expected in metres")
-    elif bones:
-        odd = [
-            f"{name} {metres:.2f} m"
-            for name, metres in summary.bone_metres.items()
-            if metres > _BONE_METRES[1] or _NO_BONE_METRES < metres < _BONE_METRES[0] / 4
-        ]
-        if odd:
-            found.append(f"bones of unlikely length (wrong joint order?): {', '.join(odd[:6])}")
-    loose = [name for name, variation in summary.bone_variation.items() if variation > _BONE_VARIATION_MAX]
-    if loose:
-        found.append(
-            f"bones change their length by more than {_BONE_VARIATION_MAX:.0%} within a clip "
-            f"(noise, or a wrong joint order): {', '.join(loose[:6])}"
-        )
-    if summary.upright < 0.5 and store.skeleton.anchors.keys() >= UPRIGHT_ANCHORS:
-        found.append(
-            f"in {1 - summary.upright:.0%} of the bodies the chest is not above the hips along {store.skeleton.up}, "
-            f"the upward axis of {store.skeleton.name}; up looks like {summary.upright_axis}"
-        )
-    missing = [f"{name} {share:.0%}" for name, share in summary.missing.items() if share > _MISSING_MAX]
-    if missing:
-        found.append(f"joints absent in more than half of the frames: {', '.join(missing[:6])}")
-    if summary.at_origin:
-        found.append(
-            f"{summary.at_origin} frames have a joint at exactly (0, 0, 0) that is marked present (absent joints "
-            f"written as zeros?)"
-        )
-    short = int((store.frame_count < 2).sum())
-    if short:
-        found.append(f"{short} clips have a single frame")
-    unused = [name for name, count in summary.labels.items() if not count and name not in summary.segments]
-    if unused and len(unused) < len(summary.labels):  # in a store without any label nothing is missing
-        found.append(f"classes without a clip: {', '.join(unused[:6])}{', ...' if len(unused) > 6 else ''}")
-    if len(summary.fps) > 1:
-        found.append(
-            f"clips differ in frame rate: {', '.join(f'{rate:g}' for rate in list(summary.fps)[:6])} per second"
-        )
-    return found
