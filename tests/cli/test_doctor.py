@@ -132,7 +132,7 @@ def test_full_disks_and_little_memory_are_said(monkeypatch: pytest.MonkeyPatch, 
         free(gib)
         assert machine._disk("disk", tmp_path).level == level
     free(0.06)
-    [shared] = machine._shared_memory(tmp_path)
+    shared = machine._shared_memory(tmp_path)
     assert (shared.level, "--loader resident" in shared.mend) == ("WARN", True)
     monkeypatch.setattr(machine, "_read", lambda path: "MemTotal: 8388608 kB\nMemAvailable: 1048576 kB\n")
     assert machine._memory().text == "1.0 of 8.0 GiB free"

@@ -16,7 +16,7 @@ from marrow.skeleton.geometry import (
     speeds,
     turn_to_face,
 )
-from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
+from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -207,3 +207,54 @@ def test_raw_baseline_fills_gaps_in_time():
     present[0, 1, 11] = False
     features = raw_baseline_features(sequence(joints, present), frame_count=3).reshape(3, 20, 3)
     np.testing.assert_allclose(features[1, 11], (features[0, 11] + features[2, 11]) / 2, atol=1e-5)
+
+
+def two_persons(far: float = 2.0) -> tuple[np.ndarray, np.ndarray, Skeleton]:
+    """The second person walks towards the first, who stands; trunks of 0.5 m and 0.7 m; y up."""
+    layout = Skeleton(
+        "four",
+        ("root", "chest", "left", "right"),
+        (0, 0, 0, 0),
+        (0, 1, 3, 2),
+        {"centre": 0, "chest": 1, "left_hip": 2, "right_hip": 3, "left_shoulder": 2, "right_shoulder": 3},
+    )
+    joints = np.zeros((2, 3, 4, 3), np.float32)
+    for person, (trunk, place) in enumerate(((0.5, 0.0), (0.7, far))):
+        joints[person, :, 0] = [0, 1, place]
+        joints[person, :, 1] = [0, 1 + trunk, place]
+        joints[person, :, 2] = [0.1, 1, place]
+        joints[person, :, 3] = [-0.1, 1, place]
+    joints[1] -= np.array([0, 0, 0.3]) * np.arange(3)[:, None, None]
+    return joints, np.ones(joints.shape[:3], bool), layout
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_pair_is_centred_between_both_and_seen_from_the_one_who_moves(order):
+    joints, present, layout = two_persons()
+    matrix, origin = alignment_of(joints[order], present[order], layout, "pair")
+    # Centres are at z = 0 and 2.0, 1.7, 1.4: the middle is 0.85 in the mean. The mean trunk is 0.6.
+    np.testing.assert_allclose(origin, [0, 1, 0.85], atol=1e-6)
+    actor, other = (joints[body, :, 0].mean(0) for body in (1, 0))
+    np.testing.assert_allclose((actor - origin) @ matrix.T, [-0.85 / 0.6, 0, 0], atol=1e-5)
+    np.testing.assert_allclose((other - origin) @ matrix.T, [0.85 / 0.6, 0, 0], atol=1e-5)
+
+
+def test_a_pair_of_one_is_a_body_and_absent_frames_do_not_count():
+    joints, present, layout = two_persons()
+    for array in (joints, present):
+        array[1, 2] = 0
+    alone = alignment_of(joints[:1], present[:1], layout, "pair")
+    for mine, body in zip(alone, alignment_of(joints[:1], present[:1], layout, "body"), strict=True):
+        np.testing.assert_array_equal(mine, body)
+    _, origin = alignment_of(joints, present, layout, "pair")
+    np.testing.assert_allclose(origin, [0, 1, 0.925], atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_raw_coordinates_of_a_pair_do_not_depend_on_the_order_of_its_bodies(order):
+    joints, present, layout = two_persons()
+    sequence = SkeletonSequence(joints[order], present[order], 30.0, layout, Record("a"))
+    values = raw_baseline_features(sequence, frame_count=3, body_count=2).reshape(2, 3, 4, 3)
+    # The one who walks comes first, at the left; both keep the middle between them. The median trunk is 0.6.
+    np.testing.assert_allclose(values[0, :, 0, 0], np.array([-1.0, -0.85, -0.7]) / 0.6, rtol=1e-5)
+    np.testing.assert_allclose(values[1, :, 0, 0], np.array([1.0, 0.85, 0.7]) / 0.6, rtol=1e-5)

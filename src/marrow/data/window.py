@@ -13,7 +13,7 @@ from torch import Tensor
 from marrow.errors import ConfigError
 
 Stream = Literal["joint", "bone", "motion", "bone_motion"]
-Alignment = Literal["none", "yaw", "body"]
+Alignment = Literal["none", "yaw", "body", "pair"]
 Pace = Literal["resized", "recorded"]
 
 
@@ -29,6 +29,8 @@ class InputConfig:
             yaw: one turn about the vertical that fixes the clip's mean hip and shoulder axis, and a shift that puts its
             mean hip centre at the origin.
             body: as yaw, and scaled by the clip's mean trunk length, so that the unit is the trunk.
+            pair: two persons in the frame of both: as body, from the middle between them, x along the way from the
+            one who moves more to the other, the unit their mean trunk. A clip with one person: as body.
         test_crop: centred share of the frames that is used where nothing is random (evaluation).
         pace: how fast a clip moves through its window:
             resized: every clip is stretched or compressed to `window_frames`.

@@ -35,6 +35,11 @@ class Finding:
     mend: str = ""
 
 
+def finding_of(subject: str, text: str, is_bad: bool, mend: str, level: Level = "WARN") -> Finding:
+    """Return what was found: with the level and what to do where it is bad, else PASS."""
+    return Finding(level, subject, text, mend) if is_bad else Finding("PASS", subject, text)
+
+
 class Unanswered(MarrowError):
     """Another process that was asked something failed; the message is its last line."""
 

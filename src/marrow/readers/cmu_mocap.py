@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ConfigError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
 from marrow.readers.kinematics import expm, positions
 from marrow.readers.number_lines import read_numbers
 from marrow.skeleton.layout import CMU_38, Skeleton
@@ -99,12 +99,7 @@ class CMUMocap:
     name: ClassVar[str] = "cmu_mocap"
     skeleton: ClassVar[Skeleton] = CMU_38
     classes: ClassVar[tuple[str, ...]] = tuple(name.replace("_", " ") for name in _CLASSES)
-    splits: ClassVar[Mapping[str, Split]] = {
-        "prediction": Split(
-            train=lambda record: record.attributes["half"] == "train",
-            test=lambda record: record.attributes["half"] == "test",
-        )
-    }
+    splits: ClassVar[Mapping[str, Split]] = {"prediction": split_by("half", ("train",), ("test",))}
 
     def __post_init__(self) -> None:
         if self.stride < 1:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ConfigError, ParseError
-from marrow.readers.base import Split, some_files
+from marrow.readers.base import Split, some_files, split_by
 from marrow.readers.kinematics import expm, positions
 from marrow.readers.number_lines import read_numbers
 from marrow.skeleton.layout import H36M_32, Skeleton
@@ -31,8 +31,6 @@ from marrow.skeleton.sequence import Record, SkeletonSequence
 PREDICTED_JOINTS = (2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15, 17, 18, 19, 21, 22, 25, 26, 27, 29, 30)
 
 _SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
-_TRAIN_SUBJECTS = (1, 6, 7, 8, 9)
-_TEST_SUBJECT = 5
 # The name in the files, and what it is.
 _ACTIONS = {
     "walking": "walking",
@@ -104,12 +102,7 @@ class H36M:
     name: ClassVar[str] = "h36m"
     skeleton: ClassVar[Skeleton] = H36M_32
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
-    splits: ClassVar[Mapping[str, Split]] = {
-        "prediction": Split(
-            train=lambda record: record.attributes["subject"] in _TRAIN_SUBJECTS,
-            test=lambda record: record.attributes["subject"] == _TEST_SUBJECT,
-        )
-    }
+    splits: ClassVar[Mapping[str, Split]] = {"prediction": split_by("subject", (1, 6, 7, 8, 9), (5,))}
 
     def __post_init__(self) -> None:
         if self.stride < 1:

@@ -9,7 +9,7 @@ NTU RGB+D 120 on the even setups.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
 
@@ -55,23 +55,9 @@ take a photo; follow; whisper; exchange things; support somebody; rock-paper-sci
 _CLASSES = tuple(" ".join(name.split()) for name in _CLASS_NAMES.split(";"))
 
 
-def _split(attribute: str, trains: Callable[[int], bool]) -> Split:
-    """Return a protocol that goes by one attribute: what does not train tests."""
-    return Split(
-        train=lambda record: trains(int(record.attributes[attribute])),
-        test=lambda record: not trains(int(record.attributes[attribute])),
-    )
-
-
 _SPLITS: dict[int, dict[str, Split]] = {
-    60: {
-        "xsub": _split("subject", _TRAIN_SUBJECTS_60.__contains__),
-        "xview": _split("camera", lambda camera: camera != 1),
-    },
-    120: {
-        "xsub": _split("subject", _TRAIN_SUBJECTS_120.__contains__),
-        "xset": _split("setup", lambda setup: setup % 2 == 0),
-    },
+    60: {"xsub": split_by("subject", _TRAIN_SUBJECTS_60), "xview": split_by("camera", (2, 3))},
+    120: {"xsub": split_by("subject", _TRAIN_SUBJECTS_120), "xset": split_by("setup", range(2, 33, 2))},
 }
 
 

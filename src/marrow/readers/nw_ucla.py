@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.readers.base import SkipRecording, Split, some_files
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
 from marrow.readers.number_lines import LARGEST, read_bytes
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -48,11 +48,7 @@ class NWUCLA:
     name: ClassVar[str] = "nw_ucla"
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
-    splits: ClassVar[Mapping[str, Split]] = {
-        "xview": Split(
-            train=lambda record: record.attributes["view"] in (1, 2), test=lambda record: record.attributes["view"] == 3
-        )
-    }
+    splits: ClassVar[Mapping[str, Split]] = {"xview": split_by("view", (1, 2), (3,))}
     fps: ClassVar[float] = 30.0
 
     def records(self, root: Path) -> Iterator[Record]:

@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.readers.base import SkipRecording, Split, split_by
 from marrow.readers.number_lines import read_numbers
 from marrow.readers.pku_mmd_files import Instance, find_files, overlapping, parse_labels, view_of
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
@@ -62,13 +62,6 @@ _OVERLAPS = "a labelled interval overlaps with another one"
 _CUT = "a labelled interval ended after the recording, and was cut there"
 
 
-def _split(protocol: str) -> Split:
-    return Split(
-        train=lambda record: record.attributes.get(protocol) == "train",
-        test=lambda record: record.attributes.get(protocol) == "test",
-    )
-
-
 @dataclass(frozen=True)
 class PKUMMD:
     """Reader of PKU-MMD.
@@ -90,7 +83,9 @@ class PKUMMD:
     name: ClassVar[str] = "pku_mmd"
     skeleton: ClassVar[Skeleton] = KINECT_V2_25
     classes: ClassVar[tuple[str, ...]] = _CLASSES
-    splits: ClassVar[Mapping[str, Split]] = {"xsub": _split("xsub"), "xview": _split("xview")}
+    splits: ClassVar[Mapping[str, Split]] = {
+        protocol: split_by(protocol, ("train",), ("test",)) for protocol in ("xsub", "xview")
+    }
     fps: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
@@ -129,10 +124,10 @@ class PKUMMD:
                 if not instances:
                     yield Record(recording, path, attributes={**attributes, "missing": _NO_LABELS})
                 crowded = overlapping(filter(self._is_used, instances))
-                for one in instances:
-                    clip = {**attributes, "start_frame": one.start, "end_frame": one.end}
-                    clip |= {"confidence": one.confidence, "overlaps": int(one.line in crowded)}
-                    yield Record(f"{recording}_{one.line:03d}", path, one.label, clip)
+                for instance in instances:
+                    clip = {**attributes, "start_frame": instance.start, "end_frame": instance.end}
+                    clip |= {"confidence": instance.confidence, "overlaps": int(instance.line in crowded)}
+                    yield Record(f"{recording}_{instance.line:03d}", path, instance.label, clip)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one clip, or one recording.
@@ -146,13 +141,15 @@ class PKUMMD:
         return self._read_clip(root, record) if self.kind == "trimmed" else self._read_recording(root, record)
 
     def _read_clip(self, root: Path, record: Record) -> SkeletonSequence:
-        said = {name: int(record.attributes[name]) for name in ("start_frame", "end_frame", "confidence", "overlaps")}
-        instance = Instance(0, record.label, said["start_frame"], said["end_frame"], said["confidence"])
+        start, end, confidence, overlaps = (
+            int(record.attributes[name]) for name in ("start_frame", "end_frame", "confidence", "overlaps")
+        )
+        instance = Instance(0, record.label, start, end, confidence)
         # What the labels alone rule out needs no skeletons.
         self._interval(instance)
         frames = _load_frames(root / record.path)
         start, end, notes = self._interval(instance, len(frames))
-        if said["overlaps"]:
+        if overlaps:
             notes.append(_OVERLAPS)
         if self.max_frames is not None and end - start > self.max_frames:
             end = start + self.max_frames

@@ -78,10 +78,10 @@ def find_files(root: Path, part: int) -> Files:
     kinds: dict[str, list[Path]] = {"skeletons": [], "labels": []}
     for folder, files in folders.items():
         kinds[_kind(files)].append(folder)
-    found = {kind: _the_one(root, part, kind, kinds[kind]) for kind in kinds}
+    folder_of = {kind: _only_folder(root, part, kind, kinds[kind]) for kind in kinds}
     return Files(
-        skeletons={file.stem: file for file in folders[found["skeletons"]]},
-        labels={file.stem: file for file in folders[found["labels"]]},
+        skeletons={file.stem: file for file in folders[folder_of["skeletons"]]},
+        labels={file.stem: file for file in folders[folder_of["labels"]]},
         sides=_find_splits(root, part, texts),
     )
 
@@ -113,15 +113,15 @@ def parse_labels(file: Path) -> list[Instance]:
 
 def overlapping(instances: Iterable[Instance]) -> set[int]:
     """Return the lines of those instances that share a frame with another one; reversed ones count as swapped."""
-    spans = sorted((min(one.start, one.end), max(one.start, one.end), one.line) for one in instances)
-    found: set[int] = set()
+    spans = sorted((*sorted((instance.start, instance.end)), instance.line) for instance in instances)
+    lines: set[int] = set()
     latest_end, latest_line = -1, -1
     for start, end, line in spans:
         if start < latest_end and start < end:
-            found |= {latest_line, line}
+            lines |= {latest_line, line}
         if end > latest_end:
             latest_end, latest_line = end, line
-    return found
+    return lines
 
 
 def parse_split(file: Path) -> dict[str, str]:
@@ -164,7 +164,7 @@ def _kind(files: list[Path]) -> str:
     return "labels"  # all empty: a folder in which nothing was labelled
 
 
-def _the_one(root: Path, part: int, kind: str, folders: list[Path]) -> Path:
+def _only_folder(root: Path, part: int, kind: str, folders: list[Path]) -> Path:
     if len(folders) == 1:
         return folders[0]
     if folders:
@@ -181,22 +181,22 @@ def _the_one(root: Path, part: int, kind: str, folders: list[Path]) -> Path:
 
 
 def _find_splits(root: Path, part: int, texts: list[Path]) -> dict[str, dict[str, str]]:
-    found: dict[str, Path] = {}
+    file_of: dict[str, Path] = {}
     for file in texts:
         match = _SPLIT_FILE.fullmatch(file.name)
         if match is None or (match[2] is not None) != (part == 2):
             continue
         name = _SPLIT_NAMES[match[1].lower()]
-        if name in found:
+        if name in file_of:
             raise DataError(
-                f"{root} holds two files with the split {name} of PKU-MMD part {part}: {found[name]} and {file}. "
+                f"{root} holds two files with the split {name} of PKU-MMD part {part}: {file_of[name]} and {file}. "
                 f"Remove one of them"
             )
-        found[name] = file
-    if not found:
+        file_of[name] = file
+    if not file_of:
         suffix = "_v2" if part == 2 else ""
         raise DataError(
             f"expected cross-subject{suffix}.txt or cross-view{suffix}.txt of PKU-MMD part {part} below {root}, "
             f"found neither"
         )
-    return {name: parse_split(file) for name, file in found.items()}
+    return {name: parse_split(file) for name, file in file_of.items()}

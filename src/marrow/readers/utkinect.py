@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
 from marrow.readers.number_lines import read_lines, read_numbers, shown
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
@@ -49,7 +49,6 @@ _ACTIONS = {
     "clapHands": "clap hands",
 }
 _LABELS = {action: label for label, action in enumerate(_ACTIONS)}
-_TRAIN_SUBJECTS = (1, 2, 3, 4, 5)
 
 _NAME = re.compile(r"joints_(s(\d\d)_e(\d\d))")
 _HEADING = re.compile(r"s\d\d_e\d\d")
@@ -103,12 +102,7 @@ class UTKinect:
     name: ClassVar[str] = "utkinect"
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
-    splits: ClassVar[Mapping[str, Split]] = {
-        "xsub": Split(
-            train=lambda record: record.attributes["subject"] in _TRAIN_SUBJECTS,
-            test=lambda record: record.attributes["subject"] not in _TRAIN_SUBJECTS,
-        )
-    }
+    splits: ClassVar[Mapping[str, Split]] = {"xsub": split_by("subject", (1, 2, 3, 4, 5))}
     fps: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
@@ -150,7 +144,7 @@ class UTKinect:
         notes = [_OLD_LABELS] if source.name == _OLD_LABELS_FILE else []
         if self.trimmed:
             # An interval owns its frames, be it a segment or a clip.
-            at = next(at for at, one in enumerate(intervals) if one.action == record.attributes["action"])
+            at = next(at for at, interval in enumerate(intervals) if interval.action == record.attributes["action"])
             segment, of_interval = _segment(intervals, at, origin, frame_count)
             start, end, segments = segment.start_frame, segment.end_frame, []
             notes += of_interval
@@ -214,7 +208,7 @@ def _segment(intervals: list[_Interval], at: int, origin: int, frame_count: int)
     """
     action, first, last = intervals[at]
     notes = []
-    latest = max((one.last for one in intervals[:at]), default=-1)
+    latest = max((interval.last for interval in intervals[:at]), default=-1)
     if first == latest:  # a frame has one label
         first += 1
         notes.append(_SHARED)
@@ -283,4 +277,4 @@ def _parse_labels(path: Path) -> dict[str, list[_Interval]]:
             seen.add((recording, match[1]))
             if match[2]:
                 labels[recording].append(_Interval(match[1], int(match[2]), int(match[3])))
-    return {recording: sorted(intervals, key=lambda one: one[1:]) for recording, intervals in labels.items()}
+    return {recording: sorted(intervals, key=lambda interval: interval[1:]) for recording, intervals in labels.items()}

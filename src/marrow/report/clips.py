@@ -354,7 +354,7 @@ def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) ->
     with torch.no_grad():
         draw = objective.sample(batch, Draws(seed=0, step=0, index=torch.arange(len(batch))))
         picture = objective.explain(batch, draw)
-    shown.predictions_note, shown.unit = picture.note, "trunk lengths" if window.alignment == "body" else "m"
+    shown.predictions_note, shown.unit = picture.note, "trunk lengths" if window.alignment in ("body", "pair") else "m"
     # Where more is hidden, there is more to see: joints that were absent now and then leave less to hide.
     share = (picture.hidden.sum((1, 2, 3)) / picture.present.sum((1, 2, 3)).clamp(min=1)).tolist()
     for index in sorted(range(len(rows)), key=lambda place: -round(share[place], 1))[:PICTURES]:

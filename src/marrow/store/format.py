@@ -222,8 +222,8 @@ class Store:
         self, rows_a: Int64[np.ndarray, " a"], rows_b: Int64[np.ndarray, " b"]
     ) -> Int64[np.ndarray, " duplicate"]:
         """Return the rows of b whose content is bit-identical to that of one of a."""
-        known = {self.content[row] for row in rows_a}
-        return np.array([row for row in rows_b if self.content[row] in known], np.int64)
+        contents = {self.content[row] for row in rows_a}
+        return np.array([row for row in rows_b if self.content[row] in contents], np.int64)
 
     @cached_property
     def dropped(self) -> tuple[Dropped, ...]:
@@ -298,7 +298,7 @@ class _Records(Sequence[Record]):
 
     def __getitem__(self, row: Any) -> Any:
         if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
+            return [self[place] for place in range(*row.indices(len(self)))]
         store = self._store
         row = range(len(self))[row]
         attributes = {name: store._index.column(f"attribute.{name}")[row].as_py() for name in store.attributes}

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +62,16 @@ def write_store(
 
 
 def _write_shards(folder: Path, sequences: Iterable[SkeletonSequence]) -> tuple[list[dict[str, Any]], Skeleton]:
+    """Write all sequences; return what the shards say of themselves, and the skeleton."""
+    remaining = iter(sequences)
     parts: list[dict[str, Any]] = []
-    batch: list[SkeletonSequence] = []
     skeleton: Skeleton | None = None
-
-    def flush() -> None:
-        assert skeleton is not None
+    while batch := list(islice(remaining, _SHARD_CLIPS)):
+        skeleton = skeleton or batch[0].skeleton
         write_shard(folder, len(parts), batch, skeleton, plan="")
         part = read_part(shard_folder(folder, len(parts)), plan="")
         assert part is not None
         parts.append(part)
-        batch.clear()
-
-    for sequence in sequences:
-        skeleton = skeleton or sequence.skeleton
-        batch.append(sequence)
-        if len(batch) == _SHARD_CLIPS:
-            flush()
-    if batch:
-        flush()
     if skeleton is None:
         raise DataError("there is no sequence to store")
     return parts, skeleton

@@ -5,10 +5,11 @@ Every figure is exact except the median bone lengths of large stores, which are 
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from marrow.store.copies import copied_rows
 from marrow.store.doubts import check_store
@@ -95,16 +96,6 @@ class Summary:
     not_checked: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Motion:
-    """What is measured on the frames."""
-
-    missing: Float64[np.ndarray, " joint"]
-    at_origin: int
-    bone_metres: Float64[np.ndarray, " bone"]
-    bone_variation: Float64[np.ndarray, " bone"]
-
-
 def summarise(store: Store, *, near: bool | None = None) -> Summary:
     """Read a whole store and say what it holds.
 
@@ -112,39 +103,34 @@ def summarise(store: Store, *, near: bool | None = None) -> Summary:
         store: the store.
         near: whether to look for test clips that are nearly the same as a training clip; None: where it takes seconds.
     """
-    motion, found = _measure(store), check_motion(store)
-    skeleton = store.skeleton
-    bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
-    axis, upright = found.up or ("", 0.0)
+    motion = check_motion(store)
+    axis, upright = motion.up or ("", 0.0)
     names = dict(enumerate(store.classes)) | {-1: "-"}
     labels = Counter(store.label.tolist())
     segments = Counter(segment.label for row in range(len(store)) for segment in store.segments(row))
-    everything = {
-        "clips": len(store),
-        "frames": int(store.frame_count.sum()),
-        "bodies": dict(sorted(Counter(store.body_count.tolist()).items())),
-        "dropped": dict(Counter(map(reason_without_file, store.dropped)).most_common()),
-        "notes": store.notes,
-        "labels": {names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
-        "segments": {names.get(label, str(label)): count for label, count in sorted(segments.items())},
-        "splits": {name: _split(store, name, near) for name in store.splits},
-        "copies": len(store) - len(set(store.content)),
-        "length_frames": tuple(
+    summary = Summary(
+        clips=len(store),
+        frames=int(store.frame_count.sum()),
+        bodies=dict(sorted(Counter(store.body_count.tolist()).items())),
+        dropped=dict(Counter(map(reason_without_file, store.dropped)).most_common()),
+        notes=store.notes,
+        labels={names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
+        segments={names.get(label, str(label)): count for label, count in sorted(segments.items())},
+        splits={name: _split(store, name, near) for name in store.splits},
+        copies=len(store) - len(set(store.content)),
+        length_frames=tuple(
             int(frames)
             for frames in np.quantile(store.frame_count, (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1), method="nearest")
         ),
-        "fps": dict(Counter(store.fps.tolist()).most_common()),
-        "missing": dict(zip(skeleton.joints, motion.missing.tolist(), strict=True)),
-        "at_origin": motion.at_origin,
-        "bone_metres": dict(zip(bones, motion.bone_metres.tolist(), strict=True)),
-        "bone_variation": dict(zip(bones, motion.bone_variation.tolist(), strict=True)),
-        "upright": upright if axis == skeleton.up else 0.0,
-        "upright_axis": axis,
-        "stored_bytes": store.byte_count,
-    }
-    checks = check_store(store, Summary(**everything), found)
-    return Summary(
-        **everything,
+        fps=dict(Counter(store.fps.tolist()).most_common()),
+        **_measure(store),
+        upright=upright if axis == store.skeleton.up else 0.0,
+        upright_axis=axis,
+        stored_bytes=store.byte_count,
+    )
+    checks = check_store(store, summary, motion)
+    return replace(
+        summary,
         warnings=tuple(doubt for check in checks for doubt in check.doubts),
         not_checked=tuple(f"{check.name}: {check.not_run}" for check in checks if check.not_run),
     )
@@ -168,8 +154,8 @@ def _split(store: Store, name: str, near: bool | None) -> SplitSummary:
     )
 
 
-def _measure(store: Store) -> _Motion:
-    """Go through the shards once."""
+def _measure(store: Store) -> dict[str, Any]:
+    """Go through the shards once; return the fields of the summary that tell of the frames."""
     skeleton = store.skeleton
     outer, inner = np.array(skeleton.bones).reshape(-1, 2).T
     stored_rows = int((store.frame_count * store.body_count).sum())
@@ -195,16 +181,17 @@ def _measure(store: Store) -> _Motion:
         whole = present[:, outer] & present[:, inner]
         lengths.append(np.where(whole, length, np.nan)[::stride])
         variations.append(_variation(length, whole, first))
-    return _Motion(
-        missing=absent / stored_rows,
-        at_origin=at_origin,
-        bone_metres=_median(np.concatenate(lengths)),
-        bone_variation=_median(np.concatenate(variations)),
-    )
+    bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
+    return {
+        "missing": dict(zip(skeleton.joints, (absent / stored_rows).tolist(), strict=True)),
+        "at_origin": at_origin,
+        "bone_metres": dict(zip(bones, _medians(np.concatenate(lengths)), strict=True)),
+        "bone_variation": dict(zip(bones, _medians(np.concatenate(variations)), strict=True)),
+    }
 
 
 def _mean(
-    values: Float32[np.ndarray, "row value"] | Float64[np.ndarray, "row value"],
+    values: Float[np.ndarray, "row value"],
     counted: Bool[np.ndarray, "row value"],
     first: Int64[np.ndarray, " body"],
 ) -> Float64[np.ndarray, "body value"]:
@@ -225,7 +212,7 @@ def _variation(
     return np.where(mean > 0, np.sqrt(variance) / np.where(mean > 0, mean, 1), np.nan)
 
 
-def _median(values: Float32[np.ndarray, "row bone"] | Float64[np.ndarray, "row bone"]) -> Float64[np.ndarray, " bone"]:
+def _medians(values: Float[np.ndarray, "row bone"]) -> list[float]:
     """Return the median of what is not NaN in each column; 0 where nothing is."""
-    medians = [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0 for column in values.T]
-    return np.array(medians, np.float64)
+    columns = [column[np.isfinite(column)] for column in values.T]
+    return [float(np.median(column)) if len(column) else 0.0 for column in columns]
