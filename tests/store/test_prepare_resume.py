@@ -151,14 +151,36 @@ def test_a_damaged_shard_is_reported_and_made_again(source, tmp_path, harm, refe
     assert (summary.shards - summary.kept_shards, summary.fingerprint) == (1, reference)
 
 
-def test_a_changed_byte_is_found_by_verify(source, tmp_path):
-    convert_recordings(Toy(), source, tmp_path / "store", shard_clips=2)
-    victim = tmp_path / "store" / "shards" / "00003" / "joints.npy"
+def test_damage_is_found_by_whatever_reads_it_and_mended_by_the_same_command(source, tmp_path, reference):
+    out = tmp_path / "store"
+    convert_recordings(Toy(), source, out, shard_clips=2)
+    victim = out / "shards" / "00003" / "joints.npy"
     data = bytearray(victim.read_bytes())
+    data[-4:] = bytes(4)
     data[-1] ^= 1
     victim.write_bytes(data)
-    with pytest.raises(StoreError, match=r"00003/joints.npy has changed since it was written"):
-        Store.open(tmp_path / "store").verify()
+    store = Store.open(out)
+    last = [row for row in range(len(store)) if store.ids[row] in ("006", "007")]
+    for read in (store.verify, store.flat, lambda: store.sequence(last[-1])):
+        with pytest.raises(StoreError, match=r"shards/00003 changed .*\(1 clips: 007\)"):
+            read()
+    store.sequence(0)  # what lies in other shards can be read
+    summary = convert_recordings(Toy(), source, out, shard_clips=2)
+    assert (summary.shards - summary.kept_shards, summary.fingerprint) == (1, reference)
+    Store.open(out).verify()
+
+
+def test_a_store_without_check_sums_opens_with_a_word(source, tmp_path, caplog):
+    out = tmp_path / "store"
+    convert_recordings(Toy(), source, out, shard_clips=2)
+    header = json.loads((out / "store.json").read_text())
+    for shard in header["shards"]:
+        for file in shard["files"].values():
+            del file["crc32"]
+    del header["index"]["crc32"]
+    (out / "store.json").write_text(json.dumps(header))
+    assert len(Store.open(out).sequence(0).joints)
+    assert "no check sums" in caplog.text
 
 
 def test_a_malformed_file_stops_it_and_the_rest_can_go_on(source, tmp_path, reference):
@@ -262,7 +284,7 @@ def _edit(store, **changes):
         (lambda store: (store / "index.parquet").unlink(), "index.parquet is missing"),
         (
             lambda store: (store / "index.parquet").write_bytes(b"x" * (store / "index.parquet").stat().st_size),
-            "cannot be",
+            "has changed",
         ),
     ],
 )

@@ -33,6 +33,9 @@ def build_parser() -> ArgumentParser:
         help="look for test clips that are nearly the same as a training clip (noise, resampling, cut frames, a rigid "
         "move) in a store of any size; without this, where it takes seconds",
     )
+    parser.add_argument(
+        "--verify", action="store_true", help="only compare every byte with the check sums of when it was written"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, and write a picture only where --picture says")
     return parser
 
@@ -43,6 +46,9 @@ def run(arguments: Namespace) -> int:
         raise ConfigError(f"--picture must end in .svg, got {str(arguments.picture)!r}")
     store = Store.open(arguments.store)
     store.verify()
+    if arguments.verify:
+        print(f"{store.path}: {store.shard_count} shards of {len(store)} clips are as they were written")
+        return 0
     summary = summarise(store, near=arguments.near or None)
     picture = arguments.picture
     if picture is None and not arguments.json:

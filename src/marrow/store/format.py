@@ -5,7 +5,7 @@ is known of the clips is a Parquet file that pandas, Polars and DuckDB read too.
 """
 
 import json
-import zlib
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -27,8 +27,12 @@ from marrow.store.writer import (
     PRESENT_FILE,
     STORE_VERSION,
     Dropped,
+    content_hash,
+    file_crc32,
     shard_folder,
 )
+
+_log = logging.getLogger(__name__)
 
 _AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
 
@@ -92,7 +96,11 @@ class Store:
                 for name, file in shard["files"].items():
                     _check_size(path, shard_folder(path, number) / name, file["bytes"])
             _check_size(path, path / INDEX_FILE, header["index"]["bytes"])
+            if header["index"].get("crc32") not in (None, file_crc32(path / INDEX_FILE)):
+                raise StoreError(f"{path / INDEX_FILE} has changed since it was written. {_AGAIN}")
             store = cls(path, header, _read_parquet(path, path / INDEX_FILE))
+            if any(file.get("crc32") is None for shard in header["shards"] for file in shard["files"].values()):
+                _log.warning("%s has no check sums: it cannot be told whether it is damaged. %s", path, _AGAIN)
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
             raise StoreError(f"{path / HEADER_FILE} is damaged ({type(error).__name__}: {error}). {_AGAIN}") from error
         if len(store) != header.get("clip_count"):
@@ -255,14 +263,49 @@ class Store:
     def verify(self) -> None:
         """Read every byte of positions and flags, and compare with the check sums of when they were written.
 
+        Reading frames does the same for each shard that is read; this reads all of them.
+
         Raises:
-            StoreError: a shard has changed since.
+            StoreError: a shard has changed since; names the clips that are damaged.
         """
-        for number, shard in enumerate(self._shards):
-            for name, file in shard["files"].items():
-                path = shard_folder(self.path, number) / name
-                if zlib.crc32(path.read_bytes()) != file["crc32"]:
-                    raise StoreError(f"{path} has changed since it was written. Remove it. {_AGAIN}")
+        damaged = [number for number in range(self.shard_count) if not self._is_whole(number)]
+        if damaged:
+            raise self._damaged(damaged)
+
+    def _is_whole(self, number: int) -> bool:
+        """Tell whether a shard's files are those that were written; True where the store has no check sums."""
+        for name, file in self._shards[number]["files"].items():
+            path = shard_folder(self.path, number) / name
+            try:
+                if file.get("crc32") is not None and file_crc32(path) != file["crc32"]:
+                    return False
+            except OSError as error:
+                raise StoreError(f"{path} cannot be read ({error}). {_AGAIN}") from error
+        return True
+
+    def _damaged(self, shards: Sequence[int]) -> StoreError:
+        """Return an error that names the clips of some shards whose content is not what it was."""
+        clips = []
+        for number in shards:
+            try:
+                joints, packed = self._mapped(number)
+            except StoreError:  # the damage lies in the header of an array: none of the clips can be read
+                clips += [self.ids[row] for row in np.flatnonzero(self._shard_of == number)]
+                continue
+            for row in np.flatnonzero(self._shard_of == number).tolist():
+                bodies, frames = int(self.body_count[row]), int(self.frame_count[row])
+                rows = slice(int(self._first_row[row]), int(self._first_row[row]) + bodies * frames)
+                shape = (bodies, frames)
+                content = content_hash(joints[rows].reshape(*shape, -1, 3), packed[rows].reshape(*shape, -1))
+                if content != self.content[row]:
+                    clips.append(self.ids[row])
+        folders = ", ".join(str(shard_folder(self.path, number).relative_to(self.path)) for number in shards[:3])
+        named = ", ".join(clips[:5]) + (", ..." if len(clips) > 5 else "")
+        return StoreError(
+            f"{self.path} is damaged: {folders}{', ...' if len(shards) > 3 else ''} changed since "
+            f"{'it was' if len(shards) == 1 else 'they were'} written ({len(clips)} clips: {named or 'none in use'}). "
+            f"Run the command that made the store again: it makes just {'that' if len(shards) == 1 else 'those'} anew"
+        )
 
     def _integers(self, column: str) -> Int64[np.ndarray, " clip"]:
         return self._index.column(column).to_numpy()
@@ -275,16 +318,21 @@ class Store:
         return tuple(self._index.column(column).to_pylist())
 
     def _shard(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Map a shard's positions and bits."""
+        """Map a shard's positions and bits; the first time, make sure that they are what was written."""
         if number not in self._arrays:
-            folder = shard_folder(self.path, number)
-            try:
-                arrays = [np.load(folder / name, mmap_mode="r") for name in (JOINTS_FILE, PRESENT_FILE)]
-            except (OSError, ValueError) as error:
-                raise StoreError(f"{folder} cannot be read ({error}). {_AGAIN}") from error
-            # Plain arrays: slicing np.memmap costs several times more.
-            self._arrays[number] = (np.asarray(arrays[0]), np.asarray(arrays[1]))
+            if not self._is_whole(number):
+                raise self._damaged([number])
+            self._arrays[number] = self._mapped(number)
         return self._arrays[number]
+
+    def _mapped(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        folder = shard_folder(self.path, number)
+        try:
+            joints, packed = (np.load(folder / name, mmap_mode="r") for name in (JOINTS_FILE, PRESENT_FILE))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{folder} cannot be read ({error}). {_AGAIN}") from error
+        # Plain arrays: slicing np.memmap costs several times more.
+        return np.asarray(joints), np.asarray(packed)
 
 
 class _Records(Sequence[Record]):

@@ -91,7 +91,7 @@ def write_shard(
         # Zero where absent, whatever the reader left there, so that equal sequences have equal bytes.
         joints = np.where(present[..., None], clip.joints[bodies], np.float32(0))
         packed = np.packbits(present, axis=-1)
-        entries.append(_entry(clip, row_count, joints.shape[0], _content_hash(joints, packed)))
+        entries.append(_entry(clip, row_count, joints.shape[0], content_hash(joints, packed)))
         joints_of.append(joints.reshape(-1, joint_count, 3))
         packed_of.append(packed.reshape(-1, packed.shape[-1]))
         row_count += len(joints_of[-1])
@@ -141,7 +141,7 @@ def _entry(clip: SkeletonSequence, first_row: int, body_count: int, content: str
     }
 
 
-def _content_hash(
+def content_hash(
     joints: Float32[np.ndarray, "body frame joint 3"], packed: UInt8[np.ndarray, "body frame byte"]
 ) -> str:
     """Return a hash that two sequences share only when they are identical to the last bit, shape included."""
@@ -200,12 +200,28 @@ def _put_in_place(folder: Path, target: Path, plan: str) -> None:
     sync_folder(target.parent)
 
 
+def file_crc32(path: Path) -> int:
+    """Return the check sum of a file, read in pieces.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    check_sum = 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            check_sum = zlib.crc32(piece, check_sum)
+    return check_sum
+
+
 def read_part(folder: Path, plan: str) -> dict[str, Any] | None:
-    """Return what a finished shard says of itself, or None where it is missing, cut short, or of another plan."""
+    """Return what a finished shard says of itself, or None where it is missing, damaged, or of another plan."""
     try:
         part = json.loads(gzip.decompress((folder / PART_FILE).read_bytes()))
         sizes_fit = all((folder / name).stat().st_size == file["bytes"] for name, file in part["files"].items())
-        return part if sizes_fit and part["plan"] == plan else None
+        if not sizes_fit or part["plan"] != plan:
+            return None
+        whole = all(file_crc32(folder / name) == file["crc32"] for name, file in part["files"].items())
+        return part if whole else None
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
         return None
 
