@@ -54,3 +54,41 @@ def test_classes_come_without_numba_and_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_an_unknown_name_leads_to_import_and_to_readers_of_ones_own():
+    with pytest.raises(ConfigError, match=r"marrow import.*add-a-reader.md.*write_store"):
+        get_reader("csv")
+
+
+READER_FILE = '''
+from dataclasses import dataclass
+from marrow.readers.nw_ucla import NWUCLA
+
+@dataclass(frozen=True)
+class Mine(NWUCLA):
+    """A reader in a file.
+
+    Args:
+        scale: of a test.
+    """
+    scale: float = 1.0
+'''
+
+
+def test_a_reader_in_a_file_needs_no_package(tmp_path):
+    file = tmp_path / "my_reader_of_a_test.py"
+    file.write_text(READER_FILE)
+    assert get_reader(f"{file}:Mine", scale=2.0).scale == 2.0
+    with pytest.raises(ConfigError, match="Its dataclasses: Mine"):
+        get_reader(f"{file}:Yours")
+    with pytest.raises(ConfigError, match="there is no file"):
+        get_reader(f"{tmp_path}/other.py:Mine")
+    named_as_another = tmp_path / "json.py"
+    named_as_another.write_text(READER_FILE)
+    with pytest.raises(ConfigError, match="another name"):
+        get_reader(f"{named_as_another}:Mine")
+    broken = tmp_path / "broken_reader_of_a_test.py"
+    broken.write_text("raise RuntimeError('no')")
+    with pytest.raises(ConfigError, match="RuntimeError: no"):
+        get_reader(f"{broken}:Mine")

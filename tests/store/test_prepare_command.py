@@ -73,6 +73,32 @@ def test_wrong_usage_is_explained(arguments, message):
     assert message in str(caught.value)
 
 
+def test_help_shows_the_options_of_the_named_reader_alone():
+    everything = command.build_parser().format_help()
+    assert "--options.unit_metres" in everything
+    of_ntu = command.build_parser(["ntu", "--help"]).format_help()
+    assert "--options.version" in of_ntu
+    assert "--options.unit_metres" not in of_ntu
+
+
+TOY_FILE = """
+from toy_source import Toy as Mine
+"""
+
+
+def test_a_reader_in_a_file_is_given_as_reader_or_by_an_option(tmp_path):
+    write_files(tmp_path / "raw", 3)
+    file = tmp_path / "toy_reader_of_a_test.py"
+    file.write_text(TOY_FILE)
+    for number, arguments in enumerate(
+        ([f"{file}:Mine", tmp_path / "raw"], ["--reader", f"{file}:Mine", tmp_path / "raw"])
+    ):
+        out = tmp_path / f"store{number}"
+        words = [str(argument) for argument in [*arguments, "--out", out, "--options.scale", "2"]]
+        assert command.run(parse(command.build_parser(words), words)) == 0
+        assert len(Store.open(out)) == 3
+
+
 @pytest.mark.parametrize("module", ["marrow.store.summary", "marrow.cli.prepare", "marrow.cli.inspect"])
 def test_data_commands_start_without_heavy_imports(module):
     program = (

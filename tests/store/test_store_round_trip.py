@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -219,3 +221,24 @@ def test_frames_that_were_recorded_survive(tmp_path):
     for wrong in ([2, 1], [0, 6], []):
         with pytest.raises(DataError, match="recorded must be ascending frames"):
             dataclasses.replace(uneven, recorded=np.array(wrong, np.int64))
+
+
+def test_a_store_is_opened_by_open(tmp_path):
+    with pytest.raises(ConfigError, match=r"Store.open\("):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("joints", "words"), [("[[[[0.0, 0.0, 0.0]]]]", "NumPy array, got list"), ("np.zeros((1, 1, 1, 3))", "astype")]
+)
+def test_lists_and_float64_are_refused_in_a_sentence(joints, words):
+    # In a process of its own: here the types are checked before the class sees them.
+    program = (
+        "import numpy as np; from marrow import Record, Skeleton, SkeletonSequence\n"
+        f"joints = {joints}\n"
+        "one = Skeleton('one', ('a',), (0,), (0,), {})\n"
+        "SkeletonSequence(joints, np.ones((1, 1, 1), bool), 30.0, one, Record('a'))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "DataError: a: joints must be" in result.stderr
+    assert words in result.stderr

@@ -4,7 +4,7 @@ import shlex
 import sys
 from argparse import SUPPRESS
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -24,15 +24,24 @@ _ROOTLESS = ("synthetic",)
 EXIT_INTERRUPTED = 130
 
 
-def build_parser() -> ArgumentParser:
-    """Return the parser of `marrow prepare`."""
-    parser = make_parser("marrow prepare", "Turn a folder of raw recordings into a store.")
+def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
+    """Return the parser of `marrow prepare`, with the options of the reader that the arguments name.
+
+    Args:
+        arguments: of the command line; the options of all readers where they name none.
+    """
+    parser = make_parser("marrow prepare", "Turn a folder of raw recordings of a data set into a store.")
     parser.add_argument(
-        "reader", type=str, metavar="READER", help=f"format of the recordings: {', '.join(reader_names())}"
+        "source",
+        type=str,
+        metavar="READER",
+        help=f"format of the recordings: {', '.join(reader_names())}, or FILE.py:CLASS with a reader of your own; "
+        "`marrow prepare READER --help` explains its options",
     )
     parser.add_argument(
         "root", type=Path, nargs="?", metavar="ROOT", help="folder of the recordings; not needed for `synthetic`"
     )
+    parser.add_argument("--reader", type=str, default=None, help="the same as READER, which is then left out")
     parser.add_argument("--out", type=Path, required=True, help="folder of the store")
     parser.add_argument("--jobs", type=int, default=default_jobs(), help="number of processes")
     parser.add_argument(
@@ -42,22 +51,34 @@ def build_parser() -> ArgumentParser:
         help="at a malformed file, stop; or leave it out and list it with its error",
     )
     parser.add_argument("--overwrite", action="store_true", help="remove a store that is already there, and begin anew")
-    for option, (kind, text) in _reader_options().items():
+    for option, (kind, text) in _reader_options(_named_reader(arguments)).items():
         parser.add_argument(f"--options.{option}", type=kind, default=SUPPRESS, help=text)
     return parser
 
 
+def _named_reader(arguments: Sequence[str]) -> list[str]:
+    """Return the reader that the arguments name; all of them where they name none that is known."""
+    names = [word.removeprefix("--reader=") for word in arguments if not word.startswith("--") or "--reader=" in word]
+    named = [name for name in names if name in reader_names() or ".py:" in name]
+    return named[:1] or reader_names()
+
+
 def run(arguments: Namespace) -> int:
     """Prepare a store and say what came of it."""
-    reader = _make_reader(arguments.reader, vars(arguments.get("options") or Namespace()))
-    if arguments.root is None and arguments.reader not in _ROOTLESS:
+    source, root = arguments.source, arguments.root
+    if arguments.reader is not None:
+        if root is not None:
+            raise ConfigError(f"READER is given twice: as {source!r} and by --reader {arguments.reader}")
+        source, root = arguments.reader, Path(source)
+    reader = _make_reader(source, vars(arguments.get("options") or Namespace()))
+    if root is None and source not in _ROOTLESS:
         raise ConfigError(
-            f"the reader {arguments.reader!r} needs the folder of the recordings: "
-            f"marrow prepare {arguments.reader} ROOT --out {arguments.out}"
+            f"the reader {source!r} needs the folder of the recordings: "
+            f"marrow prepare {source} ROOT --out {arguments.out}"
         )
-    root = arguments.root or Path()
+    root = root or Path()
     try:
-        with progress_bar(f"preparing {arguments.reader}") as progress:
+        with progress_bar(f"preparing {source}") as progress:
             summary = convert_recordings(
                 reader,
                 root,
@@ -78,10 +99,10 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _reader_options() -> dict[str, tuple[Any, str]]:
-    """Return type and help of the options of all readers, by name; readers may share a name."""
+def _reader_options(readers: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    """Return type and help of the options of some readers, by name; readers may share a name."""
     options: dict[str, tuple[Any, str]] = {}
-    for name in reader_names():
+    for name in readers:
         try:
             reader = get_reader_class(name)
         except ConfigError:

@@ -5,7 +5,9 @@
 """
 
 import importlib
-from dataclasses import fields
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from marrow import extensions
@@ -44,13 +46,54 @@ def reader_names() -> list[str]:
 def get_reader_class(name: str) -> type[Any]:
     """Return a reader's class: a frozen dataclass whose fields are its options.
 
+    Args:
+        name: of a reader, or a file and a class in it: "my_file.py:MyReader".
+
     Raises:
         ConfigError: there is no reader of that name, or it cannot be imported.
     """
+    if ".py:" in name:
+        return _from_file(name)
     if name in READERS:
         module, _, attribute = READERS[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    return extensions.load("marrow.readers", name, READERS)
+    try:
+        return extensions.load("marrow.readers", name, READERS)
+    except ConfigError as error:
+        if name in extensions.names("marrow.readers", READERS):
+            raise
+        raise ConfigError(
+            f"{error}. Recordings of other formats: `marrow import PATH --out STORE` finds out what they are; "
+            f"docs/add-a-reader.md shows how to read your own, and `marrow.write_store` takes arrays"
+        ) from error
+
+
+def _from_file(name: str) -> type[Any]:
+    """Return a class of a file that belongs to no package; worker processes find it by its folder."""
+    path_text, _, attribute = name.rpartition(":")
+    path = Path(path_text).resolve()
+    if not path.is_file():
+        raise ConfigError(f"expected FILE.py:CLASS of a reader, got {name!r}: there is no file {path}")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    try:
+        module = importlib.import_module(path.stem)
+    except Exception as error:  # whatever the file does at import, the person needs to know
+        raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if Path(module.__file__ or "").resolve() != path:
+        raise ConfigError(f"{path} has the name of another module ({module.__file__}): give the file another name")
+    reader = getattr(module, attribute, None)
+    if not (isinstance(reader, type) and is_dataclass(reader)):
+        classes = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and is_dataclass(value) and value.__module__ == module.__name__
+        ]
+        raise ConfigError(
+            f"{path} has no reader {attribute!r}, a frozen dataclass with `records` and `read`. "
+            f"Its dataclasses: {', '.join(classes) or 'none'}"
+        )
+    return reader
 
 
 def get_reader(name: str, **options: Any) -> Reader:

@@ -92,9 +92,13 @@ class SkeletonSequence:
     def __post_init__(self) -> None:
         expected = f"[body, frame, {len(self.skeleton.joints)}, 3]"
         joints: Any = self.joints
+        for name, value in (("joints", joints), ("present", self.present)):
+            if not isinstance(value, np.ndarray):
+                raise DataError(f"{self.record.id}: {name} must be a NumPy array, got {type(value).__name__}")
         if joints.ndim != 4 or joints.shape[2:] != (len(self.skeleton.joints), 3) or joints.dtype != np.float32:
             raise DataError(
                 f"{self.record.id}: joints must be float32 {expected}, got {joints.dtype} {list(joints.shape)}"
+                + (": joints.astype(numpy.float32) makes them so" if joints.dtype.kind == "f" else "")
             )
         if self.present.shape != joints.shape[:3] or self.present.dtype != np.bool_:
             raise DataError(

@@ -61,8 +61,10 @@ class Store:
     body_count: Int64[np.ndarray, " clip"]
     fps: Float64[np.ndarray, " clip"]
 
-    def __init__(self, path: Path, header: Mapping[str, Any], index: Any) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any] | None = None, index: Any = None) -> None:
         """Use `Store.open`."""
+        if header is None:
+            raise ConfigError(f"a store is opened by Store.open({str(path)!r})")
         self.path = path
         self.version: int = header["version"]
         self.source: str = header["source"]

@@ -1,7 +1,7 @@
 """What every reader must do, whatever it reads."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ def check_reader(
     reader: Reader,
     root: Path,
     *,
-    broken: Mapping[str, bytes] | None = None,
-    splits_cover: bool = True,
+    broken: Mapping[str, bytes | Mapping[str, bytes]] | None = None,
+    splits_cover: bool | Collection[str] = True,
     recordings_read: int = 20,
 ) -> None:
     """Check a reader on recordings that it can read, and on files that it must refuse.
@@ -34,8 +34,9 @@ def check_reader(
     Args:
         reader: to be checked.
         root: a folder with some recordings of its format.
-        broken: malformed files, content by file name (relative to a root folder).
-        splits_cover: whether every record is in one half of each split.
+        broken: malformed files, content by file name (relative to a root folder); or several files that are read
+            together, by a name for the case: {"no labels": {"a.txt": b"...", "labels.txt": b""}}.
+        splits_cover: whether every record is in one half of each split; or the names of the splits of which that holds.
         recordings_read: how many of the recordings to read, evenly spread.
 
     Raises:
@@ -63,7 +64,7 @@ def check_reader(
         _check_refusal(original, name, content)
 
 
-def _check_records(reader: Reader, records: Iterable[Record], splits_cover: bool) -> None:
+def _check_records(reader: Reader, records: Iterable[Record], splits_cover: bool | Collection[str]) -> None:
     seen: set[str] = set()
     for record in records:
         assert record.id not in seen, f"{reader.name}: two records are called {record.id}"
@@ -75,7 +76,8 @@ def _check_records(reader: Reader, records: Iterable[Record], splits_cover: bool
         for name, split in reader.splits.items():
             halves = int(split.train(record)) + int(split.test(record))
             assert halves < 2, f"{reader.name}: {record.id} is in both halves of {name}"
-            assert halves or not splits_cover, f"{reader.name}: {record.id} is in neither half of {name}"
+            covers = splits_cover if isinstance(splits_cover, bool) else name in splits_cover
+            assert halves or not covers, f"{reader.name}: {record.id} is in neither half of {name}"
 
 
 def _check_sequence(reader: Reader, record: Record, sequence: SkeletonSequence, again: SkeletonSequence) -> None:
@@ -112,18 +114,20 @@ def _check_unit(reader: Reader, lengths: np.ndarray) -> None:
     )
 
 
-def _check_refusal(reader: Reader, name: str, content: bytes) -> None:
+def _check_refusal(reader: Reader, name: str, content: bytes | Mapping[str, bytes]) -> None:
+    contents = content if isinstance(content, Mapping) else {name: content}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        files = {Path(folder, file): data for file, data in contents.items()}
+        for file, data in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
         listing_error, reading_error = _errors_of(reader, Path(folder))
     error = listing_error or reading_error
     assert error is not None, f"{reader.name}: {name} must raise a ParseError, but it was read"
     if not isinstance(error, ParseError):
         kind = type(error).__name__
         raise AssertionError(f"{reader.name}: {name} must raise a ParseError, got {kind}: {error}") from error
-    assert error.path == file, f"{reader.name}: the ParseError for {name} names {error.path}"
+    assert error.path in files, f"{reader.name}: the ParseError for {name} names {error.path}"
     assert error.line >= 1 or listing_error, f"{reader.name}: the ParseError for {name} has no line: {error}"
 
 
