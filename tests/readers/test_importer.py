@@ -302,7 +302,8 @@ def test_a_reader_goes_to_workers_without_the_list_of_all_recordings(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "options", [{"fps": -1.0}, {"unit_metres": 0.0}, {"pattern": "("}, {"anchors": {"nose": "Hips"}}]
+    "options",
+    [{"fps": -1.0}, {"unit_metres": 0.0}, {"pattern": "("}, {"pattern": "(?P<lable>.)"}, {"anchors": {"nose": "Hips"}}],
 )
 def test_options_that_are_no_such_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

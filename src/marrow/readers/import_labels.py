@@ -9,6 +9,7 @@ from pathlib import Path
 
 from marrow.errors import ConfigError, ParseError
 from marrow.readers.base import Split
+from marrow.readers.name_pattern import find_groups
 from marrow.readers.recording import ClipEntry, Contents, Doubt, Source
 from marrow.readers.text_file import read_text
 from marrow.skeleton.sequence import Record
@@ -83,11 +84,8 @@ def label_members(
     entries = [(source, clip) for source, found in contents.items() for clip in found.clips]
     entries += [(source, ClipEntry()) for source in faulty]
     places = {source: _place(root, source) for source in [*contents, *faulty]}
-    matches = {source: re.search(pattern or "", places[source]) for source in places}
-    groups = {
-        source: {} if match is None else {name: text for name, text in match.groupdict().items() if text is not None}
-        for source, match in matches.items()
-    }
+    found = {source: find_groups(pattern, place) for source, place in places.items()}
+    groups = {source: found_groups or {} for source, found_groups in found.items()}
     chosen = _choose_labels(root, entries, places, groups, labels)
     named = sorted({label for label in chosen.by_entry if label is not None}, key=_natural)
     numbers = _numeric_names(groups.values())
@@ -113,7 +111,7 @@ def label_members(
             f"expected a path that fits the pattern {pattern!r}, got {places[member.source]!r}",
         )
         for member in members
-        if matches[member.source] is None
+        if found[member.source] is None
     }
     return Labelled(members, tuple(named), chosen.source, chosen.doubts, faults)
 

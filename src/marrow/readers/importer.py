@@ -10,7 +10,6 @@ third coordinate is zero.
 """
 
 import fnmatch
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from marrow.readers.base import Split
 from marrow.readers.detect import detect, files_below, get_format
 from marrow.readers.import_decisions import Decisions, Sample, Told, decide
 from marrow.readers.import_labels import Member, label_members, splits_of
+from marrow.readers.name_pattern import check_pattern
 from marrow.readers.recording import Contents, Doubt, Format, ReadOptions, Source
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -127,10 +127,7 @@ class Recordings:
         for role in self.anchors or ():
             if role not in ANCHOR_ROLES:
                 raise ConfigError(f"anchors are {', '.join(ANCHOR_ROLES)}; got {role!r}")
-        try:
-            re.compile(self.pattern or "")
-        except re.error as error:
-            raise ConfigError(f"pattern {self.pattern!r} is no regular expression: {error}") from error
+        check_pattern(self.pattern)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what only the listing of recordings needs, which is long: workers just read."""
