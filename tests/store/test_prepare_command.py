@@ -94,7 +94,7 @@ def test_a_reader_in_a_file_is_given_as_reader_or_by_an_option(tmp_path):
         ([f"{file}:Mine", tmp_path / "raw"], ["--reader", f"{file}:Mine", tmp_path / "raw"])
     ):
         out = tmp_path / f"store{number}"
-        words = [str(argument) for argument in [*arguments, "--out", out, "--options.scale", "2"]]
+        words = [str(argument) for argument in [*reader, tmp_path / "raw", "--out", out, "--options.scale", "2"]]
         assert command.run(parse(command.build_parser(words), words)) == 0
         assert len(Store.open(out)) == 3
 
