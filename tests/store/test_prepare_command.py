@@ -90,9 +90,7 @@ def test_a_reader_in_a_file_is_given_as_reader_or_by_an_option(tmp_path):
     write_files(tmp_path / "raw", 3)
     file = tmp_path / "toy_reader_of_a_test.py"
     file.write_text(TOY_FILE)
-    for number, arguments in enumerate(
-        ([f"{file}:Mine", tmp_path / "raw"], ["--reader", f"{file}:Mine", tmp_path / "raw"])
-    ):
+    for number, reader in enumerate(([f"{file}:Mine"], ["--reader", f"{file}:Mine"])):
         out = tmp_path / f"store{number}"
         words = [str(argument) for argument in [*reader, tmp_path / "raw", "--out", out, "--options.scale", "2"]]
         assert command.run(parse(command.build_parser(words), words)) == 0
