@@ -59,9 +59,11 @@ class Reader(Protocol):
     def records(self, root: Path) -> Iterator[Record]:
         """List the recordings below a folder, sorted, without opening them.
 
+        What is wrong with one recording does not end the list: it is the `fault` of its record (its id is the file's
+        path, its label -1), so that preparing can drop it and go on. Hidden files are none.
+
         Raises:
             DataError: the folder is missing or holds no recording of this format.
-            ParseError: a file has a name that the format does not know.
         """
         ...
 
@@ -69,7 +71,7 @@ class Reader(Protocol):
         """Read one recording.
 
         Raises:
-            ParseError: the file does not follow the format (with path and line).
+            ParseError: the file does not follow the format (with path and line), or its record has this fault.
             SkipRecording: the file is well-formed but nobody can be seen in it.
         """
         ...
@@ -82,8 +84,10 @@ class FromFiles(Protocol):
     def for_root(self, root: Path) -> Reader:
         """Return this reader as it is for one folder, with the skeleton and classes of what lies there.
 
+        What is wrong with some of the files is kept, and becomes the `fault` of their records.
+
         Raises:
-            DataError: the folder is missing, or its files cannot be read as one data set.
+            DataError: the folder is missing, or none of its files can be read.
         """
         ...
 
