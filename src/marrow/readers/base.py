@@ -13,6 +13,9 @@ from marrow.errors import DataError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
+# What lies beside recordings and is none, whatever it holds.
+_LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
 
 @dataclass(frozen=True)
 class Split:
@@ -75,9 +78,11 @@ class Reader(Protocol):
     def records(self, root: Path) -> Iterator[Record]:
         """List the recordings below a folder, sorted, without opening them.
 
+        What is wrong with one recording does not end the list: it is the `fault` of its record (its id is the file's
+        path, its label -1), so that preparing can drop it and go on. Hidden files are none.
+
         Raises:
             DataError: the folder is missing or holds no recording of this format.
-            ParseError: a file has a name that the format does not know.
         """
         ...
 
@@ -85,7 +90,7 @@ class Reader(Protocol):
         """Read one recording.
 
         Raises:
-            ParseError: the file does not follow the format (with path and line).
+            ParseError: the file does not follow the format (with path and line), or its record has this fault.
             SkipRecording: the file is well-formed but nobody can be seen in it.
         """
         ...
@@ -98,8 +103,10 @@ class FromFiles(Protocol):
     def for_root(self, root: Path) -> Reader:
         """Return this reader as it is for one folder, with the skeleton and classes of what lies there.
 
+        What is wrong with some of the files is kept, and becomes the `fault` of their records.
+
         Raises:
-            DataError: the folder is missing, or its files cannot be read as one data set.
+            DataError: the folder is missing, or none of its files can be read.
         """
         ...
 
@@ -109,8 +116,17 @@ def reader_for(reader: Reader, root: Path) -> Reader:
     return reader.for_root(root) if isinstance(reader, FromFiles) else reader
 
 
+def is_hidden(path: Path) -> bool:
+    """Tell whether a path leads to what systems leave beside recordings: "._x", ".ipynb_checkpoints", "__MACOSX".
+
+    Args:
+        path: relative to the folder of the recordings.
+    """
+    return any(name.startswith(".") or name in _LEFT_BY_SYSTEMS for name in path.parts)
+
+
 def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> list[Path]:
-    """Return the files that a reader has found, sorted by path.
+    """Return the files that a reader has found, sorted by path, without hidden ones.
 
     Args:
         root: the folder that it looks in.
@@ -121,7 +137,7 @@ def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> 
     Raises:
         DataError: there is none.
     """
-    paths = sorted(files) if root.is_dir() else []
+    paths = sorted(file for file in files if not is_hidden(file.relative_to(root))) if root.is_dir() else []
     if not paths:
         state = f"holds no file {pattern}" if root.is_dir() else "is not a folder"
         raise DataError(f"expected a folder with {wanted}; {root} {state}")

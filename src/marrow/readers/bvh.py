@@ -1,15 +1,12 @@
 """BVH: motion capture of any skeleton, one body per file. The format: `readers/bvh_file.py`.
 
-The skeleton is that of the files below a folder, which `for_root` reads; they must all have the same. Of the nodes in
-it, those are left out that are no joints, be it in a single file:
-
-- an end of a chain ("End Site") without a length,
-- a joint that can never be apart from its parent: OFFSET 0 and no position channel,
-- a root with a single child that has position channels of its own: that root is the origin of the scene.
-
-What moves them still moves the rest. `joints` names those to keep instead. Left-right partners are told by name, hips
-and shoulders too; the centre is where the hips join, the chest where the neck leaves the joint that the shoulders
-share. `anchors` overrides that.
+The skeleton is that of the files below a folder, which `for_root` reads: the one that most of them have. A file that
+has another, that cannot be read, or whose path the pattern does not fit, is listed with that fault, and reading it
+raises it. Nodes that are no joints, be it in a single file, are left out (`readers/bvh_joints.py`: ends without a
+length, joints that stay on their parent, the origin of the scene); each recording notes them. What moves them still
+moves the rest. `joints` names those to keep instead. Left-right partners are told by name, hips and shoulders too; the
+centre is where the hips join, the chest where the neck leaves the joint that the shoulders share. `sides` and
+`anchors` override that.
 
 Labels and attributes come from a file's path below the folder, without `.bvh`, by `pattern`: a regular expression with
 named groups that is searched for in it. The group `label` is the class, the others are attributes, as numbers where
@@ -23,8 +20,8 @@ its own.
 """
 
 import copy
-import re
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,20 +31,23 @@ import numpy as np
 
 from marrow.errors import ConfigError, ParseError
 from marrow.readers.base import SkipRecording, Split, some_files
-from marrow.readers.bvh_file import Node, read_hierarchy, read_motion
-from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton, mirror_by_name
+from marrow.readers.bvh_file import read_file, read_hierarchy
+from marrow.readers.bvh_joints import (
+    frames_per_second,
+    joint_tree,
+    no_joints,
+    rate_doubt,
+    root_may_be_scene,
+    what_root_is,
+)
+from marrow.readers.bvh_tree import Node
+from marrow.readers.name_pattern import check_pattern, find_groups
+from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
+from marrow.skeleton.names import anchors_by_name, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
 _UNKNOWN = Skeleton("bvh", (), (), (), {})
-# How sources call the joint at the top of a limb; the first spelling that a joint has counts.
-_LIMBS = {
-    "hip": (r"up(per)?[ _]?leg", r"thigh", r"femur", r"hip(?!s)"),
-    "shoulder": (r"up(per)?[ _]?arm", r"humerus", r"(?<!fore)(?<!lower)(?<!fore[ _])(?<!lower[ _])arm", r"sho?u?ld"),
-}
-# A length below this (in the file's unit) is none.
-_NO_LENGTH = 1e-6
-# Frame times are rounded: 0.0333333 is 30 frames per second, 0.00833 is 120. 29.97 stays 29.97.
-_RATE_ROUNDING = 5e-4
+_Tree = tuple[tuple[str, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class BVH:
         joints: names of the joints to keep; the parent of one is then the nearest above it that is kept.
         anchors: joint by role, where names do not tell: centre, chest, left_hip, right_hip, left_shoulder,
             right_shoulder.
+        fps: frames per second, where the files say it wrongly.
+        sides: right joint by its left partner, where names do not tell, for example {"b12": "b17"}.
     """
 
     pattern: str | None = None
@@ -68,10 +70,14 @@ class BVH:
     up: Literal["x", "y", "z"] = "y"
     joints: list[str] | None = field(default=None, hash=False)
     anchors: dict[str, str] | None = field(default=None, hash=False)
+    fps: float | None = None
+    sides: dict[str, str] | None = field(default=None, hash=False)
 
     # What stands in the files: known after `for_root`.
     skeleton: Skeleton = field(default=_UNKNOWN, init=False)
     classes: tuple[str, ...] = field(default=(), init=False)
+    # By path below the folder: what is wrong with a file, as far as that was seen before it is read.
+    faults: Mapping[str, ParseError] = field(default_factory=dict, init=False, hash=False, compare=False)
 
     name: ClassVar[str] = "bvh"
     splits: ClassVar[Mapping[str, Split]] = {}
@@ -79,58 +85,86 @@ class BVH:
     def __post_init__(self) -> None:
         if not 0 < self.unit_metres < np.inf:
             raise ConfigError(f"bvh unit_metres must be above 0, got {self.unit_metres}")
+        if self.fps is not None and not 0 < self.fps < np.inf:
+            raise ConfigError(f"bvh fps must be above 0, got {self.fps}")
         if self.up not in ("x", "y", "z"):
             raise ConfigError(f"bvh up must be 'x', 'y' or 'z', got {self.up!r}")
         for role in self.anchors or ():
             if role not in ANCHOR_ROLES:
                 raise ConfigError(f"bvh anchors are {', '.join(ANCHOR_ROLES)}; got {role!r}")
-        try:
-            re.compile(self.pattern or "")
-        except re.error as error:
-            raise ConfigError(f"bvh pattern {self.pattern!r} is no regular expression: {error}") from error
+        check_pattern(self.pattern)
 
     def for_root(self, root: Path) -> "BVH":
         """Return this reader with the skeleton and the classes of the files below a folder.
 
+        What is wrong with some of the files is in `faults`, not raised.
+
         Raises:
             DataError: the folder is missing or holds no such file.
-            ParseError: a file has another skeleton, or a path that the pattern does not fit.
+            ParseError: something is wrong with every file.
             ConfigError: an option names a joint that the skeleton does not have.
         """
         files = _files(root)
-        groups = self._groups(root, files)
-        trees = [read_hierarchy(file) for file in files]
-        left_out = set[str]().union(*map(_left_out, trees))
-        skeleton = self._skeleton(trees[0], left_out)
-        for file, nodes in zip(files, trees, strict=True):
-            names = {node.name for node in nodes}
-            _check(nodes, skeleton.joints if self.joints else names - left_out, skeleton, file, files[0])
-        reader = copy.copy(self)
-        object.__setattr__(reader, "skeleton", skeleton)
+        faults: dict[Path, ParseError] = {}
+        trees: dict[Path, list[Node]] = {}
+        labels: set[str] = set()
+        for file in files:
+            try:
+                groups = self._groups(root, file)
+                trees[file] = read_hierarchy(file)
+                labels |= {groups["label"]} if "label" in groups else set()
+            except ParseError as error:
+                faults[file] = error
+        if not trees:
+            raise faults[files[0]]
+        left_out = _left_out(trees)
+        model = self._most_frequent(trees, left_out)
+        alike = {file: nodes for file, nodes in trees.items() if self._tree(nodes, left_out) == model}
+        if len(alike) < len(trees):  # what another skeleton leaves out is no reason to
+            left_out = _left_out(alike)
+        first = next(iter(alike))
+        skeleton = self._skeleton(trees[first], left_out)
+        for file, nodes in trees.items():
+            try:
+                _check(nodes, self._kept(nodes, left_out), skeleton, file, first)
+            except ParseError as error:
+                faults[file] = error
+        known = copy.copy(self)
+        object.__setattr__(known, "skeleton", skeleton)
+        object.__setattr__(known, "classes", tuple(sorted(labels)))
         object.__setattr__(
-            reader, "classes", tuple(sorted({values["label"] for values in groups if "label" in values}))
+            known, "faults", {file.relative_to(root).as_posix(): faults[file] for file in sorted(faults)}
         )
-        return reader
+        return known
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the `.bvh` files at any depth below a folder, by path.
+        """List the `.bvh` files at any depth below a folder, by path, hidden ones left out.
+
+        A path that does not fit the pattern is a fault of its record, as are those that `for_root` saw.
 
         Raises:
             DataError: the folder is missing or holds no such file.
-            ParseError: a path does not fit the pattern.
         """
         files = _files(root)
-        groups = self._groups(root, files)
-        names = sorted({name for values in groups for name in values} - {"label"})
-        are_numbers = {name: all(values[name].isdecimal() for values in groups if name in values) for name in names}
-        for file, values in zip(files, groups, strict=True):
+        groups: dict[Path, dict[str, str]] = {}
+        faults = {root / path: fault for path, fault in self.faults.items()}
+        for file in files:
+            try:
+                groups[file] = self._groups(root, file)
+            except ParseError as error:
+                groups[file] = {}
+                faults.setdefault(file, error)
+        names = sorted({name for found in groups.values() for name in found} - {"label"})
+        are_numbers = {name: all(one[name].isdecimal() for one in groups.values() if name in one) for name in names}
+        for file, found in groups.items():
             yield Record(
                 id=file.relative_to(root).with_suffix("").as_posix(),
                 path=file.relative_to(root).as_posix(),
-                label=self.classes.index(values["label"]) if values.get("label") in self.classes else -1,
+                label=self.classes.index(found["label"]) if found.get("label") in self.classes else -1,
                 attributes={
-                    name: int(values[name]) if are_numbers[name] else values[name] for name in names if name in values
+                    name: int(found[name]) if are_numbers[name] else found[name] for name in names if name in found
                 },
+                fault=faults.get(file),
             )
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
@@ -140,76 +174,118 @@ class BVH:
             ParseError: the file does not follow the format, or has another skeleton.
             SkipRecording: it has no frame.
         """
+        if record.fault is not None:
+            raise record.fault
         if self.skeleton == _UNKNOWN:
             raise ConfigError("a bvh reader learns its skeleton from the files: use BVH(...).for_root(root)")
         file = root / record.path
-        nodes, frame_seconds, places = read_motion(file)
-        if not len(places):
+        motion = read_file(file, needs_rate=self.fps is None)
+        if not len(motion.values):
             raise SkipRecording("there is no frame")
-        _check(nodes, self.skeleton.joints, self.skeleton, file, root)
-        kept = [place for place, node in enumerate(nodes) if node.name in self.skeleton.joints]
-        joints = (self.unit_metres * places[:, kept]).astype(np.float32)[None]
+        _check(motion.nodes, self.skeleton.joints, self.skeleton, file, root)
+        kept = [place for place, node in enumerate(motion.nodes) if node.name in self.skeleton.joints]
+        joints = (self.unit_metres * motion.places()[:, kept]).astype(np.float32)[None]
+        notes = list(motion.notes)
+        if self.fps is None and motion.frame_seconds is not None and rate_doubt(motion.frame_seconds):
+            notes.append(f"{rate_doubt(motion.frame_seconds)} Say the rate by --options.fps")
+        left_out = [node.name for node in motion.nodes if node.name not in self.skeleton.joints]
+        if left_out and self.joints is None:
+            notes.append(f"left out, being no joints: {', '.join(left_out)}")
         return SkeletonSequence(
             joints=joints,
             present=np.ones(joints.shape[:3], np.bool_),
-            fps=_frames_per_second(frame_seconds),
+            fps=self.fps or frames_per_second(motion.frame_seconds or 1.0),
             skeleton=self.skeleton,
             record=record,
+            notes=tuple(notes),
         )
 
-    def _groups(self, root: Path, files: Sequence[Path]) -> list[dict[str, str]]:
-        """Return what the pattern finds in the path of each file."""
-        groups = []
-        for file in files:
-            path = file.relative_to(root).with_suffix("").as_posix()
-            match = re.search(self.pattern or "", path)
-            if match is None:
-                raise ParseError(file, 0, f"expected a path that fits the pattern {self.pattern!r}, got {path!r}")
-            groups.append({name: text for name, text in match.groupdict().items() if text is not None})
+    def _groups(self, root: Path, file: Path) -> dict[str, str]:
+        """Return what the pattern finds in the path of a file."""
+        path = file.relative_to(root).with_suffix("").as_posix()
+        groups = find_groups(self.pattern, path)
+        if groups is None:
+            raise ParseError(file, 0, f"expected a path that fits the pattern {self.pattern!r}, got {path!r}")
         return groups
+
+    def _kept(self, nodes: Sequence[Node], left_out: Collection[str]) -> Collection[str]:
+        return self.joints or {node.name for node in nodes}.difference(left_out)
+
+    def _tree(self, nodes: Sequence[Node], left_out: Collection[str]) -> _Tree:
+        return joint_tree(nodes, self._kept(nodes, left_out))
+
+    def _most_frequent(self, trees: Mapping[Path, list[Node]], left_out: Collection[str]) -> _Tree:
+        """Return the tree that most files have, of those that have all the joints that were asked for."""
+        counts = Counter(self._tree(nodes, left_out) for nodes in trees.values())
+        whole = [tree for tree in counts if set(self.joints or ()) <= set(tree[0])]
+        return max(whole or counts, key=lambda tree: counts[tree])
 
     def _skeleton(self, nodes: Sequence[Node], left_out: Collection[str]) -> Skeleton:
         everything = [node.name for node in nodes]
-        names, parents = _tree(nodes, self.joints or set(everything) - set(left_out))
-        for asked, choices in ((self.joints or (), everything), ((self.anchors or {}).values(), names)):
-            unknown = [joint for joint in asked if joint not in choices]
+        names, parents = self._tree(nodes, left_out)
+        partners = [joint for pair in (self.sides or {}).items() for joint in pair]
+        for asked, known in (
+            (self.joints or (), everything),
+            ((self.anchors or {}).values(), names),
+            (partners, names),
+        ):
+            unknown = [joint for joint in asked if joint not in known]
             if unknown:
-                raise ConfigError(f"the skeleton has no joint {unknown[0]!r}. Its joints: {', '.join(choices)}")
+                raise ConfigError(f"the skeleton has no joint {unknown[0]!r}. Its joints: {', '.join(known)}")
+        if len(set(partners)) < len(partners):
+            twice = next(joint for joint in partners if partners.count(joint) > 1)
+            raise ConfigError(f"bvh sides give {twice!r} more than one partner")
+        mirror = _with_partners(names, mirror_by_name(names), self.sides or {})
         chosen = {role: names.index(joint) for role, joint in (self.anchors or {}).items()}
+        sides = list(Skeleton("", names, parents, mirror, chosen).sides)
+        for left, right in (self.sides or {}).items():
+            sides[names.index(left)], sides[names.index(right)] = "left", "right"
+        anchors = {**anchors_by_name(names, parents, mirror, sides), **chosen}
         # Two sources with as many joints are two layouts.
         code = zlib.crc32(repr((names, parents)).encode())
         return Skeleton(
             name=f"bvh_{len(names)}_{code:08x}",
             joints=names,
             parents=parents,
-            mirror=mirror_by_name(names),
-            anchors={**_guess_anchors(names, parents), **chosen},
+            mirror=mirror,
+            anchors={role: anchors[role] for role in ANCHOR_ROLES if role in anchors},
             up=self.up,
         )
 
 
-def _left_out(nodes: Sequence[Node]) -> set[str]:
-    """Return the nodes that are no joints, in one file."""
-    of_root = [node for node in nodes[1:] if node.parent == 0]
-    left_out = {node.name for node in nodes[1:] if not node.moves and np.linalg.norm(node.offset or 0.0) < _NO_LENGTH}
-    return left_out | {nodes[0].name} if len(of_root) == 1 and of_root[0].moves else left_out
+def _with_partners(names: Sequence[str], mirror: Sequence[int], sides: Mapping[str, str]) -> tuple[int, ...]:
+    """Return a mirror in which some pairs are as given, whatever they or their partners were before."""
+    partners = list(mirror)
+    for left, right in ((names.index(left), names.index(right)) for left, right in sides.items()):
+        for joint in (left, right):
+            partners[partners[joint]] = partners[joint]
+        partners[left], partners[right] = right, left
+    return tuple(partners)
 
 
-def _tree(nodes: Sequence[Node], kept: Collection[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the names of the nodes that are kept, and the nearest above each that is kept as well."""
-    row = {place: joint for joint, place in enumerate(p for p, node in enumerate(nodes) if node.name in kept)}
-    parents = []
-    for place in row:
-        above = nodes[place].parent
-        while above not in row and above != 0:
-            above = nodes[above].parent
-        parents.append(row.get(above, row[place]))
-    return tuple(nodes[place].name for place in row), tuple(parents)
+def _left_out(trees: Mapping[Path, list[Node]]) -> set[str]:
+    """Return the nodes that are no joints in one of the files at least."""
+    may_be_scene = [file for file, nodes in trees.items() if root_may_be_scene(nodes)]
+    scenes = set(may_be_scene) if _is_scene(may_be_scene) else set[Path]()
+    return set[str]().union(*(no_joints(nodes, file in scenes) for file, nodes in trees.items()))
+
+
+def _is_scene(files: Sequence[Path]) -> bool:
+    """Tell whether the root is the origin of the scene: mostly the first of the files shows it."""
+    kinds: set[str] = set()
+    for file in files:
+        try:
+            kinds.add(what_root_is(read_file(file, needs_rate=False)))
+        except ParseError:  # which reading the recording will say
+            continue
+        if "scene" in kinds:
+            return True
+    return "joint" not in kinds
 
 
 def _check(nodes: Sequence[Node], kept: Collection[str], skeleton: Skeleton, file: Path, model: Path) -> None:
     """Refuse a file with another skeleton than the model has."""
-    names, parents = _tree(nodes, kept)
+    names, parents = joint_tree(nodes, kept)
     if (names, parents) == (skeleton.joints, skeleton.parents):
         return
     line_of = {node.name: node.line for node in nodes}
@@ -238,40 +314,3 @@ def _check(nodes: Sequence[Node], kept: Collection[str], skeleton: Skeleton, fil
 def _files(root: Path) -> list[Path]:
     files = (file for file in root.rglob("*") if file.suffix.lower() == ".bvh")
     return some_files(root, files, "BVH files", "*.bvh")
-
-
-def _frames_per_second(frame_seconds: float) -> float:
-    nearest = round(1 / frame_seconds)
-    return float(nearest) if abs(nearest * frame_seconds - 1) < _RATE_ROUNDING else 1 / frame_seconds
-
-
-def _guess_anchors(names: Sequence[str], parents: Sequence[int]) -> dict[str, int]:
-    """Return the joint of each role, as far as names and tree tell."""
-    skeleton = Skeleton("guess", tuple(names), tuple(parents), mirror_by_name(names), {})
-    anchors: dict[str, int] = {}
-    for limb, spellings in _LIMBS.items():
-        left = [joint for joint, side in enumerate(skeleton.sides) if side == "left"]
-        for spelling in spellings:
-            top = next((joint for joint in left if re.search(spelling, names[joint], re.IGNORECASE)), None)
-            if top is not None:
-                anchors[f"left_{limb}"], anchors[f"right_{limb}"] = top, skeleton.mirror[top]
-                break
-    for role, limb in (("centre", "hip"), ("chest", "shoulder")):
-        if f"left_{limb}" in anchors:
-            right = _ancestors(anchors[f"right_{limb}"], parents)
-            meeting = next((joint for joint in _ancestors(anchors[f"left_{limb}"], parents) if joint in right), None)
-            if meeting is not None:
-                anchors[role] = meeting
-    if "chest" in anchors:  # the top of the trunk is where the neck begins, if the file has that
-        necks = [joint for joint, parent in enumerate(parents) if parent == anchors["chest"]]
-        anchors["chest"] = next((joint for joint in necks if "neck" in names[joint].lower()), anchors["chest"])
-    return {role: anchors[role] for role in ANCHOR_ROLES if role in anchors}
-
-
-def _ancestors(joint: int, parents: Sequence[int]) -> list[int]:
-    """Return the parent of a joint, its parent, and so on up to the root."""
-    line = []
-    while parents[joint] != joint:
-        joint = parents[joint]
-        line.append(joint)
-    return line

@@ -25,61 +25,71 @@ Blanks may be tabs. A joint may have any channels in any order; a position chann
 OFFSET, in the root and anywhere else. Rotations and forward kinematics are those of `pymotion` (the distribution
 `upc-pymotion`); its own parser stops at the first fault with an IndexError, takes surplus and missing frames silently,
 and knows no line numbers, which is why the text is parsed here.
+
+What people's software writes otherwise and can mean one thing only is read, with a note: a name after "End Site", blank
+lines between frames, frames that are more than declared or one fewer, a second joint of one name (it is called
+Parent/Name), a root without a name, CR as the end of lines, UTF-16.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ParseError
-from marrow.readers.number_lines import parse_numbers, read_lines, shown
+from marrow.readers.bvh_tree import Node, number_in, parse_hierarchy, say_comma, shown_line
+from marrow.readers.number_lines import parse_numbers, shown
+from marrow.readers.text_file import decode, read_bytes
 
-_AXES = "xyz"
-_CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
+# Frames times nodes: ten hours at 30 Hz of 60 nodes. Ends cost a file nothing, so its size does not bound them.
+_MAX_POSITIONS = 1 << 26
+_BLOCK_POSITIONS = 1 << 18
+_BLOCK_ROWS = 4096
+_BEGINNING_BYTES = 1 << 16
+# Below this a rate is none: 1 / 1e-320 is infinite.
+_SHORTEST_SECONDS = 1e-6
 _FRAMES = re.compile(r"frames\s*:\s*(\d{1,9})", re.IGNORECASE)
 _FRAME_TIME = re.compile(r"frame\s+time\s*:\s*(\S+)", re.IGNORECASE)
+_Parsed = TypeVar("_Parsed")
 
 
-@dataclass
-class Node:
-    """A joint, or the end of a chain.
+@dataclass(frozen=True)
+class Beginning:
+    """What stands before the frames.
 
     Args:
-        name: as the file has it; that of an end is its parent's with "_end".
-        parent: index of the parent; the root is its own.
-        line: 1-based line on which it begins.
-        is_end: whether it is an "End Site", which has no channels.
-        offset: from the parent, in the file's unit.
-        channels: (axis, "position" or "rotation") in the order of the columns.
+        nodes: the tree.
+        frame_seconds: time between two frames; None where the file has none that is above 0.
+        notes: what had to be mended, in words that are the same for every file.
     """
 
-    name: str
-    parent: int
-    line: int
-    is_end: bool = False
-    offset: tuple[float, float, float] | None = None
-    channels: list[tuple[int, str]] | None = None
-
-    @property
-    def moves(self) -> bool:
-        """Whether its place relative to its parent may change."""
-        return any(kind == "position" for _, kind in self.channels or ())
+    nodes: list[Node]
+    frame_seconds: float | None
+    notes: tuple[str, ...]
 
 
-@dataclass
-class _Tree:
-    """Nodes, and those whose braces are open."""
+@dataclass(frozen=True)
+class Motion(Beginning):
+    """A file.
 
-    path: Path
-    nodes: list[Node] = field(default_factory=list)
-    open: list[int] = field(default_factory=list)
-    # A node was named, and its brace is to follow.
-    is_named: bool = False
+    Args:
+        values: the channels of all nodes, in the order of the file: angles in degrees, places in the file's unit.
+    """
+
+    values: Float64[np.ndarray, "frame column"]
+
+    def places(self) -> Float64[np.ndarray, "frame node 3"]:
+        """Return where every node is in every frame, in the file's unit."""
+        places = np.empty((len(self.values), len(self.nodes), 3))
+        block = max(1, _BLOCK_POSITIONS // len(self.nodes))
+        for start in range(0, len(self.values), block):
+            places[start : start + block] = _place(self.nodes, self.values[start : start + block])
+        return places
 
 
 def read_hierarchy(path: Path) -> list[Node]:
@@ -88,11 +98,54 @@ def read_hierarchy(path: Path) -> list[Node]:
     Raises:
         ParseError: it cannot be read, or does not follow the format.
     """
-    try:
-        with path.open("rb") as file:
-            return _parse_hierarchy(path, file)[0]
-    except OSError as error:
-        raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
+    return _parse_beginning(path, lambda lines: parse_hierarchy(path, lines)[0].nodes)
+
+
+def read_beginning(path: Path, *, needs_rate: bool = True) -> Beginning:
+    """Read what stands before the frames.
+
+    Args:
+        path: of the file.
+        needs_rate: whether a frame time that is not above 0 is refused.
+
+    Raises:
+        ParseError: it cannot be read, or does not follow the format.
+    """
+    return _parse_beginning(path, lambda lines: _parse_settings(path, lines, needs_rate)[0])
+
+
+def read_file(path: Path, *, needs_rate: bool = True) -> Motion:
+    """Read a file.
+
+    Args:
+        path: of the file.
+        needs_rate: whether a frame time that is not above 0 is refused.
+
+    Raises:
+        ParseError: it cannot be read, does not follow the format, or says more than fits into memory.
+    """
+    lines, notes = _read_lines(path)
+    beginning, frame_count, at = _parse_settings(path, lines, needs_rate)
+    rows = [line for line in islice(lines, at, None) if line and not line.isspace()]
+    notes += beginning.notes
+    if len(rows) < len(lines) - at:
+        notes += ("blank lines among the frames",)
+    if len(rows) != frame_count:
+        if len(rows) < max(frame_count - 1, 1):
+            line = _line_of(lines, at, len(rows) - 1) if rows else max(len(lines), 1)
+            raise ParseError(path, line, f"expected {frame_count} frames as declared, got {len(rows)}")
+        few, much = len(rows) < frame_count, len(rows) > frame_count + 1
+        notes += (f"{'one frame fewer' if few else 'more frames' if much else 'one frame more'} than declared",)
+    column_count = sum(len(node.channels or ()) for node in beginning.nodes)
+    if len(rows) * len(beginning.nodes) > _MAX_POSITIONS:
+        raise ParseError(
+            path,
+            at,
+            f"expected at most {_MAX_POSITIONS // len(beginning.nodes):,} frames of {len(beginning.nodes)} joints in "
+            f"one file, got {len(rows):,}",
+        )
+    values = _parse_rows(path, lines, at, rows, column_count)
+    return Motion(beginning.nodes, beginning.frame_seconds, notes, values)
 
 
 def read_motion(path: Path) -> tuple[list[Node], float, Float64[np.ndarray, "frame node 3"]]:
@@ -104,132 +157,87 @@ def read_motion(path: Path) -> tuple[list[Node], float, Float64[np.ndarray, "fra
     Raises:
         ParseError: it cannot be read, or does not follow the format.
     """
-    lines = read_lines(path)
-    nodes, motion_line = _parse_hierarchy(path, lines)
-    at = motion_line
+    motion = read_file(path)
+    assert motion.frame_seconds is not None
+    return motion.nodes, motion.frame_seconds, motion.places()
+
+
+def _read_lines(path: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Return a file's lines, and what is unusual in how they are written."""
+    content = read_bytes(path)
+    text = decode(content)
+    if text is None:
+        raise ParseError(path, 1, f"expected HIERARCHY, got {shown(content[:80])}")
+    notes = ()
+    if b"\0" in content[:64]:
+        notes += ("text in UTF-16",)
+    if b"\r" in content and b"\n" not in content:
+        notes += ("lines that end in CR alone",)
+    lines = text.split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines, notes
+
+
+def _parse_beginning(path: Path, parse: Callable[[list[str]], _Parsed]) -> _Parsed:
+    """Parse the first lines of a file, and the whole of it where they do not suffice."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_BEGINNING_BYTES)
+    except OSError as error:
+        raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
+    if len(content) == _BEGINNING_BYTES:
+        try:
+            return parse((decode(content) or "").split("\n")[:-1])
+        except ParseError:  # cut where there may be more
+            pass
+    return parse(_read_lines(path)[0])
+
+
+def _parse_settings(path: Path, lines: list[str], needs_rate: bool) -> tuple[Beginning, int, int]:
+    """Return what stands before the frames, the number of frames that it declares, and how many lines it takes."""
+    tree, at = parse_hierarchy(path, lines)
     frame_count, at = _parse_setting(path, lines, at, _FRAMES, "Frames: COUNT")
     seconds_text, at = _parse_setting(path, lines, at, _FRAME_TIME, "Frame Time: SECONDS")
-    seconds = _number(seconds_text.encode())
-    if seconds is None or seconds <= 0:
-        raise ParseError(path, at, f"expected a frame time above 0 seconds, got {seconds_text!r}")
-    column_count = sum(len(node.channels or ()) for node in nodes)
-    frames_left = len(lines) - at
-    if frames_left != int(frame_count):
-        line = min(len(lines), at + int(frame_count) + 1)
-        raise ParseError(path, line, f"expected {frame_count} frames as declared, got {frames_left}")
-    values = parse_numbers(path, lines[at:], column_count, first_line=at + 1)
-    return nodes, seconds, _place(nodes, values)
+    seconds = number_in(seconds_text)
+    if seconds is None or seconds < _SHORTEST_SECONDS:
+        if needs_rate:
+            problem = f"expected a frame time above 0 seconds, got {seconds_text!r}{say_comma(seconds_text)}"
+            raise ParseError(path, at, problem)
+        seconds = None
+    return Beginning(tree.nodes, seconds, tuple(dict.fromkeys(tree.notes))), int(frame_count), at
 
 
-def _parse_hierarchy(path: Path, lines: Iterable[bytes]) -> tuple[list[Node], int]:
-    """Return the nodes in the order of the file, and the number of the line with MOTION."""
-    tree = _Tree(path)
-    number = 0
-    has_begun = False
-    for number, line in enumerate(lines, start=1):
-        for statement in _statements(line.removeprefix(b"\xef\xbb\xbf")):
-            keyword = statement[0].upper()
-            if not has_begun:
-                if keyword != "HIERARCHY" or len(statement) > 1:
-                    raise ParseError(path, number, f"expected HIERARCHY, got {shown(line)}")
-                has_begun = True
-            elif keyword == "MOTION":
-                if tree.open or not tree.nodes or tree.is_named:
-                    what = f"}} of {tree.nodes[tree.open[-1]].name}" if tree.open else "ROOT and its braces"
-                    raise ParseError(path, number, f"expected {what} before MOTION")
-                return tree.nodes, number
-            else:
-                _take(tree, keyword, statement, number, line)
-    got = "an empty file" if number == 0 else "the end of the file"
-    raise ParseError(path, max(number, 1), f"expected {'MOTION' if has_begun else 'HIERARCHY'}, got {got}")
+def _parse_rows(
+    path: Path, lines: list[str], at: int, rows: list[str], column_count: int
+) -> Float64[np.ndarray, "frame column"]:
+    values = np.empty((len(rows), column_count))
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = [row.encode() for row in rows[start : start + _BLOCK_ROWS]]
+        try:
+            values[start : start + len(block)] = parse_numbers(path, block, column_count)
+        except ParseError as error:
+            row = start + error.line - 1
+            raise ParseError(path, _line_of(lines, at, row), error.problem + say_comma(rows[row])) from None
+    return values
 
 
-def _statements(line: bytes) -> Iterator[list[str]]:
-    """Split a line into statements: braces, and what stands between them."""
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        text = line.decode("latin-1")
-    for piece in re.split(r"([{}])", text):
-        words = piece.split()
-        if words:
-            yield words
+def _line_of(lines: list[str], at: int, row: int) -> int:
+    """Return the 1-based line of one of the rows behind a line, blank ones not counted."""
+    numbers = (number for number, line in enumerate(islice(lines, at, None), start=at + 1) if line.strip())
+    return next(islice(numbers, row, None), len(lines))
 
 
-def _take(tree: _Tree, keyword: str, statement: list[str], number: int, line: bytes) -> None:
-    """Add one statement of the hierarchy to the tree."""
-    if (keyword == "{") != tree.is_named:
-        expected = "{" if tree.is_named else "ROOT, JOINT, End Site, OFFSET, CHANNELS or }"
-        raise ParseError(tree.path, number, f"expected {expected}, got {shown(line)}")
-    if keyword == "{":
-        tree.open.append(len(tree.nodes) - 1)
-        tree.is_named = False
-    elif keyword in ("ROOT", "JOINT") or (keyword == "END" and [word.upper() for word in statement[1:]] == ["SITE"]):
-        _take_node(tree, keyword, " ".join(statement[1:]), number)
-    elif not tree.open:
-        raise ParseError(tree.path, number, f"expected ROOT or MOTION, got {shown(line)}")
-    elif keyword == "}":
-        node = tree.nodes[tree.open.pop()]
-        missing = "OFFSET" if node.offset is None else "CHANNELS" if node.channels is None else None
-        if missing:
-            raise ParseError(tree.path, number, f"expected {missing} of {node.name} before its }}")
-    elif keyword == "OFFSET":
-        node = tree.nodes[tree.open[-1]]
-        values = [_number(word.encode()) for word in statement[1:]]
-        if node.offset is not None or len(values) != 3 or None in values:
-            raise ParseError(tree.path, number, f"expected one OFFSET of three numbers, got {shown(line)}")
-        node.offset = (values[0] or 0.0, values[1] or 0.0, values[2] or 0.0)
-    elif keyword == "CHANNELS":
-        node = tree.nodes[tree.open[-1]]
-        matches = [_CHANNEL.fullmatch(word) for word in statement[2:]]
-        channels = [(_AXES.index(match[1].lower()), match[2].lower()) for match in matches if match]
-        is_counted = len(statement) > 1 and statement[1] == str(len(matches))
-        if node.channels is not None or not is_counted or None in matches or len(set(channels)) < len(channels):
-            wanted = "expected one CHANNELS with a count and as many different names, such as 3 Zrotation ..."
-            raise ParseError(tree.path, number, f"{wanted}; got {shown(line)}")
-        node.channels = channels
-    else:
-        raise ParseError(
-            tree.path, number, f"expected ROOT, JOINT, End Site, OFFSET, CHANNELS or }}, got {shown(line)}"
-        )
-
-
-def _take_node(tree: _Tree, keyword: str, name: str, number: int) -> None:
-    if (keyword == "ROOT") != (not tree.open):
-        raise ParseError(tree.path, number, f"expected {'JOINT' if tree.open else 'ROOT'}, got {keyword}")
-    if keyword == "ROOT" and tree.nodes:
-        raise ParseError(tree.path, number, "expected one ROOT; files with several bodies are not read")
-    parent = tree.open[-1] if tree.open else 0
-    if tree.open and tree.nodes[parent].is_end:
-        raise ParseError(tree.path, number, "expected the OFFSET and } of an End Site, got another node")
-    if keyword == "END":
-        name = f"{tree.nodes[parent].name}_end"
-    names = [node.name for node in tree.nodes]
-    if keyword == "END" and name in names:  # two ends of one joint, or a joint of that name
-        name = next(f"{name}{count}" for count in range(2, len(names) + 3) if f"{name}{count}" not in names)
-    if not name or name in names:
-        raise ParseError(tree.path, number, f"expected a name that no other joint has, got {name!r}")
-    tree.nodes.append(Node(name, parent, number, keyword == "END", None, [] if keyword == "END" else None))
-    tree.is_named = True
-
-
-def _parse_setting(path: Path, lines: list[bytes], at: int, pattern: re.Pattern[str], wanted: str) -> tuple[str, int]:
+def _parse_setting(path: Path, lines: list[str], at: int, pattern: re.Pattern[str], wanted: str) -> tuple[str, int]:
     """Return the value of the next line that is not blank, and how many lines are behind it."""
     for number, line in enumerate(islice(lines, at, None), start=at + 1):
         if not line.strip():
             continue
-        match = pattern.fullmatch(line.decode("latin-1").strip())
+        match = pattern.fullmatch(line.strip())
         if match is None:
-            raise ParseError(path, number, f"expected '{wanted}', got {shown(line)}")
+            raise ParseError(path, number, f"expected '{wanted}', got {shown_line(line)}")
         return match[1], number
     raise ParseError(path, max(len(lines), 1), f"expected '{wanted}', got the end of the file")
-
-
-def _number(word: bytes) -> float | None:
-    try:
-        return float(parse_numbers(Path(), [word], 1)[0, 0])
-    except ParseError:
-        return None
 
 
 def _place(nodes: list[Node], values: Float64[np.ndarray, "frame column"]) -> Float64[np.ndarray, "frame node 3"]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marrow.errors import ConfigError, DataError
+from marrow.readers.base import is_hidden
 from marrow.readers.recording import HEAD_BYTES, Format, Head
 
 # Where each format is, from what is unmistakable to what is general: the first that accepts a file has it.
@@ -29,8 +30,6 @@ FORMATS: dict[str, str] = {
     "table": "marrow.readers.formats.tables:Table",
     "kinect_text": "marrow.readers.formats.kinect:KinectText",
 }
-# What lies beside recordings and is none, whatever it holds.
-_NO_RECORDINGS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
 
 def get_format(name: str) -> Format:
@@ -88,10 +87,6 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             raise DataError(f"expected a file or a folder; there is no {path}")
         for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if _may_hold_recordings(name))
-            found |= {Path(folder) / name: None for name in sorted(names) if _may_hold_recordings(name)}
+            folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
+            found |= {Path(folder) / name: None for name in sorted(names) if not is_hidden(Path(name))}
     return sorted(found)
-
-
-def _may_hold_recordings(name: str) -> bool:
-    return not name.startswith(".") and name not in _NO_RECORDINGS

@@ -4,21 +4,14 @@ All layouts name joints in the order in which their source writes them. Joint in
 the tables in the literature are mostly 1-based.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from marrow.errors import ConfigError
+from marrow.skeleton.names import ancestors, right_names
+from marrow.skeleton.names import mirror_by_name as mirror_by_name
 
 ANCHOR_ROLES = ("centre", "chest", "left_hip", "right_hip", "left_shoulder", "right_shoulder")
-
-# How sources write a side into a joint's name: LeftArm, arm_left; L_Arm, LArm, lArm, Arm_L, ArmL.
-_LEFT_MARKS = (
-    *((re.compile(left), right) for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))),
-    *((re.compile(rf"(?<![A-Za-z]){left}(?![a-z])"), right) for left, right in (("l", "r"), ("L", "R"))),
-    (re.compile(r"(?<=[a-z0-9])L(?![A-Za-z])"), "R"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,44 +52,38 @@ class Skeleton:
 
     @cached_property
     def sides(self) -> tuple[str, ...]:
-        """The side of each joint: "left", "right", or "middle" for what is its own partner."""
+        """The side of each joint: "left", "right", or "middle" for what is its own partner.
 
-        def side(joint: int, partner: int) -> str:
-            if joint == partner:
-                return "middle"
-            return "left" if self.joints[partner] in _right_names(self.joints[joint]) else "right"
+        Of two partners, names tell which is the left one; else the anchors; else the side of the nearest joint above
+        that is on one. Where nothing tells, the first of the two is the left one.
+        """
+        sides = ["middle"] * len(self.joints)
+        untold: list[tuple[int, int]] = []
+        for first, second in ((one, other) for one, other in enumerate(self.mirror) if one < other):
+            names = self.joints[first], self.joints[second]
+            if names[1] in right_names(names[0]) or self._is_left_anchor(first, second):
+                sides[first], sides[second] = "left", "right"
+            elif names[0] in right_names(names[1]) or self._is_left_anchor(second, first):
+                sides[first], sides[second] = "right", "left"
+            else:
+                untold.append((first, second))
+        told = tuple(sides)
+        for first, second in untold:
+            above = next((told[joint] for joint in ancestors(first, self.parents) if told[joint] != "middle"), "left")
+            sides[first], sides[second] = above, "left" if above == "right" else "right"
+        return tuple(sides)
 
-        return tuple(side(joint, partner) for joint, partner in enumerate(self.mirror))
+    def _is_left_anchor(self, left: int, right: int) -> bool:
+        return any(
+            self.anchors.get(f"left_{limb}") == left and self.anchors.get(f"right_{limb}") == right
+            for limb in ("hip", "shoulder")
+        )
 
     def index(self, joint: str) -> int:
         """Return the index of a joint by its name."""
         if joint not in self.joints:
             raise ConfigError(f"skeleton {self.name!r} has no joint {joint!r}. Its joints: {', '.join(self.joints)}")
         return self.joints.index(joint)
-
-
-def mirror_by_name(joints: Sequence[str]) -> tuple[int, ...]:
-    """Return each joint's left-right partner as their names tell it; a joint without one is its own.
-
-    Args:
-        joints: names such as LeftArm and RightArm, arm_l and arm_r, LArm and RArm, mixamorig:LeftArm.
-    """
-    place = {name: joint for joint, name in enumerate(joints)}
-    mirror = list(range(len(joints)))
-    for left, name in enumerate(joints):
-        right = next((place[other] for other in _right_names(name) if other in place), left)
-        if right != left and mirror[left] == left and mirror[right] == right:
-            mirror[left], mirror[right] = right, left
-    return tuple(mirror)
-
-
-def _right_names(name: str) -> list[str]:
-    """Return how the right partner of a left joint may be called."""
-    return [
-        name[: mark.start()] + right + name[mark.end() :]
-        for pattern, right in _LEFT_MARKS
-        for mark in pattern.finditer(name)
-    ]
 
 
 def _layout(name: str, table: str, anchors: dict[str, str]) -> Skeleton:

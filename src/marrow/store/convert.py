@@ -162,6 +162,10 @@ def convert_recordings(
         raise ConfigError(f"shard_clips must be at least 1, got {shard_clips}")
     reader = reader_for(reader, root)
     records = list(reader.records(root))
+    fault = next((record.fault for record in records if record.fault is not None), None)
+    if fault is not None and on_error == "stop":
+        mend = "Mend the file, or leave it out with --on-error drop"
+        raise ParseError(fault.path, fault.line, f"{fault.problem}. {mend}")
     plan = _make_plan(reader, records, root, shard_clips)
     with clear_disk_errors(out):
         if overwrite:
@@ -375,10 +379,12 @@ def _read(
 ) -> Iterator[SkeletonSequence | Dropped]:
     for record in records:
         try:
+            if record.fault is not None:
+                raise record.fault
             yield reader.read(root, record)
         except SkipRecording as skipped:
             yield Dropped(record.id, record.path, str(skipped))
-        except ParseError as error:
+        except DataError as error:
             if on_error == "stop":
                 raise
             yield Dropped(record.id, record.path, str(error))

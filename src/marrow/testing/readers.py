@@ -136,6 +136,8 @@ def _errors_of(reader: Reader, root: Path) -> tuple[Exception | None, Exception 
     try:
         reader = reader_for(reader, root)
         records = list(reader.records(root))
+        if any(record.fault for record in records):
+            return next(record.fault for record in records if record.fault), None
     except Exception as error:
         return error, None
     try:

@@ -1,0 +1,80 @@
+"""BVH as a format: one recording per file, its own skeleton. How it is written: `readers/bvh_file.py`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from marrow.readers.base import SkipRecording
+from marrow.readers.bvh_file import Motion, read_beginning, read_file
+from marrow.readers.bvh_joints import (
+    frames_per_second,
+    joint_tree,
+    no_joints,
+    rate_doubt,
+    root_may_be_scene,
+    what_root_is,
+)
+from marrow.readers.bvh_tree import Node
+from marrow.readers.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
+
+
+class Bvh:
+    """Motion capture of any skeleton, one body per file; centimetres mostly, which the file does not say."""
+
+    name: ClassVar[str] = "bvh"
+    title: ClassVar[str] = "BVH motion capture"
+
+    def accepts(self, head: Head) -> bool:
+        """Tell by the word HIERARCHY; by the name of a file that does not begin with it."""
+        text = head.text
+        if text is None:
+            return head.suffix == ".bvh"
+        return text.lstrip()[:9].upper() == "HIERARCHY" or head.suffix == ".bvh"
+
+    def gather(self, files: Sequence[Path]) -> list[Source]:
+        """Return each file by itself."""
+        return one_by_one(files)
+
+    def peek(self, source: Source, options: ReadOptions) -> Contents:
+        """Say which joints a file has, and its rate. The frames are read only to tell a root from the scene's origin.
+
+        Raises:
+            ParseError: the file does not follow the format.
+        """
+        beginning = read_beginning(source.path)
+        left_out = _left_out(read_file(source.path) if root_may_be_scene(beginning.nodes) else beginning.nodes)
+        names, parents = joint_tree(beginning.nodes, {node.name for node in beginning.nodes}.difference(left_out))
+        seconds = beginning.frame_seconds or 1.0  # never None: such a file is refused
+        doubt = rate_doubt(seconds)
+        return Contents(
+            clips=(ClipEntry(),),
+            joint_count=len(names),
+            joints=names,
+            parents=parents,
+            fps=frames_per_second(seconds),
+            left_out=tuple(node.name for node in beginning.nodes if node.name in left_out),
+            doubts=(Doubt(doubt, "--fps RATE"),) if doubt else (),
+        )
+
+    def read(self, source: Source, key: str, options: ReadOptions) -> Recording:
+        """Read a file.
+
+        Raises:
+            ParseError: it does not follow the format.
+            SkipRecording: it has no frame.
+        """
+        motion = read_file(source.path)
+        if not len(motion.values):
+            raise SkipRecording("there is no frame")
+        left_out = _left_out(motion if root_may_be_scene(motion.nodes) else motion.nodes)
+        kept = [place for place, node in enumerate(motion.nodes) if node.name not in left_out]
+        return Recording(motion.places()[:, kept].astype(np.float32)[None], notes=motion.notes)
+
+
+def _left_out(of: Motion | list[Node]) -> set[str]:
+    """Return the nodes that are no joints: of a tree, or of a file whose root may be the scene's origin."""
+    if isinstance(of, Motion):
+        return no_joints(of.nodes, what_root_is(of) != "joint")
+    return no_joints(of, root_is_scene=False)
