@@ -17,8 +17,9 @@ from marrow.readers.base import SkipRecording
 from marrow.readers.known_layouts import known_layout, known_layouts
 from marrow.readers.recording import Contents, Doubt, Recording, Source
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
-from marrow.skeleton.guess import anchors_by_name, parents_by_rigidity
-from marrow.skeleton.layout import Skeleton, mirror_by_name
+from marrow.skeleton.guess import parents_by_rigidity
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.names import anchors_by_name, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
 # Frames per second of a recording; what is outside is likely a time, a rate in its place, or milliseconds.
@@ -264,12 +265,12 @@ def _skeleton(
             reasons["bones"] = "by which joints keep their distance"
             doubts.append(Doubt("the files say no bones; they were found by which joints keep their distance"))
         mirror = mirror_by_name(names)
-        anchors = anchors_by_name(names, parents, mirror)
+        anchors = _guess_anchors(names, parents, mirror)
         code = zlib.crc32(repr((names, parents)).encode())
         name = f"{format_name}_{len(names)}_{code:08x}"
     if told.sides:
         mirror = _told_sides(names, told.sides)
-        anchors = {**anchors_by_name(names, parents, mirror), **(anchors if layout is not None else {})}
+        anchors = {**_guess_anchors(names, parents, mirror, told.sides), **(anchors if layout is not None else {})}
     if all(partner == joint for joint, partner in enumerate(mirror)):
         doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", "--sides"))
     for role, joint in (told.anchors or {}).items():
@@ -279,6 +280,19 @@ def _skeleton(
         return skeleton, tuple(range(len(names)))
     kept = tuple(sorted(_index(names, joint) for joint in told.joints))
     return _restricted(skeleton, kept), kept
+
+
+def _guess_anchors(
+    names: Sequence[str], parents: Sequence[int], mirror: Sequence[int], sides: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """Return the joint of each role as names and tree tell, where the user may have said which joints are left."""
+    of_joint = list(Skeleton("", tuple(names), tuple(parents), tuple(mirror), {}).sides)
+    for left, right in (sides or {}).items():
+        of_joint[_index(names, left)], of_joint[_index(names, right)] = "left", "right"
+    anchors = anchors_by_name(names, parents, mirror, of_joint)
+    if anchors.get("centre") == anchors.get("chest"):  # limbs that hang from one joint say nothing of the trunk
+        anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
+    return anchors
 
 
 def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
