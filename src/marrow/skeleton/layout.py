@@ -99,10 +99,10 @@ def _right_names(name: str) -> list[str]:
     ]
 
 
-def _layout(
+def build_layout(
     name: str, table: str, swaps: tuple[tuple[str, str], ...], anchors: dict[str, str], up: str = "y"
 ) -> Skeleton:
-    """Build a layout from lines `joint parent` in joint order."""
+    """Build a layout from lines `joint parent` in joint order, its pairs of sides and its joints by role."""
     rows = [line.split() for line in table.strip().splitlines()]
     joints = tuple(row[0] for row in rows)
     mirror = list(range(len(joints)))
@@ -119,11 +119,12 @@ def _layout(
     )
 
 
-def _sides(*stems: str) -> tuple[tuple[str, str], ...]:
+def sides_of(*stems: str) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of joints that end in Left and Right."""
     return tuple((f"{stem}Left", f"{stem}Right") for stem in stems)
 
 
-_ANCHORS = {
+ANCHORS_OF_SIDES = {
     "left_hip": "HipLeft",
     "right_hip": "HipRight",
     "left_shoulder": "ShoulderLeft",
@@ -131,7 +132,7 @@ _ANCHORS = {
 }
 
 # Microsoft Kinect v2, the 25 joints of NTU RGB+D and PKU-MMD, in NTU's order.
-KINECT_V2_25 = _layout(
+KINECT_V2_25 = build_layout(
     "kinect_v2_25",
     """
     SpineBase      SpineMid
@@ -160,12 +161,12 @@ KINECT_V2_25 = _layout(
     HandTipRight   HandRight
     ThumbRight     HandRight
     """,
-    _sides("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot", "HandTip", "Thumb"),
-    {"centre": "SpineBase", "chest": "SpineShoulder", **_ANCHORS},
+    sides_of("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot", "HandTip", "Thumb"),
+    {"centre": "SpineBase", "chest": "SpineShoulder", **ANCHORS_OF_SIDES},
 )
 
 # Microsoft Kinect v1 (SDK 1), the 20 joints of NW-UCLA and UTKinect.
-KINECT_V1_20 = _layout(
+KINECT_V1_20 = build_layout(
     "kinect_v1_20",
     """
     HipCenter       Spine
@@ -189,13 +190,13 @@ KINECT_V1_20 = _layout(
     AnkleRight      KneeRight
     FootRight       AnkleRight
     """,
-    _sides("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot"),
-    {"centre": "HipCenter", "chest": "ShoulderCenter", **_ANCHORS},
+    sides_of("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot"),
+    {"centre": "HipCenter", "chest": "ShoulderCenter", **ANCHORS_OF_SIDES},
 )
 
 # Human3.6M, the 32 joints of its exponential maps, in their order. Five of them stay on another joint: ThumbBase and
 # HandTip on both sides on the wrist and on the hand's end, and SpineBase (0.1 mm off) on the hips.
-H36M_32 = _layout(
+H36M_32 = build_layout(
     "h36m_32",
     """
     Hips             Hips
@@ -231,17 +232,17 @@ H36M_32 = _layout(
     HandRight        WristRight
     HandTipRight     HandRight
     """,
-    _sides(
+    sides_of(
         *("Hip", "Knee", "Ankle", "Foot", "Toe", "Collar", "Shoulder", "Elbow", "Wrist"),
         *("ThumbBase", "Thumb", "Hand", "HandTip"),
     ),
-    {"centre": "Hips", "chest": "Neck", **_ANCHORS},
+    {"centre": "Hips", "chest": "Neck", **ANCHORS_OF_SIDES},
 )
 
 # The BVH conversion of the CMU recordings, the 38 joints of its exponential maps, in their order. As everywhere in BVH
 # a joint is called after the bone that begins there: LeftArm lies at the shoulder. Ten of them stay on another joint:
 # LHipJoint, RHipJoint and LowerBack on Hips; Neck and both Shoulders on Spine1; FingerBase and Thumb on the hand.
-CMU_38 = _layout(
+CMU_38 = build_layout(
     "cmu_38",
     """
     Hips                 Hips
