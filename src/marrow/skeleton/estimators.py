@@ -123,7 +123,7 @@ BODY_25 = build_layout(
     {"centre": "MidHip", "chest": "Neck", **ANCHORS_OF_SIDES},
 )
 
-# Halpe's body and feet: AlphaPose, RTMPose "body with feet". "Head" is the top of the head, "Hip" lies between the hips.
+# Halpe, body and feet: AlphaPose, RTMPose. "Head" is the top of the head there, "Hip" lies between the hips.
 HALPE_26 = build_layout(
     "halpe_26",
     """
