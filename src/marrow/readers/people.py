@@ -78,7 +78,7 @@ def to_recording(path: Path, people: Detections, *, fps: float | None, follow: b
         SkipRecording: nobody is seen.
         ParseError: it is longer than any recording.
     """
-    known = np.isfinite(people.positions).all(axis=-1)
+    known = np.asarray(np.isfinite(people.positions).all(axis=-1))
     counts: dict[str, int] = {}
     rows = _kept_rows(people.frames, known, counts)
     if not len(rows):
