@@ -138,12 +138,14 @@ class Recording:
             makes it into presence by a threshold.
         fps: frames per second, where this recording says it.
         notes: what had to be mended or left out, in words that are the same for every recording.
+        counts: how often that was within this recording, by note; what is not named here was not counted.
     """
 
     positions: Float32[np.ndarray, "body frame joint dimension"]
     confidence: Float32[np.ndarray, "body frame joint"] | None = None
     fps: float | None = None
     notes: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

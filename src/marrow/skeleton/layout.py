@@ -86,8 +86,8 @@ class Skeleton:
         return self.joints.index(joint)
 
 
-def _layout(name: str, table: str, anchors: dict[str, str]) -> Skeleton:
-    """Build a layout from lines `joint parent` in joint order."""
+def build_layout(name: str, table: str, anchors: dict[str, str]) -> Skeleton:
+    """Build a layout from lines `joint parent` in joint order; the names say which are left and right."""
     rows = [line.split() for line in table.strip().splitlines()]
     joints = tuple(row[0] for row in rows)
     return Skeleton(
@@ -99,7 +99,7 @@ def _layout(name: str, table: str, anchors: dict[str, str]) -> Skeleton:
     )
 
 
-_ANCHORS = {
+ANCHORS_OF_SIDES = {
     "left_hip": "HipLeft",
     "right_hip": "HipRight",
     "left_shoulder": "ShoulderLeft",
@@ -107,7 +107,7 @@ _ANCHORS = {
 }
 
 # Microsoft Kinect v2, the 25 joints of NTU RGB+D and PKU-MMD, in NTU's order.
-KINECT_V2_25 = _layout(
+KINECT_V2_25 = build_layout(
     "kinect_v2_25",
     """
     SpineBase      SpineMid
@@ -136,11 +136,11 @@ KINECT_V2_25 = _layout(
     HandTipRight   HandRight
     ThumbRight     HandRight
     """,
-    {"centre": "SpineBase", "chest": "SpineShoulder", **_ANCHORS},
+    {"centre": "SpineBase", "chest": "SpineShoulder", **ANCHORS_OF_SIDES},
 )
 
 # Microsoft Kinect v1 (SDK 1), the 20 joints of NW-UCLA and UTKinect.
-KINECT_V1_20 = _layout(
+KINECT_V1_20 = build_layout(
     "kinect_v1_20",
     """
     HipCenter       Spine
@@ -164,12 +164,12 @@ KINECT_V1_20 = _layout(
     AnkleRight      KneeRight
     FootRight       AnkleRight
     """,
-    {"centre": "HipCenter", "chest": "ShoulderCenter", **_ANCHORS},
+    {"centre": "HipCenter", "chest": "ShoulderCenter", **ANCHORS_OF_SIDES},
 )
 
 # Human3.6M, the 32 joints of its exponential maps, in their order. Five of them stay on another joint: ThumbBase and
 # HandTip on both sides on the wrist and on the hand's end, and SpineBase (0.1 mm off) on the hips.
-H36M_32 = _layout(
+H36M_32 = build_layout(
     "h36m_32",
     """
     Hips             Hips
@@ -205,13 +205,13 @@ H36M_32 = _layout(
     HandRight        WristRight
     HandTipRight     HandRight
     """,
-    {"centre": "Hips", "chest": "Neck", **_ANCHORS},
+    {"centre": "Hips", "chest": "Neck", **ANCHORS_OF_SIDES},
 )
 
 # The BVH conversion of the CMU recordings, the 38 joints of its exponential maps, in their order. As everywhere in BVH
 # a joint is called after the bone that begins there: LeftArm lies at the shoulder. Ten of them stay on another joint:
 # LHipJoint, RHipJoint and LowerBack on Hips; Neck and both Shoulders on Spine1; FingerBase and Thumb on the hand.
-CMU_38 = _layout(
+CMU_38 = build_layout(
     "cmu_38",
     """
     Hips                 Hips
