@@ -52,7 +52,9 @@ class Rows:
         offset: of its first byte: in the file, or in what a compressed member holds.
         compressed: where and how long a compressed member is in the file; None where the array lies there as it is.
         content_bytes: how much a compressed member holds, its header included.
+        crc: checksum of what a compressed member holds.
         changed: when the file was changed, in nanoseconds; what was decompressed before is not used after.
+        held: the array itself, where it has been read already.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class Rows:
     content_bytes: int = 0
     crc: int = 0
     changed: int = 0
+    held: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -88,9 +91,11 @@ class Rows:
         Raises:
             ParseError: the file is cut, damaged or was changed, or the rows do not fit into memory.
         """
-        if not (0 <= first and first + count <= len(self)):
-            raise ParseError(self.path, 0, f"expected a row of {self.name} below {len(self):,}, got {first + count - 1}")
-        if self.is_fortran and len(self.shape) > 1:
+        if first < 0 or first + count > len(self):
+            raise ParseError(
+                self.path, 0, f"expected a row of {self.name} below {len(self):,}, got {first + count - 1}"
+            )
+        if self.held is not None or (self.is_fortran and len(self.shape) > 1):
             return np.array(self.whole()[first : first + count])
         row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
         content = self._content(self.offset + first * row_bytes, count * row_bytes)
@@ -102,6 +107,8 @@ class Rows:
         Raises:
             ParseError: as in `block`.
         """
+        if self.held is not None:
+            return self.held
         order = "F" if self.is_fortran else "C"
         if self.compressed is None and self.byte_count:
             try:

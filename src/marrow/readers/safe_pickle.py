@@ -14,7 +14,7 @@ import struct
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def _empty(*_: Any) -> np.ndarray:
 class _Reader(pickle._Unpickler):
     """Reads plain values, and counts what it makes of the file's bytes."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, content: mmap.mmap, path: Path, size: int) -> None:
         super().__init__(content, encoding="latin1")  # pyright: ignore[reportArgumentType]
