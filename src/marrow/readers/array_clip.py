@@ -62,7 +62,7 @@ def recording_of(
     positions = np.ascontiguousarray(values[..., axes]).astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
     if "c" in coordinates:
         confidence = values[..., coordinates.index("c")]
-    is_number = ~np.isnan(positions).any(axis=-1)
+    is_number = np.logical_not(np.isnan(positions).any(axis=-1))
     too_far = (np.abs(positions) > LARGEST).any(axis=-1)
     if too_far.any():
         body, frame, joint = (int(index) for index in np.argwhere(too_far)[0])

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -320,7 +320,7 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
         raise _NoArray(f"NumPy's format, got a header of {length:,} bytes")
     text = file.read(length).decode("latin-1").strip()
     try:
-        header = ast.literal_eval(_LONG.sub("", text)) if len(text) <= _MAX_HEADER_BYTES else None
+        header: Any = ast.literal_eval(_LONG.sub("", text)) if len(text) <= _MAX_HEADER_BYTES else None
         descr, is_fortran, shape = (header[key] for key in ("descr", "fortran_order", "shape"))
         dtype = np.dtype(descr) if isinstance(descr, str) else None
     except (ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError) as error:

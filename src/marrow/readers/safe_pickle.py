@@ -11,10 +11,11 @@ import pickle
 import pickletools
 import re
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -94,6 +95,10 @@ class _Reader(pickle._Unpickler):
     """Reads plain values, and counts what it makes of the file's bytes."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
 
     def __init__(self, content: mmap.mmap, path: Path, size: int) -> None:
         super().__init__(content, encoding="latin1")  # pyright: ignore[reportArgumentType]
@@ -210,7 +215,8 @@ class _Reader(pickle._Unpickler):
             content: Any = raw
         else:
             content = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
-        value.__setstate__((1, shape, array.dtype, bool(is_fortran), content))  # the same array, as others refer to it
+        state = (1, shape, array.dtype, bool(is_fortran), content)
+        value.__setstate__(cast(Any, state))  # the same array, as others refer to it
 
     def _instantiate(self, klass: Any, args: Any) -> None:
         raise self._refused(f"an object of {klass!r}")

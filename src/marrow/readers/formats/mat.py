@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.readers.array_clip import recording_of
+from marrow.readers.array_clip import LARGEST
 from marrow.readers.array_file import Rows
 from marrow.readers.array_plan import Plan, plan_of
-from marrow.readers.array_roles import Beside
+from marrow.readers.base import SkipRecording
 from marrow.readers.mat_file import is_mat, read_mat
 from marrow.readers.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
 from marrow.skeleton.layout import KINECT_V1_20
@@ -148,7 +148,7 @@ def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, .
         up="-y",
         software="Penn Action",
         axes=f"T V = {len(x)} × {len(_PENN_JOINTS)}, x and y apart",
-        left_out=left_out,
+        left_out=(*left_out, *(name for name in variables if name not in _PENN | {"pose"})),
     )
 
 
@@ -156,6 +156,12 @@ def _penn_recording(path: Path, variables: dict[str, Any]) -> Recording:
     x, y, visibility = _penn_arrays(path, variables)
     positions = np.stack([x, y], axis=-1).astype(np.float64)
     positions[visibility == 0] = np.nan
-    recording = recording_of(path, "the recording", positions[None], "xy")
-    # Unseen joints are no mistake of the file here, and frames without any do not end a recording.
-    return replace(recording, notes=())
+    too_far = np.abs(positions) > LARGEST
+    if too_far.any():
+        frame, joint = (int(index) for index in np.argwhere(too_far)[0][:2])
+        where = f"frame {frame + 1}, {_PENN_JOINTS[joint]}"
+        shown = ", ".join(f"{value:g}" for value in positions[frame, joint])
+        raise ParseError(path, 0, f"{where}: expected positions below {LARGEST:,.0f}, got ({shown})")
+    if np.isnan(positions).all():
+        raise SkipRecording(f"no joint is visible in any of its {len(positions)} frames")
+    return Recording(positions[None].astype(np.float32))
