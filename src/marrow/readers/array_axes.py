@@ -224,7 +224,7 @@ def _sizes(parts: tuple[str, ...], shape: tuple[int, ...]) -> Iterator[tuple[tup
             continue
         cost = {3: 0.0, 2: 2.5 if 3 in shape else 1.0, 4: 1.5}[coordinates]
         cost += 0.0 if joints in _USUAL_JOINTS else 2.0 if 3 <= joints <= 200 else 6.0
-        cost += 0.0 if people <= 2 else 0.5 if people <= 5 else 1.5
+        cost += 0.0 if people <= 2 else 1.0 if people <= 5 else 2.5
         cost += 1.5 if size["T"] < 8 else 0.0
         yield tuple(size[letter] for letter in letters), cost
 

@@ -308,7 +308,7 @@ def _open_member(
     return Rows(path, name, shape, dtype, is_fortran, offset, place, member.file_size, member.CRC, changed)
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
+def _read_header(file: IO[bytes] | zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype, bool]:
     """Return shape, type and order as the header of an array says, and leave the file where its values begin."""
     start = file.read(8)
     if len(start) < 8 or start[:6] != NPY_MAGIC or start[6] not in (1, 2, 3):
