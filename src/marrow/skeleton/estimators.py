@@ -187,10 +187,6 @@ MEDIAPIPE_33 = build_layout(
     FootLeft       AnkleLeft
     FootRight      AnkleRight
     """,
-    sides_of(
-        *("EyeInner", "EyeOuter", "Mouth", "Pinky", "Index", "Thumb", "Heel", "Foot"),
-        *(*_FACE, *_LIMBS),
-    ),
     ANCHORS_OF_SIDES,
 )
 
