@@ -151,9 +151,10 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     software = sorted({found.software for found in contents if found.software})
     written_by = f", written by {', '.join(software[:3])}" if software else ""
     clips = len(findings.members) - len(findings.faults)
+    files = len({file for member in findings.members for file in member.source.files})
     lines = [
         ("format", f"{findings.format.name}: {findings.format.title}{written_by}"),
-        ("recordings", f"{clips:,} in {sum(1 for _ in contents):,} file{'' if len(contents) == 1 else 's'}"),
+        ("recordings", f"{clips:,} in {files:,} file{'' if files == 1 else 's'}"),
     ]
     if findings.no_recordings:
         lines.append(("no recordings", f"{len(findings.no_recordings):,}: {_some(findings.no_recordings)}"))

@@ -12,23 +12,23 @@ from marrow.readers.recording import HEAD_BYTES, Format, Head
 # Where each format is, from what is unmistakable to what is general: the first that accepts a file has it.
 FORMATS: dict[str, str] = {
     "bvh": "marrow.readers.formats.bvh:Bvh",
-    "acclaim": "marrow.readers.formats.acclaim:Acclaim",
-    "c3d": "marrow.readers.formats.c3d:C3d",
-    "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
-    "kinect_json": "marrow.readers.formats.kinect:KinectJson",
+    # "acclaim": "marrow.readers.formats.acclaim:Acclaim",
+    # "c3d": "marrow.readers.formats.c3d:C3d",
+    # "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
+    # "kinect_json": "marrow.readers.formats.kinect:KinectJson",
     "openpose": "marrow.readers.formats.openpose:OpenPose",
     "alphapose": "marrow.readers.formats.alphapose:AlphaPose",
     "mmpose": "marrow.readers.formats.mmpose:MmPose",
     "coco": "marrow.readers.formats.coco:Coco",
     "yolo_pose": "marrow.readers.formats.yolo:YoloPose",
-    "mediapipe": "marrow.readers.formats.mediapipe:MediaPipe",
+    # "mediapipe": "marrow.readers.formats.mediapipe:MediaPipe",
     "pyskl": "marrow.readers.formats.pyskl:Pyskl",
     "ntu_npz": "marrow.readers.formats.ntu_npz:NtuNpz",
     "array": "marrow.readers.formats.arrays:Array",
     "mat": "marrow.readers.formats.mat:Mat",
     "ui_prmd": "marrow.readers.formats.ui_prmd:UiPrmd",
-    "table": "marrow.readers.formats.tables:Table",
-    "kinect_text": "marrow.readers.formats.kinect:KinectText",
+    # "table": "marrow.readers.formats.tables:Table",
+    # "kinect_text": "marrow.readers.formats.kinect:KinectText",
 }
 
 

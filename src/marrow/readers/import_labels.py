@@ -74,7 +74,7 @@ def label_members(
         root: folder of the recordings.
         contents: what the sources that can be read hold.
         faulty: sources that cannot be read; each stands for one recording.
-        labels: "auto", "folder", "none", or the path of a table.
+        labels: "auto", "folder", "none", "attribute:NAME", or the path of a table.
         pattern: regular expression for the paths of files.
 
     Raises:
@@ -151,6 +151,8 @@ def _choose_labels(
 ) -> _Chosen:
     if labels == "none":
         return _Chosen([None] * len(entries), "none, as asked")
+    if labels.startswith("attribute:"):
+        return _from_attribute(entries, groups, labels.removeprefix("attribute:"))
     if labels not in ("auto", "folder"):
         return _from_table(root, entries, places, Path(labels))
     if labels == "auto":
@@ -171,6 +173,16 @@ def _choose_labels(
     shown = f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
     doubts = () if labels == "folder" else (Doubt(f"labels are the names of folders: {shown}", "--labels none"),)
     return _Chosen([folder or None for folder in folders], "the folders' names", doubts)
+
+
+def _from_attribute(
+    entries: Sequence[tuple[Source, ClipEntry]], groups: Mapping[Source, Mapping[str, str]], name: str
+) -> _Chosen:
+    values = [clip.attributes.get(name, groups[source].get(name)) for source, clip in entries]
+    if all(value is None for value in values):
+        names = {key for source, clip in entries for key in [*clip.attributes, *groups[source]]}
+        raise ConfigError(f"no recording has an attribute {name!r}. Attributes: {', '.join(sorted(names)) or 'none'}")
+    return _Chosen([None if value is None else str(value) for value in values], f"the attribute {name}")
 
 
 def _from_table(

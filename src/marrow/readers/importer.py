@@ -70,8 +70,8 @@ class Recordings:
         format: of the files; None to find it by their content.
         paths: files and folders below the root that are meant; None for all.
         only: pattern of the names of files that are meant, for example "*.json".
-        labels: where labels come from: "auto" (the files, else the pattern, else folders), "folder", "none", or the
-            path of a table with the columns file and label.
+        labels: where labels come from: "auto" (the files, else the pattern, else folders), "folder", "none",
+            "attribute:NAME", or the path of a table with the columns file and label.
         pattern: regular expression with named groups, searched for in the path of a file below the root, without its
             extension; the group `label` is the class, the others are attributes.
         fps: frames per second, where the files do not say or are wrong.
