@@ -113,12 +113,7 @@ class BVH:
         return reader
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the `.bvh` files at any depth below a folder, by path.
-
-        Raises:
-            DataError: the folder is missing or holds no such file.
-            ParseError: a path does not fit the pattern.
-        """
+        """List the `.bvh` files at any depth below a folder, by path."""
         files = _files(root)
         groups = self._groups(root, files)
         names = sorted({name for values in groups for name in values} - {"label"})
@@ -134,12 +129,7 @@ class BVH:
             )
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording; `for_root` comes first.
-
-        Raises:
-            ParseError: the file does not follow the format, or has another skeleton.
-            SkipRecording: it has no frame.
-        """
+        """Read one recording; `for_root` comes first."""
         if self.skeleton == _UNKNOWN:
             raise ConfigError("a bvh reader learns its skeleton from the files: use BVH(...).for_root(root)")
         file = root / record.path

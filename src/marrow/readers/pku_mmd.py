@@ -101,12 +101,7 @@ class PKUMMD:
             raise ConfigError(f"pku_mmd max_frames must be at least 1, got {self.max_frames}")
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List clips or recordings from the label files and the split files; skeletons are not opened.
-
-        Raises:
-            DataError: there are no files of a kind, or two folders or files compete to be it.
-            ParseError: a label file or a split file does not follow the format.
-        """
+        """List clips or recordings from the label files and the split files; skeletons are not opened."""
         files = find_files(root, self.part)
         for recording in sorted({*files.skeletons, *files.labels}):
             scene, view = view_of(recording, self.part)
@@ -130,12 +125,7 @@ class PKUMMD:
                     yield Record(f"{recording}_{instance.line:03d}", path, instance.label, clip)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one clip, or one recording.
-
-        Raises:
-            ParseError: the file of skeletons or of labels does not follow the format.
-            SkipRecording: the recording has no labels, its interval cannot be used, or nobody is seen in it.
-        """
+        """Read one clip, or one recording."""
         if "missing" in record.attributes:
             raise SkipRecording(str(record.attributes["missing"]))
         return self._read_clip(root, record) if self.kind == "trimmed" else self._read_recording(root, record)
