@@ -14,6 +14,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.errors import ConfigError
 from marrow.readers import get_reader_class, reader_names
 from marrow.store.convert import PrepareSummary, convert_recordings, default_jobs
@@ -21,7 +22,6 @@ from marrow.store.summary import reason_without_file
 
 # Sources that are made, not read.
 _ROOTLESS = ("synthetic",)
-_EXIT_INTERRUPTED = 130
 
 
 def build_parser() -> ArgumentParser:
@@ -73,7 +73,7 @@ def run(arguments: Namespace) -> int:
             + (" (without --overwrite)" if arguments.overwrite else ""),
             file=sys.stderr,
         )
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     _report(summary)
     return 0
 

@@ -3,9 +3,9 @@
 A recording is a text file with one line per frame: 25 joints of body A, then 25 of body B, each as x, y, z in metres in
 the camera's coordinates (y up, z away from the camera), in the order of NTU RGB+D. A body that is all zeros was not
 seen. The label file of a recording has the same name, in another folder, and holds a line `class,start,end,confidence`
-per instance of an action, about 20 to a recording. Split files (`cross-subject.txt` or `cross_subject.txt`; part II adds
-`_v2`) hold names with commas between under "Training videos:" and "Validataion videos:" (the release spells it so); the
-last name ends with a comma or not, and a line may end with a blank or a carriage return.
+per instance of an action, about 20 to a recording. Split files (`cross-subject.txt` or `cross_subject.txt`; part II
+adds `_v2`) hold names with commas between under "Training videos:" and "Validataion videos:" (the release spells it
+so); the last name ends with a comma or not, and a line may end with a blank or a carriage return.
 
 - `kind="trimmed"` makes a clip of each instance, frames [start, end), for recognition. Its id is the recording's with
   the line of the label file: 0002-L_003.
