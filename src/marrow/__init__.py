@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from marrow.pretraining import pretrain
     from marrow.readers import get_reader
     from marrow.readers.base import Reader, Split
+    from marrow.readers.importer import read
     from marrow.skeleton.layout import Skeleton, get_skeleton
     from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
     from marrow.store.convert import prepare
@@ -86,6 +87,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, which the tests ask for
     "load_encoder",
     "prepare",
     "pretrain",
+    "read",
     "save_encoder",
     "write_store",
 ]
@@ -110,6 +112,7 @@ _HOMES = {
     "marrow.pretraining": ("pretrain",),
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
+    "marrow.readers.importer": ("read",),
     "marrow.skeleton.layout": ("Skeleton", "get_skeleton"),
     "marrow.skeleton.sequence": ("Placement", "Record", "Segment", "SkeletonSequence"),
     "marrow.store.convert": ("prepare",),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import marrow
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers import detect
 from marrow.readers.importer import Recordings
@@ -308,3 +309,13 @@ def test_a_reader_goes_to_workers_without_the_list_of_all_recordings(tmp_path: P
 def test_options_that_are_no_such_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         Recordings(**options)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_file_or_a_folder_is_read_into_memory(tmp_path: Path) -> None:
+    write(tmp_path / "b/2.json")
+    write(tmp_path / "a/1.json", frames=7)
+    assert [sequence.record.id for sequence in marrow.read(tmp_path)] == ["a/1", "b/2"]
+    (sequence,) = marrow.read(tmp_path / "a/1.json", fps=50.0)
+    assert (sequence.frame_count, sequence.fps, sequence.record.id) == (7, 50.0, "1")
+    with pytest.raises(DataError, match="there is no"):
+        marrow.read(tmp_path / "nowhere")

@@ -14,6 +14,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.errors import ConfigError
 from marrow.readers import get_reader_class, reader_names
 from marrow.store.convert import PrepareSummary, convert_recordings, default_jobs
@@ -21,7 +22,10 @@ from marrow.store.summary import reason_without_file
 
 # Sources that are made, not read.
 _ROOTLESS = ("synthetic",)
+<<<<<<< HEAD
 EXIT_INTERRUPTED = 130
+=======
+>>>>>>> 1e817496264466e96b102b86f2dfa03c7ca33d46
 
 
 def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
@@ -95,7 +99,11 @@ def run(arguments: Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
+<<<<<<< HEAD
     print_summary(summary)
+=======
+    _report(summary)
+>>>>>>> 1e817496264466e96b102b86f2dfa03c7ca33d46
     return 0
 
 

@@ -106,12 +106,7 @@ class CMUMocap:
             raise ConfigError(f"cmu_mocap stride must be at least 1, got {self.stride}")
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the files {train,test}/{action}/{action}_{number}.txt below a folder, by half, action and number.
-
-        Raises:
-            DataError: the folder is missing or holds no such file.
-            ParseError: a file in a folder of an action is not named as the benchmark names them.
-        """
+        """List the files {train,test}/{action}/{action}_{number}.txt below a folder, by half, action and number."""
         files = (file for half in _HALVES for file in root.glob(f"{half}/*/*.txt"))
         wanted = "CMU recordings (train/walking/walking_1.txt, ...)"
         files = some_files(root, files, wanted, "train/*/*.txt or test/*/*.txt")
@@ -119,12 +114,7 @@ class CMUMocap:
         yield from sorted(records, key=lambda record: [record.attributes[name] for name in ("half", "action", "take")])
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording.
-
-        Raises:
-            ParseError: the file does not follow the format.
-            SkipRecording: there is no frame but the rest pose.
-        """
+        """Read one recording."""
         file = root / record.path
         values = read_numbers(file, _COLUMNS, separator=b",")[1:]
         if not len(values):

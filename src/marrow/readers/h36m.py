@@ -109,23 +109,14 @@ class H36M:
             raise ConfigError(f"h36m stride must be at least 1, got {self.stride}")
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the files S{subject}/{action}_{take}.txt, at any depth below a folder.
-
-        Raises:
-            DataError: the folder is missing or holds no such file.
-            ParseError: a file in a subject's folder is not named as the release names them.
-        """
+        """List the files S{subject}/{action}_{take}.txt, at any depth below a folder."""
         files = (file for file in root.rglob("*.txt") if _FOLDER.fullmatch(file.parent.name))
         files = some_files(root, files, "Human3.6M as text (S1/walking_1.txt, ...)", "S*/*.txt")
         records = [_record(root, file) for file in files]
         yield from sorted(records, key=lambda record: (record.attributes["subject"], record.id))
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording.
-
-        Raises:
-            ParseError: the file does not follow the format.
-        """
+        """Read one recording."""
         file = root / record.path
         values = read_numbers(file, _COLUMNS, separator=b",")
         angles = values[:, 3:].reshape(-1, len(self.skeleton.joints), 3)

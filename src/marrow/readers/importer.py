@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError
-from marrow.readers.base import Split
+from marrow.readers.base import SkipRecording, Split
 from marrow.readers.detect import detect, files_below, get_format
 from marrow.readers.import_decisions import Decisions, Sample, Told, decide
 from marrow.readers.import_labels import Member, label_members, splits_of
@@ -292,6 +292,35 @@ class Recordings:
         if not samples and failure is not None:
             raise failure
         return samples
+
+
+def read(path: str | Path, **options: Any) -> list[SkeletonSequence]:
+    """Read the recordings of a file or a folder, of any known format, into memory.
+
+    Args:
+        path: a file, or a folder of files of one format.
+        options: of `Recordings`, where the files do not say it: fps, unit_metres, up, layout, ...
+
+    Returns:
+        the recordings in the order of their paths; their labels are indices of `Recordings.classes`. Recordings in
+        which nobody is seen are left out.
+
+    Raises:
+        DataError: there is nothing to read, or it is of no known format.
+        ParseError: a file does not follow its format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"expected a file or a folder of recordings; there is no {path}")
+    root, paths = (path, None) if path.is_dir() else (path.parent, [path.name])
+    reader = Recordings(paths=paths, **options).for_root(root)
+    sequences = []
+    for record in reader.records(root):
+        try:
+            sequences.append(reader.read(root, record))
+        except SkipRecording:
+            continue
+    return sequences
 
 
 def _of_one_layout(

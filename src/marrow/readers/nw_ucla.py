@@ -52,12 +52,7 @@ class NWUCLA:
     fps: ClassVar[float] = 30.0
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the `.json` files of a folder, by name.
-
-        Raises:
-            DataError: the folder is missing or holds no such file.
-            ParseError: a file is not named as the release names them.
-        """
+        """List the `.json` files of a folder, by name."""
         wanted = "NW-UCLA recordings (aAA_sSS_eEE_vVV.json)"
         for file in some_files(root, root.glob("*.json"), wanted, "*.json"):
             match = _NAME.fullmatch(file.stem)
@@ -70,12 +65,7 @@ class NWUCLA:
             yield Record(id=file.stem, path=file.name, label=_LABELS[action], attributes=attributes)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording.
-
-        Raises:
-            ParseError: the file does not follow the format.
-            SkipRecording: nobody is seen in it.
-        """
+        """Read one recording."""
         file = root / record.path
         text = _text_of(file)
         frames = _frames_of(file, text)

@@ -14,8 +14,7 @@ from marrow.readers.base import Split, split_by
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.synthetic.actions import CLASSES
-from marrow.synthetic.generator import SyntheticConfig, make_clip, make_recording
-from marrow.synthetic.sensor import CAMERAS
+from marrow.synthetic.generator import CAMERAS, SyntheticConfig, make_clip, make_recording
 
 SPLITS: Mapping[str, Split] = {
     # Every second subject is unseen.

@@ -110,12 +110,7 @@ class UTKinect:
             raise ConfigError(f"utkinect max_gap_frames must be at least 1, got {self.max_gap_frames}")
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the recordings of a folder, or the actions in them, in the order of time; rows are not read.
-
-        Raises:
-            DataError: the folder is missing, holds no such file, or no file of labels.
-            ParseError: a file of joints is not named as the release names them, or the labels cannot be read.
-        """
+        """List the recordings of a folder, or the actions in them, in the order of time; rows are not read."""
         wanted = "UTKinect recordings (joints_sSS_eEE.txt)"
         files = some_files(root, root.glob("joints_*.txt"), wanted, "joints_*.txt")
         labels = _parse_labels(_labels_file(root))
@@ -131,12 +126,7 @@ class UTKinect:
                 yield Record(f"{match[1]}_{action}", file.name, _LABELS[action], {**about, "action": action})
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording, or one action of it.
-
-        Raises:
-            ParseError: the file of joints or of labels does not follow the format.
-            SkipRecording: the recording does not hold the action, or nobody is seen.
-        """
+        """Read one recording, or one action of it."""
         rows = _read_rows(root / record.path)
         origin, frame_count = int(rows.number[0]), int(rows.number[-1] - rows.number[0]) + 1
         source = _labels_file(root)

@@ -33,6 +33,7 @@ from marrow.store.writer import (
     STORE_VERSION,
     UNFINISHED,
     Dropped,
+    check_ids,
     clear_disk_errors,
     finish_store,
     read_part,
@@ -219,14 +220,11 @@ def reader_options(reader: Reader) -> dict[str, Any]:
 def _make_plan(reader: Reader, records: Sequence[Record], root: Path, shard_clips: int | None) -> _Plan:
     if not records:
         raise DataError(f"{root}: the reader {reader.name!r} found no recording there")
-    path_of: dict[str, str] = {}
+    check_ids((record.id, record.path) for record in records)
     digest = hashlib.sha256()
     if isinstance(reader, FromFiles):  # the same options may mean another skeleton by now
         digest.update(json.dumps([asdict(reader.skeleton), reader.classes]).encode())
     for record in records:
-        if record.id in path_of:
-            raise DataError(f"two recordings have the id {record.id!r}: {path_of[record.id]} and {record.path}")
-        path_of[record.id] = record.path
         line = [record.id, record.path, record.label, dict(record.attributes)]
         digest.update(json.dumps(line, sort_keys=True, default=str).encode())
     if shard_clips is None:

@@ -11,7 +11,7 @@ and a mirrored one are not found.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -194,22 +194,23 @@ class Clips:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.read = lru_cache(maxsize=_KEPT_CLIPS)(self._read)
+        self.read = lru_cache(maxsize=_KEPT_CLIPS)(partial(_read_clip, store))
 
-    def _read(self, row: int) -> Clip:
-        joints, present = self.store.frames(row)
-        seen, at = present[0].any(axis=0), self.store.skeleton.anchors
-        body = filled(joints[:1], present[:1])[0].astype(np.float64)
-        trunk = body[:, at["chest"]] - body[:, at["centre"]]
-        hips = body[:, at["right_hip"]] - body[:, at["left_hip"]]
-        shoulders = body[:, at["right_shoulder"]] - body[:, at["left_shoulder"]]
-        upward, across = unit(trunk.mean(axis=0)), (hips + shoulders).mean(axis=0)
-        across = unit(across - (across @ upward) * upward)
-        length = max(float(np.linalg.norm(trunk, axis=-1).mean()), 1e-6)
-        body = (body - body[:, at["centre"]].mean(axis=0)) / length * seen[:, None]
-        off_middle = (body[1:-1] - (body[2:] + body[:-2]) / 2)[:, seen]
-        roughness = float(np.sqrt((off_middle**2).sum(axis=-1).mean())) if off_middle.size else 0.0
-        return Clip(body.astype(np.float32), seen, np.stack([across, upward, np.cross(across, upward)]), roughness)
+
+def _read_clip(store: Store, row: int) -> Clip:
+    joints, present = store.frames(row)
+    seen, at = present[0].any(axis=0), store.skeleton.anchors
+    body = filled(joints[:1], present[:1])[0].astype(np.float64)
+    trunk = body[:, at["chest"]] - body[:, at["centre"]]
+    hips = body[:, at["right_hip"]] - body[:, at["left_hip"]]
+    shoulders = body[:, at["right_shoulder"]] - body[:, at["left_shoulder"]]
+    upward, across = unit(trunk.mean(axis=0)), (hips + shoulders).mean(axis=0)
+    across = unit(across - (across @ upward) * upward)
+    length = max(float(np.linalg.norm(trunk, axis=-1).mean()), 1e-6)
+    body = (body - body[:, at["centre"]].mean(axis=0)) / length * seen[:, None]
+    off_middle = (body[1:-1] - (body[2:] + body[:-2]) / 2)[:, seen]
+    roughness = float(np.sqrt((off_middle**2).sum(axis=-1).mean())) if off_middle.size else 0.0
+    return Clip(body.astype(np.float32), seen, np.stack([across, upward, np.cross(across, upward)]), roughness)
 
 
 def _compared(clips: Clips, row_a: int, row_b: int, crops: tuple[float, float], limit: float) -> NearDuplicate | None:

@@ -147,18 +147,18 @@ class Store:
 
     def segments(self, row: int) -> tuple[Segment, ...]:
         """Return the labelled intervals of a clip; none where it is trimmed."""
-        return tuple(Segment(**segment) for segment in self._index.column("segments")[row].as_py())
+        return tuple(Segment(**segment) for segment in self._value("segments", row))
 
     def recorded(self, row: int) -> Int64[np.ndarray, " recorded"] | None:
         """Return the frames of a clip that its source recorded, where a reader has filled in others; None: all."""
         if "recorded" not in self._index.column_names:
             return None
-        frames = self._index.column("recorded")[row].as_py()
+        frames = self._value("recorded", row)
         return None if frames is None else np.asarray(frames, np.int64)
 
     def placement(self, row: int) -> Placement:
         """Return the way back from a clip's stored positions to those of its source."""
-        values = np.asarray(self._index.column("placement")[row].as_py(), np.float64)
+        values = np.asarray(self._value("placement", row), np.float64)
         return Placement(values[:9].reshape(3, 3), values[9:12], float(values[12]))
 
     def split_rows(self, split: str) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
@@ -312,9 +312,12 @@ class Store:
     def _integers(self, column: str) -> Int64[np.ndarray, " clip"]:
         return self._index.column(column).to_numpy()
 
+    def _value(self, column: str, row: int) -> Any:
+        return self._index.column(column)[row].as_py()
+
     def _notes(self, row: int) -> tuple[str, ...]:
         # Stores that were made before there were notes have no such column.
-        return tuple(self._index.column("notes")[row].as_py()) if "notes" in self._index.column_names else ()
+        return tuple(self._value("notes", row)) if "notes" in self._index.column_names else ()
 
     def _texts(self, column: str) -> tuple[str, ...]:
         return tuple(self._index.column(column).to_pylist())
@@ -351,10 +354,10 @@ class _Records(Sequence[Record]):
             return [self[place] for place in range(*row.indices(len(self)))]
         store = self._store
         row = range(len(self))[row]
-        attributes = {name: store._index.column(f"attribute.{name}")[row].as_py() for name in store.attributes}
+        attributes = {name: store._value(f"attribute.{name}", row) for name in store.attributes}
         return Record(
-            id=store._index.column("id")[row].as_py(),
-            path=store._index.column("path")[row].as_py(),
+            id=store._value("id", row),
+            path=store._value("path", row),
             label=int(store.label[row]),
             attributes={name: value for name, value in attributes.items() if value is not None},
         )

@@ -290,13 +290,18 @@ def finish_store(
     replace_durably(store / HEADER_FILE, json.dumps(header, indent=1).encode())
 
 
-def _check_entries(entries: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+def check_ids(recordings: Iterable[tuple[str, str]]) -> None:
+    """Raise a DataError where two recordings, given by id and path, have one id."""
     path_of: dict[str, str] = {}
+    for name, path in recordings:
+        if name in path_of:
+            raise DataError(f"two recordings have the id {name!r}: {path_of[name] or 'one'} and {path or 'another'}")
+        path_of[name] = path
+
+
+def _check_entries(entries: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    check_ids((entry["id"], entry["path"]) for entry in entries)
     for entry in entries:
-        if entry["id"] in path_of:
-            paths = f"{path_of[entry['id']] or 'one'} and {entry['path'] or 'another'}"
-            raise DataError(f"two recordings have the id {entry['id']!r}: {paths}")
-        path_of[entry["id"]] = entry["path"]
         labels = [entry["label"], *(segment["label"] for segment in entry["segments"])]
         if classes and not all(-1 <= label < len(classes) for label in labels):
             raise DataError(
