@@ -15,7 +15,8 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import check_page, make_parser
-from marrow.cli.prepare import EXIT_INTERRUPTED, print_summary, progress_bar
+from marrow.cli.main import EXIT_INTERRUPTED
+from marrow.cli.prepare import print_summary, progress_bar
 from marrow.errors import ConfigError, DataError
 from marrow.readers.base import SkipRecording
 from marrow.readers.detect import FORMATS, get_format

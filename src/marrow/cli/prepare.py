@@ -22,10 +22,6 @@ from marrow.store.summary import reason_without_file
 
 # Sources that are made, not read.
 _ROOTLESS = ("synthetic",)
-<<<<<<< HEAD
-EXIT_INTERRUPTED = 130
-=======
->>>>>>> 1e817496264466e96b102b86f2dfa03c7ca33d46
 
 
 def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
@@ -99,11 +95,7 @@ def run(arguments: Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
-<<<<<<< HEAD
     print_summary(summary)
-=======
-    _report(summary)
->>>>>>> 1e817496264466e96b102b86f2dfa03c7ca33d46
     return 0
 
 

@@ -138,7 +138,6 @@ class BVH:
         return known
 
     def records(self, root: Path) -> Iterator[Record]:
-<<<<<<< HEAD
         """List the `.bvh` files at any depth below a folder, by path, hidden ones left out.
 
         A path that does not fit the pattern is a fault of its record, as are those that `for_root` saw.
@@ -146,9 +145,6 @@ class BVH:
         Raises:
             DataError: the folder is missing or holds no such file.
         """
-=======
-        """List the `.bvh` files at any depth below a folder, by path."""
->>>>>>> 1e817496264466e96b102b86f2dfa03c7ca33d46
         files = _files(root)
         groups: dict[Path, dict[str, str]] = {}
         faults = {root / path: fault for path, fault in self.faults.items()}
@@ -172,7 +168,6 @@ class BVH:
             )
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-<<<<<<< HEAD
         """Read one recording; `for_root` comes first.
 
         Raises:
@@ -181,9 +176,6 @@ class BVH:
         """
         if record.fault is not None:
             raise record.fault
-=======
-        """Read one recording; `for_root` comes first."""
->>>>>>> 1e817496264466e96b102b86f2dfa03c7ca33d46
         if self.skeleton == _UNKNOWN:
             raise ConfigError("a bvh reader learns its skeleton from the files: use BVH(...).for_root(root)")
         file = root / record.path
