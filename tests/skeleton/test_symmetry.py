@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from marrow.errors import DataError
-from marrow.skeleton.symmetry import mirror_by_rest_pose
+from marrow.skeleton.symmetry import mirror_by_bones, mirror_by_rest_pose
 
 # (joint, parent, x, y, z) in metres, y up, facing +z: arms hang a little out, feet point forward.
 MIDDLE = [
@@ -90,6 +90,10 @@ def test_what_has_no_symmetry_has_no_pairs():
     assert mirror_by_rest_pose(np.full((4, 3), np.nan), [0, 0, 1, 2]) == (0, 1, 2, 3)
     many = np.random.default_rng(0).normal(size=(2000, 3))
     assert mirror_by_rest_pose(many, [0] * 2000) == tuple(range(2000))
+    # Two chains of 250 joints: longer than any limb.
+    chains = np.concatenate([[(0, 0, 0)], *([(side, at, 0) for at in range(250)] for side in (-1, 1))]).astype(float)
+    parents = [0, 0, *range(1, 250), 0, *range(251, 500)]
+    assert mirror_by_bones(chains, parents) == tuple(range(501))
     with pytest.raises(DataError, match="a parent of each of 4 joints, got 2"):
         mirror_by_rest_pose(chain, [0, 0])
 
@@ -109,3 +113,23 @@ def test_it_is_its_own_inverse_whatever_comes():
         parents = [0, *(int(random.integers(0, joint)) for joint in range(1, 25))]
         found = mirror_by_rest_pose(random.normal(size=(25, 3)), parents, None)
         assert all(found[found[joint]] == joint for joint in range(25))
+
+
+def test_bones_tell_in_any_pose():
+    names, points, parents, mirror = body([("sword", "r_hand", -0.45, 0.9, 0.5)])
+    random = np.random.default_rng(5)
+    posed = points.copy()
+    for joint, parent in enumerate(parents):  # every bone in a direction of its own, as long as before
+        if joint != parent:
+            direction = random.normal(size=3)
+            length = np.linalg.norm(points[joint] - points[parent])
+            posed[joint] = posed[parent] + length * direction / np.linalg.norm(direction)
+    assert mirror_by_bones(posed, parents) == mirror
+    assert mirror_by_rest_pose(posed, parents, "y") == mirror
+    assert mirror_by_bones(np.zeros_like(points), parents[: len(points)]) == tuple(range(len(names)))
+
+
+def test_a_few_pairs_by_accident_are_none():
+    # A chain of ten with two twigs of one length at its end.
+    points = np.array([[0, 0.3 * at * (1 + 0.1 * at), 0] for at in range(10)] + [[0.2, 9, 0], [-0.2, 9, 0]], float)
+    assert mirror_by_rest_pose(points, [0, *range(9), 9, 9], "y") == tuple(range(12))

@@ -2,23 +2,33 @@
 
 A body that stands straight is its own image in one upright plane. The plane is looked for among those between two
 joints that could be partners; joints whose images lie on other joints, with partners (or themselves) above them in the
-tree, are pairs.
+tree, are pairs. In any other pose limbs that hang on one joint and have bones of the same lengths are pairs.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
 
 from marrow.errors import DataError
+from marrow.skeleton.names import ancestors
 
+# Fewer pairs than in this share of the joints are an accident: legs alone are a third of a body.
+_LEAST_SHARE = 0.25
+# How much of two limbs must be alike, and how much their bones may differ in length, as a share of it.
+_LEAST_ALIKE = 0.6
+_LENGTH_TOLERANCE = 0.05
 # What an image may lie off its joint, as a share of the body's size.
 _TOLERANCE = 0.04
 # Planes tried: those between the joints that lie farthest apart tell most.
 _PLANES = 400
 # With hands and a face a body has fewer joints; the work grows with their square.
 _MOST_JOINTS = 512
+# Limbs are compared one joint below the other, each a few calls deeper than the last.
+_DEEPEST = 100
 
 
 def mirror_by_rest_pose(
@@ -29,6 +39,9 @@ def mirror_by_rest_pose(
     tolerance: float = _TOLERANCE,
 ) -> tuple[int, ...]:
     """Return each joint's left-right partner as the symmetry of a pose tells it; a joint without one is its own.
+
+    Where the lengths of the bones tell of more pairs than the pose, they are taken: a body that reaches out with one
+    arm is not its own image, and the zero of some software's rotations is no pose that anybody could take.
 
     Which of two is the left one it does not tell. In more than 512 joints no pairs are looked for.
 
@@ -64,7 +77,78 @@ def mirror_by_rest_pose(
             mirror, error = better, better_error
         if (_paired(mirror), -error) > best[:2]:
             best = (_paired(mirror), -error, mirror)
-    return best[2]
+    mirror = max(best[2], mirror_by_bones(points, parents), key=_paired)
+    return mirror if _paired(mirror) >= _LEAST_SHARE * seen.sum() else tuple(range(count))
+
+
+def mirror_by_bones(positions: Float[np.ndarray, "joint 3"], parents: Sequence[int]) -> tuple[int, ...]:
+    """Return each joint's left-right partner as lengths of bones tell it in any pose; one without is its own.
+
+    From the root on, limbs that hang on the same joint are partners if they branch alike and their bones are as long.
+
+    Args:
+        positions: of one body in any unit and pose; not a number where a joint was not seen.
+        parents: parent of each joint; the root is its own.
+    """
+    points = np.asarray(positions, np.float64)
+    mirror = list(range(len(points)))
+    if len(points) > _MOST_JOINTS:
+        return tuple(mirror)
+    lengths = np.linalg.norm(points - points[list(parents)], axis=1)
+    lengths = np.where(np.isfinite(lengths), lengths, 0.0)
+    shortest = 1e-3 * float(lengths.max(initial=0.0))
+    order = _from_root(parents)
+    children: list[list[int]] = [[] for _ in parents]
+    for joint in order:
+        if parents[joint] != joint:
+            children[parents[joint]].append(joint)
+    size, depth = [1] * len(points), [0] * len(points)
+    for joint in order:
+        depth[joint] = depth[parents[joint]] + 1
+    if max(depth, default=0) > _DEEPEST:
+        return tuple(mirror)
+    for joint in reversed(order):
+        size[joint] += sum(size[child] for child in children[joint])
+
+    @cache
+    def alike(one: int, other: int) -> float:
+        """Return how many joints of two limbs can be pairs, a little less where lengths differ."""
+        longer = max(lengths[one], lengths[other], shortest, 1e-12)
+        differs = abs(lengths[one] - lengths[other]) / longer
+        if differs > _LENGTH_TOLERANCE:
+            return 0.0
+        return 1.0 - 0.1 * differs + sum(score for score, _, _ in matched(one, other))
+
+    def matched(one: int, other: int) -> list[tuple[float, int, int]]:
+        if not children[one] or not children[other]:
+            return []
+        scores = np.array([[alike(a, b) for b in children[other]] for a in children[one]])
+        # The same place among the children decides where lengths do not.
+        places = np.arange(scores.shape[0])[:, None] != np.arange(scores.shape[1])
+        rows, columns = linear_sum_assignment(-(scores - 1e-6 * places))
+        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+        return [(float(scores[a, b]), children[one][a], children[other][b]) for a, b in pairs if scores[a, b] > 0]
+
+    def pair(one: int, other: int) -> None:
+        waiting = [(one, other)]
+        while waiting:
+            one, other = waiting.pop()
+            mirror[one], mirror[other] = other, one
+            waiting += [(a, b) for _, a, b in matched(one, other)]
+
+    for joint in order:
+        if mirror[joint] != joint or any(mirror[above] != above for above in ancestors(joint, parents)):
+            continue
+        limbs = [
+            (alike(one, other), one, other)
+            for at, one in enumerate(children[joint])
+            for other in children[joint][at + 1 :]
+        ]
+        for score, one, other in sorted(limbs, key=lambda limb: -limb[0]):
+            is_free = mirror[one] == one and mirror[other] == other
+            if is_free and score >= _LEAST_ALIKE * max(size[one], size[other]) and lengths[one] + lengths[other] > 0:
+                pair(one, other)
+    return tuple(mirror)
 
 
 def _may_pair(points: np.ndarray, parents: Sequence[int], seen: np.ndarray, allowed: float) -> np.ndarray:
