@@ -58,7 +58,7 @@ def mirror_by_rest_pose(
     count = len(points)
     if len(parents) != count:
         raise DataError(f"expected a parent of each of {count} joints, got {len(parents)}")
-    seen = np.isfinite(points).all(axis=1)
+    seen = np.asarray(np.isfinite(points).all(axis=1))
     if seen.sum() < 3 or count > _MOST_JOINTS:
         return tuple(range(count))
     size = float(np.ptp(points[seen], axis=0).max())
@@ -152,7 +152,7 @@ def mirror_by_bones(positions: Float[np.ndarray, "joint 3"], parents: Sequence[i
 
 
 def _may_pair(points: np.ndarray, parents: Sequence[int], seen: np.ndarray, allowed: float) -> np.ndarray:
-    """Return which joints may be partners: equally deep in the tree, with bones and children alike."""
+    """Return which joints may be partners: equally deep in the tree, with bones about as long."""
     parent = np.asarray(parents)
     depth = np.zeros(len(points), int)
     for joint in range(len(points)):
@@ -206,12 +206,12 @@ def _pairs(
         above = mirror[parents[joint]]
         fitting = [
             other
-            for other in np.flatnonzero(np.isfinite(off[joint]))
+            for other in np.flatnonzero(np.isfinite(off[joint])).tolist()
             if free[other] and mirror[other] == other and parents[other] == above and off[other, joint] <= allowed
         ]
         own = 2 * abs(float(points[joint] @ normal) - through)
         if fitting:
-            other = int(min(fitting, key=lambda place: off[joint, place]))
+            other = min(fitting, key=lambda place: off[joint, place])
             if off[joint, other] < own:
                 mirror[joint], mirror[other] = other, joint
                 free[joint] = free[other] = False
