@@ -38,7 +38,7 @@ from marrow.readers.bvh_joints import (
     no_joints,
     rate_doubt,
     root_may_be_scene,
-    what_root_is,
+    what_root_of_file_is,
 )
 from marrow.readers.bvh_tree import Node
 from marrow.readers.name_pattern import check_pattern, find_groups
@@ -235,7 +235,7 @@ class BVH:
         if len(set(partners)) < len(partners):
             twice = next(joint for joint in partners if partners.count(joint) > 1)
             raise ConfigError(f"bvh sides give {twice!r} more than one partner")
-        mirror = _with_partners(names, mirror_by_name(names), self.sides or {})
+        mirror = _with_partners(names, mirror_by_name(names, parents), self.sides or {})
         chosen = {role: names.index(joint) for role, joint in (self.anchors or {}).items()}
         sides = list(Skeleton("", names, parents, mirror, chosen).sides)
         for left, right in (self.sides or {}).items():
@@ -275,7 +275,7 @@ def _is_scene(files: Sequence[Path]) -> bool:
     kinds: set[str] = set()
     for file in files:
         try:
-            kinds.add(what_root_is(read_file(file, needs_rate=False)))
+            kinds.add(what_root_of_file_is(file))
         except ParseError:  # which reading the recording will say
             continue
         if "scene" in kinds:
