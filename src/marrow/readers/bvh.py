@@ -107,12 +107,11 @@ class BVH:
         files = _files(root)
         faults: dict[Path, ParseError] = {}
         trees: dict[Path, list[Node]] = {}
-        labels: set[str] = set()
+        label_of: dict[Path, str | None] = {}
         for file in files:
             try:
-                groups = self._groups(root, file)
+                label_of[file] = self._groups(root, file).get("label")
                 trees[file] = read_hierarchy(file)
-                labels |= {groups["label"]} if "label" in groups else set()
             except ParseError as error:
                 faults[file] = error
         if not trees:
@@ -129,6 +128,7 @@ class BVH:
                 _check(nodes, self._kept(nodes, left_out), skeleton, file, first)
             except ParseError as error:
                 faults[file] = error
+        labels = {label for file, label in label_of.items() if label is not None and file not in faults}
         known = copy.copy(self)
         object.__setattr__(known, "skeleton", skeleton)
         object.__setattr__(known, "classes", tuple(sorted(labels)))
