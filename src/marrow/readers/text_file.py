@@ -15,6 +15,8 @@ from marrow.errors import ParseError
 
 # A text file of one recording is smaller; what is larger is a mistake or an attack on the memory.
 MAX_TEXT_BYTES = 1 << 29
+# What JSON says takes about 15 times its size in memory.
+MAX_JSON_BYTES = 1 << 27
 MAX_JSON_DEPTH = 64
 
 _MARKS = (
@@ -82,13 +84,13 @@ def read_bytes(path: Path, largest: int = MAX_TEXT_BYTES) -> bytes:
         raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = MAX_TEXT_BYTES) -> str:
     """Return a file's text, its lines ended by LF.
 
     Raises:
         ParseError: it cannot be read, is empty, or is no text.
     """
-    text = decode(read_bytes(path))
+    text = decode(read_bytes(path, largest))
     if text is None:
         raise ParseError(path, 0, "expected text, got binary data")
     if not text.strip():
@@ -102,7 +104,7 @@ def read_json(path: Path) -> Any:
     Raises:
         ParseError: it cannot be read or is no JSON, with the line.
     """
-    text = read_text(path)
+    text = read_text(path, MAX_JSON_BYTES)
     if _is_deep(text):
         depth = 0
         for token in _STRING_OR_BRACKET.finditer(text):
