@@ -25,9 +25,10 @@ from torch.utils._pytree import tree_leaves
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from one_graph import AUGMENT, SMALL, walks
 
+from marrow.data.batch import FixedShapes
 from marrow.data.frames import flat_frames
-from marrow.data.loader import ResidentLoader, resident_batches
-from marrow.data.shapes import FixedShapes
+from marrow.data.loader import ResidentLoader
+from marrow.data.sampling import resident_batches
 from marrow.data.window import InputConfig
 from marrow.models import exact
 from marrow.models.encoder import Encoder

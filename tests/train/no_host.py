@@ -29,7 +29,7 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames
-from marrow.data.loader import training_batch
+from marrow.data.sampling import training_batch
 from marrow.data.window import InputConfig
 from marrow.models import exact
 from marrow.models.heads import JointsHead

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
-from marrow.data.loader import batch_from_sequences
+from marrow.data.sampling import batch_from_sequences
 from marrow.data.window import InputConfig
 from marrow.errors import DataError
 from marrow.models.blocks import DropPath, seeded_weights
