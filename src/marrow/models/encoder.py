@@ -149,10 +149,16 @@ class Encoder(nn.Module, ABC):
         """Return the name of its size, or None where that has none."""
         return next((name for name, config in self.sizes.items() if config == self.config), None)
 
-    def fresh(self, seed: int) -> "Encoder":
-        """Return the same architecture at random initialisation, on the same device: every score's baseline."""
+    def fresh(self, seed: int, skeleton: Skeleton | None = None) -> "Encoder":
+        """Return the same architecture at random initialisation, on the same device: every score's baseline.
+
+        Args:
+            seed: of the weights.
+            skeleton: the layout that it is to expect; None: the same.
+        """
+        kind: Any = type(self)
         with seeded_weights(seed):
-            encoder = type(self)(self.config, self.input, self.skeleton)
+            encoder = kind(self.config, self.input, skeleton or self.skeleton)
         return encoder.to(next(self.parameters()).device)
 
     def require_skeleton(self, sequences: Sequence[SkeletonSequence]) -> None:

@@ -35,24 +35,13 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.clips import (
-    chosen,
-    clip_counts,
-    clip_places,
-    distant_pair,
-    flatten,
-    moving_clips,
-    side_by_side,
-    swapped,
-)
-from marrow.models.dropout import Dropout
-from marrow.models.exact import ExactLinear, widened
+from marrow.models.blocks import Dropout, ExactLinear, widened
+from marrow.models.clips import clip_counts, clip_places, flatten, side_by_side
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.packing import Rows, pack, rows_of
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
-from marrow.objectives.masking import replacements
-from marrow.objectives.picture import Picture, picture_of
+from marrow.objectives.base import Objective, Picture, picture_of
+from marrow.objectives.disorder import chosen, distant_pair, moving_clips, replacements, swapped
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,12 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.blocks import DropPath, position_parameter
-from marrow.models.exact import ExactLinear, widened
+from marrow.models.blocks import DropPath, ExactLinear, position_parameter, widened
 from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.packing import Rows, pack, rows_of
 from marrow.models.trainable import StepOutput
 from marrow.objectives import flow
-from marrow.objectives.base import Objective
-from marrow.objectives.picture import Picture, picture_of
+from marrow.objectives.base import Objective, Picture, picture_of
 
 # What each variant predicts: one head each.
 _HEADS: dict[str, tuple[str, ...]] = {
