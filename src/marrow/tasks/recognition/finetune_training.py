@@ -18,9 +18,9 @@ from lightning_fabric import Fabric
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.frames import flat_frames
+from marrow.data.label_draws import draw_labels
 from marrow.data.loader import ResidentLoader
 from marrow.data.sampling import evaluation_batches
-from marrow.data.subsets import label_fraction
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import seeded_weights
@@ -143,7 +143,8 @@ def with_labels_used(data: TaskData, config: FinetuneConfig, context: TaskContex
     if config.label_fraction == 1.0:
         return data
     seed = label_seed(config, context)
-    return replace(data, train_rows=label_fraction(data.store, data.train_rows, config.label_fraction, seed))
+    rows = draw_labels(data.store, data.train_rows, "stratified", config.label_fraction, seed)
+    return replace(data, train_rows=rows)
 
 
 def label_seed(config: FinetuneConfig, context: TaskContext) -> int:
