@@ -185,7 +185,7 @@ def most_frames(
 
 
 def _usual_sum(number: Int64[np.ndarray, " clip"], clips: int) -> float:
-    """Return what the numbers of some clips hardly ever exceed together."""
+    """Return a sum that the numbers of some clips hardly ever exceed."""
     return clips * float(number.mean()) + _DEVIATIONS * math.sqrt(clips) * float(number.std())
 
 

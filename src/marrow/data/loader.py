@@ -96,7 +96,7 @@ class Schedule:
         return [order[offset + begin : offset + end] for begin, end in self.places()]
 
     def state(self, position: int) -> dict[str, int]:
-        """Return what a resumed run must agree on, and where it goes on."""
+        """Return the position, and the settings that a resumed run must share."""
         return {
             "position": position,
             "seed": self.seed,
@@ -189,7 +189,7 @@ class TrainingLoader(ABC):
         return training_batch(frames, clips, draws, self._input, self._augment, shapes)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position, and what it is a position in."""
+        """Return the position, and the settings of the schedule that it counts in."""
         return self._schedule.state(self.position)
 
     def load_state_dict(self, state: dict[str, int]) -> None:

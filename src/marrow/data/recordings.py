@@ -135,7 +135,7 @@ def cut_frames(
 def cut_batches(
     recordings: Recordings, cuts: Cuts, input: InputConfig, batch_clips: int, device: torch.device | str
 ) -> Iterator[Batch]:
-    """Yield every cut whole, in order, nothing random; `Batch.row` is the place in `cuts`."""
+    """Yield batches of whole cuts in their order. Nothing is random; `Batch.row` is the place in `cuts`."""
     if batch_clips < 1:
         raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
     uncropped = replace(input, test_crop=1.0)

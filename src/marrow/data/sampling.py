@@ -34,7 +34,7 @@ def training_batch(
     augment: AugmentConfig,
     shapes: Shapes | None = None,
 ) -> Batch:
-    """Draw what is random in one batch, then make it; `shapes` are what the host knows of it."""
+    """Draw the augmentation of a batch, then make the batch; `shapes` are what the host knows of its sizes."""
     augmentation = draw_augmentation(
         *(draws, augment, frames.frame_count[clips]),
         bodies=frames.max_bodies,
@@ -52,7 +52,7 @@ def training_batch(
 def evaluation_batch(
     frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig, shapes: Shapes | None = None
 ) -> Batch:
-    """Cut, resize and align the centred windows of some clips, nothing random; `shapes` as in `training_batch`."""
+    """Cut, resize and align the centred windows of some clips. Nothing is random; `shapes` as in `training_batch`."""
     windows = centre_windows(frames.frame_count[clips], input.test_crop)
     times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
     joints, present = gather(frames, clips, windows, times, frame_count=frame_count)

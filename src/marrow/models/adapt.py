@@ -90,7 +90,7 @@ def adapted(
 
 
 def _joint_axes(encoder: Encoder) -> Mapping[str, JointAxis]:
-    """Return what an encoder says of its parameters, once it is known to be true."""
+    """Return the joint axes that an encoder declares, after checking them against its parameters."""
     kind, learned, count = type(encoder).__name__, encoder.state_dict(), len(encoder.skeleton.joints)
     axes = encoder.joint_axes()
     if axes is None:

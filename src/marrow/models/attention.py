@@ -128,7 +128,7 @@ def attend(
 
 
 def _never(allowed: Bool[Tensor, "*any"], like: Tensor) -> Float[Tensor, "*any"]:
-    """Return what is added to scores so that only what is allowed counts: 0 there, minus infinity elsewhere."""
+    """Return a term for the scores so that only allowed pairs count: 0 for these, minus infinity for the others."""
     return torch.zeros_like(allowed, dtype=like.dtype).masked_fill(~allowed, -torch.inf)
 
 
@@ -163,7 +163,7 @@ class _InPieces(torch.autograd.Function):
 
 
 def _pieces(query: Tensor, key: Tensor) -> Iterator[slice]:
-    """Yield as many heads as are computed at a time."""
+    """Yield slices of heads that are computed together."""
     several = max(1, _SCORES_AT_ONCE // (query.shape[1] * key.shape[1]))
     return (slice(first, first + several) for first in range(0, len(query), several))
 

@@ -137,7 +137,7 @@ class DropPath:
     highest_rate: float
 
     def factors(self, depth: int, body: Int64[Tensor, " packed"]) -> Float[Tensor, "branch packed 1 1"]:
-        """Return what each branch of each packed body is multiplied by: 0, or 1 / (1 - rate), so that the mean is 1.
+        """Return a factor for each branch of each packed body: 0, or 1 / (1 - rate), so that the mean is 1.
 
         Args:
             depth: blocks, of two branches each, which share the rate of their block.
@@ -177,7 +177,7 @@ class Dropout:
 
 
 def widened(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return what a network said in fp32 at least: from here on nothing is rounded to bf16."""
+    """Return outputs of a network in fp32 at least: from here on nothing is rounded to bf16."""
     return values.float() if values.dtype.itemsize < 4 else values
 
 

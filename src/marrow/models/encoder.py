@@ -52,7 +52,7 @@ class Features:
         return self._mean((1, 2)).flatten(1)
 
     def readout(self) -> Float[Tensor, "batch readout_dim"]:
-        """Return what a head is put on: the summary where there is one, else the joints side by side."""
+        """Return the input of a head: the summary where there is one, else the joints side by side."""
         return self.joints_kept() if self.summary is None else self.pooled()
 
     def over_time(self) -> Float[Tensor, "batch time dim"]:
@@ -62,7 +62,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """The shape of the features of a full window, which is what a head is built for.
+    """The shape of the features of a full window, for which a head is built.
 
     Args:
         times: steps of the time axis; at the recorded pace a clip that is shorter than the window has fewer.

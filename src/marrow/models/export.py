@@ -63,7 +63,7 @@ def weight_bytes(encoder: Encoder) -> bytes:
 
 
 def describe(encoder: Encoder) -> dict[str, Any]:
-    """Return what has to be known to use the weights of an encoder, as plain values, without its kind."""
+    """Return everything that using the weights of an encoder takes, apart from its kind, as plain values."""
     return {
         "size": encoder.size_name(),
         "config": asdict(encoder.config),  # pyright: ignore[reportArgumentType]

@@ -134,7 +134,7 @@ class FrameTransformer(Encoder):
     def factors(
         self, drop: DropPath | None, body: Int64[Tensor, " packed"]
     ) -> Float[Tensor, "branch packed 1 1"] | None:
-        """Return what the branches of each packed body are multiplied by; None where nothing is dropped."""
+        """Return the factors of the branches of each packed body; None where nothing is dropped."""
         return None if drop is None else drop.factors(self.config.depth, body)
 
     def layers(self) -> list[list[nn.Parameter]]:

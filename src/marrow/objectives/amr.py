@@ -240,7 +240,7 @@ class AMR(Objective):
     def _target(
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
     ) -> Float[Tensor, "body patch value"]:
-        """Return what is to be predicted at every target patch."""
+        """Return the target of every target patch."""
         patches = self._values(joints)
         if self.config.normalise_target == "none":
             return patches
@@ -274,7 +274,7 @@ def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Ten
 
 
 def motion_exists(present: Bool[Tensor, "body time joint"], stride: int) -> Bool[Tensor, "body time joint"]:
-    """Tell where there is motion: not into or out of an absent frame. The last ones lead nowhere: theirs is zero."""
+    """Tell where there is motion: not into or out of an absent frame. The last frames lead nowhere and have zero."""
     leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - stride
     return present & (present.roll(-stride, dims=1) | ~leads_on[:, None])
 

@@ -215,7 +215,7 @@ class MAMP(Objective):
         return self.predict(self.norm(tokens))
 
     def _target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body patch value"]:
-        """Return what is to be predicted at every token."""
+        """Return the target of every token."""
         patches = self._values(joints)
         if not self.config.normalise_target:
             return patches
@@ -239,7 +239,7 @@ def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Ten
 
 
 def motion_exists(present: Bool[Tensor, "body time joint"], stride: int) -> Bool[Tensor, "body time joint"]:
-    """Tell where there is motion: not into or out of an absent frame. The last ones lead nowhere: theirs is zero."""
+    """Tell where there is motion: not into or out of an absent frame. The last frames lead nowhere and have zero."""
     leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - stride
     return present & (present.roll(-stride, dims=1) | ~leads_on[:, None])
 
