@@ -424,6 +424,7 @@ def test_settings_that_cannot_be(changes: dict[str, object], message: str) -> No
         ({"target_frames": 7}, r"objective.target_frames: 7 frames do not tile 24 frames; choose from \[1, 2, 3, 4,"),
         ({"target_frames": 0}, "objective.target_frames: 0 frames"),
         ({"energy_windows": (4, 9)}, "objective.energy_windows: 9 frames do not tile 24"),
+        ({"stride": 24}, "objective.stride must be less than the 24 frames"),
     ],
 )
 def test_windows_that_do_not_fit(changes: dict[str, object], message: str) -> None:

@@ -108,6 +108,8 @@ class AMRConfig:
         for name in ("stride", "decoder_depth", "decoder_width", "decoder_heads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"objective.{name} must be at least 1, got {getattr(self, name)}")
+        if self.decoder_mlp_ratio * self.decoder_width < 1:
+            raise ConfigError(f"objective.decoder_mlp_ratio must be positive, got {self.decoder_mlp_ratio}")
         if self.focal_k < 0 or self.energy_floor <= 0:
             raise ConfigError(
                 f"objective.focal_k must not be negative and objective.energy_floor must be positive, got "
@@ -145,6 +147,10 @@ class AMR(Objective):
     def __init__(self, config: AMRConfig, encoder: PatchTransformer) -> None:
         super().__init__()
         self.config, self.encoder, frames = config, encoder, encoder.grid.frames
+        if config.target == "motion" and config.stride >= frames:
+            raise ConfigError(
+                f"objective.stride must be less than the {frames} frames of the window, got {config.stride}"
+            )
         divisors = [n for n in range(1, frames + 1) if frames % n == 0]
         sizes = [("target_frames", config.target_frames), *(("energy_windows", n) for n in config.energy_windows)]
         for name, size in sizes:
