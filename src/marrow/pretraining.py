@@ -33,8 +33,7 @@ from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
 from marrow.data.frames import resident_limit
-from marrow.data.loader import PlannedSteps, ResidentLoader, StreamingLoader
-from marrow.data.schedule import Schedule
+from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
 from marrow.files import write_text_whole
@@ -168,7 +167,7 @@ def _train(
     """Train the objective, from the newest checkpoint of the run directory where there is one."""
     where = {"processes": fabric.world_size, "sharded": is_sharded(fabric)}
     choice = choose_compile(as_words(config.compile), fabric.device.type, budget.steps, **where)
-    loader = _build_loader(config, store, rows, fabric, fixed=choice.fixed)
+    loader = _build_loader(config, store, rows, fabric, fixed=choice.fixed, planned=choice.captured)
     extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
     _log.info(
         "%d clips, %d steps per epoch on %s; %s",
@@ -202,8 +201,7 @@ def _train(
         store_watch()
         (config.out / RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
 
-    planned = PlannedSteps(loader) if choice.captured and isinstance(loader, ResidentLoader) else loader
-    timed, monitor = _watch(config, store, rows, fabric, objective, planned)
+    timed, monitor = _watch(config, store, rows, fabric, objective, loader)
     return fit(
         fabric,
         objective,
@@ -260,7 +258,13 @@ def replay_step(file: Path | str) -> Replay:
 
 
 def _build_loader(
-    config: PretrainConfig, store: Store, rows: Int64[np.ndarray, " clip"], fabric: Fabric, *, fixed: bool
+    config: PretrainConfig,
+    store: Store,
+    rows: Int64[np.ndarray, " clip"],
+    fabric: Fabric,
+    *,
+    fixed: bool,
+    planned: bool,
 ) -> ResidentLoader | StreamingLoader:
     kind = config.loader
     if kind == "auto":
@@ -276,7 +280,7 @@ def _build_loader(
         "fixed": fixed,
     }
     if kind == "resident":
-        return ResidentLoader(store, rows, config.input, config.augment, **cut)
+        return ResidentLoader(store, rows, config.input, config.augment, **cut, planned=planned)
     return StreamingLoader(store, rows, config.input, config.augment, **cut, workers=config.workers)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from marrow.data.batch import Batch
 from marrow.errors import ConfigError
-from marrow.models.exact import ExactLinear
+from marrow.models.blocks import ExactLinear
 from marrow.train import device as device_module
 from marrow.train.device import Precision, choose_precision, find_launch, make_fabric, network_context, uses_bf16
 
