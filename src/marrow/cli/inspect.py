@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> int:
         _draw(store, picture)
     if arguments.json:
         described = {"store": str(store.path), "source": store.source, "skeleton": store.skeleton.name}
-        described |= {"fingerprint": store.fingerprint, **asdict(summary)}
+        described |= {"fingerprint": store.fingerprint, "folds": store.folds, **asdict(summary)}
         print(json.dumps(described | ({"picture": str(picture)} if picture else {}), indent=1))
     else:
         _print(store, summary, picture)
@@ -162,6 +162,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         )
     for name, split in summary.splits.items():
         lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test, {_copies(split)}"))
+    lines += [(f"folds {name}", protocol) for name, protocol in store.folds.items()]
     lines += [
         ("joints absent", ", ".join(f"{name} {100 * share:.2g} %" for name, share in most_missing if share) or "none"),
         ("bones", ", ".join(f"{name} {metres:.2f}" for name, metres in summary.bone_metres.items()) + " m"),

@@ -52,7 +52,8 @@ class SkipRecording(DataError):
 class Reader(Protocol):
     """A source of skeleton sequences. The four properties may be plain attributes of the class.
 
-    A reader whose skeleton or classes stand in the files also has `for_root` (see `FromFiles`).
+    A reader whose skeleton or classes stand in the files also has `for_root` (see `FromFiles`); one whose data set is
+    evaluated fold by fold has `folds` (see `DeclaresFolds`).
     """
 
     @property
@@ -109,6 +110,24 @@ class FromFiles(Protocol):
             DataError: the folder is missing, or none of its files can be read.
         """
         ...
+
+
+@runtime_checkable
+class DeclaresFolds(Protocol):
+    """A reader whose data set is also evaluated fold by fold: every clip is tested once, the scores are pooled."""
+
+    @property
+    def folds(self) -> Mapping[str, str]:
+        """Protocols of folds by name: "leave-one-out:ATTRIBUTE", "k-fold:K" (by clip) or "k-fold:K:ATTRIBUTE".
+
+        For example {"loso": "leave-one-out:subject"}; `--protocol loso` then means that. No split has such a name.
+        """
+        ...
+
+
+def declared_folds(reader: Reader) -> Mapping[str, str]:
+    """Return the folds that a reader declares; none where it says nothing of them."""
+    return reader.folds if isinstance(reader, DeclaresFolds) else {}
 
 
 def reader_for(reader: Reader, root: Path) -> Reader:

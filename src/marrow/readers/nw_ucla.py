@@ -49,6 +49,7 @@ class NWUCLA:
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
     splits: ClassVar[Mapping[str, Split]] = {"xview": split_by("view", (1, 2), (3,))}
+    folds: ClassVar[Mapping[str, str]] = {"loso": "leave-one-out:subject"}
     fps: ClassVar[float] = 30.0
 
     def records(self, root: Path) -> Iterator[Record]:

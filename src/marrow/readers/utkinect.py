@@ -16,8 +16,8 @@ older `actionLabel.txt`, in which seven of the limits are wrong, is taken only w
 - By default a sequence is made of each recording, with its actions as segments, for detection.
 - `trimmed` makes a clip of each action, for recognition. Its id is the recording's with the action: s01_e01_walk.
 
-Protocol: `xsub` trains on the first five people and tests on the others. Leaving out one person at a time goes by the
-attribute `subject`, leaving out one recording by `recording`.
+Protocols: `xsub` trains on the first five people and tests on the others; `loso` leaves out one person at a time.
+Leaving out one recording at a time is `leave-one-out:recording`.
 """
 
 import re
@@ -103,6 +103,7 @@ class UTKinect:
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
     splits: ClassVar[Mapping[str, Split]] = {"xsub": split_by("subject", (1, 2, 3, 4, 5))}
+    folds: ClassVar[Mapping[str, str]] = {"loso": "leave-one-out:subject"}
     fps: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
