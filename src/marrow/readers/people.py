@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
-from scipy.optimize import linear_sum_assignment
 
 from marrow.errors import ParseError
 from marrow.readers.base import SkipRecording
@@ -184,6 +183,8 @@ def _by_position(
     counts: dict[str, int],
 ) -> Int64[np.ndarray, "row"]:
     """Number people by following them; rows are sorted by frame."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     filled = np.where(known[..., None], positions, 0)
     sizes = _sizes(positions, known)
     tracks = np.zeros(len(frames), np.int64)
