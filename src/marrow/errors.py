@@ -29,10 +29,11 @@ class ParseError(DataError):
     Args:
         path: the file.
         line: 1-based line number; 0 when the fault lies in no line (the file's name, or that it cannot be read).
-        problem: what was expected and what came.
+        problem: what was expected and what came; of that, what cannot be printed is escaped.
     """
 
     def __init__(self, path: str | Path, line: int, problem: str) -> None:
+        problem = _on_one_line(problem)
         super().__init__(f"{path}:{line}: {problem}" if line else f"{path}: {problem}")
         self.path = Path(path)
         self.line = line
@@ -59,3 +60,10 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return " Did you mean 'NAME'?" with the name that is spelt most like one, for a message; "" where none is."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text with what cannot be printed escaped: pieces of files may hold line ends and orders to terminals."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

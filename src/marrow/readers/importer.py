@@ -113,6 +113,7 @@ class Recordings:
     findings: Findings | None = field(default=None, init=False, hash=False, repr=False, compare=False)
     # What `read` needs of them: the sources of more than one file, by the path of their records.
     _decisions: Decisions | None = field(default=None, init=False, hash=False, repr=False, compare=False)
+    _root: Path | None = field(default=None, init=False, hash=False, repr=False, compare=False)
     _found_format: str = field(default="", init=False, repr=False)
     _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
 
@@ -135,11 +136,15 @@ class Recordings:
     def for_root(self, root: Path) -> "Recordings":
         """Return this reader with layout, classes and findings of the files below a folder.
 
+        A reader that has them already, of the same folder, is returned as it is.
+
         Raises:
             DataError: there is no recording, or there are files of several formats.
             ParseError: no file of the format can be read.
             ConfigError: an option does not fit the files.
         """
+        if self.findings is not None and self._root == root:
+            return self
         files_format, files, no_recordings = self._files(root)
         contents: dict[Source, Contents] = {}
         faulty: dict[Source, DataError] = {}
@@ -149,6 +154,11 @@ class Recordings:
                 contents[source] = files_format.peek(source, self._read_options)
             except (ParseError, SkipRecording) as error:
                 faulty[source] = error
+        if not sources:
+            raise DataError(
+                f"expected recordings below {root}; of the {len(files)} files of the format {files_format.name} none "
+                f"is one by itself (the first is {files[0].name})"
+            )
         if not contents:
             raise next(iter(faulty.values()))
         contents, of_other_layouts = _of_one_layout(contents)
@@ -179,6 +189,7 @@ class Recordings:
             "findings": findings,
             "_decisions": decisions,
             "_found_format": files_format.name,
+            "_root": root,
             "_several_files": {
                 member.record.path.partition("#")[0]: member.source
                 for member in labelled.members

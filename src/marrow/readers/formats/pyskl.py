@@ -91,7 +91,7 @@ def _load_once(path: Path, changed: int, size: int) -> _Loaded:
         items, splits = content.get("annotations"), content.get("split", {})
     if not isinstance(items, list) or not items:
         got = f"a dictionary of {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else "others"
-        got = got if items != [] else "an empty list"
+        got = got if not isinstance(items, list) or items else "an empty list"
         raise ParseError(
             path, 0, f'expected a list of annotations, or a dictionary with "annotations"; got {got[:200]}'
         )
