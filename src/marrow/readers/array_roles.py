@@ -280,6 +280,8 @@ def entries_of(beside: Beside, count: int, prefix: str, parts: tuple[str, ...]) 
 def _whole(path: Path, name: str, rows: Rows) -> list[int]:
     values = np.asarray(rows.whole()).ravel()
     if values.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            values = values.astype(np.float64)
         if not ((values == np.round(values)) & (np.abs(values) < 2**31)).all():
             raise ParseError(path, 0, f"array {name!r}: expected whole numbers, got others")
         values = values.astype(np.int64)

@@ -250,3 +250,18 @@ def test_the_checksum_of_what_was_gone_through_is_held(tmp_path):
     file.write_bytes(content)
     with pytest.raises(ParseError, match="checksum"):
         open_arrays(file)["x"].whole()
+
+
+def test_a_stream_that_ends_before_what_is_declared_says_so(tmp_path):
+    file = tmp_path / "a.npz"
+    header = npy_header((1000, 30))
+    whole = len(header) + 1000 * 30 * 4
+    short = header + np.random.default_rng(0).bytes(60_000)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", short)
+    sizes = struct.pack("<I", len(short)), struct.pack("<I", whole)
+    file.write_bytes(file.read_bytes().replace(*sizes))
+    rows = open_arrays(file)["x"]
+    assert rows[0].shape == (30,)
+    with pytest.raises(ParseError, match="ends early"):
+        rows[999]
