@@ -37,6 +37,7 @@ _MOST_JOINTS = 600
 _MOST_PEOPLE = 10
 # A reading that costs less than this more than the cheapest is a doubt.
 _CLOSE = 2.0
+_COORDINATES = {"x": (1,), "y": (1,), "z": (0, 1), "c": (0, 1)}
 _SPELLING = re.compile(r"(?:[NMTVC]|\((?:MVC|VC|CV|MCV)\))+(?:,[xyzc-]{2,4})?")
 
 
@@ -152,6 +153,8 @@ def given_axes(axes: str, name: str, shape: tuple[int, ...], sample: Shaped[np.n
     letters = "".join(parts)
     if len(set(letters)) != len(letters) or not set("TVC") <= set(letters):
         raise ConfigError(f"axes: expected T, V and C once, and N and M at most once, got {axes!r}")
+    if coordinates and any(coordinates.count(axis) not in counts for axis, counts in _COORDINATES.items()):
+        raise ConfigError(f"axes: expected x and y once, z and c (confidence) at most once, got {coordinates!r}")
     shown = " × ".join(str(size) for size in shape)
     if len(parts) != len(shape):
         raise ConfigError(f"axes: {name} has {len(shape)} axes ({shown}), got {len(parts)} in {axes!r}")

@@ -234,13 +234,23 @@ def _piece(
                 raise
             reading, found = find_axes(path, rows.name, rows.shape, sample)
         doubts += found
-    if reading.size("N") != (clips or reading.size("N")):
+    count = reading.size("N")
+    lists = {"labels": beside.labels, "lengths": beside.lengths, "names": beside.keys}
+    others = {what: len(values) for what, values in lists.items() if values is not None and len(values) != count}
+    if others:
+        got = " and ".join(f"{size} {what}" for what, size in others.items())
         if extra is not None:
-            got = f"{clips} labels or names for {reading.size('N')} clips"
-            raise ParseError(path, 0, f"expected as many labels as clips ({reading}), got {got}")
-        text = f"labels, lengths or names ({clips}) are not as many as clips and were left out"
-        doubts.append(Doubt(text, "--axes ORDER"))
-        beside = replace(beside, labels=None, lengths=None, keys=None, attributes={}, guessed="")
+            raise ParseError(path, 0, f"expected as many as clips ({reading}), got {got}")
+        doubts.append(Doubt(f"{got} are not as many as clips and were left out", "--axes ORDER"))
+        beside = replace(
+            beside,
+            labels=None if "labels" in others else beside.labels,
+            lengths=None if "lengths" in others else beside.lengths,
+            keys=None if "names" in others else beside.keys,
+            guessed="" if "labels" in others else beside.guessed,
+        )
+    attributes = {what: values for what, values in beside.attributes.items() if len(values) == count}
+    beside = replace(beside, attributes=attributes)
     if joints is not None and joints != reading.size("V"):
         doubts.append(Doubt(f"names of joints ({joints}) are not as many as joints and were left out", "--axes ORDER"))
         beside = replace(beside, joints=None)

@@ -207,6 +207,8 @@ def labels_of(
     if is_word_array(rows):
         return [word or None for word in words_of(rows)]
     values = rows.whole()
+    if not values.size:
+        return []
     count = None
     if values.ndim == 2 and 1 not in values.shape:
         count = values.shape[1]

@@ -394,3 +394,27 @@ def test_labels_of_frames_and_names_of_other_joints_are_left_out_with_a_doubt(tm
     assert contents.fps == 50
     assert contents.clips[0].label is None
     assert len([doubt for doubt in contents.doubts if "left out" in doubt.text]) == 2
+
+
+def test_lists_of_several_lengths_are_left_out_where_they_do_not_fit(tmp_path):
+    values = in_order(moving(5, 1, 30, 20), "NTVC")
+    np.savez(
+        tmp_path / "a.npz",
+        x=values,
+        y=np.arange(3),
+        names=np.array(list("abcde")),
+        camera=np.arange(3),
+        age=np.arange(5),
+    )
+    contents, _ = contents_and_clips(tmp_path)
+    assert [(clip.key, clip.label, clip.attributes) for clip in contents.clips][:2] == [
+        ("a", None, {"age": 0}),
+        ("b", None, {"age": 1}),
+    ]
+
+
+def test_empty_labels_are_refused(tmp_path):
+    np.save(tmp_path / "train_data.npy", in_order(moving(4, 1, 40, 25), "NCTVM"))
+    np.save(tmp_path / "train_label.npy", np.ones((4, 0)))
+    with pytest.raises(ParseError):
+        Array().peek(one_source(tmp_path), PLAIN)
