@@ -15,7 +15,7 @@ from marrow.cli.score_tables import show
 from marrow.grid.page import markdown as grid_markdown
 from marrow.grid.table import read_tables
 from marrow.report.compare import compare_runs
-from marrow.report.compare_tables import markdown, text_tables
+from marrow.report.compare_page import markdown, text_tables
 from marrow.report.figures import Figures
 from marrow.report.measures import measure_sentences, measures_html
 from marrow.report.runs import read_runs

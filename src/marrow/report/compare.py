@@ -7,12 +7,15 @@ column of its own.
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from marrow.report.compare_measures import number_tables
-from marrow.report.compare_members import Member, trained
-from marrow.report.compare_scores import Ranking, Row, experiment_row, score_ranking
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from marrow.models.export import WEIGHTS
+from marrow.report.members import Member, Row, trained
+from marrow.report.ranking import Table, tables_of
 from marrow.report.runs import Run, experiments, labels
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.numbers import plain_values
@@ -31,17 +34,102 @@ _BEFORE = {"quick": False, "transfer": False}
 _SAID_ELSEWHERE = ("probe_seed", "asked_protocol", "drop_duplicates")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Experiment:
+    """Runs that differ in their seed alone.
+
+    Args:
+        name: method, and the settings in which it differs from the others.
+        runs: names of its runs.
+        seeds: theirs.
+        cpu_seconds: of pre-training, mean over runs; None where the log does not tell.
+        steps: optimizer steps, mean over runs.
+        parameters: of the encoder.
+        cpu_seconds_by_run: of pre-training, by name of the run.
+    """
+
+    name: str
+    runs: list[str]
+    seeds: list[int | None]
+    cpu_seconds: float | None
+    steps: float | None
+    parameters: int | None
+    cpu_seconds_by_run: dict[str, float]
+
+    @classmethod
+    def of(cls, name: str, runs: Sequence[Run]) -> "Experiment":
+        """Read what some runs cost."""
+        cpu_seconds = {run.name: _last(run, "cpu_seconds") for run in runs}
+        return cls(
+            name,
+            [run.name for run in runs],
+            [run.seed for run in runs],
+            _mean(list(cpu_seconds.values())),
+            _mean([_last(run, "step") for run in runs]),
+            _parameters(runs[0]),
+            {run: seconds for run, seconds in cpu_seconds.items() if seconds is not None},
+        )
+
+    def plain(self, row: Row | None = None) -> dict[str, Any]:
+        """Return it as plain values, with its top-1 scores."""
+        scored = Row(self.name, "trained", [], {}, {}) if row is None else row
+        return {**asdict(self), "cells": scored.cells, "points": scored.points, "source": scored.source}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Experiments that were scored on the same clips.
+
+    Args:
+        protocol: name of the protocol.
+        store: fingerprint of the data.
+        test_clips: how many.
+        clean_clips: of them, those that are no copies of training clips.
+        experiments: by name.
+        tables: of their numbers: top-1 scores first, then each other task.
+    """
+
+    protocol: str
+    store: str
+    test_clips: int
+    clean_clips: int
+    experiments: dict[str, Experiment]
+    tables: list[Table]
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything as plain values: top-1 scores with what the experiments cost, then the other tasks."""
+        question = {name: getattr(self, name) for name in ("protocol", "store", "test_clips", "clean_clips")}
+        top1 = next((table for table in self.tables if table.is_top1), None)
+        rows = top1.rows if top1 else [Row(name, "trained", [], {}, {}) for name in self.experiments]
+        return question | {
+            "columns": list(dict.fromkeys(name for name, _ in top1.columns)) if top1 else [],
+            "rows": [self.experiments[row.name].plain(row) for row in rows],
+            "lead": top1.lead if top1 else None,
+            "baselines": [
+                Experiment(row.name, [], list(row.seeds), None, None, None, {}).plain(row)
+                for row in (top1.baselines if top1 else [])
+            ],
+            "measured": [_plain_table(table) for table in self.tables if not table.is_top1],
+        }
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Rankings, warnings, and the runs without scores."""
 
     rankings: list[Ranking]
     warnings: list[str]
-    not_evaluated: list[Row]
+    not_evaluated: list[Experiment]
 
     def plain(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        return plain_values(self)
+        return plain_values(
+            {
+                "rankings": [ranking.plain() for ranking in self.rankings],
+                "warnings": self.warnings,
+                "not_evaluated": [experiment.plain() for experiment in self.not_evaluated],
+            }
+        )
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
@@ -78,12 +166,14 @@ def compare_experiments(
         warnings += _warnings_of_members(members, said_elsewhere)
     rankings = []
     for members in sets.values():
-        ranking = score_ranking(members, warnings)
-        ranking.measured = number_tables(members, warnings)
-        if ranking.columns or ranking.measured:
-            rankings.append(ranking)
+        tables = tables_of(members, warnings)
+        if tables:
+            first = members[0].joined
+            costs = {member.name: Experiment.of(member.name, [run for run, _ in member.scored]) for member in members}
+            counts = len(first.test_rows), first.clean_count
+            rankings.append(Ranking(first.protocol, first.store, *counts, costs, tables))
     without = [
-        experiment_row(name, [run for run in group if not run.evaluations])
+        Experiment.of(name, [run for run in group if not run.evaluations])
         for name, group in named
         if not all(run.evaluations for run in group)
     ]
@@ -200,3 +290,45 @@ def _warnings_of_training(runs: Sequence[Run]) -> list[str]:
         return []
     said = "; ".join(f"{what} ({', '.join(names)})" for what, names in seen.items())
     return [f"The encoders were pre-trained on different clips: {said}."]
+
+
+def _plain_table(table: Table) -> dict[str, Any]:
+    """Return a table of a task as values of which `plain_values` makes plain ones: its numbers by name."""
+
+    def plain_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+        return [
+            {"name": row.name, "source": row.source, "seeds": row.seeds}
+            | {"numbers": {number.name: number for cell in row.cells.values() for number in cell.values()}}
+            for row in rows
+        ]
+
+    return {
+        "task": table.scorings[0].task,
+        "title": table.title,
+        "about": table.about,
+        "columns": {table.number_at(column).name: quantity for column, quantity in table.columns.items()},
+        "headline": table.headline,
+        "rows": plain_rows(table.rows),
+        "baselines": plain_rows(table.baselines),
+    }
+
+
+def _last(run: Run, name: str) -> float | None:
+    return float(run.log[-1][name]) if run.log and name in run.log[-1] else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _parameters(run: Run) -> int | None:
+    """Count the parameters of an exported encoder, without loading them."""
+    for folder in (run.folder / "encoder", run.folder):
+        if (folder / WEIGHTS).is_file():
+            try:
+                with safe_open(folder / WEIGHTS, framework="numpy") as file:
+                    return int(sum(np.prod(file.get_slice(name).get_shape()) for name in file.keys()))  # noqa: SIM118
+            except (OSError, SafetensorError):
+                return None
+    return None

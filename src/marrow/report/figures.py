@@ -224,17 +224,34 @@ def curves_figure(lines: Sequence[Line], y_name: str, *, log_scale: bool = False
     return figure
 
 
-def cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]]) -> go.Figure:
-    """Draw a score against what it cost: one point with its interval per run.
+def costs_html(
+    title: str, points: Mapping[str, Sequence[tuple[float, Mark]]], figures: Figures, *, joined: bool = False
+) -> str:
+    """Draw scores against what they cost, below their title; "" where there is no point.
 
     Args:
+        title: of the scores, which are in percent.
         points: per experiment, pairs of processor seconds and the score.
+        figures: of the page.
+        joined: whether the points of an experiment are joined by a line.
     """
+    points = {name: of_name for name, of_name in points.items() if of_name}
+    if not points:
+        return ""
+    said = "; ".join(
+        f"{name}: {', '.join(f'{mark.value:.1f} % after {cost:.0f} s' for cost, mark in of_name)}"
+        for name, of_name in points.items()
+    )
+    chart = figures.place(_cost_figure(points, joined=joined), f"{title} against processor seconds. {said}")
+    return f"<div><h4>{escape(title)}</h4>{chart}</div>"
+
+
+def _cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]], *, joined: bool) -> go.Figure:
     figure = go.Figure()
     for place, (name, runs) in enumerate(points.items()):
         colour, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
         figure.add_scatter(
-            name=name,
+            name=escape(name),
             x=[cost for cost, _ in runs],
             y=[mark.value for _, mark in runs],
             error_y={
@@ -246,7 +263,7 @@ def cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]]) -> go.Figure
                 "width": 4,
                 "color": colour,
             },
-            mode="markers",
+            mode="lines+markers" if joined and len(runs) > 1 else "markers",
             marker={"color": colour, "symbol": symbol, "size": 12, "line": {"width": 1, "color": PAPER}},
             hovertext=[mark.said for _, mark in runs],
             hoverinfo="text",
