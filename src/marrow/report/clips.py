@@ -13,8 +13,8 @@ from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.export import load_encoder
 from marrow.pretraining import load_objective
+from marrow.report.classes import main_reports
 from marrow.report.runs import Run
-from marrow.report.scores import main_reports
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.features import extract

@@ -1,10 +1,13 @@
 """The parts of a page in which skeletons move: the map, hidden joints and predictions, neighbours."""
 
+from collections.abc import Sequence
 from html import escape
 
+import plotly.graph_objects as go
+
 from marrow.report.clips import Query, ShownClips
-from marrow.report.figures import Figures, legend, map_figure
-from marrow.report.style import card
+from marrow.report.figures import Figures, lay_out, legend, short
+from marrow.report.style import INK, SERIES, SYMBOLS, card
 
 _SPEEDS = (("0.25", "¼"), ("0.5", "½"), ("1", "1"), ("2", "2"))
 _VIEWS = (
@@ -43,7 +46,7 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
         taken = "" if point.predicted in (None, point.label) else f"<br>taken for {escape(str(point.predicted))}"
         said.append(f"<b>{escape(point.label)}</b>{taken}<br>{escape(point.name)}")
         right.append(None if point.predicted is None else point.predicted == point.label)
-    figure = map_figure([(p.x, p.y) for p in shown.points], [p.label for p in shown.points], right, said)
+    figure = _map_figure([(p.x, p.y) for p in shown.points], [p.label for p in shown.points], right, said)
     classes = sorted({point.label for point in shown.points})
     plot = figures.place(figure, f"Map of {len(shown.points)} clips of {len(classes)} classes.", name="map-plot")
     options = "".join(f"<option>{escape(name)}</option>" for name in classes)
@@ -66,6 +69,55 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
     )
     content = f"<div class='map'><div>{choice}{plot}</div>{stage}</div>"
     return card("Map of the features", content, lead=f"{shown.map_kind} Colour and shape: class.{hollow} {how}")
+
+
+def _map_figure(
+    places: Sequence[tuple[float, float]],
+    class_of: Sequence[str],
+    right: Sequence[bool | None],
+    said: Sequence[str],
+) -> go.Figure:
+    """Draw a map of clips: colour and shape by class, hollow where the class was not recognised.
+
+    Args:
+        places: of the clips.
+        class_of: class names.
+        right: whether a clip's class was recognised; None where nobody asked.
+        said: what is shown when pointed at.
+    """
+    names = sorted(set(class_of))
+    figure = go.Figure()
+    for index, name in enumerate(names):
+        colour = SERIES[index % len(SERIES)]
+        symbol = SYMBOLS[(index + index // len(SERIES)) % len(SYMBOLS)]
+        mine = [clip for clip, its in enumerate(class_of) if its == name]
+        figure.add_scatter(
+            name=name,
+            x=[places[clip][0] for clip in mine],
+            y=[places[clip][1] for clip in mine],
+            mode="markers",
+            marker={
+                "color": colour,
+                "symbol": [symbol + ("-open" if right[clip] is False else "") for clip in mine],
+                "size": 9,
+                "line": {"width": 1.2, "color": colour},
+            },
+            customdata=mine,
+            hovertext=[said[clip] for clip in mine],
+            hoverinfo="text",
+        )
+        if len(names) <= 12:
+            x, y = (sorted(places[clip][axis] for clip in mine)[len(mine) // 2] for axis in (0, 1))
+            words = {"text": f"<b>{escape(short(name, 24))}</b>", "font": {"size": 12, "color": INK}}
+            figure.add_annotation(x=x, y=y, showarrow=False, bgcolor="rgba(255,255,255,0.75)", yshift=16, **words)
+    # The clip that is playing: a ring around its point.
+    ring = {"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2.5}}
+    figure.add_scatter(name="playing", x=[None], y=[None], mode="markers", marker=ring, hoverinfo="skip")
+    lay_out(figure, height=460, left=8)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, scaleanchor="x")
+    figure.update_layout(plot_bgcolor="#fafbfc", margin={"l": 4, "r": 4, "t": 4, "b": 4}, hovermode="closest")
+    return figure
 
 
 def _predictions_html(shown: ShownClips) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 import marrow
 from marrow.files import write_text_whole
+from marrow.report.cards import card_sentences, cards_html
+from marrow.report.classes import classes_html
 from marrow.report.clips import MAP_CLIPS, ShownClips, gather_clips
 from marrow.report.figures import Figures
 from marrow.report.forecasts import forecasts_html
-from marrow.report.measures import measure_sentences, measures_html
 from marrow.report.motion import map_payload, motion_html
 from marrow.report.repeat import repeat_html
 from marrow.report.runs import Run, experiments, find_store, labels, read_runs
@@ -179,7 +180,7 @@ def _experiment_html(
     lead = f"{len(runs)} run{'s' if len(runs) > 1 else ''} (seed{'s' if len(runs) > 1 else ''} {seeds})"
     verdicts = "".join(
         f"<p class='lead'>{escape(_about(evaluation))}</p>{verdicts_html(evaluation)}"
-        f"{paragraphs(measure_sentences(evaluation), 'verdict')}"
+        f"{paragraphs(card_sentences(evaluation), 'verdict')}"
         for evaluation in evaluations
     )
     if not evaluations:
@@ -193,7 +194,8 @@ def _experiment_html(
         same_name = sum(other.protocol == evaluation.protocol for other in evaluations) > 1
         data = f" of data {evaluation.store[:8]}" if same_name else ""
         parts.append(f"<h2{anchor}>Scores on {escape(evaluation.protocol)}{data}</h2>")
-        parts += [scores_html(evaluation, figures), measures_html(evaluation, figures), timelines_html(evaluation)]
+        parts += [scores_html(evaluation, figures), classes_html(evaluation, figures)]
+        parts += [cards_html(evaluation, figures), timelines_html(evaluation)]
         if reels is not None:
             reel_name = f"forecasts-{number}-{place}"
             forecasts, reel = forecasts_html(evaluation, reel_name)
