@@ -7,7 +7,7 @@ from report_page_reader import Page
 from marrow.cli.main import main
 from marrow.report.compare import compare_runs
 from marrow.report.compare_page import write_comparison
-from marrow.report.runs import labels, read_runs
+from marrow.report.runs import experiments, labels, read_runs
 
 
 def mean_and_std(number):
@@ -265,3 +265,19 @@ def test_the_report_command(make_run, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
     assert main(["report", str(tmp_path / "a"), "--store", str(tmp_path / "nowhere")]) == 1
     assert "there is no such folder" in capsys.readouterr().err
+
+
+def with_objective(run, **objective):
+    description = run.evaluations[0].runs[0].description
+    settings = {**description["provenance"]["settings"], "method": "amr", "objective": objective}
+    provenance = {**description["provenance"], "settings": settings}
+    return replace(run, description={**description, "provenance": provenance})
+
+
+def test_what_marrow_no_longer_has_sets_no_runs_apart_where_it_asks_for_what_is_done_anyway(make_run):
+    old, new, other = read_runs([make_run("a1", 1), make_run("a2", 2), make_run("b", 1)])
+    old = with_objective(old, hidden_percent=90, fusion="weights", reduction="mean", self_attention=False)
+    new = with_objective(new, hidden_percent=90)
+    other = with_objective(other, hidden_percent=90, fusion="mean", reduction="mean")
+    assert [[run.name for run in group] for group in experiments([old, new, other])] == [["a1", "a2"], ["b"]]
+    assert labels([[old, new], [other]]) == ["MAMP · fusion –", "MAMP · fusion mean"]

@@ -8,7 +8,7 @@ column of its own.
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -152,12 +152,12 @@ def compare_experiments(
         said_elsewhere: of "seeds" and "baselines", what is not warned of where experiments differ in it.
     """
     runs = [run for _, group in named for run in group]
-    sets: dict[tuple[Any, ...], list[Member]] = {}
+    sets: dict[_Question, list[Member]] = {}
     for name, group in named:
-        by_question: dict[tuple[Any, ...], list[tuple[Run, EvaluationReport]]] = {}
+        by_question: dict[_Question, list[tuple[Run, EvaluationReport]]] = {}
         for run in group:
             for evaluation in run.evaluations:
-                by_question.setdefault(_question(evaluation), []).append((run, evaluation))
+                by_question.setdefault(_Question.of(evaluation), []).append((run, evaluation))
         for question, scored in by_question.items():
             sets.setdefault(question, []).append(Member(name, scored))
     warnings = _warnings_of_questions(list(sets)) + _warnings_of_training(runs)
@@ -180,44 +180,46 @@ def compare_experiments(
     return Comparison(rankings, list(dict.fromkeys(warnings)), without)
 
 
-def _question(evaluation: EvaluationReport) -> tuple[Any, ...]:
-    """Return what two evaluations must share for their scores to be ranked together."""
-    return (
-        evaluation.protocol,
-        evaluation.store,
-        tuple(evaluation.test_rows),
-        tuple(evaluation.test_labels),
-        tuple(evaluation.test_copied),
-        evaluation.train_count,
-        evaluation.settings.get("transfer", False) is not False,
-    )
+class _Question(NamedTuple):
+    """What two evaluations must share for their scores to be ranked together."""
+
+    protocol: str
+    store: str
+    train_count: int
+    transferred: bool
+    # The test clips: rows, labels, which are copies.
+    clips: tuple[tuple[int, ...], tuple[int, ...], tuple[bool, ...]]
+
+    @classmethod
+    def of(cls, report: EvaluationReport) -> "_Question":
+        clips = tuple(report.test_rows), tuple(report.test_labels), tuple(report.test_copied)
+        transferred = report.settings.get("transfer", False) is not False
+        return cls(report.protocol, report.store, report.train_count, transferred, clips)
 
 
-def _warnings_of_questions(questions: Sequence[tuple[Any, ...]]) -> list[str]:
+def _warnings_of_questions(questions: Sequence[_Question]) -> list[str]:
     """Say what keeps evaluations apart."""
     if len(questions) < 2:
         return []
     parts = {
-        "protocols": [str(question[0]) for question in questions],
-        "data (fingerprints of the stores)": [str(question[1])[:12] for question in questions],
-        "numbers of labelled training clips": [f"{question[5]:,}" for question in questions],
-        "--transfer": ["yes" if question[6] else "no" for question in questions],
+        "protocols": [question.protocol for question in questions],
+        "data (fingerprints of the stores)": [question.store[:12] for question in questions],
+        "numbers of labelled training clips": [f"{question.train_count:,}" for question in questions],
+        "--transfer": ["yes" if question.transferred else "no" for question in questions],
     }
-    differing = [f"{what}: {', '.join(dict.fromkeys(v))}" for what, v in parts.items() if len(set(v)) > 1]
-    clips: dict[tuple[Any, ...], set[Any]] = {}
-    for question in questions:
-        clips.setdefault(question[:2], set()).add(question[2:5])
-    if any(len(each) > 1 for each in clips.values()):
+    differing = [f"{part}: {', '.join(dict.fromkeys(v))}" for part, v in parts.items() if len(set(v)) > 1]
+    if len({q[:2] for q in questions}) < len({(*q[:2], q.clips) for q in questions}):
         differing.append("test clips of the same protocol")
     warnings = [f"These runs were not all scored on the same thing ({'; '.join(differing)}): one table for each."]
-    stores: dict[tuple[Any, ...], set[str]] = {}
+    stores: dict[_Question, set[str]] = {}
     for question in questions:
-        stores.setdefault((question[0], *question[2:]), set()).add(question[1])
+        stores.setdefault(question._replace(store=""), set()).add(question.store)
     warnings += [
-        f"{same[0]}: stores of different fingerprints have the same clips on test, by row and label: perhaps the same "
-        "recordings, prepared in different ways or by different versions. Evaluate all runs on one of the stores."
-        for same, prints in stores.items()
-        if len(prints) > 1
+        f"{question.protocol}: stores of different fingerprints have the same clips on test, by row and label: perhaps "
+        "the same recordings, prepared in different ways or by different versions. Evaluate all runs on one of the "
+        "stores."
+        for question, fingerprints in stores.items()
+        if len(fingerprints) > 1
     ]
     return warnings
 
@@ -225,27 +227,28 @@ def _warnings_of_questions(questions: Sequence[tuple[Any, ...]]) -> list[str]:
 def _warnings_of_members(members: Sequence[Member], said_elsewhere: Collection[str]) -> list[str]:
     """Say where scores that stand in one table were not come by in the same way."""
     protocol = members[0].joined.protocol
-    what = {
+    values_of: dict[str, dict[str, list[Any]]] = {
         "seeds": {member.name: sorted(run.seed for run in member.joined.runs) for member in members},
         "baselines": {
-            member.name: sorted({each.source for each in member.joined.reports} - {"trained"}) or ["none"]
+            member.name: sorted({report.source for report in member.joined.reports} - {"trained"}) or ["none"]
             for member in members
         },
     }
     settings = {member.name: _settings_of(member) for member in members}
-    for setting in sorted({each for found in settings.values() for each in found}):
-        what[setting] = {name: found.get(setting, ["-"]) for name, found in settings.items()}
+    for setting in sorted({setting for of_member in settings.values() for setting in of_member}):
+        values_of[setting] = {name: of_member.get(setting, ["-"]) for name, of_member in settings.items()}
     warnings = []
-    for named, values in ((name, values) for name, values in what.items() if name not in said_elsewhere):
-        shown = {name: ", ".join(map(str, found)) for name, found in values.items()}
-        if len(set(shown.values())) > 1 or (named in _ONE_VALUE and any(len(found) > 1 for found in values.values())):
-            said = "; ".join(f"{name}: {found}" for name, found in shown.items())
-            warnings.append(f"{protocol}: the experiments differ in {_CALLED.get(named, named)} ({said}).")
+    for setting, values in values_of.items():
+        shown = {name: ", ".join(map(str, of_member)) for name, of_member in values.items()}
+        mixed = setting in _ONE_VALUE and any(len(of_member) > 1 for of_member in values.values())
+        if setting not in said_elsewhere and (mixed or len(set(shown.values())) > 1):
+            listed = "; ".join(f"{name}: {text}" for name, text in shown.items())
+            warnings.append(f"{protocol}: the experiments differ in {_CALLED.get(setting, setting)} ({listed}).")
     draws = _draws(members)
-    if len({json.dumps(found) for found in draws.values()}) > 1:
-        said = "; ".join(f"{name}: {found}" for name, found in draws.items())
-        warnings.append(f"{protocol}: the labels that were learned from are different draws ({said}).")
-    quick = [name for name, found in settings.items() if True in found["quick"]]
+    if len({json.dumps(seeds) for seeds in draws.values()}) > 1:
+        listed = "; ".join(f"{name}: {seeds}" for name, seeds in draws.items())
+        warnings.append(f"{protocol}: the labels that were learned from are different draws ({listed}).")
+    quick = [name for name, of_member in settings.items() if True in of_member["quick"]]
     if quick:
         warnings.append(
             f"{protocol}: {', '.join(quick)} was evaluated with --quick: its scores show that everything runs, no more."
@@ -255,27 +258,22 @@ def _warnings_of_members(members: Sequence[Member], said_elsewhere: Collection[s
 
 def _settings_of(member: Member) -> dict[str, list[Any]]:
     """Return every value that a setting of the evaluation has among the runs of an experiment."""
-    found: dict[str, list[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for _, evaluation in member.scored:
         for name, value in (_BEFORE | evaluation.settings).items():
-            if name not in _SAID_ELSEWHERE and value not in found.setdefault(name, []):
-                found[name].append(value)
-    return found
+            if name not in _SAID_ELSEWHERE and value not in values.setdefault(name, []):
+                values[name].append(value)
+    return values
 
 
 def _draws(members: Sequence[Member]) -> dict[str, list[int]]:
     """Return the seeds by which each experiment drew the labels that it learned from, of those that drew any."""
-    found = {
-        member.name: sorted(
-            {
-                int(report.noted["label_seed_used"])
-                for report in trained(member.joined)
-                if report.noted.get("label_seed_used") is not None
-            }
-        )
-        for member in members
-    }
-    return {name: seeds for name, seeds in found.items() if seeds}
+    draws: dict[str, set[int]] = {}
+    for member in members:
+        for report in trained(member.joined):
+            if report.noted.get("label_seed_used") is not None:
+                draws.setdefault(member.name, set()).add(int(report.noted["label_seed_used"]))
+    return {name: sorted(seeds) for name, seeds in draws.items()}
 
 
 def _warnings_of_training(runs: Sequence[Run]) -> list[str]:
@@ -284,12 +282,12 @@ def _warnings_of_training(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         provenance = (run.description or {}).get("provenance", {})
         if "store_fingerprint" in provenance:
-            what = f"{provenance.get('rows', 'clips')} of data {provenance['store_fingerprint'][:12]}"
-            seen.setdefault(what, []).append(run.name)
+            clips = f"{provenance.get('rows', 'clips')} of data {provenance['store_fingerprint'][:12]}"
+            seen.setdefault(clips, []).append(run.name)
     if len(seen) < 2:
         return []
-    said = "; ".join(f"{what} ({', '.join(names)})" for what, names in seen.items())
-    return [f"The encoders were pre-trained on different clips: {said}."]
+    listed = "; ".join(f"{clips} ({', '.join(names)})" for clips, names in seen.items())
+    return [f"The encoders were pre-trained on different clips: {listed}."]
 
 
 def _plain_table(table: Table) -> dict[str, Any]:

@@ -333,7 +333,7 @@ def marker(colour: str, symbol: str, size: int) -> dict[str, Any]:
     return {"color": colour, "symbol": symbol, "size": size, "line": {"width": 1, "color": PAPER}}
 
 
-def _interval(marks: Sequence[Mark], colour: str, *, thickness: float, width: int) -> dict[str, Any]:
+def _interval(marks: Sequence[Mark], colour: str, *, thickness: Number, width: int) -> dict[str, Any]:
     """Return the lines that show the intervals of values."""
     lengths = {"array": [m.high - m.value for m in marks], "arrayminus": [m.value - m.low for m in marks]}
     return {"type": "data", "symmetric": False, **lengths, "thickness": thickness, "width": width, "color": colour}

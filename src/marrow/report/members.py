@@ -131,18 +131,15 @@ def cells_of(part: EvaluationReport, reports: Sequence[Report], scoring: Scoring
 
     The best epoch was chosen on the test clips: it is in the report, not in a ranking of top-1 scores.
     """
-    of_reports = replace(part, reports=list(reports))
-    cells: Cells = {}
-    if scoring.is_top1:
-        for number in scores(of_reports):
-            if not number.quantity.chosen_on_test:
-                cells.setdefault(scoring.name, {})[number.quantity.clips] = number
-        return cells
-    numbers = measures(of_reports)
+    numbers = (scores if scoring.is_top1 else measures)(replace(part, reports=list(reports)))
     names = {number.name for number in numbers}
+    cells: Cells = {}
     for number in numbers:
-        quantity = number.quantity
-        name = quantity.of if quantity.clips == "clean" and quantity.of in names else number.name
+        quantity, name = number.quantity, scoring.name if scoring.is_top1 else number.name
+        if scoring.is_top1 and quantity.chosen_on_test:
+            continue
+        if not scoring.is_top1 and quantity.clips == "clean" and quantity.of in names:
+            name = quantity.of
         cells.setdefault(name, {})[quantity.clips] = number
     return cells
 

@@ -17,7 +17,7 @@ from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kept_reports import fullest
 from marrow.tasks.run_facts import distinct_names
 from marrow.train.logs import read_log
-from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted
+from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted, without_neutral
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _checked(store: Store, run: Run) -> tuple[Store | None, str]:
 def _identity(run: Run) -> dict[str, Any]:
     description = run.description or (run.evaluations[0].runs[0].description if run.evaluations else {})
     provenance = description.get("provenance", {})
-    settings = provenance.get("settings") or run.settings
+    settings = without_neutral(provenance.get("settings") or run.settings)
     same = {name: description.get(name) for name in ("kind", "config", "input")}
     same["method"] = provenance.get("method", run.settings.get("method"))
     same["extended"] = provenance.get("extended_at_steps", [])
