@@ -8,6 +8,7 @@ import pytest
 from marrow.errors import DataError
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.version_1 import declared
 
 
 def _file(tmp_path, version, **changes):
