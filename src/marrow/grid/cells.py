@@ -77,9 +77,9 @@ class Scoring:
     def _asked_of(self, report: EvaluationReport) -> EvaluationReport:
         """Leave out what a report holds besides the tasks and raw coordinates, as more was asked for by hand."""
         kept = [
-            each
-            for each in report.reports
-            if each.source == "raw" or (each.about.kind in self.tasks and self._is_set_so(each))
+            part
+            for part in report.reports
+            if part.source == "raw" or (part.about.kind in self.tasks and self._is_set_so(part))
         ]
         return replace(report, reports=kept)
 
@@ -98,11 +98,10 @@ class Scoring:
         """Say whether a report holds what is asked for, about the encoder with this fingerprint."""
         asked = {("trained", task) for task in self.tasks}
         asked |= {("random", task) for task in self.tasks} if self.baselines else set()
-        there = {(each.source, each.about.kind) for each in report.reports}
-        raw = not self.baselines or any(each.source == "raw" for each in report.reports)
-        known = (report.protocol, report.store, report.settings.get("probe_seed"))
+        there = {(part.source, part.about.kind) for part in report.reports}
+        raw = not self.baselines or any(part.source == "raw" for part in report.reports)
         return (
-            known == (self.protocol, self.store, 0)
+            (report.protocol, report.store, report.settings.get("probe_seed")) == (self.protocol, self.store, 0)
             and asked <= there
             and raw
             and [run.fingerprint for run in report.runs] == [encoder]
@@ -166,7 +165,7 @@ def make_cells(
         ConfigError: a row's recipe or settings are refused, or two rows are the same experiment; names the row.
     """
     cells: list[Cell] = []
-    known: dict[str, GridRow] = {}
+    rows: dict[str, GridRow] = {}
     for row in grid.rows:
         folder = out / "cells" / row.slug
         of_seed = {seed: _pretrain_words(grid, row, store, folder / f"seed{seed}", seed, threads) for seed in row.seeds}
@@ -178,12 +177,12 @@ def make_cells(
             raise ConfigError(f"{row.place}: row {row.name!r}: {error}") from error
         how = {"tasks": row.tasks, "settings": {name: plain(config) for name, config in scoring.settings.items()}}
         same = json.dumps({**plain(config), "seed": None, "out": None, **how}, sort_keys=True)
-        if same in known:
+        if same in rows:
             raise ConfigError(
-                f"{row.place}: row {row.name!r} has the same settings as row {known[same].name!r} "
-                f"({known[same].place}); a row that is to stand in two tables names both: group: [one, other]"
+                f"{row.place}: row {row.name!r} has the same settings as row {rows[same].name!r} "
+                f"({rows[same].place}); a row that is to stand in two tables names both: group: [one, other]"
             )
-        known[same] = row
+        rows[same] = row
         for seed, words in of_seed.items():
             run = folder / f"seed{seed}"
             work = (
@@ -209,16 +208,15 @@ def conflict(cell: Cell, store: Store) -> str | None:
     defaults = plain(PretrainConfig(config.store, config.out, method=config.method))
     finished = (cell.folder / RESULT).is_file()
     try:
-        known = recorded(cell.folder, ["ends_at_epochs"])
         # Runs of a marrow that did not know it ended at their other limit, which is compared.
-        may_change = MAY_CHANGE if known else (*MAY_CHANGE, "ends_at_epochs")
-        found = differences(
+        may_change = MAY_CHANGE if recorded(cell.folder, ["ends_at_epochs"]) else (*MAY_CHANGE, "ends_at_epochs")
+        differing = differences(
             *(cell.folder, plain(config), store.fingerprint, may_change),
             defaults=defaults if finished else None,
         )
     except ConfigError as error:
         return f"the run there cannot be read: {error}"
-    return "; ".join(found) or None
+    return "; ".join(differing) or None
 
 
 def _scoring(

@@ -31,11 +31,11 @@ class TableRow:
         source: trained, random (initialisation) or raw (coordinates).
         seeds: that are finished.
         planned: seeds that the grid asks for.
+        scores: by column; empty where no seed is finished.
         steps: optimizer steps, mean over seeds; None where unknown.
         cpu_seconds: of pre-training, mean over seeds; None where unknown.
         peak_memory_mib: the largest of all its runs; None where it was not logged.
         parameters: of the encoder.
-        scores: by column; empty where no seed is finished.
         line: rows with the same are joined in the plot.
         architecture: kind, size and input of the encoder, as JSON; rows with the same begin at the same random
             initialisation. None where it is not known, and for raw coordinates.
@@ -45,11 +45,11 @@ class TableRow:
     source: Literal["trained", "random", "raw"]
     seeds: tuple[int, ...]
     planned: tuple[int, ...]
-    steps: float | None
-    cpu_seconds: float | None
-    peak_memory_mib: float | None
-    parameters: int | None
     scores: dict[str, Cell]
+    steps: float | None = None
+    cpu_seconds: float | None = None
+    peak_memory_mib: float | None = None
+    parameters: int | None = None
     line: str | None = None
     architecture: str | None = None
 
@@ -127,8 +127,8 @@ class GridTables:
 
     def kinds_of(self, column: str) -> tuple[Clips, ...]:
         """Return those that a column has: some tasks know no copies."""
-        found = [row.scores[column] for each in self.tables for row in each.rows if column in row.scores]
-        return self.kinds if any("clean" in cell for cell in found) or not found else ("official",)
+        cells = [row.scores[column] for table in self.tables for row in table.rows if column in row.scores]
+        return self.kinds if any("clean" in cell for cell in cells) or not cells else ("official",)
 
 
 def read_tables(grid: Grid, cells: Sequence[GridCell], store: Store, refused: Collection[Path] = ()) -> GridTables:
@@ -226,7 +226,7 @@ def _tables(columns: Sequence[_Column]) -> list[Table]:
 
 def _line(row: GridRow, columns: Sequence[_Column], costs: Experiment | None, runs: Sequence[Run]) -> TableRow:
     if costs is None:
-        return TableRow(row.name, "trained", (), row.seeds, None, None, None, None, {}, row.line)
+        return TableRow(row.name, "trained", (), row.seeds, {}, line=row.line)
     found: dict[str, Cell] = {}
     for table in _tables(columns):
         for of_row in (of_row for of_row in table.rows if of_row.name == row.name):
@@ -259,14 +259,12 @@ def _baselines(members: Sequence[Member], columns: Sequence[_Column]) -> list[Ta
         found, baselines = _beside(member, columns, "random", lambda _: "").get("", ({}, []))
         seeds = tuple(dict.fromkeys(seed for baseline in baselines for seed in baseline.seeds))
         how = architecture(member.scored[0][0].description)
-        lines.append(TableRow(name, "random", seeds, seeds, None, None, None, None, found, architecture=how))
+        lines.append(TableRow(name, "random", seeds, seeds, found, architecture=how))
     for member in members[:1]:
         # What reads coordinates in whatever way is one line; a rule that learns nothing has its own.
         by_name = _beside(member, columns, "raw", lambda baseline: baseline.reports[0].about.rule or _RAW)
-        lines += [
-            TableRow(name, "raw", (), (), None, None, None, None, found)
-            for name, (found, _) in sorted(by_name.items(), key=lambda item: item[0] != _RAW)
-        ]
+        names = sorted(by_name, key=lambda name: name != _RAW)
+        lines += [TableRow(name, "raw", (), (), by_name[name][0]) for name in names]
     return lines
 
 

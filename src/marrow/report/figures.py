@@ -22,9 +22,11 @@ class Figures:
 
     Args:
         specs: data and layout by the id of the place.
+        data: what else the page's scripts are given, by name.
     """
 
     specs: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
     def place(self, figure: go.Figure, said: str, *, name: str = "") -> str:
         """Keep a figure and return the HTML of its place.

@@ -138,7 +138,9 @@ def tables_of(members: Sequence[Member], warnings: list[str]) -> list[Table]:
         ]
     top1 = _scorings(members, warnings, is_top1=True)
     tables = [_table(TOP1, members, top1)] if top1 else []
-    return tables + [_table(each.name, members, [each]) for each in _scorings(members, warnings, is_top1=False)]
+    return tables + [
+        _table(scoring.name, members, [scoring]) for scoring in _scorings(members, warnings, is_top1=False)
+    ]
 
 
 def baselines_beside(member: Member, scorings: Sequence[Scoring], source: str) -> list[Baseline]:
@@ -149,25 +151,24 @@ def baselines_beside(member: Member, scorings: Sequence[Scoring], source: str) -
         scorings: what is asked for.
         source: "random" or "raw"; the latter has tasks of its own, which stand beside the encoders'.
     """
-    found: dict[str, Baseline] = {}
+    baselines: dict[str, Baseline] = {}
     for scoring in scorings:
         part = member.part(scoring)
         if part is None:
             continue
         about = next(report.about for report in trained(part) if report.task == scoring.task)
-        for task, kind in (
-            {scoring.task: member.architecture} if source == "random" else _raw_tasks(part, about)
-        ).items():
+        kinds = {scoring.task: member.architecture} if source == "random" else _raw_tasks(part, about)
+        for task, kind in kinds.items():
             reports = [report for report in part.reports if (report.source, report.task) == (source, task)]
             cells = cells_of(part, reports, scoring)
             if cells:
                 points = points_of(part, reports, scoring)
                 baseline = Baseline(source, kind, [member.name], reports, cells, points)
-                if kind in found:
-                    found[kind].add(baseline)
+                if kind in baselines:
+                    baselines[kind].add(baseline)
                 else:
-                    found[kind] = baseline
-    return list(found.values())
+                    baselines[kind] = baseline
+    return list(baselines.values())
 
 
 def _raw_tasks(evaluation: EvaluationReport, about: About) -> dict[str, str]:
@@ -278,7 +279,7 @@ def _lead(members: Sequence[Member], rows: Sequence[Row], scoring: Scoring) -> t
     right = []
     for part in parts:
         label = np.asarray(part.test_labels)
-        predicted = [each for report in trained(part) if report.task == scoring.task for each in answers(report)]
+        predicted = [classes for report in trained(part) if report.task == scoring.task for classes in answers(report)]
         right.append(np.mean([np.asarray(classes) == label for classes in predicted], axis=0))
     difference, (low, high) = paired_difference_percent(*right)
     return difference, low, high

@@ -53,7 +53,7 @@ def scores_html(evaluation: EvaluationReport, figures: Figures) -> str:
         labels = {report.task: report.about.name for report in evaluation.reports}
         charts = ""
         for half in clips:
-            groups = _difference_marks([each for each in of_baselines if each.clips == half], labels)
+            groups = _difference_marks([difference for difference in of_baselines if difference.clips == half], labels)
             chart = _chart(groups, f"Differences, {half} clips", figures, unit="", zero=True)
             charts += f"<div>{f'<h4>{half.capitalize()}</h4>' if len(clips) > 1 else ''}{chart}</div>"
         signs = legend([(f"minus {SOURCES[source][0]}", *SOURCES[source][1:]) for source in ("random", "raw")])
@@ -95,7 +95,7 @@ def _score_marks(numbers: Sequence[Number], half: str) -> _Groups:
 
 
 def _score_table(numbers: Sequence[Number], clips: Sequence[str], counts: Mapping[str, int]) -> str:
-    found = {(score.source, score.task, score.name, score.quantity.clips): score for score in numbers}
+    by_place = {(score.source, score.task, score.name, score.quantity.clips): score for score in numbers}
     cells = {}
     for score in {(score.task, score.name): score for score in numbers if score.source == "trained"}.values():
         row = escape(score.about.name + (f" ({score.quantity.reading})" if score.quantity.reading else ""))
@@ -103,7 +103,7 @@ def _score_table(numbers: Sequence[Number], clips: Sequence[str], counts: Mappin
             for source in SOURCES:
                 task, name = (score.about.beside, "top1") if source == "raw" else (score.task, score.name)
                 column = f"{source}, {half}" if len(clips) > 1 else source
-                cells[row, column] = cell(found.get((source, task, name, half)))
+                cells[row, column] = cell(by_place.get((source, task, name, half)))
     told = "Percent. Raw: nearest neighbours beside nearest neighbours, ridge regression beside linear heads."
     if len(clips) > 1:
         told += f" Official: all {counts['official']:,} test clips; clean: {counts['clean']:,} without copies."
@@ -125,11 +125,11 @@ def _difference_marks(of_half: Sequence[Difference], labels: Mapping[str, str]) 
 
 def _difference_table(of_baselines: Sequence[Difference], clips: Sequence[str], labels: Mapping[str, str]) -> str:
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for each in of_baselines:
-        baseline = "random initialisation" if each.against == "random" else labels[each.against_task]
-        rows.setdefault((labels[each.task], baseline), {})[each.clips] = (
-            f"{_SIGNS[each.verdict]} {each.difference_percent:+.1f} {each.verdict}"
-            f"<small>[{each.low_percent:+.1f}, {each.high_percent:+.1f}]</small>"
+    for difference in of_baselines:
+        baseline = "random initialisation" if difference.against == "random" else labels[difference.against_task]
+        rows.setdefault((labels[difference.task], baseline), {})[difference.clips] = (
+            f"{_SIGNS[difference.verdict]} {difference.difference_percent:+.1f} {difference.verdict}"
+            f"<small>[{difference.low_percent:+.1f}, {difference.high_percent:+.1f}]</small>"
         )
     lines = [[*map(escape, names), *(cells[half] for half in clips)] for names, cells in rows.items()]
     return table(["task", "baseline", *(clips if len(clips) > 1 else ["points"])], lines, numbers_from=2)
