@@ -118,6 +118,16 @@ def test_numbers_without_copies_stand_beside_theirs():
     }
 
 
+def test_a_task_may_name_clean_numbers_alone():
+    about = replace(ABOUT, columns=("hits_clean",), headline=())
+    [table] = tables_of([member("a", [measured(0, about=about, hits=50.0, hits_clean=40.0)])], [])
+    assert (list(table.columns), table.headline) == ([("hits", "clean")], "hits")
+    # Where there is no other, it stands for all clips.
+    [table] = tables_of([member("a", [measured(0, about=about, hits_clean=40.0)])], [])
+    assert (list(table.columns), table.headline) == ([("hits_clean", "official")], "hits_clean")
+    assert table.columns["hits_clean", "official"].short == "hits, clean"
+
+
 def test_the_lead_is_paired_over_clips():
     # The same two clips wrong and four more: the difference is 0 on four clips and 1 on four, 50 points on average.
     [table] = tables_of([member("a", [probed(0, 2)]), member("b", [probed(0, 6)])], [])

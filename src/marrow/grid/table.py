@@ -208,7 +208,7 @@ def _columns(comparison: Comparison) -> list[_Column]:
     ]
     others = []
     for table in (table for table in tables if not table.is_top1):
-        quantity = table.columns[table.headline, "official"]
+        quantity = table.number_at((table.headline, "official")).quantity
         title = table.title[0].lower() + table.title[1:]
         heading = ", ".join(filter(None, (title, quantity.short, quantity.unit)))
         others.append(_Column(heading, table, table.headline))

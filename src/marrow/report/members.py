@@ -135,12 +135,14 @@ def cells_of(part: EvaluationReport, reports: Sequence[Report], scoring: Scoring
     names = {number.name for number in numbers}
     cells: Cells = {}
     for number in numbers:
-        quantity, name = number.quantity, scoring.name if scoring.is_top1 else number.name
-        if scoring.is_top1 and quantity.chosen_on_test:
-            continue
-        if not scoring.is_top1 and quantity.clips == "clean" and quantity.of in names:
-            name = quantity.of
-        cells.setdefault(name, {})[quantity.clips] = number
+        quantity = number.quantity
+        if scoring.is_top1:
+            if not quantity.chosen_on_test:
+                cells.setdefault(scoring.name, {})[quantity.clips] = number
+        elif quantity.clips == "clean" and quantity.of in names:
+            cells.setdefault(quantity.of, {})["clean"] = number
+        else:
+            cells.setdefault(number.name, {})["official"] = number
     return cells
 
 

@@ -225,11 +225,12 @@ def _table(title: str, members: Sequence[Member], scorings: Sequence[Scoring]) -
     rows = [row for member in members if (row := _row(member, scorings)).cells or scorings[0].is_top1]
     columns = _columns(rows, scorings)
     rows.sort(key=lambda row: [_place(row.number(column)) for column in columns])
-    numbers = [number for row in rows for cell in row.cells.values() for number in cell.values()]
-    headlines = [] if scorings[0].is_top1 else [*numbers[0].about.headline, next(iter(columns))[0]]
-    headline = next((name for name in headlines if (name, "official") in columns), "")
-    lead = _lead(members, rows, scorings[0]) if scorings[0].is_top1 else None
-    return Table(title, list(scorings), columns, headline, rows, _baselines(members, scorings), lead)
+    baselines = _baselines(members, scorings)
+    if scorings[0].is_top1:
+        return Table(title, list(scorings), columns, "", rows, baselines, _lead(members, rows, scorings[0]))
+    table = Table(title, list(scorings), columns, next(iter(columns))[0], rows, baselines)
+    headlines = [name for name in table.about.headline if (name, "official") in columns]
+    return replace(table, headline=headlines[0]) if headlines else table
 
 
 def _row(member: Member, scorings: Sequence[Scoring]) -> Row:
