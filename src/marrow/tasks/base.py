@@ -296,7 +296,7 @@ class Report:
             return converted(values)
         intervals = {name: (float(low), float(high)) for name, (low, high) in values["intervals"].items()}
         quantities = {name: Quantity(**said) for name, said in values["quantities"].items()}
-        declared = None if values["declared"] is None else About.from_dict(values["declared"])
+        declared = None if values["declared"] is None else About.from_dict(values["declared"], values["task"])
         return cls(**{**values, "intervals": intervals, "quantities": quantities, "declared": declared})
 
 

@@ -105,6 +105,8 @@ class About:
         test_set: what it was tested on, where a task has several sets; they are never mixed.
         rule: name of a baseline that follows a rule of its own instead of an encoder: "zero velocity".
         beside: task of raw coordinates whose top-1 score stands beside this one's; "": none.
+        label: the task and its variant above a column: "linear probe, pooled"; "": the title, and what it differs in.
+        by_class: whether charts by class may show it where another task could be shown.
     """
 
     kind: str
@@ -120,6 +122,13 @@ class About:
     test_set: str = ""
     rule: str = ""
     beside: str = ""
+    label: str = ""
+    by_class: bool = True
+
+    @property
+    def name(self) -> str:
+        """What stands above a column of its scores."""
+        return self.label or ", ".join([self.title[:1].lower() + self.title[1:], *self.variants])
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -130,7 +139,8 @@ class About:
     def undeclared(cls, task: str) -> "About":
         """Describe a report whose task says nothing: by the name of the task, and of the variant after the slash."""
         kind, _, variant = task.partition("/")
-        return cls(kind, kind.replace("_", " ").capitalize(), variant="" if variant == "pooled" else variant)
+        title = kind.replace("_", " ").capitalize()
+        return cls(kind, title, variant="" if variant == "pooled" else variant, label=label_of(task))
 
     @classmethod
     def of_recognition(cls, task: str) -> "About":
@@ -138,10 +148,16 @@ class About:
         return replace(cls.undeclared(task), beside="ridge/raw")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "About":
-        """Rebuild what JSON has made lists of."""
+    def from_dict(cls, values: Mapping[str, Any], task: str) -> "About":
+        """Rebuild what JSON has made lists of; reports before these fields have the label and charts of their task."""
+        values = {"label": label_of(task), "by_class": values["kind"] != "knn", **values}
         fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
         return cls(**fields)
+
+
+def label_of(task: str) -> str:
+    """Return the label of a task that is called by its name: linear probe, pooled."""
+    return task.replace("/", ", ").replace("_", " ")
 
 
 @dataclass(frozen=True)

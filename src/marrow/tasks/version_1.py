@@ -6,7 +6,7 @@ from typing import Any
 
 from marrow.tasks.base import Report
 from marrow.tasks.detection import scoring as detection_report
-from marrow.tasks.numbers import DRAWS_STD, TOP1, About, Better, Quantity
+from marrow.tasks.numbers import DRAWS_STD, TOP1, About, Better, Quantity, label_of
 from marrow.tasks.prediction import scoring as prediction_report
 from marrow.tasks.recognition import few_shot, finetune, knn, linear_probe, semi_supervised
 from marrow.tasks.recognition.retrieval import ABOUT as RETRIEVAL
@@ -54,7 +54,8 @@ def converted(values: Mapping[str, Any]) -> Report:
 def declared(report: Report) -> Report:
     """Return a report that says what it is about, and what its numbers are, from one that has names alone."""
     quantities = {name: _QUANTITIES.get(name) or _by_ending(name) for name in report.metrics}
-    return replace(report, declared=_about(report), quantities=quantities)
+    about = replace(_about(report), label=label_of(report.task))
+    return replace(report, declared=about, quantities=quantities)
 
 
 def _about(report: Report) -> About:

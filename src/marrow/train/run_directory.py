@@ -110,7 +110,16 @@ def without_removed(settings: Mapping[str, Any], file: Path) -> dict[str, Any]:
             f"{file}: objective.{gone[0]}: {objective[gone[0]]} was removed from {method!r} on {_REMOVED_ON}; leave it "
             f"out and train anew, or read this run with the marrow that made it (its commit stands in {ENVIRONMENT})"
         )
-    return {**settings, "objective": {name: value for name, value in objective.items() if name not in removed}}
+    return without_neutral(settings)
+
+
+def without_neutral(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what marrow no longer has, where it asks for what marrow does anyway; the rest stays as it is."""
+    removed, objective = _REMOVED.get(str(settings.get("method")), {}), settings.get("objective")
+    if not isinstance(objective, Mapping):
+        return dict(settings)
+    kept = {name: value for name, value in objective.items() if name not in removed or value != removed[name]}
+    return {**settings, "objective": kept}
 
 
 def claim_run(

@@ -17,7 +17,7 @@ from jaxtyping import Int64
 from marrow.data.label_draws import DRAWS, SHOTS, check_amount
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.numbers import About
+from marrow.tasks.numbers import About, label_of
 from marrow.tasks.recognition.linear_probe import LogisticConfig
 from marrow.tasks.recognition.over_draws import (
     DrawnPrediction,
@@ -139,7 +139,8 @@ def _report(task: str, settings: dict[str, Any], noted: dict[str, Any]) -> Repor
 def about_of(task: str) -> About:
     """Say what a report on few shots is about."""
     kind, _, variant = task.partition("/")
-    return About("few_shot", "Learning from a few clips of each class", plot="labels", way=WAYS[kind], variant=variant)
+    title, label = "Learning from a few clips of each class", label_of(task)
+    return About("few_shot", title, plot="labels", way=WAYS[kind], variant=variant, label=label)
 
 
 def _fewer(counts: Int64[np.ndarray, " class"], shots: int, classes: tuple[str, ...]) -> dict[str, str]:

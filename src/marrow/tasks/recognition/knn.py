@@ -14,7 +14,7 @@ from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.numbers import About
 from marrow.train.device import make_fabric
 
-ABOUT = About("knn", "Nearest neighbour", beside="knn/raw")
+ABOUT = About("knn", "Nearest neighbour", beside="knn/raw", label="knn, pooled", by_class=False)
 
 
 @dataclass(frozen=True)

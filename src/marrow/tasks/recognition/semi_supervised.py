@@ -24,7 +24,7 @@ from marrow.data.label_draws import DRAWS, FRACTIONS, check_amount
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.numbers import About
+from marrow.tasks.numbers import About, label_of
 from marrow.tasks.one_go import AT_THE_END
 from marrow.tasks.recognition.finetune_training import Training, train
 from marrow.tasks.recognition.linear_probe import LogisticConfig
@@ -226,7 +226,8 @@ def about_of(task: str) -> About:
     """Say what a report on a share of the labels is about."""
     kind, _, variant = task.partition("/")
     way = "Logistic regression on frozen features" if kind == "semi_supervised_linear" else "Fine-tuned"
-    return About("semi_supervised", "Learning from a share of the labels", plot="labels", way=way, variant=variant)
+    title, label = "Learning from a share of the labels", label_of(task)
+    return About("semi_supervised", title, plot="labels", way=way, variant=variant, label=label)
 
 
 def _best(by_epoch: Int64[np.ndarray, "epoch test"], label: Int64[np.ndarray, " test"]) -> Int64[np.ndarray, " test"]:

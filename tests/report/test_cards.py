@@ -16,9 +16,9 @@ from measured_reports import (
 from report_page_reader import Page
 
 from marrow import SkeletonSequence, write_store
+from marrow.report.cards import card_sentences, cards_html
 from marrow.report.clips import ClipsOnReel, Neighbour, Query, ShownClips
 from marrow.report.figures import Figures
-from marrow.report.measures import measure_sentences, measures_html
 from marrow.report.motion import motion_html
 from marrow.report.page import write_report
 from marrow.skeleton.layout import KINECT_V1_20
@@ -54,7 +54,7 @@ def test_numbers_of_version_1_are_said_in_plain_words(name, words, unit):
 
 def test_accuracy_is_drawn_over_the_number_of_labels():
     figures = Figures()
-    text = measures_html(evaluation_of(few_labels_reports(), labelled=True), figures)
+    text = cards_html(evaluation_of(few_labels_reports(), labelled=True), figures)
     curves = _curves(figures)
     # Of seeds 1 and 2 the mean is 1.5 more than 30, 50 and 70.
     assert curves["trained"]["x"] == list(LABELS.values())
@@ -72,15 +72,15 @@ def test_accuracy_is_drawn_over_the_number_of_labels():
 
 
 def test_a_frozen_encoder_is_not_called_trained_from_scratch():
-    text = measures_html(evaluation_of(retrieval_reports(), labelled=True), Figures())
+    text = cards_html(evaluation_of(retrieval_reports(), labelled=True), Figures())
     assert "random initialisation" in text
     assert "from scratch" not in text
-    assert "from scratch" in measures_html(evaluation_of(prediction_reports()), Figures())
+    assert "from scratch" in cards_html(evaluation_of(prediction_reports()), Figures())
 
 
 def test_errors_are_drawn_over_the_time_ahead_with_the_baselines():
     figures = Figures()
-    text = measures_html(evaluation_of(prediction_reports()), figures)
+    text = cards_html(evaluation_of(prediction_reports()), figures)
     room, posture = _curves(figures, 0), _curves(figures, 1)
     assert set(room) == {"trained", "from scratch", "zero velocity", "constant velocity", "linear regression"}
     assert room["trained"]["x"] == [80, 160, 320, 400, 560, 1000]
@@ -98,7 +98,7 @@ def test_errors_are_drawn_over_the_time_ahead_with_the_baselines():
 def test_sets_of_test_windows_are_never_mixed():
     figures = Figures()
     reports = prediction_reports() + prediction_reports(suffix="8 samples")
-    text = measures_html(evaluation_of(reports), figures)
+    text = cards_html(evaluation_of(reports), figures)
     assert len(figures.specs) == 4
     assert "Test windows: main set" in text
     assert "Test windows: 8 samples" in text
@@ -109,7 +109,7 @@ def test_detection_is_drawn_as_bars_beside_its_baselines():
     reports = detection_reports()
     reports[0].metrics["map_actions_iou50_shuffled_percent"] = 40.0
     figures = Figures()
-    text = measures_html(evaluation_of(reports), figures)
+    text = cards_html(evaluation_of(reports), figures)
     bars = _curves(figures)
     assert set(bars) == {"trained", "from scratch", "no encoder, nearest neighbours"}
     # The first number is drawn uppermost, and is the only one with an interval.
@@ -125,7 +125,7 @@ def test_detection_is_drawn_as_bars_beside_its_baselines():
 
 def test_the_first_number_of_each_task_is_said_in_words():
     reports = few_labels_reports() + detection_reports() + prediction_reports()
-    sentences = measure_sentences(evaluation_of(reports, labelled=True))
+    sentences = card_sentences(evaluation_of(reports, labelled=True))
     assert sentences == [
         "Learning from a share of the labels, 1 % (10 clips), top-1 accuracy: 31.5 ± 0.7 % trained, "
         "21.5 ± 0.7 % from scratch.",
