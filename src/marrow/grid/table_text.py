@@ -7,8 +7,7 @@ from marrow.grid.table import GridTables, Table, TableRow
 from marrow.report.compare_tables import best_of, number_text
 from marrow.report.scores import task_name
 from marrow.tasks.numbers import Clips
-from marrow.train.logs import read_log
-from marrow.train.progress import duration
+from marrow.train.logs import duration, read_log
 
 
 def finished_line(cell: Cell) -> str:

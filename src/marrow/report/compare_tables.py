@@ -7,7 +7,7 @@ from marrow.report.compare import Comparison
 from marrow.report.compare_measures import NumberRow, NumberTable
 from marrow.report.compare_scores import Ranking, Row
 from marrow.tasks.numbers import Clips, Number
-from marrow.train.progress import duration
+from marrow.train.logs import duration
 
 _MISSING = "–"
 

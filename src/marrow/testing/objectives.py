@@ -14,7 +14,7 @@ from marrow.objectives.base import Objective
 from marrow.objectives.picture import Picture
 from marrow.testing.encoders import check_reads_exactly, example_batch, moved, with_noise_where_absent
 from marrow.train.device import make_fabric
-from marrow.train.replay import tensors_in
+from marrow.train.non_finite import tensors_in
 
 
 def check_objective(
