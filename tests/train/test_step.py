@@ -127,7 +127,7 @@ def test_what_is_broken_off_keeps_the_weights_and_can_be_taken_again() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_shows_in_the_numbers_of_its_step(bad: float) -> None:
-    line, take_step = line_and_stepper()
+    _, take_step = line_and_stepper()
     batch, draws = piece(0, 1, 2)
     batch.joints[1, 0, 0, 0, 1] = bad
     taken = take_step([(batch, draws)], 0.3)

@@ -63,14 +63,11 @@ def _cpu_bf16() -> str | None:
     everything = cap in ("ALL", "DEFAULT")
     if torch.cpu._is_amx_tile_supported() and (everything or "AMX" in cap):
         return "AMX tiles"
-    if _has_avx512_bf16() and (everything or any(name in cap for name in ("BF16", "FP16", "AMX", "AVX10"))):
+    # Not every version of torch that is supported can tell.
+    has_avx512_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    if has_avx512_bf16 and (everything or any(name in cap for name in ("BF16", "FP16", "AMX", "AVX10"))):
         return "AVX-512 with bf16"
     return None
-
-
-def _has_avx512_bf16() -> bool:
-    # Not every version of torch that is supported can tell.
-    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
@@ -93,10 +90,8 @@ def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
     if device_type == "cpu":
         if (instructions := _cpu_bf16()) is not None:
             return PrecisionChoice(True, f"bf16 chosen: this CPU has {instructions}")
-        return PrecisionChoice(
-            False,
-            "fp32 chosen: without AMX tiles or AVX-512 with bf16 (or with oneDNN kept from them) bf16 is slower",
-        )
+        slower = "without AMX tiles or AVX-512 with bf16 (or with oneDNN kept from them) bf16 is slower"
+        return PrecisionChoice(False, f"fp32 chosen: {slower}")
     return PrecisionChoice(False, f"fp32 chosen: bf16 is not known to pay on {device_type}")
 
 
@@ -254,10 +249,10 @@ def _wanted(error: Exception) -> str | None:
     """Return what an error says of the memory that was not there; None where it is about something else."""
     if isinstance(error, MemoryError):
         return ""
-    said = str(error)
-    on_gpu = re.search(r"Tried to allocate ([\d.]+ \w+)\.(?:.*?of which ([\d.]+ \w+) is free)?", said, re.DOTALL)
+    message = str(error)
+    on_gpu = re.search(r"Tried to allocate ([\d.]+ \w+)\.(?:.*?of which ([\d.]+ \w+) is free)?", message, re.DOTALL)
     if isinstance(error, torch.OutOfMemoryError):
         free = f" ({on_gpu[2]} are free on the device)" if on_gpu and on_gpu[2] else ""
         return f": {on_gpu[1]} more were wanted{free}" if on_gpu else ""
-    on_cpu = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", said)
+    on_cpu = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", message)
     return f": {int(on_cpu[1]) / 2**20:,.0f} MiB more were wanted" if on_cpu else None

@@ -287,12 +287,12 @@ class Monitor:
 
     def _neighbours(self, features: Float[Tensor, "clip dim"], name: str) -> dict[str, float]:
         """Return the score of the nearest neighbours and that of chance; nothing where labels allow no comparison."""
-        known = self._label >= 0
-        label, person = self._label[known], self._person[known]
+        labelled = self._label >= 0
+        label, person = self._label[labelled], self._person[labelled]
         chance = chance_percent(label, person) if len(label) > 1 else math.nan
         if not 0.0 < chance < 100.0:  # nor where there is none
             return {}
-        numbers = {name: leave_one_out_percent(features[known], label, person), "chance_percent": chance}
+        numbers = {name: leave_one_out_percent(features[labelled], label, person), "chance_percent": chance}
         people = len(torch.unique(person))
         return numbers | ({"monitor_people": float(people)} if people < len(person) else {})
 
@@ -334,22 +334,16 @@ def _people(store: Store, rows: Int64[np.ndarray, " clip"]) -> Int64[Tensor, " c
 def watched_rows(
     store: Store, rows: Int64[np.ndarray, " clip"], count: int, seed: int
 ) -> Int64[np.ndarray, " watched"]:
-    """Draw clips to watch: eight of one class after the other, so that neighbours can be found among a few of them.
+    """Draw at most `count` of some rows: eight of one class after the other, so that a few clips have neighbours.
 
     The draw of fewer is the beginning of the draw of more.
-
-    Args:
-        store: the data.
-        rows: to draw from.
-        count: how many at most.
-        seed: of the draw.
     """
     generator = np.random.default_rng([seed, zlib.crc32(b"monitor")])
     shuffled = generator.permutation(rows)
     label = np.asarray(store.label)[shuffled]
     place_of_class, turn = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    for place, each in enumerate(generator.permutation(np.unique(label))):
-        place_of_class[label == each] = place
-        turn[label == each] = np.arange((label == each).sum())
+    for place, number in enumerate(generator.permutation(np.unique(label))):
+        of_class = label == number
+        place_of_class[of_class], turn[of_class] = place, np.arange(of_class.sum())
     # Clips without a label come last: they cannot be asked for their neighbours.
     return shuffled[np.lexsort((place_of_class, turn // _CLIPS_PER_CLASS, label < 0))][:count]

@@ -152,8 +152,8 @@ class Stepper:
 def first_line(error: Exception) -> str:
     """Return what an error says first, with its kind; of one that a compiler has wrapped, the one inside."""
     error = getattr(error, "inner_exception", None) or error
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {said}"
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line}"
 
 
 def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
