@@ -10,6 +10,8 @@ MarrowError
 A message says what was expected, what came, where, and how to mend it. The command line prints it without a traceback.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -51,3 +53,9 @@ class ConfigError(MarrowError):
 
 class CheckpointError(MarrowError):
     """A checkpoint or exported encoder that is missing, damaged, or made for something else."""
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return " Did you mean 'NAME'?" with the name that is spelt most like one, for a message; "" where none is."""
+    nearest = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""

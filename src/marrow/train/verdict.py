@@ -190,50 +190,40 @@ def _problems(entries: Entries, measured: Entries, loss: _Curve) -> Iterator[tup
         rise = loss.means[-1][1] - lowest
         least_rise = max(_loss_tolerance(loss), 0.1 * abs(loss.means[0][1] - lowest))
         if rise > least_rise and lowest_block < _BLOCKS - 2:
-            yield (
-                "Diverging",
-                (
-                    f"The loss has risen again, from {lowest:.3g} to {loss.means[-1][1]:.3g}: "
-                    "lower optimizer.learning_rate or set optimizer.clip_norm."
-                ),
+            words = (
+                f"The loss has risen again, from {lowest:.3g} to {loss.means[-1][1]:.3g}: "
+                "lower optimizer.learning_rate or set optimizer.clip_norm."
             )
+            yield "Diverging", words
         if progress >= 0.5 and loss.means[-1][1] > _SHARE_OF_MEAN * entries[-1].get("loss_of_mean", math.inf):
-            yield (
-                "Not learning",
-                (
-                    "The loss is not below that of predicting the mean, and more than half of the run is over: give it more "
-                    "steps, a higher optimizer.learning_rate, or an easier target."
-                ),
+            words = (
+                "The loss is not below that of predicting the mean, and more than half of the run is over: give it "
+                "more steps, a higher optimizer.learning_rate, or an easier target."
             )
+            yield "Not learning", words
     last = measured[-1] if measured else {}
     if "nearest_neighbour_percent" in last and last.get("progress", 0.0) >= 0.5:
         gain, error = _gain_over_random(last)
         if gain + 2.0 * error < _WORTHWHILE_POINTS:
-            yield (
-                "Not learning",
-                (
-                    "The encoder tells actions apart no better than at random initialisation, and more than half of the "
-                    "run is over: look at the data (`marrow inspect`), the learning rate, and how much is hidden."
-                ),
+            words = (
+                "The encoder tells actions apart no better than at random initialisation, and more than half of the "
+                "run is over: look at the data (`marrow inspect`), the learning rate, and how much is hidden."
             )
+            yield "Not learning", words
     if measured and last["effective_rank"] < NARROW_SHARE * last.get("effective_rank_random", 0.0):
-        yield (
-            "Narrowing",
-            (
-                f"The features use few directions, effective rank {last['effective_rank']:.1f} where random initialisation "
-                f"has {last['effective_rank_random']:.1f}: they may be about to collapse."
-            ),
+        words = (
+            f"The features use few directions, effective rank {last['effective_rank']:.1f} where random initialisation "
+            f"has {last['effective_rank_random']:.1f}: they may be about to collapse."
         )
+        yield "Narrowing", words
     waiting = [entry["waiting_share_percent"] for entry in entries if "waiting_share_percent" in entry]
     # The first batches wait for what is compiled or read once.
     if len(waiting) >= _FEWEST_WAITS and (share := fmean(waiting[len(waiting) // 2 :])) > STARVED_PERCENT:
-        yield (
-            "Starved",
-            (
-                f"{share:.0f} % of the time goes into waiting for data: use more workers, a faster disk, or "
-                "loader resident, which keeps the frames in memory."
-            ),
+        words = (
+            f"{share:.0f} % of the time goes into waiting for data: use more workers, a faster disk, or "
+            "loader resident, which keeps the frames in memory."
         )
+        yield "Starved", words
 
 
 def _loss_tolerance(loss: _Curve) -> float:
