@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from marrow.data.augment import AugmentConfig
     from marrow.data.batch import Batch
-    from marrow.data.loader import ResidentLoader, StreamingLoader, batch_from_sequences
+    from marrow.data.loader import ResidentLoader, StreamingLoader
+    from marrow.data.sampling import batch_from_sequences
     from marrow.data.window import InputConfig
     from marrow.errors import MarrowError
     from marrow.models.encoder import Encoder, Features, FeatureShape
@@ -93,7 +94,8 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, which the tests ask for
 _HOMES = {
     "marrow.data.augment": ("AugmentConfig",),
     "marrow.data.batch": ("Batch",),
-    "marrow.data.loader": ("ResidentLoader", "StreamingLoader", "batch_from_sequences"),
+    "marrow.data.loader": ("ResidentLoader", "StreamingLoader"),
+    "marrow.data.sampling": ("batch_from_sequences",),
     "marrow.data.window": ("InputConfig",),
     "marrow.errors": ("MarrowError",),
     "marrow.models.encoder": ("Encoder", "FeatureShape", "Features"),

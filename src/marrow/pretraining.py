@@ -33,8 +33,7 @@ from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
 from marrow.data.frames import resident_limit
-from marrow.data.loader import PlannedSteps, ResidentLoader, StreamingLoader
-from marrow.data.schedule import Schedule
+from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
 from marrow.files import write_text_whole
@@ -202,15 +201,14 @@ def _train(
             "beyond %.0f %% of its highest; set schedule.warmup_epochs to %g, for example",
             *(warmup, config.epochs, 100.0 * config.epochs / warmup, config.epochs / 20),
         )
-    loader = _build_loader(config, store, rows, fabric, fixed=fixed)
+    loader = _build_loader(config, store, rows, fabric, fixed=fixed, planned=limits.captured)
     store_watch = StoreWatch(store, needed=isinstance(loader, StreamingLoader))
 
     def before_save() -> None:
         store_watch()
         (config.out / RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
 
-    planned = PlannedSteps(loader) if limits.captured and isinstance(loader, ResidentLoader) else loader
-    timed, monitor = TimedLoader(planned), None
+    timed, monitor = TimedLoader(loader), None
     if fabric.is_global_zero:  # one process watches, while the others go on
         about = {"seed": config.seed, "history": read_log(config.out / "log.jsonl"), "sharded": is_sharded(fabric)}
         monitor = Monitor(config.monitor, objective.encoder, fabric, store, rows, timed, **about)
@@ -270,7 +268,13 @@ def replay_step(file: Path | str) -> Replay:
 
 
 def _build_loader(
-    config: PretrainConfig, store: Store, rows: Int64[np.ndarray, " clip"], fabric: Fabric, *, fixed: bool
+    config: PretrainConfig,
+    store: Store,
+    rows: Int64[np.ndarray, " clip"],
+    fabric: Fabric,
+    *,
+    fixed: bool,
+    planned: bool,
 ) -> ResidentLoader | StreamingLoader:
     kind = config.loader
     if kind == "auto":
@@ -286,7 +290,7 @@ def _build_loader(
         "fixed": fixed,
     }
     if kind == "resident":
-        return ResidentLoader(store, rows, config.input, config.augment, **cut)
+        return ResidentLoader(store, rows, config.input, config.augment, **cut, planned=planned)
     return StreamingLoader(store, rows, config.input, config.augment, **cut, workers=config.workers)
 
 

@@ -10,7 +10,8 @@ import torch
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.draws import Draws
-from marrow.data.subsets import label_fraction, protocol_rows
+from marrow.data.label_draws import draw_labels
+from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError, DataError, MarrowError
 from marrow.models.export import save_encoder
 from marrow.models.heads import JointsHead
@@ -336,7 +337,9 @@ def test_few_labels_are_a_share_of_each_class(small_store, small_encoder):
     assert np.bincount(label[used(0.01)]).tolist() == [1, 1, 1]
     assert set(used(0.01)) < set(used(0.5)) < set(data.train_rows)
     # The seed that is set, else the pre-training's, else the task's; 0 is one.
-    assert np.array_equal(used(0.5, label_seed=0, run_seed=1), label_fraction(small_store, data.train_rows, 0.5, 0))
+    assert np.array_equal(
+        used(0.5, label_seed=0, run_seed=1), draw_labels(small_store, data.train_rows, "stratified", 0.5, 0)
+    )
     assert np.array_equal(used(0.5, run_seed=0), used(0.5, label_seed=0))
     assert np.array_equal(used(0.5), used(0.5, label_seed=5))
     assert len({tuple(used(0.5, label_seed=seed)) for seed in range(5)}) > 1
@@ -356,7 +359,7 @@ def test_labels_that_are_not_used_are_not_learned_from(small_store, small_encode
     """The same predictions where all other training clips are gone."""
     data = _data(small_store)
     [whole] = Finetune(replace(SMALL, label_fraction=0.5, label_seed=1)).run(small_encoder, data, CPU)
-    rows = label_fraction(small_store, data.train_rows, 0.5, 1)
+    rows = draw_labels(small_store, data.train_rows, "stratified", 0.5, 1)
     [alone] = Finetune(SMALL).run(small_encoder, replace(data, train_rows=rows), CPU)
     assert whole.predictions == alone.predictions
     assert alone.task == "finetune"

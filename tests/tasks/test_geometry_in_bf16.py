@@ -8,7 +8,7 @@ import torch
 
 from marrow.data.subsets import protocol_rows
 from marrow.data.window import InputConfig
-from marrow.models.exact import ExactLinear
+from marrow.models.blocks import ExactLinear
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence

@@ -14,7 +14,7 @@ from torch import nn
 
 from marrow.data.batch import Batch
 from marrow.errors import ConfigError, MarrowError
-from marrow.models.exact import ExactLinear
+from marrow.models.blocks import ExactLinear
 from marrow.train import device as device_module
 from marrow.train.device import (
     Precision,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 
 from marrow.data.draws import Draws
-from marrow.data.loader import evaluation_batches
+from marrow.data.sampling import evaluation_batches
 from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.export import load_encoder

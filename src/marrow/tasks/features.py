@@ -13,7 +13,7 @@ from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.frames import flat_frames, resident_limit
-from marrow.data.loader import evaluation_batches
+from marrow.data.sampling import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.train.captured import CapturedCall, recorder_for

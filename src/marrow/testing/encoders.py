@@ -61,7 +61,7 @@ def check_reads_exactly(encoder: Encoder) -> None:
     error = float((low - high).norm() / high.norm())
     assert error <= 0.01, (
         f"the first layer of {type(encoder).__name__} rounds what it reads: under bf16 autocast differences between "
-        f"neighbouring tokens are off by {100 * error:.0f} %; read coordinates by marrow.models.exact.ExactLinear"
+        f"neighbouring tokens are off by {100 * error:.0f} %; read coordinates by marrow.models.blocks.ExactLinear"
     )
 
 

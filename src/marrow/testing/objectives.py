@@ -10,8 +10,7 @@ from torch import Tensor
 from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
-from marrow.objectives.picture import Picture
+from marrow.objectives.base import Objective, Picture
 from marrow.testing.encoders import check_reads_exactly, example_batch, moved, with_noise_where_absent
 from marrow.train.device import make_fabric
 from marrow.train.non_finite import tensors_in

@@ -6,7 +6,7 @@ a GPU): elsewhere a step takes 1.5 to 8 times as long as in fp32. So `auto` look
 What bf16 is for is decided here, for training, replay, monitor and evaluation: the matrix products of a network and its
 activations (autocast). Geometry stays in fp32. The batch reaches `forward` as it is (`ExactInput`), so that motion,
 energies, statistics, targets and losses are those of the recording; layers that read coordinates or say metres are
-`marrow.models.exact.ExactLinear`; and no fp32 product is cut to TF32. docs/decisions/0007-geometry-in-fp32.md.
+`marrow.models.blocks.ExactLinear`; and no fp32 product is cut to TF32. docs/decisions/0007-geometry-in-fp32.md.
 """
 
 import ctypes

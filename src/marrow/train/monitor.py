@@ -25,7 +25,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from marrow.data.batch import Batch
-from marrow.data.loader import evaluation_batches
+from marrow.data.sampling import evaluation_batches
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.encoder import Encoder
 from marrow.models.features import chance_percent, effective_rank, leave_one_out_percent, spread_percent

@@ -20,7 +20,7 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.data.frames import ClipArrays, FlatFrames, flat_from_arrays
-from marrow.data.sampling import gather
+from marrow.data.gather import gather
 from marrow.data.window import InputConfig, Windows
 from marrow.models.encoder import Encoder
 from marrow.models.trainable import StepOutput, Trainable
@@ -174,7 +174,7 @@ def encoder_batch(
     """Fit aligned frames into an encoder's window, at its pace and as its stream.
 
     All windows have the same frames, so that their numbers are known beforehand, and these operations may be part of a
-    graph. They give what `marrow.data.sampling.gather` and `marrow.skeleton.streams` give, to the last bit.
+    graph. They give what `marrow.data.gather.gather` and `marrow.skeleton.streams` give, to the last bit.
     """
     clips, times = present.shape[0], present.shape[2]
     is_resized = input.pace == "resized"

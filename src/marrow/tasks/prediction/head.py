@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 
-from marrow.models.blocks import initialise_linear
+from marrow.models.blocks import ExactLinear, initialise_linear
 from marrow.models.encoder import Features
-from marrow.models.exact import ExactLinear
 from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.linear import continued
 

@@ -18,8 +18,9 @@ from lightning_fabric import Fabric
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.frames import flat_frames
-from marrow.data.loader import PlannedSteps, ResidentLoader, evaluation_batches
-from marrow.data.subsets import label_fraction
+from marrow.data.label_draws import draw_labels
+from marrow.data.loader import ResidentLoader
+from marrow.data.sampling import evaluation_batches
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import seeded_weights
@@ -90,7 +91,7 @@ def train(
     steps = config.epochs * (len(data.train_rows) // batch_clips)
     choice = choice_for(context, device.type, steps, "Fine-tuning")
     cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device, "fixed": choice.fixed}
-    loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
+    loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut, planned=choice.captured)
 
     # What learns, and how fast each layer of it does.
     recognition = _with_head(encoder, len(data.classes), config, context.seed).to(device)
@@ -117,8 +118,7 @@ def train(
         captured=choice.captured,
     )
     rate = learning_rate(config.optimizer, config.schedule, batch_clips, config.epochs)
-    source = PlannedSteps(loader) if choice.captured else loader
-    fitted = fit(fabric, recognition, optimizer, source, rate, settings, folder, watch)
+    fitted = fit(fabric, recognition, optimizer, loader, rate, settings, folder, watch)
     if not fitted.finished:
         return None
     log = read_log(folder / "log.jsonl")
@@ -142,7 +142,8 @@ def with_labels_used(data: TaskData, config: FinetuneConfig, context: TaskContex
     if config.label_fraction == 1.0:
         return data
     seed = label_seed(config, context)
-    return replace(data, train_rows=label_fraction(data.store, data.train_rows, config.label_fraction, seed))
+    rows = draw_labels(data.store, data.train_rows, "stratified", config.label_fraction, seed)
+    return replace(data, train_rows=rows)
 
 
 def label_seed(config: FinetuneConfig, context: TaskContext) -> int:
@@ -201,9 +202,8 @@ def _further_epochs(
     settings = FitConfig(
         Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1, compiled=choice.compiled, captured=choice.captured
     )
-    source = PlannedSteps(loader) if choice.captured else loader
     with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
-        timed = fit(fabric, twin, adamw(twin, config.optimizer), source, lambda _: 0.0, settings, Path(folder))
+        timed = fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
         if not timed.finished:
             raise KeyboardInterrupt  # there is nothing yet to go on with
         seconds = [entry[clock] for entry in read_log(Path(folder) / "log.jsonl")]

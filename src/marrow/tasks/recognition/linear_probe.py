@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -286,10 +287,9 @@ def _augmented_batches(encoder: Encoder, loader: ResidentLoader, context: TaskCo
         was_training = encoder.training
         encoder.eval()
         try:
-            for _ in range(loader.steps_per_epoch):
-                for batch, _ in loader.next_step():
-                    pooled, joints_kept = encode(batch)
-                    yield {"pooled": pooled, "joints": joints_kept}, batch.label
+            for batch, _ in islice(loader, loader.steps_per_epoch):
+                pooled, joints_kept = encode(batch)
+                yield {"pooled": pooled, "joints": joints_kept}, batch.label
         finally:
             encoder.train(was_training)
 

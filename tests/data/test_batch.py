@@ -9,11 +9,11 @@ import torch
 from data_clips import SMALL, make_sequence
 
 from marrow.data.augment import AugmentConfig, random_windows
-from marrow.data.batch import Shapes
+from marrow.data.batch import FixedShapes, Shapes, most_frames
 from marrow.data.draws import Draws
 from marrow.data.frames import flat_frames
-from marrow.data.loader import ResidentLoader, StreamingLoader, training_batch
-from marrow.data.shapes import FixedShapes, most_frames
+from marrow.data.loader import ResidentLoader, StreamingLoader
+from marrow.data.sampling import training_batch
 from marrow.data.window import InputConfig, frames_at_pace
 from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig

@@ -3,7 +3,7 @@ import torch
 from marrow.data.batch import Batch
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import Rows
-from marrow.objectives.picture import patches_as_positions, picture_of
+from marrow.objectives.base import patches_as_positions, picture_of
 
 
 def test_packed_bodies_are_put_back_and_the_others_show_the_truth() -> None:
