@@ -32,8 +32,7 @@ from marrow.tasks.summary import differences
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.device import make_fabric
-from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import OptimizerConfig, ScheduleConfig, adamw
 
 SMALL = FinetuneConfig(
     epochs=4,

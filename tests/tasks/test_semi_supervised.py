@@ -16,8 +16,7 @@ from marrow.tasks.recognition.over_draws import DrawnPrediction, LabelChoice, po
 from marrow.tasks.recognition.semi_supervised import SemiSupervised, SemiSupervisedConfig
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.testing.few_labels import check_few_label_task
-from marrow.train.optim import OptimizerConfig
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import OptimizerConfig, ScheduleConfig
 
 CPU = TaskContext(device="cpu", precision="fp32")
 SMALL = FinetuneConfig(

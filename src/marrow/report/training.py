@@ -7,7 +7,7 @@ from typing import Any
 from marrow.report.figures import Figures, Line, curves_figure, legend, run_line
 from marrow.report.runs import Run
 from marrow.report.style import MUTED, card, table
-from marrow.train.progress import duration
+from marrow.train.logs import duration
 from marrow.train.verdict import judge
 
 _SIGNS = {"good": "✓", "wait": "…", "warning": "!"}

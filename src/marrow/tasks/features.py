@@ -17,8 +17,7 @@ from marrow.data.sampling import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.train.captured import CapturedCall, recorder_for
-from marrow.train.device import Precision, make_fabric
-from marrow.train.memory import memory_advice
+from marrow.train.device import Precision, make_fabric, memory_advice
 
 log = logging.getLogger(__name__)
 

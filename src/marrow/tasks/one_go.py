@@ -14,7 +14,7 @@ from marrow.tasks.base import TaskContext
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice, choose_compile
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
-from marrow.train.schedule import Budget
+from marrow.train.optim import Budget
 
 _log = logging.getLogger(__name__)
 

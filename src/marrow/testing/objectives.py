@@ -13,7 +13,7 @@ from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture
 from marrow.testing.encoders import check_reads_exactly, example_batch, moved, with_noise_where_absent
 from marrow.train.device import make_fabric
-from marrow.train.replay import tensors_in
+from marrow.train.non_finite import tensors_in
 
 
 def check_objective(

@@ -32,8 +32,7 @@ from marrow.tasks.detection.recordings import windows_of
 from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
 from marrow.tasks.recognition.trainable import layer_scales
 from marrow.train.device import make_fabric
-from marrow.train.optim import adamw
-from marrow.train.schedule import rise_and_fall
+from marrow.train.optim import adamw, rise_and_fall
 
 
 @dataclass

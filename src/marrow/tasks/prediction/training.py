@@ -18,8 +18,7 @@ from marrow.tasks.prediction.head import ForecastHead
 from marrow.tasks.prediction.linear import fit_weights
 from marrow.tasks.prediction.poses import centre_of
 from marrow.train.device import make_fabric
-from marrow.train.optim import adamw
-from marrow.train.schedule import rise_and_fall
+from marrow.train.optim import adamw, rise_and_fall
 
 
 def train_forecaster(

@@ -34,8 +34,7 @@ from marrow.train.compiled import CompileChoice
 from marrow.train.device import PrecisionChoice, make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import adamw, learning_rate
-from marrow.train.schedule import Budget
+from marrow.train.optim import Budget, adamw, learning_rate
 
 _log = logging.getLogger(__name__)
 # Steps that are timed to learn what an epoch costs; the one before them warms up.

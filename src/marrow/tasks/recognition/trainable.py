@@ -16,8 +16,7 @@ from marrow.models.blocks import DropPath
 from marrow.models.encoder import Encoder
 from marrow.models.heads import JointsHead
 from marrow.models.trainable import StepOutput, Trainable
-from marrow.train.optim import OptimizerConfig
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import OptimizerConfig, ScheduleConfig
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,22 @@
-"""FSDP: weights, gradients and optimizer state spread over the processes, and whole again in every checkpoint.
+"""Several processes: how they come about, what they add up, and FSDP, which spreads the weights over them.
 
 Checkpoints hold whole tensors whatever the strategy was, so that a run may go on with another one, or on another number
 of processes.
 """
 
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning_fabric.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -16,16 +24,73 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
+from marrow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the processes of a run come about.
+
+    Args:
+        processes: on each machine.
+        machines: that take part.
+        environment: tells Fabric which of the processes this one is.
+    """
+
+    processes: int
+    machines: int
+    environment: ClusterEnvironment
+
+
+def find_launch(processes: int) -> Launch:
+    """Find out how the processes of a run come about.
+
+    Only a step of srun with several tasks counts as Slurm's: a plain `marrow pretrain` within a batch script or an
+    interactive allocation (`srun --pty bash`) is one process like any other.
+
+    Args:
+        processes: to be started here, where neither torchrun nor srun has started them already.
+
+    Raises:
+        ConfigError: torchrun or srun has spread its processes unevenly.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        here, world_size = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        if world_size % here:
+            raise ConfigError(
+                f"expected equally many processes on each machine, torchrun started {here} of {world_size} here"
+            )
+        return Launch(here, world_size // here, TorchElasticEnvironment())
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks == 1 or "SLURM_PROCID" not in os.environ:
+        return Launch(processes, 1, LightningEnvironment())
+    machines = int(os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES", "1")))
+    if tasks % machines:
+        raise ConfigError(
+            f"expected equally many tasks on each machine, srun started {tasks} tasks on {machines} machines; "
+            "use --ntasks-per-node"
+        )
+    # Fabric asks for the option --ntasks-per-node; what it amounts to is known without.
+    os.environ["SLURM_NTASKS_PER_NODE"] = str(tasks // machines)
+    return Launch(tasks // machines, machines, SLURMEnvironment(auto_requeue=False))
+
+
+def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Return the sum over all processes, the same in each."""
+    total = fabric.all_reduce(tensor, reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total
+
 
 def fsdp_strategy(processes: int) -> ModelParallelStrategy:
-    """Return the strategy that spreads weights over all processes."""
+    """Return the strategy that spreads weights, gradients and optimizer state over all processes."""
     return ModelParallelStrategy(parallelize_fn=_shard, data_parallel_size=processes, tensor_parallel_size=1)
 
 
 def _shard(module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
     """Spread a module: layer by layer where it has lists of layers, and what is left as one."""
     mesh = device_mesh["data_parallel"]
-    for layers in [each for each in module.modules() if isinstance(each, nn.ModuleList)]:
+    for layers in [part for part in module.modules() if isinstance(part, nn.ModuleList)]:
         for layer in layers:
             fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
@@ -39,9 +104,9 @@ def is_sharded(fabric: Fabric) -> bool:
 
 def move_optimizer(optimizer: Optimizer, old: nn.Module, new: nn.Module) -> None:
     """Let an optimizer that has not stepped yet train the parameters of a copy of the module it was made for."""
-    twins = {id(before): after for before, after in zip(old.parameters(), new.parameters(), strict=True)}
+    twins = dict(zip(old.parameters(), new.parameters(), strict=True))
     for group in optimizer.param_groups:
-        group["params"] = [twins[id(parameter)] for parameter in group["params"]]
+        group["params"] = [twins[parameter] for parameter in group["params"]]
 
 
 def local_part(tensor: Tensor) -> Tensor:
