@@ -15,7 +15,7 @@ from marrow.report.style import card, paragraphs
 from marrow.report.tables import MISSING, TextTable
 from marrow.tasks.numbers import Number
 from marrow.train.logs import read_log
-from marrow.train.progress import duration
+from marrow.train.logs import duration
 
 TABLE, TABLE_JSON, PAGE = "table.md", "table.json", "time.html"
 

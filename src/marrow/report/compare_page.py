@@ -16,7 +16,7 @@ from marrow.report.runs import Run, experiments, labels
 from marrow.report.style import card, paragraphs, table
 from marrow.report.tables import MISSING, TextTable, number_text
 from marrow.report.training import training_html
-from marrow.train.progress import duration
+from marrow.train.logs import duration
 
 _HOW_TO_READ = (
     "<b>How to read this.</b> Scores are means ± standard deviation over seeds, of frozen encoders or, where the task "
