@@ -9,7 +9,7 @@ import torch
 from marrow.tasks import TASKS
 from marrow.tasks.base import Report
 from marrow.tasks.recognition.finetune import Finetune
-from marrow.tasks.recognition.knn import Knn
+from marrow.tasks.recognition.retrieval import Knn
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.testing.tasks import check_task
 from marrow.train.optim import OptimizerConfig

@@ -14,14 +14,13 @@ from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.tasks.base import Report, TaskContext
+from marrow.tasks.encoders import distinct_names
 from marrow.tasks.evaluate import evaluate
-from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport, RunFacts
 from marrow.tasks.kept_reports import fullest
 from marrow.tasks.numbers import DRAWS_STD, TOP1
-from marrow.tasks.recognition.knn import Knn
 from marrow.tasks.recognition.linear_probe import LinearProbe
-from marrow.tasks.recognition.retrieval import Retrieval, RetrievalConfig
-from marrow.tasks.run_facts import RunFacts, distinct_names
+from marrow.tasks.recognition.retrieval import Knn, Retrieval, RetrievalConfig
 from marrow.tasks.summary import differences, measures, numbers, raw_sentences, scores
 from marrow.tasks.version_1 import declared
 

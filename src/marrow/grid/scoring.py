@@ -11,8 +11,8 @@ from marrow.grid.plan import Grid, GridRow
 from marrow.pretrain_config import PretrainConfig
 from marrow.store.format import Store
 from marrow.tasks.base import Report
+from marrow.tasks.encoders import facts_of
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.run_facts import facts_of
 from marrow.train.run_directory import plain
 
 

@@ -22,8 +22,8 @@ from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
+from marrow.tasks.encoders import check_skeleton, facts_of
 from marrow.tasks.features import extract
-from marrow.tasks.run_facts import check_skeleton, facts_of
 from marrow.train.device import Precision
 
 log = logging.getLogger(__name__)

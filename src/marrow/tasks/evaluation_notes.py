@@ -11,8 +11,8 @@ from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.copies import copied_rows
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData, TestClips
+from marrow.tasks.evaluation_report import RunFacts
 from marrow.tasks.numbers import scored_by
-from marrow.tasks.run_facts import RunFacts
 
 
 def notes_of_protocol(

@@ -13,6 +13,7 @@ from marrow.models.trainable import Trainable
 from marrow.tasks.base import TaskContext
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice, choose_compile
+from marrow.train.device import PrecisionChoice, make_fabric
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
 from marrow.train.schedule import Budget
 
@@ -22,10 +23,12 @@ _log = logging.getLogger(__name__)
 AT_THE_END = CheckpointConfig(every_minutes=1e9, keep_last=1)
 
 
-def check_one_process(process_count: int, what: str) -> None:
-    """Refuse several processes, before they write anything."""
-    if process_count > 1:
-        raise ConfigError(f"{what} runs in one process, got {process_count} (start it without torchrun)")
+def one_process(context: TaskContext, what: str) -> tuple[Fabric, PrecisionChoice]:
+    """Make the Fabric of a training, and refuse several processes before they write anything."""
+    fabric, precision = make_fabric(context.device, context.precision)
+    if fabric.world_size > 1:
+        raise ConfigError(f"{what} runs in one process, got {fabric.world_size} (start it without torchrun)")
+    return fabric, precision
 
 
 def budget_within(steps: int, context: TaskContext) -> Budget:
@@ -34,14 +37,7 @@ def budget_within(steps: int, context: TaskContext) -> Budget:
 
 
 def choice_for(context: TaskContext, device_type: str, steps: int, what: str) -> CompileChoice:
-    """Choose whether to compile and capture the steps of a training, and log why where they are, or were to be.
-
-    Args:
-        context: what is wished.
-        device_type: "cpu", "cuda", ...
-        steps: of the training, but for the limits of the context.
-        what: is trained.
-    """
+    """Choose whether to compile and capture the steps of a training, and log why where they are, or were to be."""
     choice = choose_compile(context.compile, device_type, min(steps, context.max_steps or steps))
     if choice.fixed or context.compile == "on":
         _log.info("%s: %s", what, choice.reason)
@@ -58,17 +54,17 @@ def fit_in_one_go(
     clip_norm: float | None,
     choice: CompileChoice,
 ) -> FitResult:
-    """Train from the beginning to the end of the budget; an interruption ends the task.
+    """Train in place from the beginning to the end of the budget; an interruption ends the task.
 
     Args:
         fabric: launched.
-        trainable: is trained in place.
+        trainable: what learns.
         optimizer: over its parameters.
-        loader: gives its batches.
+        loader: gives its batches; of fixed shapes, where steps are captured.
         learning_rate: as a function of the progress, from 0 to 1.
         budget: what may be spent.
         clip_norm: largest gradient norm; None: no clipping.
-        choice: whether steps are compiled and captured; the loader then gives batches of fixed shapes.
+        choice: whether steps are compiled and captured.
     """
     with tempfile.TemporaryDirectory(prefix="marrow-training-") as folder:
         config = FitConfig(budget, AT_THE_END, clip_norm, compiled=choice.compiled, captured=choice.captured)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from marrow.tasks.base import Report, Task, TaskContext, TaskData
-from marrow.tasks.kinds import PoolsFolds
+from marrow.tasks.base import PoolsFolds, Report, Task, TaskContext, TaskData
 from marrow.testing.tasks import TableEncoder, task_data
 
 _CLASSES, _TEST_CLIPS = 5, 200

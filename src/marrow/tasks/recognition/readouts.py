@@ -15,7 +15,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from marrow.tasks.recognition.linear_probe import LogisticConfig
+
+@dataclass(frozen=True)
+class LogisticConfig:
+    """Settings of the quick head.
+
+    Args:
+        inverse_penalty: scikit-learn's C. Fixed, for there is no validation split to choose it on.
+        max_iterations: of the solver; whether it converged before is in the report.
+    """
+
+    inverse_penalty: float = 1.0
+    max_iterations: int = 5000
 
 
 def standardised(
