@@ -11,8 +11,9 @@ A message says what was expected, what came, where, and how to mend it. The comm
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 
 class MarrowError(Exception):
@@ -55,11 +56,12 @@ class CheckpointError(MarrowError):
     """A checkpoint or exported encoder that is missing, damaged, or made for something else."""
 
 
-class Range(NamedTuple):
+@dataclass(frozen=True)
+class Range:
     """Which values a setting may have, in words that follow "must", and as a condition."""
 
     words: str
-    holds: Callable[[float], bool]
+    holds: Callable[[Any], bool]
 
 
 POSITIVE = Range("be positive", lambda value: value > 0)

@@ -87,7 +87,8 @@ class LinearProbe:
             )
             steps = len(_splits(label, self.probe.batch_clips))
         else:
-            batches, steps = _augmented_batches(encoder, data, context, self.augmented, self.probe.batch_clips)
+            loader = _augmented_loader(encoder, data, context, self.augmented, self.probe.batch_clips)
+            batches, steps = _augmented_batches(encoder, loader, context), loader.steps_per_epoch
             prefix = "linear_probe_augmented"
             settings |= {"features": "augmented, extracted in every epoch", "augment": asdict(self.augmented)}
         fit = fit_heads(batches, test.views(), len(data.classes), self.probe, steps_per_epoch=steps, context=context)
@@ -227,21 +228,24 @@ def cached_batches(
     return epoch
 
 
-def _augmented_batches(
+def _augmented_loader(
     encoder: Encoder, data: TaskData, context: TaskContext, augment: AugmentConfig, batch_clips: int
-) -> tuple[EpochBatches, int]:
-    """Return what encodes the training clips, augmented anew, in every epoch, and how many batches an epoch has."""
-    fabric = context.fabric()
-    loader = ResidentLoader(
+) -> ResidentLoader:
+    device = context.fabric().device
+    return ResidentLoader(
         data.store,
         data.train_rows,
         encoder.input,
         augment,
         batch_clips=min(batch_clips, len(data.train_rows)),
         seed=context.seed,
-        device=fabric.device,
-        fixed=fabric.device.type == "cuda",
+        device=device,
+        fixed=device.type == "cuda",
     )
+
+
+def _augmented_batches(encoder: Encoder, loader: ResidentLoader, context: TaskContext) -> EpochBatches:
+    fabric = context.fabric()
     encode = encode_on(fabric, encoder.to(fabric.device), captured=context.compile != "off")
 
     def epoch() -> Iterator[tuple[Views, Int64[Tensor, " clip"]]]:
@@ -255,4 +259,4 @@ def _augmented_batches(
         finally:
             encoder.train(was_training)
 
-    return epoch, loader.steps_per_epoch
+    return epoch
