@@ -146,8 +146,8 @@ def _describe(store: Store, rows: Int64[np.ndarray, " row"]) -> dict[str, list[A
     columns: dict[str, list[Any]] = {
         "id": [store.ids[row] for row in rows.tolist()],
         "row": rows.tolist(),
-        "label": [each if each >= 0 else None for each in label],
-        "class": [store.classes[each] if 0 <= each < len(store.classes) else None for each in label],
+        "label": [number if number >= 0 else None for number in label],
+        "class": [store.classes[number] if 0 <= number < len(store.classes) else None for number in label],
     }
     for name in store.splits:
         half = np.full(len(store), None, dtype=object)

@@ -30,15 +30,14 @@ def facts_of(source: Encoder | Path, index: int) -> RunFacts:
     if isinstance(source, Encoder):
         description = {"kind": type(source).__name__, **describe(source), "provenance": {}}
         return RunFacts(f"encoder {index + 1}", index, description, _fingerprint(weight_bytes(source)))
-    folder = source
-    inner = folder / "encoder" if (folder / "encoder" / DESCRIPTION).is_file() else folder
+    inner = source / "encoder" if (source / "encoder" / DESCRIPTION).is_file() else source
     try:
         description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))
         fingerprint = _fingerprint((inner / WEIGHTS).read_bytes())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} holds no finished encoder: {_why_unreadable(folder, inner, error)}") from error
+        raise CheckpointError(f"{source} holds no finished encoder: {_why_unreadable(source, inner, error)}") from error
     seed = description.get("provenance", {}).get("seed")
-    return RunFacts(folder.resolve().name, index if seed is None else int(seed), description, fingerprint)
+    return RunFacts(source.resolve().name, index if seed is None else int(seed), description, fingerprint)
 
 
 def _fingerprint(weights: bytes) -> str:
@@ -140,15 +139,10 @@ def origin_of(run: Path | None, provenance: Mapping[str, Any]) -> Origin:
     """
     # The encoder knows its own cost; a run that has gone on since has spent more. The log is for older encoders.
     log = [] if run is None else read_log(run / "log.jsonl")
-    known = {**(log or [{}])[-1], **provenance}
-    augment = provenance.get("settings", {}).get("augment")
-    return Origin(
-        steps=known.get("steps", known.get("step")),
-        cpu_seconds=_number(known, "cpu_seconds"),
-        wall_seconds=_number(known, "wall_seconds"),
-        augment=None if augment is None else AugmentConfig(**augment),
+    facts = {**(log or [{}])[-1], **provenance}
+    cpu_seconds, wall_seconds = (
+        None if facts.get(name) is None else float(facts[name]) for name in ("cpu_seconds", "wall_seconds")
     )
-
-
-def _number(entry: Mapping[str, Any], name: str) -> float | None:
-    return None if entry.get(name) is None else float(entry[name])
+    augment = provenance.get("settings", {}).get("augment")
+    augment = None if augment is None else AugmentConfig(**augment)
+    return Origin("trained", facts.get("steps", facts.get("step")), cpu_seconds, wall_seconds, augment)

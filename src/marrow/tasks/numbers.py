@@ -140,8 +140,8 @@ class About:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "About":
         """Rebuild what JSON has made lists of."""
-        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
-        return cls(**fields)
+        tuples: dict[str, Any] = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **tuples})
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,9 @@ class Number:
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values."""
-        said = {name: getattr(self.quantity, name) for name in ("words", "unit", "better", "clips")}
+        described = {name: getattr(self.quantity, name) for name in ("words", "unit", "better", "clips")}
         figures = {name: getattr(self, name) for name in ("mean", "std", "low", "high", "by_seed", "draws_std")}
-        return {"source": self.source, "task": self.task, "name": self.name, **said, **figures}
+        return {"source": self.source, "task": self.task, "name": self.name, **described, **figures}
 
 
 def plain_values(value: Any) -> Any:

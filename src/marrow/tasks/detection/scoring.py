@@ -50,13 +50,13 @@ def report_of(report: Report, data: TaskData, predict: Predict, config: Detectio
     """
     store, test = data.store, Recordings.of(data.store, data.test_rows)
     recorded = recorded_frames(store, test)
-    found = [_findings(probability, config) for probability in predict(test, recorded)]
+    findings = [_findings(probability, config) for probability in predict(test, recorded)]
 
     # Predictions are made; from here on test segments are read.
     segments = [store.segments(int(row)) for row in test.row]
     detail: dict[str, Any] = {
         "classes": list(data.classes),
-        "recordings": _entries(store, test, segments, recorded, found, len(data.classes)),
+        "recordings": _entries(store, test, segments, recorded, findings, len(data.classes)),
     }
     if config.shuffle_control:
         # The control is made of the test segments, and its predictions are scored as its own.
@@ -67,9 +67,9 @@ def report_of(report: Report, data: TaskData, predict: Predict, config: Detectio
             for clip, of, at, row in zip(test.arrays, segments, recorded, test.row, strict=True)
         ]
         other, recorded = replace(test, arrays=tuple(clip for clip, _, _ in shuffled)), [at for _, _, at in shuffled]
-        found = [_findings(probability, config) for probability in predict(other, recorded)]
+        findings = [_findings(probability, config) for probability in predict(other, recorded)]
         segments = [of for _, of, _ in shuffled]
-        detail["shuffled"] = _entries(store, other, segments, recorded, found, len(data.classes))
+        detail["shuffled"] = _entries(store, other, segments, recorded, findings, len(data.classes))
         report = replace(report, declared=replace(report.about, lead=LEAD))
     learned = sum(len(store.segments(row)) for row in data.train_rows.tolist())
     return replace(report, **scored(detail), num_labels_used=learned, detail=detail)
@@ -180,13 +180,13 @@ def _entries(
     recordings: Recordings,
     segments: Sequence[Sequence[Segment]],
     recorded: Sequence[Int64[np.ndarray, " _recorded"]],
-    found: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
     background: int,
 ) -> list[dict[str, Any]]:
     """Put side by side what there is and what was found, as plain values that all scores are made of."""
     entries = []
     for place, (row, frames) in enumerate(zip(recordings.row.tolist(), recordings.frame_count.tolist(), strict=True)):
-        at, called = recorded[place], found[place]["called"]
+        at, called = recorded[place], findings[place]["called"]
         true = frame_labels(segments[place], frames, background)
         counts = FrameCounts.of(called[at], true[at], background + 1)
         entries.append(
@@ -196,8 +196,8 @@ def _entries(
                 "fps": recordings.fps[place],
                 "frames": frames,
                 "truth": [[segment.start_frame, segment.end_frame, segment.label] for segment in segments[place]],
-                "predicted": found[place]["predicted"],
-                "proposals": found[place]["proposals"],
+                "predicted": findings[place]["predicted"],
+                "proposals": findings[place]["proposals"],
                 "frame_counts": {name: values.tolist() for name, values in vars(counts).items()},
             }
         )

@@ -113,9 +113,9 @@ class LinearProbe:
                 "cost": {"steps_per_epoch": steps, "steps_done": fit.steps_done},
                 "noted": {"stopped_early": fit.stopped_early, "best_epoch": best + 1},
             }
-        known = {"seed": context.seed, "num_labels_used": len(label)}
+        common = {"seed": context.seed, "num_labels_used": len(label)}
         return [
-            Report.scored(task, test=clips, about=about_of(task), **known, **outcome)
+            Report.scored(task, test=clips, about=about_of(task), **common, **outcome)
             for task, outcome in outcomes.items()
         ]
 

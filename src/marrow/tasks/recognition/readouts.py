@@ -65,7 +65,7 @@ class Logistic:
             # One clip per class is what was asked for.
             warnings.filterwarnings("ignore", message="The number of unique classes")
             model.fit(features, label)
-        return cls(model, classes, not any(issubclass(each.category, ConvergenceWarning) for each in caught))
+        return cls(model, classes, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught))
 
     def log_probability(self, features: Float64[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
         """Return the logarithm of the probability of each learned class."""

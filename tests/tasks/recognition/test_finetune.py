@@ -18,11 +18,11 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
+from marrow.tasks import one_go
 from marrow.tasks.base import Origin, TaskContext, TaskData
 from marrow.tasks.encoders import origin_of
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks import one_go
 from marrow.tasks.recognition import finetune_training
 from marrow.tasks.recognition.finetune import Finetune, finetune, finetune_in
 from marrow.tasks.recognition.finetune_training import with_labels_used
