@@ -45,10 +45,7 @@ def near_copies(folds: Sequence[TaskData]) -> int | None:
 def notes_of_copies(identical: int, near: int | None, test_count: int) -> list[str]:
     """Say how many test clips are copies of training clips.
 
-    Args:
-        identical: how many are so to the last bit.
-        near: how many are nearly the same besides; None where that was not looked for.
-        test_count: of all test clips.
+    `near` is None where near copies were not looked for.
     """
     notes = []
     if identical:

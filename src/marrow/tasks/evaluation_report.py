@@ -122,19 +122,8 @@ class Report:
     ) -> "Report":
         """Score predictions: every score is a pair, on all test clips and without the copies of training clips.
 
-        Args:
-            task: name of the task.
-            predictions: predicted classes by the name of the score, for example "top1_last".
-            test: the test clips.
-            settings: everything that decided the scores.
-            seed: of the task.
-            num_labels_used: labelled clips that were learned from.
-            source: what was scored.
-            about: what the report is about; None: it is called by its name, and stands beside linear heads on raw
-                coordinates.
-            asked: options of the task, as they were asked for.
-            cost: steps and seconds.
-            noted: what came of it besides the scores.
+        Predicted classes come by the name of their score, for example "top1_last". Without `about`, the report is
+        called by its name, and stands beside linear heads on raw coordinates. The others are fields of the report.
         """
         first = next(iter(predictions.values()))
         report = cls(

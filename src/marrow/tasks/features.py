@@ -101,10 +101,7 @@ def extract(
 def encode_on(fabric: Fabric, encoder: Encoder, *, captured: bool) -> CapturedCall:
     """Return what gives the features of a batch in float32, pooled and with joints kept, without a gradient.
 
-    Args:
-        fabric: whose device and precision an encoder computes in.
-        encoder: in eval mode, on that device; its weights stay where they are.
-        captured: whether what it does is captured where the device can do that.
+    The encoder is in eval mode, on the device of the fabric, and its weights stay where they are.
     """
 
     def encode(batch: Batch) -> tuple[Tensor, ...]:

@@ -186,9 +186,7 @@ class Journal:
     def reports(self, compute: Callable[[], Sequence[Report]], **part: Any) -> list[Report]:
         """Return the reports of a part: what is kept of it, or what is computed now, and then kept.
 
-        Args:
-            compute: makes them.
-            part: what the part is, as plain values.
+        `part` says in plain values what it is.
         """
         if self._folder is None:
             return list(compute())

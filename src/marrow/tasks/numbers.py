@@ -64,22 +64,13 @@ class Quantity:
         return ", ".join([unit] * bool(unit) + [f"{self.better} is better"] * (self.better is not None))
 
     def without_copies(self, name: str) -> "Quantity":
-        """Return the same quantity over the test clips that are no copies of training clips.
-
-        Args:
-            name: of the number over all clips.
-        """
+        """Return the same quantity over the test clips that are no copies of training clips."""
         return replace(
             self, words=f"{self.words}, without copies", heading=f"{self.short}, clean", clips="clean", of=name
         )
 
     def under(self, condition: str, name: str) -> "Quantity":
-        """Return the same quantity under another condition.
-
-        Args:
-            condition: in words.
-            name: of the number under the usual one.
-        """
+        """Return the same quantity under another condition."""
         words, heading = f"{self.words}, {condition}", f"{self.short}, {condition}"
         return replace(self, words=words, heading=heading, of=name, reading=condition)
 

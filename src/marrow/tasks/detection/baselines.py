@@ -27,11 +27,6 @@ def raw_detection(data: TaskData, context: TaskContext, config: DetectionConfig 
     A frame is described by the recorded frames around it, 15 in all: hip-centred each, turned together about the
     vertical by their mean view, in units of the trunk. The 5 nearest by Euclidean distance have one vote each. Frames
     that were not recorded are called as the recorded one before them.
-
-    Args:
-        data: recordings with segments.
-        context: the seed.
-        config: which proposals are made, and whether the order of actions is changed as well.
     """
     config = config or DetectionConfig()
     train = training_recordings(data)

@@ -225,11 +225,6 @@ def voc_average_precision(
 
     From the most confident proposal on, the first that has found an interval is right; later ones of the same interval
     are wrong.
-
-    Args:
-        confidence: of the proposals.
-        matched: what each has found, -1 for nothing.
-        truth_count: how many intervals are to be found.
     """
     if truth_count == 0 or len(confidence) == 0:
         return 0.0

@@ -40,14 +40,7 @@ Predict = Callable[[Recordings, Sequence[Int64[np.ndarray, " _recorded"]]], list
 
 
 def report_of(report: Report, data: TaskData, predict: Predict, config: DetectionConfig) -> Report:
-    """Predict the test recordings, then read their segments, and score.
-
-    Args:
-        report: all but the scores.
-        data: whose test recordings are predicted.
-        predict: gives the probabilities of classes.
-        config: how segments are made of them.
-    """
+    """Predict the test recordings, then read their segments, and score."""
     store, test = data.store, Recordings.of(data.store, data.test_rows)
     recorded = recorded_frames(store, test)
     findings = [_findings(probability, config) for probability in predict(test, recorded)]
@@ -120,12 +113,7 @@ def smooth(probability: Float64[np.ndarray, "frame class"], reach: int) -> Float
 
 
 def class_runs(probability: Float64[np.ndarray, "frame class"], threshold: float) -> list[Proposal]:
-    """Propose every contiguous run of frames in which a class is more probable than a threshold.
-
-    Args:
-        probability: of each class; the background, which is proposed nowhere, comes last.
-        threshold: of the probability.
-    """
+    """Propose every contiguous run of frames in which a class is more probable than a threshold."""
     sums = _sums(probability)
     return [
         Proposal(label, start, end, float((sums[end, label] - sums[start, label]) / (end - start)))
@@ -136,12 +124,7 @@ def class_runs(probability: Float64[np.ndarray, "frame class"], threshold: float
 
 
 def activity_runs(probability: Float64[np.ndarray, "frame class"], least_activity: float = 0.4) -> list[Proposal]:
-    """Propose every contiguous run of frames that are no background, as its most probable action.
-
-    Args:
-        probability: of each class; the background comes last.
-        least_activity: 1 - the probability of the background, from which on a frame is part of a run.
-    """
+    """Propose every contiguous run of frames that are no background, as its most probable action."""
     sums = _sums(probability)
     proposals = []
     for start, end, is_active in runs(1.0 - probability[:, -1] >= least_activity):

@@ -9,7 +9,6 @@ when in the recording a window lies.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -28,10 +27,8 @@ from marrow.models.trainable import StepOutput, Trainable
 from marrow.tasks.base import TaskContext
 from marrow.tasks.detection.config import DetectionConfig
 from marrow.tasks.detection.recordings import windows_of
-from marrow.tasks.one_go import budget_within, choice_for, fit_in_one_go, one_process
+from marrow.tasks.one_go import choice_for, fit_in_one_go, one_process
 from marrow.tasks.recognition.trainable import layer_scales
-from marrow.train.optim import adamw
-from marrow.train.schedule import rise_and_fall
 
 
 class StepHead(nn.Module):
@@ -233,13 +230,7 @@ def train_detector(
 ) -> Detector:
     """Train a copy of an encoder, or leave it as it is, and a head on it.
 
-    Args:
-        encoder: where to start; is left as it is.
-        recordings: to learn from.
-        labels: class of each frame of each of them.
-        class_count: with the background, which is the last.
-        config: the recipe.
-        context: where to compute, seed, limits, and where the encoder comes from.
+    The classes of frames are `labels`; of `class_count`, the background is the last.
     """
     fabric, _ = one_process(context, "action detection")
     fabric.launch()
@@ -279,16 +270,12 @@ def train_detector(
         _class_weights(known[known >= 0], class_count, config.class_balance),
     ).to(fabric.device)
     layer_decay = 1.0 if context.origin.source == "random" else config.layer_decay
-    optimizer = adamw(detection, config.optimizer, layer_scales(encoder, layer_decay))
-    rate = partial(
-        rise_and_fall,
-        base=config.optimizer.learning_rate,
-        minimum=min(config.min_learning_rate, config.optimizer.learning_rate),
-        warmup_share=config.warmup_steps / config.steps,
+    highest = config.optimizer.learning_rate
+    lowest = min(config.min_learning_rate, highest)
+    scales = layer_scales(encoder, layer_decay)
+    fitted = fit_in_one_go(
+        *(fabric, detection, scales, loader, config, context, choice), highest_rate=highest, lowest_rate=lowest
     )
-
-    budget, clip_norm = budget_within(config.steps, context), config.optimizer.clip_norm
-    fitted = fit_in_one_go(fabric, detection, optimizer, loader, rate, budget, clip_norm, choice)
     return Detector(
         encoder.eval(),
         detection.head.eval(),

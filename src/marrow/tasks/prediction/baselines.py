@@ -59,10 +59,7 @@ def continued(
 ) -> Float[Tensor, "batch body frame joint 3"]:
     """Return the displacement of every joint from the last pose.
 
-    Args:
-        weights: from `fit_weights`.
-        poses: observed, without gaps.
-        centre: as there.
+    `poses` have no gaps; weights and centre are those of `fit_weights`.
     """
     steps = poses[:, :, -weights.shape[2] - 1 :].diff(dim=2)
     of_centre = steps[..., centre, None, :]

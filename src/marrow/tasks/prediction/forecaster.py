@@ -222,11 +222,7 @@ class TrainedForecaster:
 
     @torch.inference_mode()
     def forecast(self, observed: Sequence[ClipArrays]) -> Float64[np.ndarray, "window body frame joint 3"]:
-        """Continue observed frames, all of one number, in the coordinates in which they are.
-
-        Args:
-            observed: positions in metres and flags of each window.
-        """
+        """Continue observed frames, all of one number, in the coordinates in which they are."""
         config, encoder = self.forecasting.config, self.forecasting.encoder
         device = self.fabric.device
         parts, frames = [], 0

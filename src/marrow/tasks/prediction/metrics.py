@@ -80,13 +80,7 @@ def frame_of(horizon_ms: int, fps: float) -> int | None:
 
 
 def horizons_within(frames: int, fps: float, horizons_ms: Sequence[int] = HORIZONS_MS) -> dict[int, int]:
-    """Return the horizons that fall on one of the forecast frames, with that frame, counted from 1.
-
-    Args:
-        frames: how many are forecast.
-        fps: frames per second of the forecast.
-        horizons_ms: that are asked for.
-    """
+    """Return the horizons that fall on one of the forecast frames, with that frame, counted from 1."""
     places = {horizon: frame_of(horizon, fps) for horizon in horizons_ms}
     return {horizon: frame for horizon, frame in places.items() if frame is not None and frame <= frames}
 
@@ -96,10 +90,7 @@ def joint_errors_mm(
 ) -> Float64[np.ndarray, "*batch joint"]:
     """Return each joint's distance from its truth.
 
-    Args:
-        forecast: positions in metres.
-        truth: where the joints were.
-        centre: the joint that is subtracted on both sides; None: positions count as they are.
+    Positions are in metres; `centre` is the joint that is subtracted on both sides, None: they count as they are.
     """
     difference = forecast.astype(np.float64) - truth.astype(np.float64)
     if centre is not None:
@@ -115,11 +106,7 @@ def window_errors_mm(
 ) -> tuple[Float64[np.ndarray, "window frame"], Bool[np.ndarray, "window frame"]]:
     """Return the mean error over the joints of all bodies, and in which frames there was one to score.
 
-    Args:
-        forecast: positions in metres.
-        truth: where the joints were.
-        present: where that is known.
-        centre: the joint that is subtracted on both sides; None: positions count as they are.
+    `present` says where the truth is known; the others are those of `joint_errors_mm`.
     """
     if centre is not None:
         present = present & present[..., centre, None]

@@ -30,15 +30,7 @@ Forecast = Callable[[Sequence[ClipArrays]], Float64[np.ndarray, "window body fra
 def report_of(
     report: Report, windows: ForecastWindows, forecast: Forecast, config: PredictionConfig, batch_windows: int
 ) -> Report:
-    """Forecast all test windows, then score them.
-
-    Args:
-        report: all but the scores, and what it says of the test windows.
-        windows: one set of test windows.
-        forecast: continues them.
-        config: how many frames of them are given.
-        batch_windows: that are forecast at a time.
-    """
+    """Forecast all test windows, then score them."""
     horizons = horizons_within(config.predicted_frames, config.fps)
     frames = np.array(list(horizons.values())) - 1
     sums = {measure: np.zeros((len(windows.recordings), len(frames))) for measure in MEASURES}

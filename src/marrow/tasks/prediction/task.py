@@ -18,7 +18,6 @@ frame may therefore hold a share of the recorded frame that follows it, less tha
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 
@@ -28,16 +27,14 @@ from marrow.errors import DataError
 from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.one_go import budget_within, choice_for, fit_in_one_go, one_process
+from marrow.tasks.one_go import choice_for, fit_in_one_go, one_process
 from marrow.tasks.prediction.baselines import fit_weights, raw_prediction
 from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.forecaster import ForecastHead, Forecasting, TrainedForecaster
 from marrow.tasks.prediction.metrics import ABOUT
 from marrow.tasks.prediction.scoring import EXAMPLES, figures_of, report_of
 from marrow.tasks.prediction.windows import centre_of, frames_at, left_out, scored_windows
-from marrow.train.optim import adamw
 from marrow.train.run_directory import plain
-from marrow.train.schedule import rise_and_fall
 
 
 @dataclass(frozen=True)
@@ -150,12 +147,7 @@ def train_forecaster(
 ) -> TrainedForecaster:
     """Train a copy of an encoder and a head.
 
-    Args:
-        encoder: where to start; is left as it is.
-        recordings: at the frame rate of the task.
-        cuts: training windows, observed and learned frames together.
-        config: the recipe.
-        context: where to compute, seed, limits, and where the encoder comes from.
+    The windows, observed and learned frames together, are of recordings at the frame rate of the task.
     """
     fabric, _ = one_process(context, "motion prediction")
     fabric.launch()
@@ -172,15 +164,12 @@ def train_forecaster(
     head = _head_for(encoder, recordings, cuts, config, context.seed).to(fabric.device)
     forecasting = Forecasting(encoder, head, config)
     rate = 1.0 if context.origin.source == "random" else config.encoder_rate
-    optimizer = adamw(forecasting, config.optimizer, dict.fromkeys(encoder.parameters(), rate))
-    schedule = partial(
-        rise_and_fall,
-        base=config.optimizer.learning_rate * config.optimizer.scale(batch_windows),
-        minimum=config.min_learning_rate,
-        warmup_share=config.warmup_steps / config.steps,
+    highest = config.optimizer.learning_rate * config.optimizer.scale(batch_windows)
+    fitted = fit_in_one_go(
+        *(fabric, forecasting, dict.fromkeys(encoder.parameters(), rate), loader, config, context, choice),
+        highest_rate=highest,
+        lowest_rate=config.min_learning_rate,
     )
-    budget, clip_norm = budget_within(config.steps, context), config.optimizer.clip_norm
-    fitted = fit_in_one_go(fabric, forecasting, optimizer, loader, schedule, budget, clip_norm, choice)
     return TrainedForecaster(forecasting.eval(), fabric, fitted.step, fitted.last["cpu_seconds"], augment)
 
 

@@ -92,13 +92,7 @@ def finetune_in(
 ) -> tuple[Recogniser, Report] | None:
     """Fine-tune a copy of an encoder in a folder, or go on there.
 
-    Args:
-        folder: receives `log.jsonl`, `checkpoints/`, `predictions/` and `plan.json`.
-        encoder: where to start; is left as it is.
-        data: what to learn from, and what to score.
-        config: the recipe.
-        context: where to compute, seed, limits, and where the encoder comes from.
-        checkpoints: when to save.
+    The folder receives `log.jsonl`, `checkpoints/`, `predictions/` and `plan.json`. The encoder is left as it is.
 
     Returns:
         What came of it, and its report; None where it was interrupted.

@@ -209,15 +209,7 @@ def _splits(order: Int64[Tensor, " clip"], batch_clips: int) -> list[Tensor]:
 def cached_batches(
     views: Views, label: Int64[Tensor, " clip"], batch_clips: int, seed: int, device: torch.device
 ) -> EpochBatches:
-    """Return what shuffles clips anew in every epoch; features are copied to the device once, and an order per epoch.
-
-    Args:
-        views: features by kind.
-        label: of each clip.
-        batch_clips: clips per batch.
-        seed: of the orders.
-        device: where the batches are wanted.
-    """
+    """Return what shuffles clips anew in every epoch; features are copied to the device once, an order per epoch."""
     generator = torch.Generator().manual_seed(seed)
     views, label = {view: features.to(device) for view, features in views.items()}, label.to(device)
 

@@ -58,10 +58,7 @@ class DrawnPrediction:
 def check_draws(settings: Any, amounts: Sequence[float], scheme: Scheme) -> None:
     """Raise a ConfigError where there is nothing to draw.
 
-    Args:
-        settings: of a task; has `draws` and `label_seed`.
-        amounts: shares, or clips per class.
-        scheme: of the draws.
+    Of a task's settings, `draws` and `label_seed` are read.
     """
     check_ranges(settings, draws=at_least(1), label_seed=NOT_NEGATIVE)
     if not amounts or len(set(amounts)) < len(amounts):
@@ -115,13 +112,7 @@ def _choice(data: TaskData, seed: int, rows: Rows) -> LabelChoice:
 
 
 def report_over_draws(report: Report, predictions: Sequence[DrawnPrediction], test: TestClips) -> Report:
-    """Score predictions as means over draws; intervals are over clips, of the mean over draws.
-
-    Args:
-        report: all but the scores.
-        predictions: one per draw.
-        test: the test clips.
-    """
+    """Score predictions as means over draws; intervals are over clips, of the mean over draws."""
     draws: list[dict[str, Any]] = []
     for drawn in predictions:
         draw: dict[str, Any] = {
