@@ -254,7 +254,7 @@ class EvaluationReport:
             or (report.source == "random" and report.seed == facts.seed)
             or report.fingerprints.get("run") == name
         ]
-        return EvaluationReport(**{**self.__dict__, "runs": [facts], "reports": reports})
+        return replace(self, runs=[facts], reports=reports)
 
     def renamed(self, name: str) -> "EvaluationReport":
         """Return the report of one run under another name of it."""
@@ -281,8 +281,7 @@ class EvaluationReport:
         }
         runs = {run.name: run for part in parts for run in part.runs}
         notes = list(dict.fromkeys(note for part in parts for note in part.notes))
-        values = {**first.__dict__, "runs": list(runs.values()), "reports": list(reports.values()), "notes": notes}
-        return cls(**values)
+        return replace(first, runs=list(runs.values()), reports=list(reports.values()), notes=notes)
 
     def save(self, path: Path) -> None:
         """Write the report as JSON."""
