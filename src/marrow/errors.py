@@ -10,8 +10,9 @@ MarrowError
 A message says what was expected, what came, where, and how to mend it. The command line prints it without a traceback.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,12 @@ UP_TO_1 = Range("lie in (0, 1]", lambda value: 0.0 < value <= 1.0)
 
 
 def at_least(least: int) -> Range:
-    """Return the numbers from one on."""
+    """Return the range of the numbers from this one on."""
     return Range(f"be at least {least}", lambda value: value >= least)
 
 
 def one_of(*choices: str) -> Range:
-    """Return some words."""
+    """Return the range of some words."""
     return Range(f"be {' or '.join(choices)}", lambda value: value in choices)
 
 
@@ -92,3 +93,9 @@ def check_ranges(settings: object, prefix: str = "", **ranges: Range) -> None:
         value = getattr(settings, name)
         if value is not None and not allowed.holds(value):
             raise ConfigError(f"{prefix}{name} must {allowed.words}, got {value!r}")
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return " Did you mean 'NAME'?" with the name that is spelt most like one, for a message; "" where none is."""
+    nearest = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -6,12 +6,11 @@ A package of yours names them in its `pyproject.toml`; marrow needs no fork and 
     mine = "my_package.my_module:MyObjective"
 """
 
-import difflib
 from collections.abc import Collection
 from importlib.metadata import entry_points
 from typing import Any
 
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, did_you_mean
 
 
 def names(group: str, own: Collection[str]) -> list[str]:
@@ -44,6 +43,4 @@ def load(group: str, name: str, own: Collection[str]) -> Any:
                 f"{kind} {name!r} ({entry_point.value}) cannot be imported: {type(error).__name__}: {error}"
             ) from error
     known = names(group, own)
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ConfigError(f"unknown {kind} {name!r}.{hint} Known {kind}s: {', '.join(known)}")
+    raise ConfigError(f"unknown {kind} {name!r}.{did_you_mean(name, known)} Known {kind}s: {', '.join(known)}")

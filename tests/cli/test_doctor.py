@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,7 @@ from typing import Any
 import pytest
 
 from marrow.cli.main import main
-from marrow.doctor import findings, machine, packages, self_test
-from marrow.doctor.findings import Finding, Unanswered, ask
+from marrow.doctor import Finding, Unanswered, ask, machine, packages, self_test
 
 
 def _fake_package(folder: Path, name: str, code: str, *requires: str, version: str = "0.99.0") -> None:
@@ -132,7 +132,7 @@ def test_full_disks_and_little_memory_are_said(monkeypatch: pytest.MonkeyPatch, 
         free(gib)
         assert machine._disk("disk", tmp_path).level == level
     free(0.06)
-    [shared] = machine._shared_memory(tmp_path)
+    shared = machine._shared_memory(tmp_path)
     assert (shared.level, "--loader resident" in shared.mend) == ("WARN", True)
     monkeypatch.setattr(machine, "_read", lambda path: "MemTotal: 8388608 kB\nMemAvailable: 1048576 kB\n")
     assert machine._memory().text == "1.0 of 8.0 GiB free"
@@ -261,7 +261,7 @@ def test_the_whole_examination_on_this_machine(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**findings.os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
     )
     printed = json.loads(done.stdout)
     levels = {finding["subject"]: finding["level"] for finding in printed["findings"]}

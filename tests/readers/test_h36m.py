@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.h36m import H36M, PREDICTED_JOINTS
-from marrow.readers.h36m_kinematics import expm, follow_root, positions
+from marrow.readers.h36m import H36M, OFFSETS_M, PREDICTED_JOINTS, follow_root
+from marrow.readers.kinematics import expm, positions
 from marrow.skeleton.layout import H36M_32
 
 # Millimetres: sums of bone lengths from the hips outwards.
@@ -77,7 +77,7 @@ def read(folder, reader, *lines, ending="\n"):
 
 
 def test_rest_pose():
-    rest = 1000 * positions(np.zeros((1, 32, 3)))[0]
+    rest = 1000 * positions(np.zeros((1, 32, 3)), OFFSETS_M, H36M_32.parents)[0]
     np.testing.assert_allclose(rest, [REST[joint] for joint in range(32)], atol=1e-5)
 
 
@@ -97,7 +97,7 @@ def test_exponential_map_by_hand():
 
 def test_left_is_left():
     """Toes point along +z and y is up, so the left side is at +x; the same for knees that are bent."""
-    rest = positions(np.zeros((1, 32, 3)))[0]
+    rest = positions(np.zeros((1, 32, 3)), OFFSETS_M, H36M_32.parents)[0]
     for joint, side in zip(H36M_32.joints, H36M_32.sides, strict=True):
         if side != "middle" and joint.startswith(("Hip", "Knee", "Foot")):
             assert (rest[H36M_32.index(joint), 0] > 0) == (side == "left")
@@ -105,7 +105,7 @@ def test_left_is_left():
 
 def test_predicted_joints_are_those_that_move_on_their_own():
     random = np.random.default_rng(0)
-    moved = positions(random.normal(size=(1, 32, 3)))[0]
+    moved = positions(random.normal(size=(1, 32, 3)), OFFSETS_M, H36M_32.parents)[0]
     others = set(range(32)) - set(PREDICTED_JOINTS)
     assert len(PREDICTED_JOINTS) == 22
     twins = {16: 13, 20: 19, 23: 22, 24: 13, 28: 27, 31: 30}

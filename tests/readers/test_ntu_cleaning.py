@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from ntu_text import standing
 
-from marrow.readers import ntu_cleaning as cleaning
-from marrow.readers.ntu_parser import ParsedSkeletons
+from marrow.readers import ntu as cleaning
 
 
 def track(first, last, motion=1.0, *, value=1.0):
@@ -14,22 +13,18 @@ def track(first, last, motion=1.0, *, value=1.0):
     return cleaning.Track(frames, np.full((len(frames), 25, 3), value, np.float32), float(motion))
 
 
-def parsed(rows):
+def tracks_of(rows):
     """Rows (frame, id, joints)."""
     frames, ids, joints = zip(*rows, strict=True)
-    return ParsedSkeletons(
-        max(frames) + 1, np.array(ids, np.uint64), np.array(frames, np.int64), np.array(joints, np.float32)
-    )
+    return cleaning.tracks_by_id(np.array(ids, np.uint64), np.array(frames, np.int64), np.array(joints, np.float32))
 
 
 def test_tracks_keep_the_order_of_first_appearance():
-    rows = parsed([(0, 9, standing()), (1, 3, standing(1)), (1, 9, standing(2)), (3, 3, standing(3))])
-    tracks = cleaning.tracks_by_id(rows, rows.frames)
+    tracks = tracks_of([(0, 9, standing()), (1, 3, standing(1)), (1, 9, standing(2)), (3, 3, standing(3))])
     assert [one.frames.tolist() for one in tracks] == [[0, 1], [1, 3]]
     np.testing.assert_array_equal(tracks[1].joints[1], standing(3).astype(np.float32))
     # Body 9 moves from x to x + 2: a variance of 1 along x comes on top of the spread of its joints.
-    alone = parsed([(0, 9, standing())])
-    at_rest = cleaning.tracks_by_id(alone, alone.frames)[0].motion
+    at_rest = tracks_of([(0, 9, standing())])[0].motion
     assert tracks[0].motion == pytest.approx(at_rest + 1.0, rel=1e-5)
 
 
@@ -39,11 +34,11 @@ def test_empty_frames_do_not_count():
 
 def test_a_body_that_returns_is_moved_forward():
     broken = cleaning.Track(np.array([4, 5, 20]), np.zeros((3, 25, 3), np.float32), 0.0)
-    assert cleaning.close_gaps(broken).frames.tolist() == [4, 5, 6]
+    assert cleaning.without_gaps(broken).frames.tolist() == [4, 5, 6]
 
 
 def test_eleven_frames_are_too_few():
-    assert [len(one.frames) for one in cleaning.remove_short([track(0, 10), track(0, 11)])] == [12]
+    assert [len(one.frames) for one in cleaning.without_short([track(0, 10), track(0, 11)])] == [12]
 
 
 def flat_track(flat_frames, frames):
@@ -56,33 +51,33 @@ def flat_track(flat_frames, frames):
 def test_flat_bodies_are_removed_from_69754_in_100000_on():
     # 9 of 13 = 0.692 stays, 7 of 10 = 0.7 goes.
     stays, goes = flat_track(9, 13), flat_track(7, 10)
-    kept = cleaning.remove_flat([goes, stays])
+    kept = cleaning.without_flat([goes, stays])
     assert [len(one.frames) for one in kept] == [13]
-    kept = cleaning.remove_flat([stays, goes])
+    kept = cleaning.without_flat([stays, goes])
     assert [len(one.frames) for one in kept] == [13]
 
 
 def test_the_last_body_is_never_removed():
-    assert len(cleaning.remove_flat([flat_track(10, 10)])) == 1
-    assert [len(one.frames) for one in cleaning.remove_flat([flat_track(12, 12), flat_track(13, 13)])] == [13]
+    assert len(cleaning.without_flat([flat_track(10, 10)])) == 1
+    assert [len(one.frames) for one in cleaning.without_flat([flat_track(12, 12), flat_track(13, 13)])] == [13]
 
 
 def test_width_of_exactly_four_fifths_is_plausible():
     joints = np.zeros((1, 25, 3), np.float32)
     joints[0, 0, :2] = (4.0, 5.0)  # 4 wide, 5 high: 4 <= 0.8 * 5
     other = track(0, 3)
-    assert len(cleaning.remove_flat([cleaning.Track(np.arange(1), joints, 1.0), other])) == 2
+    assert len(cleaning.without_flat([cleaning.Track(np.arange(1), joints, 1.0), other])) == 2
     joints[0, 0, 0] = 4.01
-    assert len(cleaning.remove_flat([cleaning.Track(np.arange(1), joints, 1.0), other])) == 1
+    assert len(cleaning.without_flat([cleaning.Track(np.arange(1), joints, 1.0), other])) == 1
 
 
 def test_motion_falls_to_that_of_the_plausible_frames():
-    upright = cleaning.remove_flat([flat_track(1, 10), track(0, 3)])[0]
+    upright = cleaning.without_flat([flat_track(1, 10), track(0, 3)])[0]
     one_frame = standing(width=0.5, height=1.6)
     assert upright.motion == pytest.approx(one_frame.var(axis=0).sum(), rel=1e-5)
     # The motion is never raised: 0.01 is less than what those frames have.
     lazy = cleaning.Track(upright.frames, upright.joints, 0.01)
-    assert cleaning.remove_flat([lazy, track(0, 3)])[0].motion == 0.01
+    assert cleaning.without_flat([lazy, track(0, 3)])[0].motion == 0.01
 
 
 def spans(actors):
@@ -109,7 +104,7 @@ def spans(actors):
     ],
 )
 def test_actors(tracks, expected):
-    assert spans(cleaning.select_actors(tracks)) == expected
+    assert spans(cleaning.actors_of(tracks)) == expected
 
 
 def test_a_later_track_overwrites_the_shared_frame():

@@ -8,8 +8,7 @@ import pytest
 
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers import SkipRecording
-from marrow.readers.pku_mmd import PKUMMD
-from marrow.readers.pku_mmd_files import overlapping, parse_labels, parse_split
+from marrow.readers.pku_mmd import PKUMMD, overlapping, parse_labels, parse_split
 from marrow.store import Store, convert_recordings
 from marrow.store.summary import summarise
 

@@ -7,13 +7,10 @@ from marrow.errors import ConfigError, DataError
 from marrow.skeleton.geometry import (
     align,
     alignment_of,
-    angle_at,
     bone_lengths,
-    centre,
     mirrored,
     raw_baseline_features,
     resample,
-    speeds,
     turn_to_face,
 )
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
@@ -118,15 +115,6 @@ def test_unknown_alignment_names_the_known_ones():
         alignment_of(*clip(0), KINECT_V2_25, "roll")
 
 
-def test_centring_puts_each_body_at_the_origin():
-    joints, present = clip(6)
-    present[1, 2, KINECT_V2_25.anchors["centre"]] = False
-    centred, seen = centre(joints, present, KINECT_V2_25)
-    assert not centred[:, :, KINECT_V2_25.anchors["centre"]].any()
-    assert not seen[1, 2].any()
-    np.testing.assert_allclose(centred[0, 0, 5], joints[0, 0, 5] - joints[0, 0, 0], atol=1e-6)
-
-
 @pytest.mark.parametrize("frame_count", [3, 10, 20, 50])
 def test_resampling_a_uniform_motion_is_exact(frame_count):
     frames = np.arange(10, dtype=np.float32)
@@ -151,26 +139,6 @@ def test_resampling_interpolates_only_between_frames_that_were_seen():
 def test_resampling_nothing_is_refused():
     with pytest.raises(DataError, match="at least one frame"):
         resample(np.zeros((1, 0, 25, 3), np.float32), np.zeros((1, 0, 25), bool), 5)
-
-
-def test_speed_of_three_centimetres_per_frame_is_90_cm_per_second():
-    joints = np.zeros((1, 3, 25, 3), np.float32)
-    joints[0, :, :, 0] = np.array([0, 0.03, 0.06])[:, None]
-    present = np.ones((1, 3, 25), bool)
-    present[0, 2, 4] = False
-    speed, seen = speeds(joints, present, 30.0)
-    np.testing.assert_allclose(speed[0, 0], 0.9, atol=1e-6)
-    assert not seen[0, 1, 4]
-    assert speed[0, 1, 4] == 0
-
-
-def test_angles_by_hand():
-    joints = np.zeros((1, 1, 25, 3), np.float32)
-    joints[0, 0, 1] = [1, 0, 0]
-    joints[0, 0, 2] = [0, 2, 0]
-    joints[0, 0, 3] = [-5, 0, 0]
-    assert angle_at(joints, 1, 0, 2)[0, 0] == pytest.approx(np.pi / 2)
-    assert angle_at(joints, 1, 0, 3)[0, 0] == pytest.approx(np.pi)
 
 
 def sequence(joints, present=None):

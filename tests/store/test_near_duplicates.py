@@ -10,10 +10,9 @@ from marrow.readers.synthetic import Synthetic
 from marrow.skeleton.geometry import resample
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store import clip_signatures
-from marrow.store import near_duplicates as module
+from marrow.store import copies as module
+from marrow.store.copies import near_duplicates
 from marrow.store.memory import write_store
-from marrow.store.near_duplicates import near_duplicates
 
 NOWHERE = Path("nowhere")
 
@@ -153,7 +152,7 @@ def test_roughness_by_hand(tmp_path):
     joints = np.tile(body, (1, 6, 1, 1))
     joints[0, ::2, 6, 0] += 0.1
     store = write_store(tmp_path / "store", [still(skeleton, joints)], source="memory")
-    assert clip_signatures.Clips(store)[0].roughness == pytest.approx(np.sqrt(0.04 / 7), rel=1e-5)
+    assert module.Clips(store).read(0).roughness == pytest.approx(np.sqrt(0.04 / 7), rel=1e-5)
 
 
 def test_a_clip_is_no_copy_of_itself_and_absent_joints_are_not_compared(tmp_path):
@@ -173,23 +172,22 @@ def test_a_skeleton_without_a_trunk_is_not_compared(tmp_path):
     clips = [still(skeleton, np.ones((1, 4, 2, 3)) * [[1], [2]], name) for name in "ab"]
     store = write_store(tmp_path / "store", clips, source="memory")
     assert near_duplicates(store, np.array([0]), np.array([1])) == []
-    assert not module.comparable(store.skeleton)
+    assert not module._is_comparable(store)
 
 
 def test_blocks_do_not_change_the_outcome(performances, tmp_path, monkeypatch):
     copies = [COPIES["all of it"](sequence) for sequence in performances]
     whole = found(tmp_path / "whole", performances, copies)
-    for each in (module, clip_signatures):
-        monkeypatch.setattr(each, "_BLOCK_CLIPS", 3)
-    monkeypatch.setattr(clip_signatures, "_KEPT_CLIPS", 3)
+    monkeypatch.setattr(module, "_BLOCK_CLIPS", 3)
+    monkeypatch.setattr(module, "_KEPT_CLIPS", 3)
     assert found(tmp_path / "blocks", performances, copies) == {
         name: (f"a{name[1:]}", each) for name, (_, each) in whole.items()
     }
 
 
 def test_few_numbers_of_many_clips_find_the_same(performances, tmp_path, monkeypatch):
-    monkeypatch.setattr(clip_signatures, "_BASIS_CLIPS", 5)
-    monkeypatch.setattr(clip_signatures, "_SIGNATURE_NUMBERS", 6)
+    monkeypatch.setattr(module, "_BASIS_CLIPS", 5)
+    monkeypatch.setattr(module, "_SIGNATURE_NUMBERS", 6)
     copies = [COPIES["all of it"](sequence) for sequence in performances]
     assert found(tmp_path, performances, copies).keys() == {f"b{number}" for number in range(len(copies))}
 

@@ -5,7 +5,7 @@ import pytest
 
 from marrow.errors import ConfigError
 from marrow.readers.synthetic import SPLITS, Synthetic
-from marrow.skeleton.geometry import angle_at, bone_lengths
+from marrow.skeleton.geometry import bone_lengths
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record
 from marrow.synthetic.actions import ACTIONS, CLASSES
@@ -56,6 +56,13 @@ def test_another_seed_gives_other_recordings():
     record = next(Synthetic().records(NOWHERE))
     a, b = (Synthetic(seed=seed).read(NOWHERE, record) for seed in (0, 1))
     assert a.joints.shape != b.joints.shape or not np.allclose(a.joints, b.joints)
+
+
+def angle_at(joints, first, corner, last):
+    """The angle at a joint between the directions to two others, in radians."""
+    a, b = joints[:, :, first] - joints[:, :, corner], joints[:, :, last] - joints[:, :, corner]
+    # The arc tangent keeps its precision near 0 and pi, where the arc cosine loses it.
+    return np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1))
 
 
 def test_bones_keep_their_lengths_and_joints_their_limits():

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from marrow.errors import ConfigError, MarrowError
+from marrow.errors import ConfigError, MarrowError, did_you_mean
 
 
 def make_parser(prog: str, description: str) -> ArgumentParser:
@@ -73,8 +73,7 @@ def recipe_path(name_or_file: str) -> Path:
     for entry in _recipes():
         if entry.name == f"{name_or_file.removesuffix('.yaml')}.yaml":
             return Path(str(entry))
-    near = difflib.get_close_matches(name_or_file, recipe_names(), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name_or_file, recipe_names())
     raise ConfigError(f"no recipe and no file is called {name_or_file!r}.{hint} Recipes: {', '.join(recipe_names())}")
 
 

@@ -30,7 +30,7 @@ def run(arguments: Namespace) -> int:
     if arguments.method not in _METHODS:
         raise ConfigError(f"can convert the released weights of {' or '.join(_METHODS)}, got {arguments.method!r}")
     from marrow.models.export import DESCRIPTION, save_encoder
-    from marrow.parity.mamp_released import read_released
+    from marrow.parity.mamp import read_released
 
     strangers = [path.name for path in arguments.out.glob("*")] if arguments.out.is_dir() else []
     if strangers and DESCRIPTION not in strangers:

@@ -12,7 +12,7 @@ from marrow.cli.main import EXIT_FAILED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from marrow.doctor.findings import Finding
+    from marrow.doctor import Finding
 
 _STYLES = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
 

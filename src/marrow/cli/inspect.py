@@ -171,17 +171,15 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
 
 def _copies(split: SplitSummary) -> str:
     """Say how many test clips are copies of training clips, and name a few."""
-    found = f"of which {split.shared:,} are bit-identical to a training clip"
+    text = f"of which {split.shared:,} are bit-identical to a training clip"
     if split.near is None:
-        found += " (near copies not looked for)"
+        text += " (near copies not looked for)"
     else:
-        found += f" and {split.near:,}{' more' if split.shared else ''} nearly so"
-    pairs = "; ".join(f"{copy} of {known}" for known, copy in split.examples)
-    return (
-        f"{found}: {pairs}{', ...' if len(split.examples) < split.shared + (split.near or 0) else ''}"
-        if pairs
-        else found
-    )
+        text += f" and {split.near:,}{' more' if split.shared else ''} nearly so"
+    if split.examples:
+        more = ", ..." if len(split.examples) < split.shared + (split.near or 0) else ""
+        text += f": {'; '.join(f'{copy} of {original}' for original, copy in split.examples)}{more}"
+    return text
 
 
 def _options(store: Store) -> str:

@@ -67,11 +67,13 @@ def run(arguments: Namespace) -> int:
         raise ConfigError(f"--out is a JSON file and must end in .json, got {str(out)!r}")
     if out.exists() and not arguments.overwrite:
         raise ConfigError(f"{out} exists; choose another --out, or give --overwrite to replace it")
-    amounts = (
-        _numbers("--shots", arguments.shots, SHOTS)
-        if per_class
-        else _numbers("--fractions", arguments.fractions, FRACTIONS)
+    option, listed, default = (
+        ("--shots", arguments.shots, SHOTS) if per_class else ("--fractions", arguments.fractions, FRACTIONS)
     )
+    try:
+        amounts = tuple(map(float, default if listed is None else listed.split(",")))
+    except ValueError as error:
+        raise ConfigError(f"{option} is a list of numbers separated by commas, got {listed!r}") from error
     seeds = tuple(range(arguments.seed, arguments.seed + arguments.draws))
     lists = LabelLists.drawn(Store.open(arguments.store), arguments.protocol, arguments.scheme, amounts, seeds)
     lists.save(out)
@@ -83,12 +85,3 @@ def run(arguments: Namespace) -> int:
         print(f"{what}: {labels} label{'s'[: most > 1]} in each of {len(counts)} draw{'s'[: len(counts) > 1]}")
     print(f"{out}: {len(lists.draws)} lists")
     return 0
-
-
-def _numbers(option: str, listed: str | None, default: tuple[float | int, ...]) -> tuple[float, ...]:
-    if listed is None:
-        return tuple(float(number) for number in default)
-    try:
-        return tuple(float(number) for number in listed.split(","))
-    except ValueError as error:
-        raise ConfigError(f"{option} is a list of numbers separated by commas, got {listed!r}") from error

@@ -5,7 +5,6 @@ is asked for: `marrow --help` needs neither torch nor a parser. Where the option
 method), `build_parser` takes them.
 """
 
-import difflib
 import importlib
 import io
 import logging
@@ -17,7 +16,7 @@ from inspect import signature
 from typing import TYPE_CHECKING
 
 import marrow
-from marrow.errors import ConfigError, MarrowError
+from marrow.errors import ConfigError, MarrowError, did_you_mean
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -99,7 +98,8 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        raise ConfigError(_unknown_command(name))
+        hint = did_you_mean(name, COMMANDS)
+        raise ConfigError(f"unknown command {name!r}.{hint} Commands: {', '.join(COMMANDS)}")
     _configure_logging()
     return importlib.import_module(COMMANDS[name][0]).run(parse_command(name, rest))
 
@@ -116,12 +116,6 @@ def parse_command(name: str, arguments: Sequence[str]) -> "Namespace":
     takes_arguments = bool(signature(command.build_parser).parameters)
     parser = command.build_parser(arguments) if takes_arguments else command.build_parser()
     return parse(parser, arguments)
-
-
-def _unknown_command(name: str) -> str:
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown command {name!r}.{hint} Commands: {', '.join(COMMANDS)}"
 
 
 class _StandardError(logging.Handler):

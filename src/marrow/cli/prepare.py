@@ -14,6 +14,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.errors import ConfigError
 from marrow.readers import get_reader_class, reader_names
 from marrow.store.convert import PrepareSummary, convert_recordings, default_jobs
@@ -21,7 +22,6 @@ from marrow.store.summary import reason_without_file
 
 # Sources that are made, not read.
 _ROOTLESS = ("synthetic",)
-_EXIT_INTERRUPTED = 130
 
 
 def build_parser() -> ArgumentParser:
@@ -73,7 +73,7 @@ def run(arguments: Namespace) -> int:
             + (" (without --overwrite)" if arguments.overwrite else ""),
             file=sys.stderr,
         )
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     _report(summary)
     return 0
 
@@ -86,7 +86,7 @@ def _reader_options() -> dict[str, tuple[Any, str]]:
             reader = get_reader_class(name)
         except ConfigError:
             continue  # Another package's reader that cannot be imported is no hindrance to the use of ours.
-        described = {one.arg_name: one.description or "" for one in parse_docstring(reader.__doc__ or "").params}
+        described = {entry.arg_name: entry.description or "" for entry in parse_docstring(reader.__doc__ or "").params}
         for field in fields(reader):
             if not field.init:
                 continue
@@ -97,39 +97,32 @@ def _reader_options() -> dict[str, tuple[Any, str]]:
     return options
 
 
-def _make_reader(name: str, options: dict[str, Any]) -> Any:
+def _make_reader(source: str, options: dict[str, Any]) -> Any:
     """Make a reader with the options that were given."""
-    reader = get_reader_class(name)
-    known = [field.name for field in fields(reader) if field.init]
+    reader = get_reader_class(source)
+    names = [field.name for field in fields(reader) if field.init]
     for option in options:
-        if option not in known:
-            has = f"It has {', '.join(f'--options.{one}' for one in known)}" if known else "It has none"
-            raise ConfigError(f"the reader {name!r} has no option --options.{option}. {has}")
+        if option not in names:
+            has = f"It has {', '.join(f'--options.{name}' for name in names)}" if names else "It has none"
+            raise ConfigError(f"the reader {source!r} has no option --options.{option}. {has}")
     return reader(**options)
 
 
 @contextmanager
 def _progress_bar(source: str) -> Iterator[Any]:
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=False),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        parts.TextColumn("{task.description}"),
+        parts.BarColumn(),
+        parts.TaskProgressColumn(show_speed=False),
+        parts.MofNCompleteColumn(),
+        parts.TextColumn("{task.fields[rate]}"),
+        parts.TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with parts.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"preparing {source}", total=None, rate="")
 
         def progress(done: int, total: int) -> None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from marrow.doctor.findings import Finding
+from marrow.doctor import Finding, Level, finding_of
 
 _GIB = 2**30
 _INSTRUCTIONS = {
@@ -31,7 +31,7 @@ def examine_machine() -> list[Finding]:
     return [
         _processor(),
         _memory(),
-        *(_shared_memory(Path("/dev/shm")) if sys.platform == "linux" else []),
+        *([_shared_memory(Path("/dev/shm"))] if sys.platform == "linux" else []),
         _disk("disk", folder),
         *([_disk("temporary disk", temporary)] if temporary.resolve() != folder else []),
         _writable("this folder", folder, "WARN"),
@@ -68,8 +68,8 @@ def _processor() -> Finding:
     facts = _facts(Path("/proc/cpuinfo"))
     name = facts.get("model name") or platform.processor() or platform.machine()
     flags = set((facts.get("flags") or facts.get("Features") or "").split())
-    known = ", ".join(shown for flag, shown in _INSTRUCTIONS.items() if flag in flags)
-    text = f"{name}, {usable_cores()} of {os.cpu_count()} cores usable" + (f", {known}" if known else "")
+    instructions = ", ".join(shown for flag, shown in _INSTRUCTIONS.items() if flag in flags)
+    text = f"{name}, {usable_cores()} of {os.cpu_count()} cores usable" + (f", {instructions}" if instructions else "")
     if platform.machine() in ("x86_64", "AMD64") and flags and "avx2" not in flags:
         mend = "use a newer machine: without AVX2, training is several times slower"
         return Finding("WARN", "processor", f"{text}; no AVX2", mend)
@@ -85,23 +85,18 @@ def _memory() -> Finding:
     if limit.isdecimal() and used.isdecimal() and int(limit) < total:
         total, free = int(limit), min(free, int(limit) - int(used))
     text = f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB free"
-    if free < 2 * _GIB:
-        mend = "close other programs, or train with fewer clips at a time (--micro_batches) and --loader streaming"
-        return Finding("WARN", "memory", text, mend)
-    return Finding("PASS", "memory", text)
+    mend = "close other programs, or train with fewer clips at a time (--micro_batches) and --loader streaming"
+    return finding_of("memory", text, free < 2 * _GIB, mend)
 
 
-def _shared_memory(folder: Path) -> list[Finding]:
+def _shared_memory(folder: Path) -> Finding:
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
         text, mend = f"{folder} is missing", "mount it, or use --loader resident: workers hand batches over through it"
-        return [Finding("WARN", "shared memory", text, mend)]
-    text = f"{free / _GIB:.2f} GiB free in {folder}"
-    if free < _GIB:
-        mend = "use --loader resident, or give a container more of it (docker run --shm-size=4g)"
-        return [Finding("WARN", "shared memory", text, mend)]
-    return [Finding("PASS", "shared memory", text)]
+        return Finding("WARN", "shared memory", text, mend)
+    mend = "use --loader resident, or give a container more of it (docker run --shm-size=4g)"
+    return finding_of("shared memory", f"{free / _GIB:.2f} GiB free in {folder}", free < _GIB, mend)
 
 
 def _disk(subject: str, folder: Path) -> Finding:
@@ -110,20 +105,18 @@ def _disk(subject: str, folder: Path) -> Finding:
     except OSError as error:
         return Finding("FAIL", subject, f"{folder}: {error.strerror}", "go to a folder that exists")
     text = f"{free / _GIB:.1f} GiB free in {folder}"
-    if free < 5 * _GIB:
-        level = "WARN" if free > _GIB / 5 else "FAIL"
-        return Finding(level, subject, text, "free some space, or work on another disk: a store takes 1 to 10 GB")
-    return Finding("PASS", subject, text)
+    mend = "free some space, or work on another disk: a store takes 1 to 10 GB"
+    return finding_of(subject, text, free < 5 * _GIB, mend, "WARN" if free > _GIB / 5 else "FAIL")
 
 
-def _writable(subject: str, folder: Path, level: str) -> Finding:
+def _writable(subject: str, folder: Path, level: Level) -> Finding:
     try:
         with tempfile.NamedTemporaryFile(dir=folder) as file:
             file.write(b"marrow")
     except OSError as error:
         where = "set TMPDIR to a folder" if level == "FAIL" else "go to one, or give --out in one"
         text, mend = f"cannot be written to: {folder} ({error.strerror})", f"{where} that you may write to"
-        return Finding("FAIL" if level == "FAIL" else "WARN", subject, text, mend)
+        return Finding(level, subject, text, mend)
     return Finding("PASS", subject, f"can be written to: {folder}")
 
 
@@ -141,9 +134,8 @@ def _names(folder: Path) -> Finding:
             pass
     except (OSError, UnicodeError) as error:
         return Finding("WARN", "encoding", f"{text}; a file name beyond ASCII fails: {str(error)!a}", mend)
-    if any(encoding.lower().replace("-", "").replace("_", "") != "utf8" for encoding in encodings.values()):
-        return Finding("WARN", "encoding", text, mend)
-    return Finding("PASS", "encoding", text)
+    is_other = any(encoding.lower().replace("-", "").replace("_", "") != "utf8" for encoding in encodings.values())
+    return finding_of("encoding", text, is_other, mend)
 
 
 def _load() -> Finding:
@@ -151,6 +143,4 @@ def _load() -> Finding:
         return Finding("PASS", "load", "not known on this system")
     load, cores = os.getloadavg()[0], usable_cores()
     text = f"{load:.1f} programs at work on average, {cores} cores"
-    if load > cores:
-        return Finding("WARN", "load", text, "train with --threads 1: on a busy machine that is fastest")
-    return Finding("PASS", "load", text)
+    return finding_of("load", text, load > cores, "train with --threads 1: on a busy machine that is fastest")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import marrow
-from marrow.doctor.findings import Finding, Unanswered, ask
+from marrow.doctor import Finding, Unanswered, ask, finding_of
 from marrow.doctor.machine import usable_cores
 
 # Companions of torch that marrow does not need, but that others import as soon as they find them.
@@ -27,9 +27,9 @@ print(json.dumps({
     "capability": torch.backends.cpu.get_cpu_capability(),
     "threads": torch.get_num_threads(),
     "gpus": [
-        {"name": torch.cuda.get_device_name(each), "bytes": torch.cuda.get_device_properties(each).total_memory,
+        {"name": torch.cuda.get_device_name(gpu), "bytes": torch.cuda.get_device_properties(gpu).total_memory,
          "bf16": choose_precision("auto", "cuda").bf16}
-        for each in range(torch.cuda.device_count())
+        for gpu in range(torch.cuda.device_count())
     ] if cuda else [],
     "mps": torch.backends.mps.is_available(),
     "device": kind,
@@ -75,18 +75,22 @@ def _installed(name: str) -> str | None:
 
 def _requirements() -> list[Finding]:
     """Compare what marrow needs with what is there."""
-    needed = [each for each in _declared() if each.marker is None or each.marker.evaluate({"extra": ""})]
+    needed = [
+        requirement
+        for requirement in _declared()
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
     if not needed:
         text = "marrow is not installed, so that nothing says which versions it needs"
         return [Finding("WARN", "packages", text, "pip install marrow, or pip install -e . in its checkout")]
     wrong, shown = [], []
-    for each in needed:
-        found = _installed(each.name)
-        if found is None or not each.specifier.contains(found, prereleases=True):
-            text = f"{each.name} {found or 'is missing'}, needed: {each.specifier or 'any'}"
-            wrong.append(Finding("FAIL", "packages", text, f'pip install "{each.name}{each.specifier}"'))
+    for requirement in needed:
+        installed = _installed(requirement.name)
+        if installed is None or not requirement.specifier.contains(installed, prereleases=True):
+            text = f"{requirement.name} {installed or 'is missing'}, needed: {requirement.specifier or 'any'}"
+            wrong.append(Finding("FAIL", "packages", text, f'pip install "{requirement.name}{requirement.specifier}"'))
         else:
-            shown.append(f"{each.name} {found}")
+            shown.append(f"{requirement.name} {installed}")
     findings = wrong or [Finding("PASS", "packages", ", ".join(shown))]
     for name in ("lightning", "pytorch-lightning"):
         if _installed(name) in ("2.6.2", "2.6.3"):
@@ -103,18 +107,20 @@ def _requirements() -> list[Finding]:
 
 def _names() -> list[str]:
     """Return the names of the packages behind torch, one for each copy that Python can see."""
-    found = {(each.metadata["Name"] or "", str(each.locate_file(""))) for each in distributions()}
-    return [name for name, _ in found if name in ("torch", "numpy", "lightning-fabric")]
+    copies = {(package.metadata["Name"] or "", str(package.locate_file(""))) for package in distributions()}
+    return [name for name, _ in copies if name in ("torch", "numpy", "lightning-fabric")]
 
 
 def _extras() -> list[Finding]:
     """Say which optional packages are here."""
     optional: dict[str, list[str]] = {}
-    for each in _declared():
-        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", str(each.marker or ""))
+    for requirement in _declared():
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", str(requirement.marker or ""))
         if extra and extra[1] != "dev":
-            found = _installed(each.name)
-            optional.setdefault(extra[1], []).append(f"{each.name} {found}" if found else f"{each.name} not installed")
+            installed = _installed(requirement.name)
+            optional.setdefault(extra[1], []).append(
+                f"{requirement.name} {installed}" if installed else f"{requirement.name} not installed"
+            )
     return [Finding("PASS", f"extra {name}", ", ".join(packages)) for name, packages in optional.items()]
 
 
@@ -139,11 +145,8 @@ def _torch(facts: dict[str, Any]) -> list[Finding]:
 
     settings = ", ".join(f"{name}={os.environ[name]}" for name in _THREAD_VARIABLES if name in os.environ)
     text = f"torch uses {facts['threads']} of {usable_cores()} cores" + (f" ({settings})" if settings else "")
-    if facts["threads"] > usable_cores():
-        findings.append(Finding("WARN", "threads", text, f"set --threads {usable_cores()}: more threads slow down"))
-    else:
-        findings.append(Finding("PASS", "threads", text))
-    return findings
+    mend = f"set --threads {usable_cores()}: more threads slow down"
+    return [*findings, finding_of("threads", text, facts["threads"] > usable_cores(), mend)]
 
 
 def _has_nvidia_device() -> bool:
@@ -165,12 +168,11 @@ def _companion(name: str) -> list[Finding]:
     try:
         wanted = [Requirement(text) for text in requires(name) or []]
     except PackageNotFoundError:
-        return [
-            Finding("WARN", name, f"can be imported, but was not installed by pip; {why}, should it be odd", remove)
-        ]
+        text = f"can be imported, but was not installed by pip; {why}, should it be odd"
+        return [Finding("WARN", name, text, remove)]
     here = _installed("torch") or "0"
-    for each in wanted:
-        if each.name == "torch" and not each.specifier.contains(here.partition("+")[0], prereleases=True):
-            text = f"{version(name)} was made for torch{each.specifier}, here is {here}; {why}"
+    for requirement in wanted:
+        if requirement.name == "torch" and not requirement.specifier.contains(here.partition("+")[0], prereleases=True):
+            text = f"{version(name)} was made for torch{requirement.specifier}, here is {here}; {why}"
             return [Finding("WARN", name, text, remove)]
     return [Finding("PASS", name, f"{version(name)} fits torch (marrow does not need it)")]

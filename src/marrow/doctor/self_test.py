@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from marrow.doctor.findings import Finding, Unanswered, ask
+from marrow.doctor import Finding, Unanswered, ask
 
 _PROTOCOL = "xsub"
 _STEPS = 20

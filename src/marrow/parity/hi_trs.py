@@ -16,11 +16,10 @@ from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
-from marrow.errors import DataError
 from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.models.packing import Rows
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw
-from marrow.parity.quantity import Quantity, relative_error
+from marrow.parity.recording import Quantity, gradient_norm, open_recording, relative_error, weights_in
 from marrow.skeleton.layout import KINECT_V2_25
 
 _QUANTITIES = (
@@ -82,8 +81,7 @@ def build_from_recording(recording: Mapping[str, np.ndarray]) -> HiTRS:
     """Build the recorded model and load its weights."""
     settings = ast.literal_eval(str(recording["config"]))
     model = settings["model"]
-    prefix = "weights/"
-    released = {k[len(prefix) :]: torch.from_numpy(recording[k]) for k in recording if k.startswith(prefix)}
+    released = weights_in(recording)
     shapes = [released[f"{level}_enc.layer_stack.0.pos_ffn.w_1.weight"].shape for level in _LEVELS]
     (frame_hidden, frame), (clip_hidden, clip), (sequence_hidden, sequence) = shapes
     config = HierarchicalTransformerConfig(
@@ -113,20 +111,11 @@ def compare_hi_trs(path: Path, tolerance: float = 1e-5) -> list[Quantity]:
     Raises:
         DataError: the file is missing or lacks a quantity.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            recording = {key: archive[key] for key in archive.files}
+    with open_recording(path, "Hi-TRS", _QUANTITIES) as recording:
         objective, draw = build_from_recording(recording), _draw(recording)
         joints = torch.from_numpy(recording["joints"])
-        reference = {name: recording[name] for name in _QUANTITIES}
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"{path}: not a Hi-TRS recording (an .npz with weights/*, {', '.join(_QUANTITIES)}): {error}"
-        ) from error
     ours = _measure(objective, joints, draw)
-    return [Quantity(name, relative_error(ours[name], reference[name]), tolerance) for name in _QUANTITIES]
+    return [Quantity(name, relative_error(ours[name], recording[name]), tolerance) for name in _QUANTITIES]
 
 
 def _draw(recording: Mapping[str, np.ndarray]) -> HiTRSDraw:
@@ -173,7 +162,6 @@ def _measure(objective: HiTRS, joints: Tensor, draw: HiTRSDraw) -> dict[str, np.
     output = objective(batch, draw)
     objective.zero_grad()
     (output.loss_sum / output.weight).backward()
-    squares = sum(float(p.grad.double().square().sum()) for p in objective.parameters() if p.grad is not None)
     with torch.no_grad():
         answers = objective.answers(batch, draw)
         clip_embedding, summary = _downstream(objective.encoder, batch)
@@ -184,7 +172,7 @@ def _measure(objective: HiTRS, joints: Tensor, draw: HiTRSDraw) -> dict[str, np.
         "video_logits": answers["sequence_order"].numpy(),
         "future_prediction": answers["future"].numpy(),
         "future_target": answers["future_target"].numpy(),
-        "grad_norm": np.array(squares**0.5),
+        "grad_norm": gradient_norm(objective),
         "downstream_clip_embedding": clip_embedding,
         "downstream_video_embedding": summary,
     }

@@ -64,8 +64,8 @@ def get_reader(name: str, **options: Any) -> Reader:
         ConfigError: there is no reader of that name, it cannot be imported, or it has no such option.
     """
     reader = get_reader_class(name)
-    known = [field.name for field in fields(reader) if field.init] if options else []
+    names = [field.name for field in fields(reader) if field.init] if options else []
     for option in options:
-        if option not in known:
-            raise ConfigError(f"the reader {name!r} has no option {option!r}. It has {', '.join(known) or 'none'}")
+        if option not in names:
+            raise ConfigError(f"the reader {name!r} has no option {option!r}. It has {', '.join(names) or 'none'}")
     return reader(**options)

@@ -4,7 +4,7 @@ A reader lists the recordings under a folder, reads one, and names the protocols
 one: `docs/add-a-reader.md`; the checks that it must pass: `marrow.testing.check_reader`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -20,6 +20,22 @@ class Split:
 
     train: Callable[[Record], bool]
     test: Callable[[Record], bool]
+
+
+def split_by(attribute: str, train: Collection[int | str], test: Collection[int | str] | None = None) -> Split:
+    """Return the protocol that goes by the value of one attribute.
+
+    Args:
+        attribute: its name; a record without it belongs to neither half.
+        train: values to train on.
+        test: values to test on; all others where None.
+    """
+
+    def is_tested(record: Record) -> bool:
+        value = record.attributes.get(attribute)
+        return value is not None and (value not in train if test is None else value in test)
+
+    return Split(train=lambda record: record.attributes.get(attribute) in train, test=is_tested)
 
 
 class SkipRecording(DataError):
@@ -91,3 +107,22 @@ class FromFiles(Protocol):
 def reader_for(reader: Reader, root: Path) -> Reader:
     """Return a reader that knows its skeleton and classes: whatever goes through a folder begins with this."""
     return reader.for_root(root) if isinstance(reader, FromFiles) else reader
+
+
+def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> list[Path]:
+    """Return the files that a reader has found, sorted by path.
+
+    Args:
+        root: the folder that it looks in.
+        files: what it has found there, not yet looked for where this is an iterator.
+        wanted: what the folder should hold, for the message.
+        pattern: of the files' paths, for the message.
+
+    Raises:
+        DataError: there is none.
+    """
+    paths = sorted(files) if root.is_dir() else []
+    if not paths:
+        state = f"holds no file {pattern}" if root.is_dir() else "is not a folder"
+        raise DataError(f"expected a folder with {wanted}; {root} {state}")
+    return paths

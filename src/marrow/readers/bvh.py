@@ -32,8 +32,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import SkipRecording, Split, some_files
 from marrow.readers.bvh_file import Node, read_hierarchy, read_motion
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -105,37 +105,31 @@ class BVH:
         for file, nodes in zip(files, trees, strict=True):
             names = {node.name for node in nodes}
             _check(nodes, skeleton.joints if self.joints else names - left_out, skeleton, file, files[0])
-        known = copy.copy(self)
-        object.__setattr__(known, "skeleton", skeleton)
-        object.__setattr__(known, "classes", tuple(sorted({one["label"] for one in groups if "label" in one})))
-        return known
+        reader = copy.copy(self)
+        object.__setattr__(reader, "skeleton", skeleton)
+        object.__setattr__(
+            reader, "classes", tuple(sorted({values["label"] for values in groups if "label" in values}))
+        )
+        return reader
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the `.bvh` files at any depth below a folder, by path.
-
-        Raises:
-            DataError: the folder is missing or holds no such file.
-            ParseError: a path does not fit the pattern.
-        """
+        """List the `.bvh` files at any depth below a folder, by path."""
         files = _files(root)
         groups = self._groups(root, files)
-        names = sorted({name for one in groups for name in one} - {"label"})
-        are_numbers = {name: all(one[name].isdecimal() for one in groups if name in one) for name in names}
-        for file, one in zip(files, groups, strict=True):
+        names = sorted({name for values in groups for name in values} - {"label"})
+        are_numbers = {name: all(values[name].isdecimal() for values in groups if name in values) for name in names}
+        for file, values in zip(files, groups, strict=True):
             yield Record(
                 id=file.relative_to(root).with_suffix("").as_posix(),
                 path=file.relative_to(root).as_posix(),
-                label=self.classes.index(one["label"]) if one.get("label") in self.classes else -1,
-                attributes={name: int(one[name]) if are_numbers[name] else one[name] for name in names if name in one},
+                label=self.classes.index(values["label"]) if values.get("label") in self.classes else -1,
+                attributes={
+                    name: int(values[name]) if are_numbers[name] else values[name] for name in names if name in values
+                },
             )
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording; `for_root` comes first.
-
-        Raises:
-            ParseError: the file does not follow the format, or has another skeleton.
-            SkipRecording: it has no frame.
-        """
+        """Read one recording; `for_root` comes first."""
         if self.skeleton == _UNKNOWN:
             raise ConfigError("a bvh reader learns its skeleton from the files: use BVH(...).for_root(root)")
         file = root / record.path
@@ -155,22 +149,22 @@ class BVH:
 
     def _groups(self, root: Path, files: Sequence[Path]) -> list[dict[str, str]]:
         """Return what the pattern finds in the path of each file."""
-        found = []
+        groups = []
         for file in files:
             path = file.relative_to(root).with_suffix("").as_posix()
             match = re.search(self.pattern or "", path)
             if match is None:
                 raise ParseError(file, 0, f"expected a path that fits the pattern {self.pattern!r}, got {path!r}")
-            found.append({name: text for name, text in match.groupdict().items() if text is not None})
-        return found
+            groups.append({name: text for name, text in match.groupdict().items() if text is not None})
+        return groups
 
     def _skeleton(self, nodes: Sequence[Node], left_out: Collection[str]) -> Skeleton:
         everything = [node.name for node in nodes]
         names, parents = _tree(nodes, self.joints or set(everything) - set(left_out))
-        for asked, known in ((self.joints or (), everything), ((self.anchors or {}).values(), names)):
-            unknown = [joint for joint in asked if joint not in known]
+        for asked, choices in ((self.joints or (), everything), ((self.anchors or {}).values(), names)):
+            unknown = [joint for joint in asked if joint not in choices]
             if unknown:
-                raise ConfigError(f"the skeleton has no joint {unknown[0]!r}. Its joints: {', '.join(known)}")
+                raise ConfigError(f"the skeleton has no joint {unknown[0]!r}. Its joints: {', '.join(choices)}")
         chosen = {role: names.index(joint) for role, joint in (self.anchors or {}).items()}
         # Two sources with as many joints are two layouts.
         code = zlib.crc32(repr((names, parents)).encode())
@@ -187,10 +181,8 @@ class BVH:
 def _left_out(nodes: Sequence[Node]) -> set[str]:
     """Return the nodes that are no joints, in one file."""
     of_root = [node for node in nodes[1:] if node.parent == 0]
-    found = {nodes[0].name} if len(of_root) == 1 and of_root[0].moves else set[str]()
-    return found | {
-        node.name for node in nodes[1:] if not node.moves and np.linalg.norm(node.offset or 0.0) < _NO_LENGTH
-    }
+    left_out = {node.name for node in nodes[1:] if not node.moves and np.linalg.norm(node.offset or 0.0) < _NO_LENGTH}
+    return left_out | {nodes[0].name} if len(of_root) == 1 and of_root[0].moves else left_out
 
 
 def _tree(nodes: Sequence[Node], kept: Collection[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -234,11 +226,8 @@ def _check(nodes: Sequence[Node], kept: Collection[str], skeleton: Skeleton, fil
 
 
 def _files(root: Path) -> list[Path]:
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() == ".bvh") if root.is_dir() else []
-    if not files:
-        state = "holds no file *.bvh" if root.is_dir() else "is not a folder"
-        raise DataError(f"expected a folder with BVH files; {root} {state}")
-    return files
+    files = (file for file in root.rglob("*") if file.suffix.lower() == ".bvh")
+    return some_files(root, files, "BVH files", "*.bvh")
 
 
 def _frames_per_second(frame_seconds: float) -> float:
@@ -260,7 +249,7 @@ def _guess_anchors(names: Sequence[str], parents: Sequence[int]) -> dict[str, in
     for role, limb in (("centre", "hip"), ("chest", "shoulder")):
         if f"left_{limb}" in anchors:
             right = _ancestors(anchors[f"right_{limb}"], parents)
-            meeting = next((one for one in _ancestors(anchors[f"left_{limb}"], parents) if one in right), None)
+            meeting = next((joint for joint in _ancestors(anchors[f"left_{limb}"], parents) if joint in right), None)
             if meeting is not None:
                 anchors[role] = meeting
     if "chest" in anchors:  # the top of the trunk is where the neck begins, if the file has that

@@ -113,10 +113,10 @@ def read_motion(path: Path) -> tuple[list[Node], float, Float64[np.ndarray, "fra
     if seconds is None or seconds <= 0:
         raise ParseError(path, at, f"expected a frame time above 0 seconds, got {seconds_text!r}")
     column_count = sum(len(node.channels or ()) for node in nodes)
-    found = len(lines) - at
-    if found != int(frame_count):
+    frames_left = len(lines) - at
+    if frames_left != int(frame_count):
         line = min(len(lines), at + int(frame_count) + 1)
-        raise ParseError(path, line, f"expected {frame_count} frames as declared, got {found}")
+        raise ParseError(path, line, f"expected {frame_count} frames as declared, got {frames_left}")
     values = parse_numbers(path, lines[at:], column_count, first_line=at + 1)
     return nodes, seconds, _place(nodes, values)
 

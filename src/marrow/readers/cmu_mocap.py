@@ -22,8 +22,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
 from marrow.readers.kinematics import expm, positions
 from marrow.readers.number_lines import read_numbers
 from marrow.skeleton.layout import CMU_38, Skeleton
@@ -84,14 +84,6 @@ _REST_POSE = "the first line was left out: it is the rest pose of the conversion
 _FLIPPED = f"the hips turn by more than {_FLIP_DEGREES:g} degrees from one frame to the next"
 
 
-def _is_train_half(record: Record) -> bool:
-    return record.attributes["half"] == "train"
-
-
-def _is_test_half(record: Record) -> bool:
-    return record.attributes["half"] == "test"
-
-
 @dataclass(frozen=True)
 class CMUMocap:
     """Reader of the exponential maps of the CMU motion prediction benchmark.
@@ -107,33 +99,22 @@ class CMUMocap:
     name: ClassVar[str] = "cmu_mocap"
     skeleton: ClassVar[Skeleton] = CMU_38
     classes: ClassVar[tuple[str, ...]] = tuple(name.replace("_", " ") for name in _CLASSES)
-    splits: ClassVar[Mapping[str, Split]] = {"prediction": Split(train=_is_train_half, test=_is_test_half)}
+    splits: ClassVar[Mapping[str, Split]] = {"prediction": split_by("half", ("train",), ("test",))}
 
     def __post_init__(self) -> None:
         if self.stride < 1:
             raise ConfigError(f"cmu_mocap stride must be at least 1, got {self.stride}")
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the files {train,test}/{action}/{action}_{number}.txt below a folder, by half, action and number.
-
-        Raises:
-            DataError: the folder is missing or holds no such file.
-            ParseError: a file in a folder of an action is not named as the benchmark names them.
-        """
-        files = sorted(file for half in _HALVES for file in root.glob(f"{half}/*/*.txt")) if root.is_dir() else []
-        if not files:
-            state = "holds no file train/*/*.txt or test/*/*.txt" if root.is_dir() else "is not a folder"
-            raise DataError(f"expected a folder with CMU recordings (train/walking/walking_1.txt, ...); {root} {state}")
+        """List the files {train,test}/{action}/{action}_{number}.txt below a folder, by half, action and number."""
+        files = (file for half in _HALVES for file in root.glob(f"{half}/*/*.txt"))
+        wanted = "CMU recordings (train/walking/walking_1.txt, ...)"
+        files = some_files(root, files, wanted, "train/*/*.txt or test/*/*.txt")
         records = [_record(root, file) for file in files]
         yield from sorted(records, key=lambda record: [record.attributes[name] for name in ("half", "action", "take")])
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording.
-
-        Raises:
-            ParseError: the file does not follow the format.
-            SkipRecording: there is no frame but the rest pose.
-        """
+        """Read one recording."""
         file = root / record.path
         values = read_numbers(file, _COLUMNS, separator=b",")[1:]
         if not len(values):

@@ -2,22 +2,27 @@
 
 Files are named `SsssCcccPpppRrrrAaaa.skeleton` after setup, camera, performer, replication and action; the label is the
 action less one. Setups 1 to 17 are NTU RGB+D 60, and NTU RGB+D 120 adds 18 to 32. What is inside a file:
-`readers/ntu_parser.py`. How it is cleaned: `readers/ntu_cleaning.py`.
+`readers/ntu_parser.py`.
+
+The tracker of the Kinect takes chairs for people, loses people, and finds them again under another id. The cleaning is
+made of small steps over tracks, each of which can be switched off. They are those of the preparation that CTR-GCN and
+MAMP share; published numbers depend on them.
 
 Protocols: `xsub` trains on 20 of 40 performers (53 of 106), `xview` of NTU RGB+D 60 on cameras 2 and 3, `xset` of
 NTU RGB+D 120 on the even setups.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt64
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
 
@@ -25,6 +30,11 @@ _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 _HIGHEST = {"setup": 32, "camera": 3, "subject": 106, "replication": 2, "action": 120}
 _SETUPS_OF_60 = 17
 _ACTIONS_OF_60 = 60
+
+_SHORT_TRACK_FRAMES = 11
+_FLAT_WIDTH_TO_HEIGHT = 0.8
+_FLAT_FRAME_SHARE = 0.69754
+_SPINE_MID = 1
 
 _TRAIN_SUBJECTS_60 = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))
 # fmt: off
@@ -54,48 +64,9 @@ take a photo; follow; whisper; exchange things; support somebody; rock-paper-sci
 """
 _CLASSES = tuple(" ".join(name.split()) for name in _CLASS_NAMES.split(";"))
 
-
-def _is_train_subject_60(record: Record) -> bool:
-    return record.attributes["subject"] in _TRAIN_SUBJECTS_60
-
-
-def _is_test_subject_60(record: Record) -> bool:
-    return not _is_train_subject_60(record)
-
-
-def _is_train_subject_120(record: Record) -> bool:
-    return record.attributes["subject"] in _TRAIN_SUBJECTS_120
-
-
-def _is_test_subject_120(record: Record) -> bool:
-    return not _is_train_subject_120(record)
-
-
-def _is_train_view(record: Record) -> bool:
-    return record.attributes["camera"] != 1
-
-
-def _is_test_view(record: Record) -> bool:
-    return not _is_train_view(record)
-
-
-def _is_train_setup(record: Record) -> bool:
-    return int(record.attributes["setup"]) % 2 == 0
-
-
-def _is_test_setup(record: Record) -> bool:
-    return not _is_train_setup(record)
-
-
 _SPLITS: dict[int, dict[str, Split]] = {
-    60: {
-        "xsub": Split(train=_is_train_subject_60, test=_is_test_subject_60),
-        "xview": Split(train=_is_train_view, test=_is_test_view),
-    },
-    120: {
-        "xsub": Split(train=_is_train_subject_120, test=_is_test_subject_120),
-        "xset": Split(train=_is_train_setup, test=_is_test_setup),
-    },
+    60: {"xsub": split_by("subject", _TRAIN_SUBJECTS_60), "xview": split_by("camera", (2, 3))},
+    120: {"xsub": split_by("subject", _TRAIN_SUBJECTS_120), "xset": split_by("setup", range(2, 33, 2))},
 }
 
 
@@ -148,19 +119,12 @@ class NTU:
         return _SPLITS[self.version]
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the `.skeleton` files at any depth below a folder, by name.
-
-        Raises:
-            DataError: the folder is missing, holds no such file, or holds a recording twice.
-            ParseError: a file is not named as NTU names them.
-        """
-        files = sorted(root.rglob("*.skeleton"), key=lambda file: (file.name, file)) if root.is_dir() else []
-        if not files:
-            state = "holds no file *.skeleton" if root.is_dir() else "is not a folder"
-            raise DataError(f"expected a folder with NTU recordings (SsssCcccPpppRrrrAaaa.skeleton); {root} {state}")
+        """List the `.skeleton` files at any depth below a folder, by name."""
+        wanted = "NTU recordings (SsssCcccPpppRrrrAaaa.skeleton)"
+        files = some_files(root, root.rglob("*.skeleton"), wanted, "*.skeleton")
         left_out = _names_in(self.missing_list) if self.missing_list else frozenset()
         previous = None
-        for file in files:
+        for file in sorted(files, key=lambda file: (file.name, file)):
             if previous is not None and previous.name == file.name:
                 raise DataError(f"expected each recording once, got {previous} and {file}. Remove one of them.")
             previous = file
@@ -169,14 +133,8 @@ class NTU:
                 yield record
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read and clean one recording.
-
-        Raises:
-            ParseError: the file does not follow the format.
-            SkipRecording: nobody is seen in it, or all of several bodies are too short.
-        """
+        """Read and clean one recording."""
         # Here and not above, so that listing recordings and showing help need not wait for numba.
-        from marrow.readers import ntu_cleaning as cleaning
         from marrow.readers.ntu_parser import parse_skeleton_file
 
         parsed = parse_skeleton_file(root / record.path)
@@ -184,21 +142,22 @@ class NTU:
             raise SkipRecording(f"nobody is seen in any of its {parsed.frame_count} frames")
         frames, frame_count = parsed.frames, parsed.frame_count
         if self.drop_empty_frames:
-            frames = cleaning.without_empty_frames(frames)
+            frames = without_empty_frames(frames)
             frame_count = int(frames.max()) + 1
-        tracks = cleaning.tracks_by_id(parsed, frames)
+        tracks = tracks_by_id(parsed.body_ids, frames, parsed.joints)
         tracked_count = len(tracks)
         if self.close_gaps:
-            tracks = [cleaning.close_gaps(track) for track in tracks]
+            tracks = [without_gaps(track) for track in tracks]
         if self.remove_short and tracked_count > 1:
-            tracks = cleaning.remove_short(tracks)
+            tracks = without_short(tracks)
             if not tracks:
-                limit = cleaning.SHORT_TRACK_FRAMES
-                raise SkipRecording(f"none of its {tracked_count} bodies is tracked for more than {limit} frames")
+                raise SkipRecording(
+                    f"none of its {tracked_count} bodies is tracked for more than {_SHORT_TRACK_FRAMES} frames"
+                )
         if self.remove_flat:
-            tracks = cleaning.remove_flat(tracks)
-        actors = cleaning.select_actors(tracks) if self.select_actors else [[track] for track in tracks]
-        joints, present = cleaning.to_arrays(actors, frame_count)
+            tracks = without_flat(tracks)
+        actors = actors_of(tracks) if self.select_actors else [[track] for track in tracks]
+        joints, present = to_arrays(actors, frame_count)
         if not present[0].any():
             raise SkipRecording(f"its main body is at the camera itself in all {frame_count} frames")
         if self.drop_empty_frames and tracked_count > 1:
@@ -206,7 +165,7 @@ class NTU:
             joints, present = joints[:, is_seen], present[:, is_seen]
         placement = Placement()
         if self.translate:
-            origin = cleaning.origin_of(joints, present)
+            origin = origin_of(joints, present)
             joints = np.where(present[..., None, None], joints - origin, np.float32(0))
             placement = Placement(translation=origin.astype(np.float64))
         if self.duplicate_single_body and len(tracks) == 1:
@@ -251,3 +210,111 @@ def _names_in(missing_list: Path) -> frozenset[str]:
     if not names:
         raise ConfigError(f"ntu: missing_list {missing_list} names no recording (SsssCcccPpppRrrrAaaa)")
     return names
+
+
+@dataclass(frozen=True)
+class Track:
+    """One tracker id: where it was, in which frames, and how much it moved.
+
+    Args:
+        frames: 0-based frames, ascending.
+        joints: positions in metres, one row per frame.
+        motion: variance of the positions over all frames and joints, summed over x, y and z (square metres).
+    """
+
+    frames: Int64[np.ndarray, "frame"]
+    joints: Float32[np.ndarray, "frame joint 3"]
+    motion: float
+
+
+def tracks_by_id(
+    body_ids: UInt64[np.ndarray, " row"],
+    frames: Int64[np.ndarray, " row"],
+    positions: Float32[np.ndarray, "row joint 3"],
+) -> list[Track]:
+    """Group rows by id, in the order in which the ids first appear."""
+    _, first_rows, groups = np.unique(body_ids, return_index=True, return_inverse=True)
+    tracks = []
+    for group in np.argsort(first_rows):
+        rows = np.flatnonzero(groups == group)
+        joints = positions[rows]
+        tracks.append(Track(frames[rows], joints, _motion(joints)))
+    return tracks
+
+
+def _motion(joints: Float32[np.ndarray, "frame joint 3"]) -> float:
+    return float(joints.reshape(-1, 3).var(axis=0).sum())
+
+
+def without_empty_frames(frames: Int64[np.ndarray, "row"]) -> Int64[np.ndarray, "row"]:
+    """Renumber the frames so that those in which nobody is seen do not count."""
+    return np.unique(frames, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def without_gaps(track: Track) -> Track:
+    """Move a body that vanished and returned forward, so that its track is contiguous from its first frame.
+
+    This shifts motion in time against other bodies. The published preparation does it, so it is the default.
+    """
+    return replace(track, frames=track.frames[0] + np.arange(len(track.frames)))
+
+
+def without_short(tracks: Sequence[Track]) -> list[Track]:
+    """Remove bodies that were tracked for 11 frames or fewer."""
+    return [track for track in tracks if len(track.frames) > _SHORT_TRACK_FRAMES]
+
+
+def without_flat(tracks: Sequence[Track]) -> list[Track]:
+    """Remove bodies that are too wide for their height in at least 69.754 % of their frames, but never the last body.
+
+    The motion of those that stay is lowered to that over their plausible frames, if that is less.
+    """
+    kept = []
+    for index, track in enumerate(tracks):
+        is_only_one_left = not kept and index == len(tracks) - 1
+        if is_only_one_left:
+            return [track]
+        extent = np.ptp(track.joints[..., :2], axis=1).astype(np.float64)
+        is_plausible = extent[:, 0] <= _FLAT_WIDTH_TO_HEIGHT * extent[:, 1]
+        if np.mean(~is_plausible) < _FLAT_FRAME_SHARE:
+            kept.append(replace(track, motion=min(track.motion, _motion(track.joints[is_plausible]))))
+    return kept
+
+
+def actors_of(tracks: Sequence[Track]) -> list[list[Track]]:
+    """Share the tracks out between two actors; within an actor, a later track overwrites an earlier one.
+
+    The most mobile body is actor 1. Each further one, in order of motion, joins actor 1 if their intervals do not
+    overlap, else actor 2 likewise, else it is discarded. Intervals that share one frame do not overlap, an actor's
+    interval grows to the union, and that of actor 2 starts as [0, 0] and so always begins at 0: as published.
+    """
+    most_mobile, *others = sorted(tracks, key=lambda track: track.motion, reverse=True)
+    actors: list[list[Track]] = [[most_mobile], []]
+    spans = [(most_mobile.frames[0], most_mobile.frames[-1]), (0, 0)]
+    for track in others:
+        first, last = track.frames[0], track.frames[-1]
+        for actor, (start, end) in enumerate(spans):
+            if min(end, last) - max(start, first) <= 0:
+                actors[actor].append(track)
+                spans[actor] = (min(start, first), max(end, last))
+                break
+    return [actor for actor in actors if actor]
+
+
+def to_arrays(
+    actors: Sequence[Sequence[Track]], frame_count: int
+) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame"]]:
+    """Lay the tracks of each actor on one time line; return positions (zero where absent) and presence."""
+    joints = np.zeros((len(actors), frame_count, *actors[0][0].joints.shape[1:]), np.float32)
+    for body, tracks in enumerate(actors):
+        for track in tracks:
+            joints[body, track.frames] = track.joints
+    # A body whose joints are all at the camera itself was not seen: the format has no other way to say so.
+    return joints, np.asarray(joints.any(axis=(2, 3)))
+
+
+def origin_of(
+    joints: Float32[np.ndarray, "body frame joint 3"], present: Bool[np.ndarray, "body frame"]
+) -> Float32[np.ndarray, "3"]:
+    """Return the middle of the spine of the first body in the first frame in which that body is seen."""
+    return joints[0, np.argmax(present[0]), _SPINE_MID].copy()

@@ -28,12 +28,11 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt64
 
 from marrow.errors import ParseError
+from marrow.readers.number_lines import LARGEST, read_bytes
 
 JOINT_COUNT = 25
 BODY_COLUMNS = 10
 JOINT_COLUMNS = 12
-# No sensor sees farther; what lies beyond is a slip of the pen, and its square would overflow float32 sums.
-MAX_DISTANCE_M = 1e6
 # The shortest text of one body: ten columns, a joint count, and 25 lines of twelve columns, one digit each.
 _MIN_BODY_BYTES = 2 * BODY_COLUMNS + 3 + JOINT_COUNT * 2 * JOINT_COLUMNS - 1
 
@@ -74,10 +73,7 @@ def parse_skeleton_file(path: Path) -> ParsedSkeletons:
     Raises:
         ParseError: the file cannot be opened or does not follow the format.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
+    content = read_bytes(path)
     text = np.frombuffer(content, np.uint8)
     rows = len(text) // _MIN_BODY_BYTES + 1
     positions = np.empty((rows, JOINT_COUNT * 3))
@@ -107,7 +103,7 @@ def _parse_late_numbers(path: Path, content: bytes, positions: np.ndarray, is_la
     for row, place in np.argwhere(is_late):
         start = int(positions[row, place])
         value = float(_TOKEN.match(content, start).group())  # pyright: ignore[reportOptionalMemberAccess]
-        if not abs(value) < MAX_DISTANCE_M:
+        if not abs(value) < LARGEST:
             line = content.count(b"\n", 0, start) + 1
             raise ParseError(path, line, _describe(_NOT_FINITE, content, line, int(place) % 3 + 1))
         positions[row, place] = value
@@ -252,7 +248,7 @@ def _number(text, byte_class, powers, at):
         return _FINE, float(start), True, at
     value = float(digits)
     value = value * powers[exponent] if exponent >= 0 else value / powers[-exponent]
-    if value >= MAX_DISTANCE_M:
+    if value >= LARGEST:
         return _NOT_FINITE, 0.0, False, at
     return _FINE, (-value if negative else value), False, at
 

@@ -7,10 +7,22 @@ from jaxtyping import Float64
 
 from marrow.errors import ParseError
 
-# No sensor sees farther; what lies beyond is a slip of the pen, and its square would overflow float32 sums.
-_LARGEST = 1e6
+# No sensor sees farther (in metres); what lies beyond is a slip of the pen, and its square would overflow float32 sums.
+LARGEST = 1e6
 _SPELLING = b"0123456789+-.eE"
 _BLANKS = b" \t\r"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        ParseError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
 
 
 def read_lines(path: Path) -> list[bytes]:
@@ -19,11 +31,7 @@ def read_lines(path: Path) -> list[bytes]:
     Raises:
         ParseError: it cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
@@ -73,7 +81,7 @@ def parse_numbers(
         values = np.array(words, np.float64) if plain else None
     except ValueError:
         values = None
-    if values is None or not (np.abs(values) < _LARGEST).all():
+    if values is None or not (np.abs(values) < LARGEST).all():
         at = next(at for at, word in enumerate(words) if not _is_number(word))
         line, column = first_line + at // columns, at % columns + 1
         raise ParseError(path, line, f"expected a finite number in column {column}, got {shown(words[at])}")
@@ -90,6 +98,6 @@ def _is_number(word: bytes) -> bool:
     if word.translate(None, _SPELLING + _BLANKS):
         return False
     try:
-        return abs(float(word)) < _LARGEST
+        return abs(float(word)) < LARGEST
     except ValueError:
         return False

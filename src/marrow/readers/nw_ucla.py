@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from marrow.errors import DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.errors import ParseError
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
+from marrow.readers.number_lines import LARGEST, read_bytes
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -38,16 +39,6 @@ _ACTIONS = {
 _LABELS = {action: label for label, action in enumerate(_ACTIONS)}
 _VIEWS = (1, 2, 3)
 _JOINT_COUNT = len(KINECT_V1_20.joints)
-# No sensor sees farther; what lies beyond is a slip of the pen.
-_MAX_DISTANCE_M = 1e6
-
-
-def _is_train_view(record: Record) -> bool:
-    return record.attributes["view"] in (1, 2)
-
-
-def _is_test_view(record: Record) -> bool:
-    return record.attributes["view"] == 3
 
 
 @dataclass(frozen=True)
@@ -57,37 +48,24 @@ class NWUCLA:
     name: ClassVar[str] = "nw_ucla"
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
-    splits: ClassVar[Mapping[str, Split]] = {"xview": Split(train=_is_train_view, test=_is_test_view)}
+    splits: ClassVar[Mapping[str, Split]] = {"xview": split_by("view", (1, 2), (3,))}
     fps: ClassVar[float] = 30.0
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the `.json` files of a folder, by name.
-
-        Raises:
-            DataError: the folder is missing or holds no such file.
-            ParseError: a file is not named as the release names them.
-        """
-        files = sorted(root.glob("*.json")) if root.is_dir() else []
-        if not files:
-            state = "holds no file *.json" if root.is_dir() else "is not a folder"
-            raise DataError(f"expected a folder with NW-UCLA recordings (aAA_sSS_eEE_vVV.json); {root} {state}")
-        for file in files:
+        """List the `.json` files of a folder, by name."""
+        wanted = "NW-UCLA recordings (aAA_sSS_eEE_vVV.json)"
+        for file in some_files(root, root.glob("*.json"), wanted, "*.json"):
             match = _NAME.fullmatch(file.stem)
             action, subject, episode, view = map(int, match.groups()) if match else (0, 0, 0, 0)
             if action not in _LABELS or view not in _VIEWS:
-                actions = ", ".join(f"{known:02d}" for known in _LABELS)
+                actions = ", ".join(f"{number:02d}" for number in _LABELS)
                 problem = f"expected a name aAA_sSS_eEE_vVV.json with AA one of {actions} and VV 01 to 03"
                 raise ParseError(file, 0, f"{problem}; got {file.name!r}")
             attributes = {"action": action, "subject": subject, "episode": episode, "view": view}
             yield Record(id=file.stem, path=file.name, label=_LABELS[action], attributes=attributes)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording.
-
-        Raises:
-            ParseError: the file does not follow the format.
-            SkipRecording: nobody is seen in it.
-        """
+        """Read one recording."""
         file = root / record.path
         text = _text_of(file)
         frames = _frames_of(file, text)
@@ -103,10 +81,7 @@ class NWUCLA:
 
 
 def _text_of(file: Path) -> str:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ParseError(file, 0, f"expected a readable file: {error.strerror or error}") from error
+    content = read_bytes(file)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -143,7 +118,7 @@ def _to_array(frames: list[Any]) -> np.ndarray | None:
         return None
     joints = values.astype(np.float64)
     # A position that is not a number compares as False.
-    return joints.astype(np.float32) if (np.abs(joints) < _MAX_DISTANCE_M).all() else None
+    return joints.astype(np.float32) if (np.abs(joints) < LARGEST).all() else None
 
 
 def _first_fault(text: str, frames: list[Any]) -> tuple[int, str]:
@@ -163,7 +138,7 @@ def _is_position(position: Any) -> bool:
     return (
         isinstance(position, list)
         and len(position) == 3
-        and all(type(value) in (int, float) and abs(value) < _MAX_DISTANCE_M for value in position)
+        and all(type(value) in (int, float) and abs(value) < LARGEST for value in position)
     )
 
 

@@ -2,8 +2,10 @@
 
 A recording is a text file with one line per frame: 25 joints of body A, then 25 of body B, each as x, y, z in metres in
 the camera's coordinates (y up, z away from the camera), in the order of NTU RGB+D. A body that is all zeros was not
-seen. A label file of the same name holds a line `class,start,end,confidence` per instance of an action, about 20 to a
-recording. Where the files lie and how they are spelt: `readers/pku_mmd_files.py`.
+seen. The label file of a recording has the same name, in another folder, and holds a line `class,start,end,confidence`
+per instance of an action, about 20 to a recording. Split files (`cross-subject.txt` or `cross_subject.txt`; part II
+adds `_v2`) hold names with commas between under "Training videos:" and "Validataion videos:" (the release spells it
+so); the last name ends with a comma or not, and a line may end with a blank or a carriage return.
 
 - `kind="trimmed"` makes a clip of each instance, frames [start, end), for recognition. Its id is the recording's with
   the line of the label file: 0002-L_003.
@@ -18,7 +20,8 @@ Protocols: `xsub` and `xview`, as the split files say. The classes are those of 
 data set, most of them in the words that NTU RGB+D has for the same action.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,15 +30,21 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from marrow.errors import ConfigError, ParseError
-from marrow.readers.base import SkipRecording, Split
-from marrow.readers.number_lines import read_numbers
-from marrow.readers.pku_mmd_files import Instance, find_files, overlapping, parse_labels, view_of
+from marrow.errors import ConfigError, DataError, ParseError
+from marrow.readers.base import SkipRecording, Split, split_by
+from marrow.readers.number_lines import read_lines, read_numbers, shown
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 
 _BODIES = 2
 _JOINTS = len(KINECT_V2_25.joints)
+
+# Recordings of part I are numbered; those of part II are named after a scene and a number. L, M, R are the views.
+_RECORDING = {1: re.compile(r"(\d{4})-([LMR])"), 2: re.compile(r"(A\d\dN\d\d)-([LMR])")}
+_EXAMPLE = {1: "0002-L", 2: "A01N01-L"}
+_SPLIT_FILE = re.compile(r"cross[-_ ]?(subject|view)([-_ ]?v2)?\.txt", re.IGNORECASE)
+_SPLIT_NAMES = {"subject": "xsub", "view": "xview"}
+_LABEL_LINE = re.compile(rb"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*")
 
 _CLASS_NAMES = """
 bow; brush hair; brush teeth; check time from watch; cheer up; clapping; cross hands in front; drink water; drop;
@@ -62,11 +71,23 @@ _OVERLAPS = "a labelled interval overlaps with another one"
 _CUT = "a labelled interval ended after the recording, and was cut there"
 
 
-def _split(protocol: str) -> Split:
-    return Split(
-        train=lambda record: record.attributes.get(protocol) == "train",
-        test=lambda record: record.attributes.get(protocol) == "test",
-    )
+@dataclass(frozen=True)
+class Instance:
+    """One line of a label file.
+
+    Args:
+        line: its 1-based number.
+        label: 0-based class.
+        start: first frame, 0-based.
+        end: the frame after the last one; before `start` where the interval is reversed.
+        confidence: 2 strong, 1 slight, 0 in a few places without an explanation.
+    """
+
+    line: int
+    label: int
+    start: int
+    end: int
+    confidence: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,9 @@ class PKUMMD:
     name: ClassVar[str] = "pku_mmd"
     skeleton: ClassVar[Skeleton] = KINECT_V2_25
     classes: ClassVar[tuple[str, ...]] = _CLASSES
-    splits: ClassVar[Mapping[str, Split]] = {"xsub": _split("xsub"), "xview": _split("xview")}
+    splits: ClassVar[Mapping[str, Split]] = {
+        protocol: split_by(protocol, ("train",), ("test",)) for protocol in ("xsub", "xview")
+    }
     fps: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
@@ -106,20 +129,15 @@ class PKUMMD:
             raise ConfigError(f"pku_mmd max_frames must be at least 1, got {self.max_frames}")
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List clips or recordings from the label files and the split files; skeletons are not opened.
-
-        Raises:
-            DataError: there are no files of a kind, or two folders or files compete to be it.
-            ParseError: a label file or a split file does not follow the format.
-        """
-        files = find_files(root, self.part)
-        for recording in sorted({*files.skeletons, *files.labels}):
-            scene, view = view_of(recording, self.part)
+        """List clips or recordings from the label files and the split files; skeletons are not opened."""
+        skeletons, label_files, sides_of = _find_files(root, self.part)
+        for recording in sorted({*skeletons, *label_files}):
+            scene, view = recording.split("-")
             attributes: dict[str, int | str] = {"scene": scene, "view": view}
-            attributes |= {name: sides[recording] for name, sides in files.sides.items() if recording in sides}
-            labels = files.labels.get(recording)
-            path = (files.skeletons.get(recording) or files.labels[recording]).relative_to(root).as_posix()
-            if recording not in files.skeletons:
+            attributes |= {name: sides[recording] for name, sides in sides_of.items() if recording in sides}
+            labels = label_files.get(recording)
+            path = (skeletons.get(recording) or label_files[recording]).relative_to(root).as_posix()
+            if recording not in skeletons:
                 yield Record(recording, path, attributes={**attributes, "missing": _NO_SKELETONS})
             elif self.kind == "untrimmed":
                 where = {} if labels is None else {"labels": labels.relative_to(root).as_posix()}
@@ -129,30 +147,27 @@ class PKUMMD:
                 if not instances:
                     yield Record(recording, path, attributes={**attributes, "missing": _NO_LABELS})
                 crowded = overlapping(filter(self._is_used, instances))
-                for one in instances:
-                    clip = {**attributes, "start_frame": one.start, "end_frame": one.end}
-                    clip |= {"confidence": one.confidence, "overlaps": int(one.line in crowded)}
-                    yield Record(f"{recording}_{one.line:03d}", path, one.label, clip)
+                for instance in instances:
+                    clip = {**attributes, "start_frame": instance.start, "end_frame": instance.end}
+                    clip |= {"confidence": instance.confidence, "overlaps": int(instance.line in crowded)}
+                    yield Record(f"{recording}_{instance.line:03d}", path, instance.label, clip)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one clip, or one recording.
-
-        Raises:
-            ParseError: the file of skeletons or of labels does not follow the format.
-            SkipRecording: the recording has no labels, its interval cannot be used, or nobody is seen in it.
-        """
+        """Read one clip, or one recording."""
         if "missing" in record.attributes:
             raise SkipRecording(str(record.attributes["missing"]))
         return self._read_clip(root, record) if self.kind == "trimmed" else self._read_recording(root, record)
 
     def _read_clip(self, root: Path, record: Record) -> SkeletonSequence:
-        said = {name: int(record.attributes[name]) for name in ("start_frame", "end_frame", "confidence", "overlaps")}
-        instance = Instance(0, record.label, said["start_frame"], said["end_frame"], said["confidence"])
+        start, end, confidence, overlaps = (
+            int(record.attributes[name]) for name in ("start_frame", "end_frame", "confidence", "overlaps")
+        )
+        instance = Instance(0, record.label, start, end, confidence)
         # What the labels alone rule out needs no skeletons.
         self._interval(instance)
         frames = _load_frames(root / record.path)
         start, end, notes = self._interval(instance, len(frames))
-        if said["overlaps"]:
+        if overlaps:
             notes.append(_OVERLAPS)
         if self.max_frames is not None and end - start > self.max_frames:
             end = start + self.max_frames
@@ -239,3 +254,137 @@ def _parse_frames(path: Path, modified_ns: int, byte_count: int) -> Float32[np.n
     frames = read_numbers(path, _BODIES * _JOINTS * 3).astype(np.float32)
     frames.flags.writeable = False
     return frames
+
+
+def _find_files(root: Path, part: int) -> tuple[dict[str, Path], dict[str, Path], dict[str, dict[str, str]]]:
+    """Find the files of a part at any depth below a folder.
+
+    Returns:
+        the skeletons' file by recording, the labels' likewise, and by protocol the side of each recording.
+
+    Raises:
+        DataError: there are none of a kind, or two folders or files compete to be it.
+        ParseError: a split file does not follow the format.
+    """
+    if not root.is_dir():
+        raise DataError(f"expected a folder with PKU-MMD; {root} is not a folder")
+    texts = sorted(root.rglob("*.txt"))
+    folders: dict[Path, list[Path]] = {}
+    for file in texts:
+        if _RECORDING[part].fullmatch(file.stem):
+            folders.setdefault(file.parent, []).append(file)
+    kinds: dict[str, list[Path]] = {"skeletons": [], "labels": []}
+    for folder, files in folders.items():
+        kinds[_kind(files)].append(folder)
+    folder_of = {kind: _only_folder(root, part, kind, kinds[kind]) for kind in kinds}
+    skeletons, labels = ({file.stem: file for file in folders[folder_of[kind]]} for kind in kinds)
+    return skeletons, labels, _find_splits(root, part, texts)
+
+
+def parse_labels(file: Path) -> list[Instance]:
+    """Read a label file; it may be empty.
+
+    Raises:
+        ParseError: it does not follow the format.
+    """
+    instances = []
+    for number, line in enumerate(read_lines(file), start=1):
+        match = _LABEL_LINE.fullmatch(line)
+        if match is None or any(len(word) > 9 for word in match.groups()):
+            raise ParseError(file, number, f"expected four whole numbers class,start,end,confidence; got {shown(line)}")
+        action, start, end, confidence = map(int, match.groups())
+        if not 1 <= action <= len(_CLASSES):
+            raise ParseError(file, number, f"expected a class from 1 to {len(_CLASSES)}, got {action}")
+        instances.append(Instance(number, action - 1, start, end, confidence))
+    return instances
+
+
+def overlapping(instances: Iterable[Instance]) -> set[int]:
+    """Return the lines of those instances that share a frame with another one; reversed ones count as swapped."""
+    spans = sorted((*sorted((instance.start, instance.end)), instance.line) for instance in instances)
+    lines: set[int] = set()
+    latest_end, latest_line = -1, -1
+    for start, end, line in spans:
+        if start < latest_end and start < end:
+            lines |= {latest_line, line}
+        if end > latest_end:
+            latest_end, latest_line = end, line
+    return lines
+
+
+def parse_split(file: Path) -> dict[str, str]:
+    """Return "train" or "test" by recording.
+
+    Raises:
+        ParseError: it does not follow the format, or puts a recording on both sides.
+    """
+    sides: dict[str, str] = {}
+    counts = {"train": 0, "test": 0}
+    side = None
+    number = 0
+    for number, line in enumerate(read_lines(file), start=1):
+        text = line.decode("utf-8", "replace").strip()
+        if text.endswith(":"):
+            side = "train" if "train" in text.lower() else "test" if re.search("vali|test", text.lower()) else None
+            if side is None:
+                raise ParseError(file, number, f"expected 'Training videos:' or 'Validation videos:', got {text!r}")
+            continue
+        for name in filter(None, (name.strip().removesuffix(".txt") for name in text.split(","))):
+            if side is None:
+                raise ParseError(file, number, f"expected 'Training videos:' first, got {shown(line)}")
+            if not any(pattern.fullmatch(name) for pattern in _RECORDING.values()):
+                examples = " or ".join(_EXAMPLE.values())
+                raise ParseError(file, number, f"expected names like {examples} with commas between, got {name[:60]!r}")
+            if sides.setdefault(name, side) != side:
+                raise ParseError(file, number, f"{name} stands under both headings")
+            counts[side] += 1
+    for side, heading in (("train", "Training"), ("test", "Validation")):
+        if not counts[side]:
+            raise ParseError(file, max(number, 1), f"expected names under '{heading} videos:', found none")
+    return sides
+
+
+def _kind(files: list[Path]) -> str:
+    """Tell labels from skeletons by the first line that is written: numbers with commas between, or with blanks."""
+    for file in files:
+        for line in read_lines(file)[:1]:
+            return "labels" if b"," in line else "skeletons"
+    return "labels"  # all empty: a folder in which nothing was labelled
+
+
+def _only_folder(root: Path, part: int, kind: str, folders: list[Path]) -> Path:
+    if len(folders) == 1:
+        return folders[0]
+    if folders:
+        raise DataError(
+            f"{root} holds {len(folders)} folders with {kind} of PKU-MMD part {part}: {folders[0]} and {folders[1]}. "
+            f"Name a folder that holds only one of them"
+        )
+    other = {1: 2, 2: 1}[part]
+    there = any(_RECORDING[other].fullmatch(file.stem) for file in root.rglob("*.txt"))
+    hint = f". There are files of part {other}: use --options.part {other}" if there else ""
+    raise DataError(
+        f"expected {kind} of PKU-MMD part {part} ({_EXAMPLE[part]}.txt, ...) below {root}, found none{hint}"
+    )
+
+
+def _find_splits(root: Path, part: int, texts: list[Path]) -> dict[str, dict[str, str]]:
+    file_of: dict[str, Path] = {}
+    for file in texts:
+        match = _SPLIT_FILE.fullmatch(file.name)
+        if match is None or (match[2] is not None) != (part == 2):
+            continue
+        name = _SPLIT_NAMES[match[1].lower()]
+        if name in file_of:
+            raise DataError(
+                f"{root} holds two files with the split {name} of PKU-MMD part {part}: {file_of[name]} and {file}. "
+                f"Remove one of them"
+            )
+        file_of[name] = file
+    if not file_of:
+        suffix = "_v2" if part == 2 else ""
+        raise DataError(
+            f"expected cross-subject{suffix}.txt or cross-view{suffix}.txt of PKU-MMD part {part} below {root}, "
+            f"found neither"
+        )
+    return {name: parse_split(file) for name, file in file_of.items()}

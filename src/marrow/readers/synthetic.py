@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from marrow.errors import ConfigError
-from marrow.readers.base import Split
+from marrow.readers.base import Split, split_by
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.synthetic.actions import CLASSES
-from marrow.synthetic.generator import SyntheticConfig, make_clip, make_recording
-from marrow.synthetic.sensor import CAMERAS
+from marrow.synthetic.generator import CAMERAS, SyntheticConfig, make_clip, make_recording
 
 SPLITS: Mapping[str, Split] = {
     # Every second subject is unseen.
@@ -24,10 +23,7 @@ SPLITS: Mapping[str, Split] = {
         test=lambda record: int(record.attributes["subject"]) % 2 == 1,
     ),
     # The last camera is unseen.
-    "xview": Split(
-        train=lambda record: int(record.attributes["camera"]) != len(CAMERAS) - 1,
-        test=lambda record: int(record.attributes["camera"]) == len(CAMERAS) - 1,
-    ),
+    "xview": split_by("camera", range(len(CAMERAS) - 1)),
 }
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split
+from marrow.readers.base import SkipRecording, Split, some_files, split_by
 from marrow.readers.number_lines import read_lines, read_numbers, shown
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
@@ -49,7 +49,6 @@ _ACTIONS = {
     "clapHands": "clap hands",
 }
 _LABELS = {action: label for label, action in enumerate(_ACTIONS)}
-_TRAIN_SUBJECTS = (1, 2, 3, 4, 5)
 
 _NAME = re.compile(r"joints_(s(\d\d)_e(\d\d))")
 _HEADING = re.compile(r"s\d\d_e\d\d")
@@ -88,14 +87,6 @@ class _Rows(NamedTuple):
     repeated: Int64[np.ndarray, " left_out"]
 
 
-def _is_train_subject(record: Record) -> bool:
-    return record.attributes["subject"] in _TRAIN_SUBJECTS
-
-
-def _is_test_subject(record: Record) -> bool:
-    return record.attributes["subject"] not in _TRAIN_SUBJECTS
-
-
 @dataclass(frozen=True)
 class UTKinect:
     """Reader of UTKinect-Action3D.
@@ -111,7 +102,7 @@ class UTKinect:
     name: ClassVar[str] = "utkinect"
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
-    splits: ClassVar[Mapping[str, Split]] = {"xsub": Split(train=_is_train_subject, test=_is_test_subject)}
+    splits: ClassVar[Mapping[str, Split]] = {"xsub": split_by("subject", (1, 2, 3, 4, 5))}
     fps: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
@@ -119,16 +110,9 @@ class UTKinect:
             raise ConfigError(f"utkinect max_gap_frames must be at least 1, got {self.max_gap_frames}")
 
     def records(self, root: Path) -> Iterator[Record]:
-        """List the recordings of a folder, or the actions in them, in the order of time; rows are not read.
-
-        Raises:
-            DataError: the folder is missing, holds no such file, or no file of labels.
-            ParseError: a file of joints is not named as the release names them, or the labels cannot be read.
-        """
-        files = sorted(root.glob("joints_*.txt")) if root.is_dir() else []
-        if not files:
-            state = "holds no file joints_*.txt" if root.is_dir() else "is not a folder"
-            raise DataError(f"expected a folder with UTKinect recordings (joints_sSS_eEE.txt); {root} {state}")
+        """List the recordings of a folder, or the actions in them, in the order of time; rows are not read."""
+        wanted = "UTKinect recordings (joints_sSS_eEE.txt)"
+        files = some_files(root, root.glob("joints_*.txt"), wanted, "joints_*.txt")
         labels = _parse_labels(_labels_file(root))
         for file in files:
             match = _NAME.fullmatch(file.stem)
@@ -142,12 +126,7 @@ class UTKinect:
                 yield Record(f"{match[1]}_{action}", file.name, _LABELS[action], {**about, "action": action})
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        """Read one recording, or one action of it.
-
-        Raises:
-            ParseError: the file of joints or of labels does not follow the format.
-            SkipRecording: the recording does not hold the action, or nobody is seen.
-        """
+        """Read one recording, or one action of it."""
         rows = _read_rows(root / record.path)
         origin, frame_count = int(rows.number[0]), int(rows.number[-1] - rows.number[0]) + 1
         source = _labels_file(root)
@@ -155,7 +134,7 @@ class UTKinect:
         notes = [_OLD_LABELS] if source.name == _OLD_LABELS_FILE else []
         if self.trimmed:
             # An interval owns its frames, be it a segment or a clip.
-            at = next(at for at, one in enumerate(intervals) if one.action == record.attributes["action"])
+            at = next(at for at, interval in enumerate(intervals) if interval.action == record.attributes["action"])
             segment, of_interval = _segment(intervals, at, origin, frame_count)
             start, end, segments = segment.start_frame, segment.end_frame, []
             notes += of_interval
@@ -219,7 +198,7 @@ def _segment(intervals: list[_Interval], at: int, origin: int, frame_count: int)
     """
     action, first, last = intervals[at]
     notes = []
-    latest = max((one.last for one in intervals[:at]), default=-1)
+    latest = max((interval.last for interval in intervals[:at]), default=-1)
     if first == latest:  # a frame has one label
         first += 1
         notes.append(_SHARED)
@@ -288,4 +267,4 @@ def _parse_labels(path: Path) -> dict[str, list[_Interval]]:
             seen.add((recording, match[1]))
             if match[2]:
                 labels[recording].append(_Interval(match[1], int(match[2]), int(match[3])))
-    return {recording: sorted(intervals, key=lambda one: one[1:]) for recording, intervals in labels.items()}
+    return {recording: sorted(intervals, key=lambda interval: interval[1:]) for recording, intervals in labels.items()}

@@ -1,4 +1,4 @@
-"""Measure and move joint positions: alignment, resampling, bone lengths, speeds, angles.
+"""Measure and move joint positions: alignment, resampling, bone lengths.
 
 Functions take positions `[body frame joint 3]` in metres and the flags of what was seen; where nothing was seen the
 result is zero and its flag False.
@@ -12,17 +12,6 @@ from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.skeleton.sequence import Placement, SkeletonSequence
 
 ALIGNMENTS = ("none", "yaw", "body")
-
-
-def centre(
-    joints: Float32[np.ndarray, "body frame joint 3"],
-    present: Bool[np.ndarray, "body frame joint"],
-    skeleton: Skeleton,
-) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
-    """Subtract the centre of each body in each frame; a body whose centre was not seen becomes absent in that frame."""
-    anchor = _anchors(skeleton)["centre"]
-    seen = present & present[..., anchor, None]
-    return (joints - joints[..., anchor, None, :]) * seen[..., None], seen
 
 
 def _anchors(skeleton: Skeleton) -> dict[str, int]:
@@ -158,24 +147,6 @@ def bone_lengths(
     return np.linalg.norm(joints[..., child, :] - joints[..., parent, :], axis=-1) * seen, seen
 
 
-def speeds(
-    joints: Float32[np.ndarray, "body frame joint 3"], present: Bool[np.ndarray, "body frame joint"], fps: float
-) -> tuple[Float32[np.ndarray, "body step joint"], Bool[np.ndarray, "body step joint"]]:
-    """Return speeds between successive frames in metres per second, and where both frames were seen."""
-    seen = present[:, 1:] & present[:, :-1]
-    return np.linalg.norm(np.diff(joints, axis=1), axis=-1) * np.float32(fps) * seen, seen
-
-
-def angle_at(
-    joints: Float32[np.ndarray, "body frame joint 3"], first: int, corner: int, last: int
-) -> Float32[np.ndarray, "body frame"]:
-    """Return the angle at one joint between the directions to two others, in radians (pi where all are in line)."""
-    a = joints[:, :, first] - joints[:, :, corner]
-    b = joints[:, :, last] - joints[:, :, corner]
-    # The arc tangent keeps its precision near 0 and pi, where the arc cosine loses it.
-    return np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1))
-
-
 def raw_baseline_features(
     sequence: SkeletonSequence, frame_count: int = 32, body_count: int = 1
 ) -> Float32[np.ndarray, " feature"]:
@@ -198,9 +169,9 @@ def raw_baseline_features(
     seen[:taken] = sequence.present[:taken].any(axis=1, keepdims=True)
 
     body = joints[0]
-    across = _unit(body[0, at["right_hip"]] - body[0, at["left_hip"]])
+    across = unit(body[0, at["right_hip"]] - body[0, at["left_hip"]])
     trunk = body[:, at["chest"]] - body[:, at["centre"]]
-    upward = _unit(trunk[0] - (trunk[0] @ across) * across)
+    upward = unit(trunk[0] - (trunk[0] @ across) * across)
     view = np.stack([across, upward, np.cross(across, upward)])
     length = float(np.median(np.linalg.norm(trunk, axis=-1)))
     centred = (joints - body[:, at["centre"], None, :]) * seen[..., None] @ view.T / max(length, 1e-6)
@@ -212,7 +183,8 @@ def raw_baseline_features(
     return (centred[:, before] * (1 - weight) + centred[:, after] * weight).astype(np.float32).reshape(-1)
 
 
-def _unit(vector: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+def unit(vector: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+    """Return a direction with length 1; what has hardly any stays near zero."""
     return vector / max(float(np.linalg.norm(vector)), 1e-6)
 
 

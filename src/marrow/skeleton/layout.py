@@ -99,28 +99,17 @@ def _right_names(name: str) -> list[str]:
     ]
 
 
-def _layout(
-    name: str, table: str, swaps: tuple[tuple[str, str], ...], anchors: dict[str, str], up: str = "y"
-) -> Skeleton:
+def _layout(name: str, table: str, anchors: dict[str, str]) -> Skeleton:
     """Build a layout from lines `joint parent` in joint order."""
     rows = [line.split() for line in table.strip().splitlines()]
     joints = tuple(row[0] for row in rows)
-    mirror = list(range(len(joints)))
-    for left, right in swaps:
-        a, b = joints.index(left), joints.index(right)
-        mirror[a], mirror[b] = b, a
     return Skeleton(
         name=name,
         joints=joints,
         parents=tuple(joints.index(row[1]) for row in rows),
-        mirror=tuple(mirror),
+        mirror=mirror_by_name(joints),
         anchors={role: joints.index(joint) for role, joint in anchors.items()},
-        up=up,
     )
-
-
-def _sides(*stems: str) -> tuple[tuple[str, str], ...]:
-    return tuple((f"{stem}Left", f"{stem}Right") for stem in stems)
 
 
 _ANCHORS = {
@@ -160,7 +149,6 @@ KINECT_V2_25 = _layout(
     HandTipRight   HandRight
     ThumbRight     HandRight
     """,
-    _sides("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot", "HandTip", "Thumb"),
     {"centre": "SpineBase", "chest": "SpineShoulder", **_ANCHORS},
 )
 
@@ -189,7 +177,6 @@ KINECT_V1_20 = _layout(
     AnkleRight      KneeRight
     FootRight       AnkleRight
     """,
-    _sides("Shoulder", "Elbow", "Wrist", "Hand", "Hip", "Knee", "Ankle", "Foot"),
     {"centre": "HipCenter", "chest": "ShoulderCenter", **_ANCHORS},
 )
 
@@ -231,10 +218,6 @@ H36M_32 = _layout(
     HandRight        WristRight
     HandTipRight     HandRight
     """,
-    _sides(
-        *("Hip", "Knee", "Ankle", "Foot", "Toe", "Collar", "Shoulder", "Elbow", "Wrist"),
-        *("ThumbBase", "Thumb", "Hand", "HandTip"),
-    ),
     {"centre": "Hips", "chest": "Neck", **_ANCHORS},
 )
 
@@ -283,12 +266,6 @@ CMU_38 = _layout(
     RThumb               RightHand
     RThumb_end           RThumb
     """,
-    (
-        *((f"L{stem}", f"R{stem}") for stem in ("HipJoint", "Thumb", "Thumb_end")),
-        *((f"Left{stem}", f"Right{stem}") for stem in ("UpLeg", "Leg", "Foot", "ToeBase", "ToeBase_end")),
-        *((f"Left{stem}", f"Right{stem}") for stem in ("Shoulder", "Arm", "ForeArm", "Hand")),
-        *((f"Left{stem}", f"Right{stem}") for stem in ("FingerBase", "HandIndex1", "HandIndex1_end")),
-    ),
     {
         "centre": "Hips",
         "chest": "Neck",

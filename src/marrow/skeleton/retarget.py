@@ -85,9 +85,9 @@ class JointMatch:
     def pairs(self) -> dict[str, str]:
         """Names of matched joints: target to source."""
         return {
-            self.target.joints[joint]: self.source.joints[found]
-            for joint, found in enumerate(self.sources)
-            if found is not None
+            self.target.joints[joint]: self.source.joints[source]
+            for joint, source in enumerate(self.sources)
+            if source is not None
         }
 
     @property
@@ -113,10 +113,10 @@ def match(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] |
     Raises:
         ConfigError: `joints` names one that a layout does not have, or one of the source twice; or nothing matches.
     """
-    told = _as_told(source, target, joints or {})
+    named = _as_named(source, target, joints or {})
     by_name = _by_name(source, target)
-    pairs = {joint: place for joint, place in by_name.items() if joint not in told and place not in told.values()}
-    pairs |= {joint: place for joint, place in told.items() if place is not None}
+    pairs = {joint: place for joint, place in by_name.items() if joint not in named and place not in named.values()}
+    pairs |= {joint: place for joint, place in named.items() if place is not None}
     if not pairs:
         raise ConfigError(
             f"no joint of {target.name!r} ({', '.join(target.joints)}) is known in {source.name!r} "
@@ -139,9 +139,9 @@ def retarget(sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, 
     Raises:
         ConfigError: as for `match`.
     """
-    found = match(sequence.skeleton, target, joints)
-    wanted = [joint for joint, source in enumerate(found.sources) if source is not None]
-    taken = [source for source in found.sources if source is not None]
+    sources = match(sequence.skeleton, target, joints).sources
+    wanted = [joint for joint, source in enumerate(sources) if source is not None]
+    taken = [source for source in sources if source is not None]
     shape = (sequence.body_count, sequence.frame_count, len(target.joints))
     positions, present = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
     # A roll of the axes keeps them right-handed.
@@ -159,12 +159,12 @@ def retarget(sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, 
     )
 
 
-def _as_told(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None]) -> dict[int, int | None]:
+def _as_named(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None]) -> dict[int, int | None]:
     pairs: dict[int, int | None] = {}
-    for wanted, found in joints.items():
-        joint, place = _index(target, wanted), None if found is None else _index(source, found)
+    for wanted, name in joints.items():
+        joint, place = _index(target, wanted), None if name is None else _index(source, name)
         if place is not None and place in pairs.values():
-            raise ConfigError(f"joint {found!r} of {source.name!r} is given to two joints; each can be taken once")
+            raise ConfigError(f"joint {name!r} of {source.name!r} is given to two joints; each can be taken once")
         pairs[joint] = place
     return pairs
 
@@ -184,16 +184,16 @@ def _by_name(source: Skeleton, target: Skeleton) -> dict[int, int]:
     """Return joints of the source by joint of the target."""
     if set(source.joints) == set(target.joints):
         return {joint: source.joints.index(name) for joint, name in enumerate(target.joints)}
-    keys_of_source, keys_of_target = ([_key(name) for name in one.joints] for one in (source, target))
+    keys_of_source, keys_of_target = ([_key(name) for name in skeleton.joints] for skeleton in (source, target))
     at_source, at_target = _places(keys_of_source), _places(keys_of_target)
     pairs = {joint: at_source[place] for place, joint in at_target.items() if place in at_source}
     if _is_named_after_bones(keys_of_source) == _is_named_after_bones(keys_of_target):
         pairs |= _same_names(keys_of_source, keys_of_target, pairs)
     # Where a layout has only one joint between chest and head, that is the neck of some and the collar of others.
     for wanted, instead in (("neck", "shoulder centre"), ("shoulder centre", "neck")):
-        joint, found = at_target.get(("middle", wanted)), at_source.get(("middle", instead))
-        if joint is not None and found is not None and joint not in pairs and found not in pairs.values():
-            pairs[joint] = found
+        joint, place = at_target.get(("middle", wanted)), at_source.get(("middle", instead))
+        if joint is not None and place is not None and joint not in pairs and place not in pairs.values():
+            pairs[joint] = place
     return pairs
 
 
@@ -220,14 +220,14 @@ def _places(keys: Sequence[_Key]) -> dict[tuple[str, str], int]:
     counts = Counter(keys)
     bones = _is_named_after_bones(keys)
     trunk, limbs = (_TRUNK_BONES, _LIMB_BONES) if bones else (_TRUNK_PLACES, _LIMB_PLACES)
-    found: dict[tuple[str, str], int] = {}
+    joints: dict[tuple[str, str], int] = {}
     for sides, table in ((("middle",), trunk), (("left", "right"), limbs)):
         for side in sides:
             for place, names in table.items():
-                name = next((one for one in names if (side, one) in counts), None)
+                name = next((name for name in names if (side, name) in counts), None)
                 if name is not None and counts[side, name] == 1:
-                    found[side, place] = keys.index((side, name))
-    return found
+                    joints[side, place] = keys.index((side, name))
+    return joints
 
 
 def _same_names(source: Sequence[_Key], target: Sequence[_Key], taken: Mapping[int, int]) -> dict[int, int]:

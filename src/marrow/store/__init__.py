@@ -2,8 +2,7 @@
 
 from marrow.store.convert import PrepareSummary, convert_recordings, prepare
 from marrow.store.format import Store
-from marrow.store.index import STORE_VERSION
 from marrow.store.memory import write_store
-from marrow.store.writer import Dropped
+from marrow.store.writer import STORE_VERSION, Dropped
 
 __all__ = ["STORE_VERSION", "Dropped", "PrepareSummary", "Store", "convert_recordings", "prepare", "write_store"]

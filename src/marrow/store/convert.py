@@ -12,23 +12,30 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
 from marrow.readers import get_reader
 from marrow.readers.base import FromFiles, Reader, SkipRecording, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store.format import PLAN_FILE, Store
-from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION, finish_store
+from marrow.store.format import Store
 from marrow.store.writer import (
+    DROPPED_FILE,
+    HEADER_FILE,
+    INDEX_FILE,
+    PLAN_FILE,
     SHARDS_FOLDER,
+    STORE_VERSION,
     UNFINISHED,
     Dropped,
+    check_ids,
     clear_disk_errors,
+    finish_store,
     read_part,
     replace_durably,
     shard_folder,
@@ -41,6 +48,8 @@ _SHARD_CLIPS_MIN = 16
 _SHARD_CLIPS_MAX = 512
 
 OnError = Literal["stop", "drop"]
+# What a person can mend, or None: how the making of a shard ends.
+_Outcome = MarrowError | OSError | None
 
 
 @dataclass(frozen=True)
@@ -163,7 +172,8 @@ def convert_recordings(
         if missing:
             # A store with a hole is no store, even if it was one before.
             (out / HEADER_FILE).unlink(missing_ok=True)
-            _make_shards(reader, root, out, records, plan, missing, jobs, on_error, progress)
+            make = partial(_make_shard, reader, root, out, plan.hash, on_error)
+            _make_shards(make, records, plan, missing, jobs, progress)
         store = None if missing else _opened(out)
         if store is None:
             parts = [read_part(shard_folder(out, shard), plan.hash) for shard in range(plan.shard_count)]
@@ -206,14 +216,11 @@ def reader_options(reader: Reader) -> dict[str, Any]:
 def _make_plan(reader: Reader, records: Sequence[Record], root: Path, shard_clips: int | None) -> _Plan:
     if not records:
         raise DataError(f"{root}: the reader {reader.name!r} found no recording there")
-    path_of: dict[str, str] = {}
+    check_ids((record.id, record.path) for record in records)
     digest = hashlib.sha256()
     if isinstance(reader, FromFiles):  # the same options may mean another skeleton by now
         digest.update(json.dumps([asdict(reader.skeleton), reader.classes]).encode())
     for record in records:
-        if record.id in path_of:
-            raise DataError(f"two recordings have the id {record.id!r}: {path_of[record.id]} and {record.path}")
-        path_of[record.id] = record.path
         line = [record.id, record.path, record.label, dict(record.attributes)]
         digest.update(json.dumps(line, sort_keys=True, default=str).encode())
     if shard_clips is None:
@@ -241,29 +248,26 @@ def _begin(out: Path, plan: _Plan) -> None:
 
 def _check_plan(out: Path, file: Path, plan: _Plan) -> None:
     try:
-        found = json.loads(file.read_bytes())
-        differences = [name for name, value in asdict(plan).items() if found[name] != value]
+        begun = json.loads(file.read_bytes())
+        differences = [name for name, value in asdict(plan).items() if begun[name] != value]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{file} is damaged ({type(error).__name__}: {error}). Use --overwrite to begin anew"
         ) from error
     if not differences:
         return
-    said = []
+    changes = []
     for name in differences:
-        old, new = found[name], asdict(plan)[name]
+        old, new = begun[name], asdict(plan)[name]
         if name == "options":
-            said += [
-                f"--options.{key} {old.get(key)} → {new.get(key)}"
-                for key in {**old, **new}
-                if old.get(key) != new.get(key)
-            ]
+            changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            changes += [f"--options.{key} {old.get(key)} → {new.get(key)}" for key in changed]
         elif name != "recordings_hash":
-            said.append(f"{name} {old} → {new}")
+            changes.append(f"{name} {old} → {new}")
         elif "recordings" not in differences:
-            said.append("other recordings")
+            changes.append("other recordings")
     raise StoreError(
-        f"{out} was begun with other settings or files ({', '.join(said)}). "
+        f"{out} was begun with other settings or files ({', '.join(changes)}). "
         f"Choose another --out, or --overwrite to begin anew"
     )
 
@@ -288,30 +292,27 @@ def _opened(out: Path) -> Store | None:
 
 
 def _make_shards(
-    reader: Reader,
-    root: Path,
-    out: Path,
+    make: Callable[[int, Sequence[Record]], _Outcome],
     records: Sequence[Record],
     plan: _Plan,
     shards: Sequence[int],
     jobs: int,
-    on_error: OnError,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Make shards; on the first failure, finish those that are in work and raise it."""
-    failure: MarrowError | OSError | None = None
+    failure: _Outcome = None
     done = len(records) - sum(len(records[plan.slice_of(shard)]) for shard in shards)
 
-    def tasks() -> Iterator[tuple[Any, ...]]:
+    def tasks() -> Iterator[tuple[int, Sequence[Record]]]:
         for shard in shards:
             if failure is not None:
                 return
-            yield reader, root, out, shard, records[plan.slice_of(shard)], plan.hash, on_error
+            yield shard, records[plan.slice_of(shard)]
 
     if progress is not None:
         progress(done, len(records))
-    for shard, outcome in zip(shards, _run(tasks(), min(jobs, len(shards))), strict=False):
-        if isinstance(outcome, Exception):
+    for shard, outcome in zip(shards, _outcomes(make, tasks(), min(jobs, len(shards))), strict=False):
+        if outcome is not None:
             failure = failure or outcome
             continue
         done += len(records[plan.slice_of(shard)])
@@ -324,17 +325,19 @@ def _make_shards(
         raise failure
 
 
-def _run(tasks: Iterator[tuple[Any, ...]], jobs: int) -> Iterator[MarrowError | OSError | None]:
+def _outcomes(
+    make: Callable[[int, Sequence[Record]], _Outcome], tasks: Iterator[tuple[int, Sequence[Record]]], jobs: int
+) -> Iterator[_Outcome]:
     """Make a shard of each task, in this process or in others; yield the outcomes in order."""
     if jobs == 1:
         for task in tasks:
-            yield _make_shard(*task)
+            yield make(*task)
         return
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")
     with _interrupts_for_this_process_only():
-        outcomes = cast(Generator[MarrowError | OSError | None], parallel(delayed(_make_shard)(*t) for t in tasks))
+        outcomes: Any = parallel(delayed(make)(*task) for task in tasks)
     try:
         yield from outcomes
     finally:
@@ -355,14 +358,8 @@ def _interrupts_for_this_process_only() -> Iterator[None]:
 
 
 def _make_shard(
-    reader: Reader,
-    root: Path,
-    out: Path,
-    shard: int,
-    records: Sequence[Record],
-    plan: str,
-    on_error: OnError,
-) -> MarrowError | OSError | None:
+    reader: Reader, root: Path, out: Path, plan: str, on_error: OnError, shard: int, records: Sequence[Record]
+) -> _Outcome:
     """Make one shard; return what a user can mend, raise anything else."""
     try:
         write_shard(out, shard, _read(reader, root, records, on_error), reader.skeleton, plan)

@@ -5,33 +5,31 @@ is known of the clips is a Parquet file that pandas, Polars and DuckDB read too.
 """
 
 import json
-import logging
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from marrow.errors import ConfigError, StoreError
+from marrow.errors import ConfigError, StoreError, did_you_mean
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
-from marrow.store.index import DROPPED_FILE, HEADER_FILE, INDEX_FILE, STORE_VERSION
 from marrow.store.writer import (
+    DROPPED_FILE,
+    HEADER_FILE,
+    INDEX_FILE,
     JOINTS_FILE,
+    PLAN_FILE,
     PRESENT_FILE,
+    STORE_VERSION,
     Dropped,
     shard_folder,
-    unpack,
 )
 
-PLAN_FILE = "plan.json"
-
-_log = logging.getLogger(__name__)
 _AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
 
 
@@ -119,7 +117,7 @@ class Store:
         joint_count = len(self.skeleton.joints)
         return (
             joints[rows].reshape(bodies, frames, joint_count, 3),
-            unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
+            _unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
         )
 
     def sequence(self, row: int) -> SkeletonSequence:
@@ -139,18 +137,18 @@ class Store:
 
     def segments(self, row: int) -> tuple[Segment, ...]:
         """Return the labelled intervals of a clip; none where it is trimmed."""
-        return tuple(Segment(**segment) for segment in self._index.column("segments")[row].as_py())
+        return tuple(Segment(**segment) for segment in self._value("segments", row))
 
     def recorded(self, row: int) -> Int64[np.ndarray, " recorded"] | None:
         """Return the frames of a clip that its source recorded, where a reader has filled in others; None: all."""
         if "recorded" not in self._index.column_names:
             return None
-        frames = self._index.column("recorded")[row].as_py()
+        frames = self._value("recorded", row)
         return None if frames is None else np.asarray(frames, np.int64)
 
     def placement(self, row: int) -> Placement:
         """Return the way back from a clip's stored positions to those of its source."""
-        values = np.asarray(self._index.column("placement")[row].as_py(), np.float64)
+        values = np.asarray(self._value("placement", row), np.float64)
         return Placement(values[:9].reshape(3, 3), values[9:12], float(values[12]))
 
     def split_rows(self, split: str) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
@@ -160,7 +158,8 @@ class Store:
             ConfigError: the store has no such protocol.
         """
         if split not in self.splits:
-            raise ConfigError(f"{self.path} has no split {split!r}. {_choices('Splits', split, self.splits)}")
+            hint = did_you_mean(split, self.splits, cutoff=0.4)
+            raise ConfigError(f"{self.path} has no split {split!r}. Splits: {', '.join(self.splits) or 'none'}.{hint}")
         members = np.asarray(self._texts(f"split.{split}"))
         return np.flatnonzero(members == "train"), np.flatnonzero(members == "test")
 
@@ -181,7 +180,7 @@ class Store:
         for number, (start, count) in enumerate(zip(starts, row_counts, strict=True)):
             shard_joints, packed = self._shard(number)
             joints[start : start + count] = shard_joints
-            present[start : start + count] = unpack(packed, joint_count)
+            present[start : start + count] = _unpack(packed, joint_count)
         return joints, present, starts[self._shard_of] + self._first_row
 
     def attribute(self, name: str) -> np.ndarray:
@@ -194,7 +193,10 @@ class Store:
             ConfigError: no clip has such an attribute.
         """
         if name not in self.attributes:
-            raise ConfigError(f"{self.path} has no attribute {name!r}. {_choices('Attributes', name, self.attributes)}")
+            hint = did_you_mean(name, self.attributes, cutoff=0.4)
+            raise ConfigError(
+                f"{self.path} has no attribute {name!r}. Attributes: {', '.join(self.attributes) or 'none'}.{hint}"
+            )
         column = self._index.column(f"attribute.{name}")
         values = column.to_pylist()
         return np.asarray(values, dtype=object if column.null_count else None)
@@ -220,8 +222,8 @@ class Store:
         self, rows_a: Int64[np.ndarray, " a"], rows_b: Int64[np.ndarray, " b"]
     ) -> Int64[np.ndarray, " duplicate"]:
         """Return the rows of b whose content is bit-identical to that of one of a."""
-        known = {self.content[row] for row in rows_a}
-        return np.array([row for row in rows_b if self.content[row] in known], np.int64)
+        contents = {self.content[row] for row in rows_a}
+        return np.array([row for row in rows_b if self.content[row] in contents], np.int64)
 
     @cached_property
     def dropped(self) -> tuple[Dropped, ...]:
@@ -243,7 +245,7 @@ class Store:
     ) -> tuple[Int64[np.ndarray, " clip"], Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
         """Return a shard's clips, in the order of its frames, and its frames: for a pass over all, one at a time."""
         joints, packed = self._shard(number)
-        return np.flatnonzero(self._shard_of == number), joints, unpack(packed, len(self.skeleton.joints))
+        return np.flatnonzero(self._shard_of == number), joints, _unpack(packed, len(self.skeleton.joints))
 
     @cached_property
     def byte_count(self) -> int:
@@ -265,9 +267,12 @@ class Store:
     def _integers(self, column: str) -> Int64[np.ndarray, " clip"]:
         return self._index.column(column).to_numpy()
 
+    def _value(self, column: str, row: int) -> Any:
+        return self._index.column(column)[row].as_py()
+
     def _notes(self, row: int) -> tuple[str, ...]:
         # Stores that were made before there were notes have no such column.
-        return tuple(self._index.column("notes")[row].as_py()) if "notes" in self._index.column_names else ()
+        return tuple(self._value("notes", row)) if "notes" in self._index.column_names else ()
 
     def _texts(self, column: str) -> tuple[str, ...]:
         return tuple(self._index.column(column).to_pylist())
@@ -296,16 +301,21 @@ class _Records(Sequence[Record]):
 
     def __getitem__(self, row: Any) -> Any:
         if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
+            return [self[place] for place in range(*row.indices(len(self)))]
         store = self._store
         row = range(len(self))[row]
-        attributes = {name: store._index.column(f"attribute.{name}")[row].as_py() for name in store.attributes}
+        attributes = {name: store._value(f"attribute.{name}", row) for name in store.attributes}
         return Record(
-            id=store._index.column("id")[row].as_py(),
-            path=store._index.column("path")[row].as_py(),
+            id=store._value("id", row),
+            path=store._value("path", row),
             label=int(store.label[row]),
             attributes={name: value for name, value in attributes.items() if value is not None},
         )
+
+
+def _unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.ndarray, "... joint"]:
+    """Return flags from bits."""
+    return np.unpackbits(packed, axis=-1, count=joint_count).view(np.bool_)
 
 
 def _skeleton(header: Mapping[str, Any]) -> Skeleton:
@@ -317,12 +327,6 @@ def _skeleton(header: Mapping[str, Any]) -> Skeleton:
         anchors=dict(header["anchors"]),
         up=header["up"],
     )
-
-
-def _choices(what: str, asked: str, known: Sequence[str]) -> str:
-    nearest = get_close_matches(asked, known, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{what}: {', '.join(known) or 'none'}.{hint}"
 
 
 def _read_header(path: Path) -> dict[str, Any]:

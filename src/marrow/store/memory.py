@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
-from marrow.store.index import finish_store
-from marrow.store.writer import UNFINISHED, clear_disk_errors, read_part, shard_folder, write_shard
+from marrow.store.writer import UNFINISHED, clear_disk_errors, finish_store, read_part, shard_folder, write_shard
 
 _log = logging.getLogger(__name__)
 _SHARD_CLIPS = 512
@@ -56,31 +56,22 @@ def write_store(
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
     store = Store.open(path)
-    for one in store.dropped:
-        _log.warning("%s is not in %s: %s", one.id, path, one.reason)
+    for recording in store.dropped:
+        _log.warning("%s is not in %s: %s", recording.id, path, recording.reason)
     return store
 
 
 def _write_shards(folder: Path, sequences: Iterable[SkeletonSequence]) -> tuple[list[dict[str, Any]], Skeleton]:
+    """Write all sequences; return what the shards say of themselves, and the skeleton."""
+    remaining = iter(sequences)
     parts: list[dict[str, Any]] = []
-    batch: list[SkeletonSequence] = []
     skeleton: Skeleton | None = None
-
-    def flush() -> None:
-        assert skeleton is not None
+    while batch := list(islice(remaining, _SHARD_CLIPS)):
+        skeleton = skeleton or batch[0].skeleton
         write_shard(folder, len(parts), batch, skeleton, plan="")
         part = read_part(shard_folder(folder, len(parts)), plan="")
         assert part is not None
         parts.append(part)
-        batch.clear()
-
-    for sequence in sequences:
-        skeleton = skeleton or sequence.skeleton
-        batch.append(sequence)
-        if len(batch) == _SHARD_CLIPS:
-            flush()
-    if batch:
-        flush()
     if skeleton is None:
         raise DataError("there is no sequence to store")
     return parts, skeleton

@@ -5,10 +5,11 @@ Every figure is exact except the median bone lengths of large stores, which are 
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from marrow.store.copies import copied_rows
 from marrow.store.format import Store
@@ -98,17 +99,6 @@ class Summary:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Motion:
-    """What is measured on the frames."""
-
-    missing: Float64[np.ndarray, " joint"]
-    at_origin: int
-    bone_metres: Float64[np.ndarray, " bone"]
-    bone_variation: Float64[np.ndarray, " bone"]
-    chest_above_hips: Float64[np.ndarray, "body 3"]
-
-
 def summarise(store: Store, *, near: bool | None = None) -> Summary:
     """Read a whole store and say what it holds.
 
@@ -116,40 +106,29 @@ def summarise(store: Store, *, near: bool | None = None) -> Summary:
         store: the store.
         near: whether to look for test clips that are nearly the same as a training clip; None: where it takes seconds.
     """
-    motion = _measure(store)
-    skeleton = store.skeleton
-    bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
-    up = "xyz".index(skeleton.up)
-    middle = np.median(motion.chest_above_hips, axis=0) if len(motion.chest_above_hips) else np.zeros(3)
-    axis = int(np.abs(middle).argmax())
     names = dict(enumerate(store.classes)) | {-1: "-"}
     labels = Counter(store.label.tolist())
     segments = Counter(segment.label for row in range(len(store)) for segment in store.segments(row))
-    everything = {
-        "clips": len(store),
-        "frames": int(store.frame_count.sum()),
-        "bodies": dict(sorted(Counter(store.body_count.tolist()).items())),
-        "dropped": dict(Counter(map(reason_without_file, store.dropped)).most_common()),
-        "notes": store.notes,
-        "labels": {names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
-        "segments": {names.get(label, str(label)): count for label, count in sorted(segments.items())},
-        "splits": {name: _split(store, name, near) for name in store.splits},
-        "copies": len(store) - len(set(store.content)),
-        "length_frames": tuple(
+    summary = Summary(
+        clips=len(store),
+        frames=int(store.frame_count.sum()),
+        bodies=dict(sorted(Counter(store.body_count.tolist()).items())),
+        dropped=dict(Counter(map(reason_without_file, store.dropped)).most_common()),
+        notes=store.notes,
+        labels={names.get(label, str(label)): labels[label] for label in sorted(set(labels) | set(names) - {-1})},
+        segments={names.get(label, str(label)): count for label, count in sorted(segments.items())},
+        splits={name: _split(store, name, near) for name in store.splits},
+        copies=len(store) - len(set(store.content)),
+        length_frames=tuple(
             int(frames)
             for frames in np.quantile(store.frame_count, (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1), method="nearest")
         ),
-        "fps": dict(Counter(store.fps.tolist()).most_common()),
-        "missing": dict(zip(skeleton.joints, motion.missing.tolist(), strict=True)),
-        "at_origin": motion.at_origin,
-        "bone_metres": dict(zip(bones, motion.bone_metres.tolist(), strict=True)),
-        "bone_variation": dict(zip(bones, motion.bone_variation.tolist(), strict=True)),
-        "upright": float((motion.chest_above_hips[:, up] > 0).mean()) if len(motion.chest_above_hips) else 0.0,
-        "upright_axis": ("-" if middle[axis] < 0 else "") + "xyz"[axis],
-        "stored_bytes": store.byte_count,
-    }
-    summary = Summary(**everything, warnings=())
-    return Summary(**everything, warnings=tuple(_warnings(store, summary)))
+        fps=dict(Counter(store.fps.tolist()).most_common()),
+        **_measure(store),
+        stored_bytes=store.byte_count,
+        warnings=(),
+    )
+    return replace(summary, warnings=tuple(_warnings(store, summary)))
 
 
 def reason_without_file(dropped: Dropped) -> str:
@@ -170,8 +149,8 @@ def _split(store: Store, name: str, near: bool | None) -> SplitSummary:
     )
 
 
-def _measure(store: Store) -> _Motion:
-    """Go through the shards once."""
+def _measure(store: Store) -> dict[str, Any]:
+    """Go through the shards once; return the fields of the summary that tell of the frames."""
     skeleton = store.skeleton
     outer, inner = np.array(skeleton.bones).reshape(-1, 2).T
     anchors = [skeleton.anchors[role] for role in ("chest", "left_hip", "right_hip") if role in skeleton.anchors]
@@ -203,17 +182,23 @@ def _measure(store: Store) -> _Motion:
             chest, left, right = (joints[:, anchor] for anchor in anchors)
             means = _mean(chest - (left + right) / 2, np.repeat(seen, 3, axis=-1), first)
             chests.append(means[np.isfinite(means).all(axis=-1)])
-    return _Motion(
-        missing=absent / stored_rows,
-        at_origin=at_origin,
-        bone_metres=_median(np.concatenate(lengths)),
-        bone_variation=_median(np.concatenate(variations)),
-        chest_above_hips=np.concatenate([np.empty((0, 3)), *chests]),
-    )
+    bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
+    chest_above_hips = np.concatenate([np.empty((0, 3)), *chests])
+    middle = np.median(chest_above_hips, axis=0) if len(chest_above_hips) else np.zeros(3)
+    axis = int(np.abs(middle).argmax())
+    is_upright = chest_above_hips[:, "xyz".index(skeleton.up)] > 0
+    return {
+        "missing": dict(zip(skeleton.joints, (absent / stored_rows).tolist(), strict=True)),
+        "at_origin": at_origin,
+        "bone_metres": dict(zip(bones, _medians(np.concatenate(lengths)), strict=True)),
+        "bone_variation": dict(zip(bones, _medians(np.concatenate(variations)), strict=True)),
+        "upright": float(is_upright.mean()) if len(is_upright) else 0.0,
+        "upright_axis": ("-" if middle[axis] < 0 else "") + "xyz"[axis],
+    }
 
 
 def _mean(
-    values: Float32[np.ndarray, "row value"] | Float64[np.ndarray, "row value"],
+    values: Float[np.ndarray, "row value"],
     counted: Bool[np.ndarray, "row value"],
     first: Int64[np.ndarray, " body"],
 ) -> Float64[np.ndarray, "body value"]:
@@ -234,29 +219,29 @@ def _variation(
     return np.where(mean > 0, np.sqrt(variance) / np.where(mean > 0, mean, 1), np.nan)
 
 
-def _median(values: Float32[np.ndarray, "row bone"] | Float64[np.ndarray, "row bone"]) -> Float64[np.ndarray, " bone"]:
+def _medians(values: Float[np.ndarray, "row bone"]) -> list[float]:
     """Return the median of what is not NaN in each column; 0 where nothing is."""
-    medians = [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0 for column in values.T]
-    return np.array(medians, np.float64)
+    columns = [column[np.isfinite(column)] for column in values.T]
+    return [float(np.median(column)) if len(column) else 0.0 for column in columns]
 
 
 def _warnings(store: Store, summary: Summary) -> list[str]:
-    found = []
+    warnings = []
     for name, split in summary.splits.items():
         if split.shared:
-            found.append(
+            warnings.append(
                 f"{split.shared} of the {split.test} test clips of {name} are bit-identical to a training clip: "
                 f"scores on them are inflated"
             )
         if split.near:
-            found.append(
+            warnings.append(
                 f"{split.near} {'more ' if split.shared else ''}of the {split.test} test clips of {name} are nearly "
                 "the same as a training clip (but for noise, resampling, cut frames or a rigid move)"
             )
         if not split.train or not split.test:
-            found.append(f"the split {name} has {split.train} training and {split.test} test clips")
+            warnings.append(f"the split {name} has {split.train} training and {split.test} test clips")
     if summary.copies:
-        found.append(f"{summary.copies} clips are bit-identical to another one")
+        warnings.append(f"{summary.copies} clips are bit-identical to another one")
     bones = [metres for metres in summary.bone_metres.values() if metres > 0]
     median = float(np.median(bones)) if bones else 0.0
     low, high = _MEDIAN_BONE_METRES
@@ -266,7 +251,7 @@ def _warnings(store: Store, summary: Summary) -> list[str]:
             None,
         )
         looks = f"looks like {unit}" if unit else "not a person's size in any usual unit (pixels? normalised?)"
-        found.append(f"bones have a median length of {median:.3g}: {looks}; positions are expected in metres")
+        warnings.append(f"bones have a median length of {median:.3g}: {looks}; positions are expected in metres")
     elif bones:
         odd = [
             f"{name} {metres:.2f} m"
@@ -274,34 +259,34 @@ def _warnings(store: Store, summary: Summary) -> list[str]:
             if metres > _BONE_METRES[1] or _NO_BONE_METRES < metres < _BONE_METRES[0] / 4
         ]
         if odd:
-            found.append(f"bones of unlikely length (wrong joint order?): {', '.join(odd[:6])}")
+            warnings.append(f"bones of unlikely length (wrong joint order?): {', '.join(odd[:6])}")
     loose = [name for name, variation in summary.bone_variation.items() if variation > _BONE_VARIATION_MAX]
     if loose:
-        found.append(
+        warnings.append(
             f"bones change their length by more than {_BONE_VARIATION_MAX:.0%} within a clip "
             f"(noise, or a wrong joint order): {', '.join(loose[:6])}"
         )
     if summary.upright < 0.5 and store.skeleton.anchors.keys() >= UPRIGHT_ANCHORS:
-        found.append(
+        warnings.append(
             f"in {1 - summary.upright:.0%} of the bodies the chest is not above the hips along {store.skeleton.up}, "
             f"the upward axis of {store.skeleton.name}; up looks like {summary.upright_axis}"
         )
     missing = [f"{name} {share:.0%}" for name, share in summary.missing.items() if share > _MISSING_MAX]
     if missing:
-        found.append(f"joints absent in more than half of the frames: {', '.join(missing[:6])}")
+        warnings.append(f"joints absent in more than half of the frames: {', '.join(missing[:6])}")
     if summary.at_origin:
-        found.append(
+        warnings.append(
             f"{summary.at_origin} frames have a joint at exactly (0, 0, 0) that is marked present (absent joints "
             f"written as zeros?)"
         )
     short = int((store.frame_count < 2).sum())
     if short:
-        found.append(f"{short} clips have a single frame")
+        warnings.append(f"{short} clips have a single frame")
     unused = [name for name, count in summary.labels.items() if not count and name not in summary.segments]
     if unused and len(unused) < len(summary.labels):  # in a store without any label nothing is missing
-        found.append(f"classes without a clip: {', '.join(unused[:6])}{', ...' if len(unused) > 6 else ''}")
+        warnings.append(f"classes without a clip: {', '.join(unused[:6])}{', ...' if len(unused) > 6 else ''}")
     if len(summary.fps) > 1:
-        found.append(
+        warnings.append(
             f"clips differ in frame rate: {', '.join(f'{rate:g}' for rate in list(summary.fps)[:6])} per second"
         )
-    return found
+    return warnings

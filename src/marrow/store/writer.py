@@ -1,7 +1,8 @@
-"""How frames come onto the disk: one shard at a time, each whole or not at all.
+"""How a store comes onto the disk: shard by shard, each whole or not at all, and last the header.
 
 A shard is made in a folder of its own beside the others, forced to the disk, and renamed. A reader, or a preparation
-that goes on after a kill, therefore finds either the whole shard or none.
+that goes on after a kill, therefore finds either the whole shard or none. Then come the index of the clips and the list
+of what was dropped. Only the header makes a folder a store; as long as it is missing, the store is not finished.
 """
 
 import errno
@@ -13,20 +14,26 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from marrow.errors import DataError, StoreError
 from marrow.files import sync_folder
+from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
+STORE_VERSION = 1
+HEADER_FILE = "store.json"
+PLAN_FILE = "plan.json"
+INDEX_FILE = "index.parquet"
+DROPPED_FILE = "dropped.parquet"
 SHARDS_FOLDER = "shards"
 JOINTS_FILE = "joints.npy"
 PRESENT_FILE = "present.npy"
@@ -47,16 +54,6 @@ class Dropped:
 def shard_folder(store: Path, number: int) -> Path:
     """Return where a shard lies."""
     return store / SHARDS_FOLDER / f"{number:05d}"
-
-
-def content_hash(
-    joints: Float32[np.ndarray, "body frame joint 3"], packed: UInt8[np.ndarray, "body frame byte"]
-) -> str:
-    """Return a hash that two sequences share only when they are identical to the last bit, shape included."""
-    digest = hashlib.blake2b(repr(joints.shape).encode(), digest_size=16)
-    digest.update(joints.tobytes())
-    digest.update(packed.tobytes())
-    return digest.hexdigest()
 
 
 def write_shard(
@@ -94,7 +91,7 @@ def write_shard(
         # Zero where absent, whatever the reader left there, so that equal sequences have equal bytes.
         joints = np.where(present[..., None], clip.joints[bodies], np.float32(0))
         packed = np.packbits(present, axis=-1)
-        entries.append(_entry(clip, row_count, joints.shape[0], content_hash(joints, packed)))
+        entries.append(_entry(clip, row_count, joints.shape[0], _content_hash(joints, packed)))
         joints_of.append(joints.reshape(-1, joint_count, 3))
         packed_of.append(packed.reshape(-1, packed.shape[-1]))
         row_count += len(joints_of[-1])
@@ -114,7 +111,7 @@ def write_shard(
             "row_count": row_count,
             "files": files,
             "clips": entries,
-            "dropped": [asdict(one) for one in dropped],
+            "dropped": [asdict(recording) for recording in dropped],
         }
         write_durably(folder / PART_FILE, gzip.compress(json.dumps(part).encode(), mtime=0))
         sync_folder(folder)
@@ -142,6 +139,16 @@ def _entry(clip: SkeletonSequence, first_row: int, body_count: int, content: str
         "recorded": None if clip.recorded is None else clip.recorded.tolist(),
         "attributes": {name: _plain(clip.record, name, value) for name, value in clip.record.attributes.items()},
     }
+
+
+def _content_hash(
+    joints: Float32[np.ndarray, "body frame joint 3"], packed: UInt8[np.ndarray, "body frame byte"]
+) -> str:
+    """Return a hash that two sequences share only when they are identical to the last bit, shape included."""
+    digest = hashlib.blake2b(repr(joints.shape).encode(), digest_size=16)
+    digest.update(joints.tobytes())
+    digest.update(packed.tobytes())
+    return digest.hexdigest()
 
 
 def _plain(record: Record, name: str, value: Any) -> int | str:
@@ -218,6 +225,138 @@ def clear_disk_errors(store: Path) -> Iterator[None]:
         raise StoreError(f"{store}: {problem} and run the same command again: finished shards are kept") from error
 
 
-def unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.ndarray, "... joint"]:
-    """Return flags from bits."""
-    return np.unpackbits(packed, axis=-1, count=joint_count).view(np.bool_)
+def finish_store(
+    store: Path,
+    parts: Sequence[Mapping[str, Any]],
+    skeleton: Skeleton,
+    *,
+    source: str,
+    options: Mapping[str, Any],
+    classes: Sequence[str],
+    splits: Mapping[str, Split],
+) -> None:
+    """Write the index, the list of what was dropped, and last the header that makes the folder a store.
+
+    Raises:
+        DataError: there is no clip, an id occurs twice, or the labels, attributes or splits contradict themselves.
+    """
+    import pyarrow as pa
+
+    entries = [{**entry, "shard": number} for number, part in enumerate(parts) for entry in part["clips"]]
+    dropped = [Dropped(**recording) for part in parts for recording in part["dropped"]]
+    if not entries:
+        reasons = sorted({recording.reason for recording in dropped})
+        raise DataError(
+            f"{store}: nothing to store. " + (f"Dropped: {'; '.join(reasons[:3])}" if reasons else "No clip.")
+        )
+    _check_entries(entries, classes)
+    memberships = {name: [_membership(name, split, entry) for entry in entries] for name, split in splits.items()}
+    index = _parquet(_index_columns(entries, memberships))
+    replace_durably(store / INDEX_FILE, index)
+    texts = {
+        name: pa.array([getattr(recording, name) for recording in dropped], pa.string())
+        for name in ("id", "path", "reason")
+    }
+    replace_durably(store / DROPPED_FILE, _parquet(texts))
+    header = {
+        "version": STORE_VERSION,
+        "source": source,
+        "options": dict(options),
+        "skeleton": asdict(skeleton),
+        "classes": list(classes),
+        "splits": list(splits),
+        "fingerprint": _fingerprint(source, skeleton, classes, entries, memberships),
+        "clip_count": len(entries),
+        "dropped_count": len(dropped),
+        "index": {"bytes": len(index), "crc32": zlib.crc32(index)},
+        "shards": [{"row_count": part["row_count"], "files": part["files"]} for part in parts],
+    }
+    replace_durably(store / HEADER_FILE, json.dumps(header, indent=1).encode())
+
+
+def check_ids(recordings: Iterable[tuple[str, str]]) -> None:
+    """Raise a DataError where two recordings, given by id and path, have one id."""
+    path_of: dict[str, str] = {}
+    for name, path in recordings:
+        if name in path_of:
+            raise DataError(f"two recordings have the id {name!r}: {path_of[name] or 'one'} and {path or 'another'}")
+        path_of[name] = path
+
+
+def _check_entries(entries: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    check_ids((entry["id"], entry["path"]) for entry in entries)
+    for entry in entries:
+        labels = [entry["label"], *(segment["label"] for segment in entry["segments"])]
+        if classes and not all(-1 <= label < len(classes) for label in labels):
+            raise DataError(
+                f"{entry['id']}: expected labels from -1 (unknown) to {len(classes) - 1} ({len(classes)} classes), "
+                f"got {sorted(set(labels))}"
+            )
+
+
+def _membership(name: str, split: Split, entry: Mapping[str, Any]) -> str:
+    record = Record(entry["id"], entry["path"], entry["label"], entry["attributes"])
+    train, test = split.train(record), split.test(record)
+    if train and test:
+        raise DataError(f"{record.id}: the split {name!r} puts it into train and into test")
+    return "train" if train else "test" if test else ""
+
+
+def _index_columns(entries: Sequence[Mapping[str, Any]], memberships: Mapping[str, list[str]]) -> dict[str, Any]:
+    import pyarrow as pa
+
+    segment = pa.struct([("start_frame", pa.int64()), ("end_frame", pa.int64()), ("label", pa.int64())])
+    types = {
+        "id": pa.string(),
+        "path": pa.string(),
+        "label": pa.int64(),
+        "shard": pa.int64(),
+        "first_row": pa.int64(),
+        "frame_count": pa.int64(),
+        "body_count": pa.int64(),
+        "fps": pa.float64(),
+        "content": pa.string(),
+        "placement": pa.list_(pa.float64(), 13),
+        "segments": pa.list_(segment),
+    }
+    columns = {name: pa.array([entry[name] for entry in entries], kind) for name, kind in types.items()}
+    # Shards that were made before there were notes have none.
+    columns["notes"] = pa.array([entry.get("notes", []) for entry in entries], pa.list_(pa.string()))
+    if any(entry.get("recorded") is not None for entry in entries):
+        columns["recorded"] = pa.array([entry.get("recorded") for entry in entries], pa.list_(pa.int64()))
+    for name in sorted({name for entry in entries for name in entry["attributes"]}):
+        values = [entry["attributes"].get(name) for entry in entries]
+        kinds = {type(value) for value in values} - {type(None)}
+        if len(kinds) > 1:
+            raise DataError(f"the attribute {name!r} must be an int everywhere or a str everywhere, got both")
+        columns[f"attribute.{name}"] = pa.array(values, pa.string() if kinds == {str} else pa.int64())
+    for name, members in memberships.items():
+        columns[f"split.{name}"] = pa.array(members, pa.string())
+    return columns
+
+
+def _parquet(columns: Mapping[str, Any]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _fingerprint(
+    source: str,
+    skeleton: Skeleton,
+    classes: Sequence[str],
+    entries: Sequence[Mapping[str, Any]],
+    memberships: Mapping[str, list[str]],
+) -> str:
+    """Hash what a store holds, not how it is cut into shards or where its raw files lay."""
+    digest = hashlib.sha256(json.dumps([source, asdict(skeleton), list(classes), list(memberships)]).encode())
+    kept = ("id", "label", "fps", "content", "placement", "segments", "attributes")
+    for row, entry in enumerate(entries):
+        line = [[entry[name] for name in kept], [members[row] for members in memberships.values()]]
+        if entry.get("recorded") is not None:
+            line.append(entry["recorded"])
+        digest.update(json.dumps(line, sort_keys=True).encode())
+    return digest.hexdigest()

@@ -5,6 +5,7 @@ only what differs from standing at rest. Everybody is written down as right-hand
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 # Degrees and arm lengths; whole numbers are welcome in a table.
 Number = int | float
@@ -57,35 +58,32 @@ class Action:
     gap: float = 0.0
 
 
-def _arm(
-    side: str, out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0
-) -> dict[str, Number]:
+def _arm(side: str, out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0) -> Pose:
     """Put one wrist somewhere: arm lengths from the shoulder, elbow turned outward by `swivel` degrees."""
-    return {
-        f"{side}_out": out,
-        f"{side}_up": up,
-        f"{side}_forward": forward,
-        f"{side}_swivel": swivel,
-        f"{side}_wrist": wrist,
-    }
+    target = {"out": out, "up": up, "forward": forward, "swivel": swivel, "wrist": wrist}
+    return {f"{side}_{name}": value for name, value in target.items()}
 
 
-def _right(out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0) -> dict[str, Number]:
-    return _arm("right", out, up, forward, swivel, wrist)
+_right, _left = partial(_arm, "right"), partial(_arm, "left")
 
 
-def _left(out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0) -> dict[str, Number]:
-    return _arm("left", out, up, forward, swivel, wrist)
+def _arms(*target: Number) -> Pose:
+    return _right(*target) | _left(*target)
 
 
-def _arms(out: Number, up: Number, forward: Number, swivel: Number = 0.0, wrist: Number = 0.0) -> dict[str, Number]:
-    return _right(out, up, forward, swivel, wrist) | _left(out, up, forward, swivel, wrist)
+def _legs(hip: Number, knee: Number, spread: Number = 4.0) -> Pose:
+    angles = {"hip": hip, "knee": knee, "spread": spread}
+    return {f"{side}_{joint}": degrees for side in ("right", "left") for joint, degrees in angles.items()}
 
 
-def _legs(hip: Number, knee: Number, spread: Number = 4.0) -> dict[str, Number]:
-    return {
-        f"{side}_{k}": v for side in ("right", "left") for k, v in (("hip", hip), ("knee", knee), ("spread", spread))
-    }
+def _other_step(key: Key) -> Key:
+    """Return a step with the other leg: left and right exchanged, the trunk twisted the other way."""
+    other = {"right": "left", "left": "right"}
+    pose: Pose = {}
+    for name, value in key.pose.items():
+        side, _, part = name.partition("_")
+        pose[f"{other[side]}_{part}" if side in other else name] = -value if name == "twist" else value
+    return Key(key.seconds, pose)
 
 
 REST: Pose = _arms(0.14, -0.95, 0.08) | _legs(0, 2)
@@ -123,31 +121,17 @@ _SHOE = _arms(-0.16, -0.60, 0.66, 10) | _legs(80, 118) | {"bend": 62, "nod": 12}
 _PAT = _right(-0.04, 0.10, 0.78, 20) | {"bend": 6}
 _PAT_LOW = _right(-0.04, 0.00, 0.80, 20) | {"bend": 8}
 
-STRIDE = (
-    Key(
-        0.26,
-        {"right_hip": 26, "right_knee": 5, "left_hip": -20, "left_knee": 12}
-        | _right(0.16, -0.90, -0.22)
-        | _left(0.14, -0.86, 0.36)
-        | {"twist": 5},
-    ),
-    Key(0.26, {"right_hip": 4, "right_knee": 10, "left_hip": 16, "left_knee": 58} | _arms(0.14, -0.95, 0.08)),
-    Key(
-        0.26,
-        {"left_hip": 26, "left_knee": 5, "right_hip": -20, "right_knee": 12}
-        | _left(0.16, -0.90, -0.22)
-        | _right(0.14, -0.86, 0.36)
-        | {"twist": -5},
-    ),
-    Key(0.26, {"left_hip": 4, "left_knee": 10, "right_hip": 16, "right_knee": 58} | _arms(0.14, -0.95, 0.08)),
+_STEP = Key(
+    0.26,
+    {"right_hip": 26, "right_knee": 5, "left_hip": -20, "left_knee": 12, "twist": 5}
+    | _right(0.16, -0.90, -0.22)
+    | _left(0.14, -0.86, 0.36),
 )
+_PASS = Key(0.26, {"right_hip": 4, "right_knee": 10, "left_hip": 16, "left_knee": 58} | _arms(0.14, -0.95, 0.08))
+STRIDE = (_STEP, _PASS, _other_step(_STEP), _other_step(_PASS))
 
-_MARCH = (
-    Key(0.28, {"right_hip": 62, "right_knee": 80} | _right(0.14, -0.86, -0.30) | _left(0.10, -0.70, 0.50)),
-    Key(0.28),
-    Key(0.28, {"left_hip": 62, "left_knee": 80} | _left(0.14, -0.86, -0.30) | _right(0.10, -0.70, 0.50)),
-    Key(0.28),
-)
+_LIFT = Key(0.28, {"right_hip": 62, "right_knee": 80} | _right(0.14, -0.86, -0.30) | _left(0.10, -0.70, 0.50))
+_MARCH = (_LIFT, Key(0.28), _other_step(_LIFT), Key(0.28))
 
 ACTIONS: tuple[Action, ...] = (
     # One person.
@@ -171,10 +155,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "brush_hair",
         before=(Key(0.7, _right(-0.16, 0.52, 0.36, 35)),),
-        loop=(
-            Key(0.32, _right(0.02, 0.50, -0.02, 60) | {"tilt": -6}),
-            Key(0.32, _right(-0.16, 0.52, 0.36, 35)),
-        ),
+        loop=(Key(0.32, _right(0.02, 0.50, -0.02, 60) | {"tilt": -6}), Key(0.32, _right(-0.16, 0.52, 0.36, 35))),
         after=(Key(0.7),),
         repeats=(2, 4),
         hands=1,
@@ -214,13 +195,7 @@ ACTIONS: tuple[Action, ...] = (
         hands=1,
         may_sit=True,
     ),
-    Action(
-        "check_watch",
-        before=(Key(0.6, _WATCH),),
-        loop=(Key(0.6, _WATCH),),
-        after=(Key(0.6),),
-        may_sit=True,
-    ),
+    Action("check_watch", before=(Key(0.6, _WATCH),), loop=(Key(0.6, _WATCH),), after=(Key(0.6),), may_sit=True),
     Action("cross_arms", before=(Key(0.8, _FOLDED),), loop=(Key(0.9, _FOLDED),), after=(Key(0.7),), may_sit=True),
     Action(
         "throw",
@@ -396,10 +371,7 @@ ACTIONS: tuple[Action, ...] = (
             Key(0.30, _right(0.10, 0.45, 0.25, 20), _right(0.10, 0.45, 0.25, 20)),
             Key(0.22, _right(-0.06, 0.48, 0.72, 10), _right(-0.06, 0.48, 0.72, 10)),
         ),
-        after=(
-            Key(0.22, _right(0.10, 0.30, 0.50, 10), _right(0.10, 0.30, 0.50, 10)),
-            Key(0.55),
-        ),
+        after=(Key(0.22, _right(0.10, 0.30, 0.50, 10), _right(0.10, 0.30, 0.50, 10)), Key(0.55)),
         contact=("HandTipRight", "HandTipRight"),
     ),
     Action(

@@ -35,21 +35,7 @@ _FOLLOWS_AMPLITUDE = _by_channel(
     | {"out": 0.4, "up": 0.3, "forward": 0.3, "swivel": 0.5, "wrist": 1}
     | {"hip": 0.6, "spread": 0.8, "knee": 0.6, "ankle": 0.5}
 )
-_SIGN_IN_MIRROR = _by_channel(
-    {
-        "turn": -1,
-        "pitch": 1,
-        "roll": -1,
-        "lift": 1,
-        "bend": 1,
-        "side": -1,
-        "twist": -1,
-        "nod": 1,
-        "look": -1,
-        "tilt": -1,
-    }
-    | {"": 1}
-)
+_SIGN_IN_MIRROR = _by_channel(dict.fromkeys(("turn", "roll", "side", "twist", "look", "tilt"), -1) | {"": 1})
 _PARTNER_CHANNEL = [
     POSE[name.replace("right_", "left_") if name.startswith("right_") else name.replace("left_", "right_")]
     for name in POSE_CHANNELS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from marrow.errors import StoreError
 from marrow.store.format import Store
-from marrow.store.index import HEADER_FILE
+from marrow.store.writer import HEADER_FILE
 
 _log = logging.getLogger(__name__)
 
