@@ -30,7 +30,7 @@ from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
-from marrow.tasks.recognition.finetune_run import finetune
+from marrow.tasks.recognition.finetune import finetune
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.optim import ScheduleConfig

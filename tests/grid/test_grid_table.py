@@ -19,8 +19,7 @@ from marrow.grid.table import read_tables
 from marrow.pretrain_config import MAY_CHANGE
 from marrow.tasks.base import Report
 from marrow.tasks.numbers import Quantity
-from marrow.tasks.recognition.retrieval import ABOUT as RETRIEVAL
-from marrow.tasks.recognition.retrieval import MEAN_AVERAGE_PRECISION
+from marrow.tasks.recognition.declared import MEAN_AVERAGE_PRECISION, about_of
 from marrow.train.run_directory import claim_run, plain
 
 
@@ -313,7 +312,7 @@ def test_tasks_without_a_top1_score_are_columns_with_their_unit(write_grid, cell
         mine = reports_of(cell, "trained", right)
         if cell.row.baselines:
             raw = of_version_1(asdict(Report("retrieval/knn", {"map_percent": 60.0}, source="raw")))
-            about = replace(RETRIEVAL, rule="always the first")
+            about = replace(about_of("retrieval/pooled"), rule="always the first")
             first = Report("retrieval/always the first", {"map_percent": 5.0}, declared=about, source="raw")
             rule = asdict(replace(first, quantities={"map_percent": MEAN_AVERAGE_PRECISION}))
             mine += [*reports_of(cell, "random", 30.0), raw, rule]

@@ -5,9 +5,8 @@ import pytest
 from marrow.report.classes import classes_html, main_reports
 from marrow.report.figures import Figures
 from marrow.tasks.base import Report
-from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport, RunFacts
 from marrow.tasks.numbers import About
-from marrow.tasks.run_facts import RunFacts
 
 LABEL = [0, 0, 0, 0, 1, 1]
 NEAREST = About("nearest", "Nearest", by_class=False, beside="nearest/raw")

@@ -9,9 +9,8 @@ from marrow.report.members import Member, architecture
 from marrow.report.ranking import baselines_beside, tables_of
 from marrow.report.runs import Run
 from marrow.tasks.base import Report
-from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport, RunFacts
 from marrow.tasks.numbers import About, Quantity, scored_by
-from marrow.tasks.run_facts import RunFacts
 
 ERROR = Quantity("mean error", "mm", "lower", heading="error")
 HITS = Quantity("hits", "%", "higher")

@@ -1,90 +1,85 @@
-"""Differences to baselines on the same clips, with numbers that are counted on fingers."""
+"""Scores over seeds, and differences to the baselines, by hand."""
 
+import numpy as np
 import pytest
 
+from marrow.errors import DataError
 from marrow.tasks.base import Report
-from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.numbers import About
-from marrow.tasks.run_facts import RunFacts
-from marrow.tasks.summary import differences, measures, scores
-
-LABEL = [0, 1] * 10
-ABOUT = About("probe", "Probe", beside="probe/raw")
+from marrow.tasks.evaluation_report import EvaluationReport, RunFacts
+from marrow.tasks.numbers import DRAWS_STD, TOP1
+from marrow.tasks.summary import differences, measures, raw_sentences, scores
+from marrow.tasks.version_1 import declared
 
 
-def probed(source, seed, wrong, name="top1"):
-    """Return a report that is wrong about the first so many of twenty clips."""
-    predicted = [label ^ (clip < wrong) for clip, label in enumerate(LABEL)]
-    task = "probe/raw" if source == "raw" else "probe"
-    return Report(task, {}, declared=ABOUT, predictions={name: predicted}, seed=seed, source=source)
+def _report(source, task, predicted, seed, run=""):
+    prints = {"run": run}
+    return declared(Report(task, {}, predictions={"top1": predicted}, seed=seed, source=source, fingerprints=prints))
 
 
-def evaluation_of(*reports, copies=0):
-    runs = [RunFacts(f"run{seed}", seed, {}, "abc") for seed in range(2)]
-    copied = [clip < copies for clip in range(20)]
-    return EvaluationReport("xsub", "f" * 64, ["a", "b"], 8, list(range(20)), LABEL, copied, runs, list(reports))
+def _evaluation(reports, *, labels=(0, 1, 0, 1), copied=(False,) * 4, seeds=(1,)):
+    runs = [RunFacts(f"r{seed}", seed, {}, "f") for seed in seeds]
+    return EvaluationReport("p", "s", ["a", "b"], 8, [0, 1, 2, 3], list(labels), list(copied), runs, reports)
 
 
-def test_the_difference_of_one_seed_is_paired_over_clips():
-    [same] = differences(evaluation_of(probed("trained", 0, 4), probed("random", 0, 4)))
-    assert (same.difference_percent, same.low_percent, same.high_percent) == (0.0, 0.0, 0.0)
-    assert same.verdict == "not shown"
-    # 10 more of 20 clips are right: 50 points, and no resample of 20 coins has fewer than 5 heads in 97.5 % of cases.
-    [better] = differences(evaluation_of(probed("trained", 0, 4), probed("random", 0, 14)))
-    assert (better.difference_percent, better.by_seed) == (pytest.approx(50.0), (pytest.approx(50.0),))
-    assert (better.low_percent, better.high_percent) == (pytest.approx(30.0), pytest.approx(70.0))
-    assert better.verdict == "better"
-    [worse] = differences(evaluation_of(probed("trained", 0, 14), probed("random", 0, 4)))
-    assert (worse.difference_percent, worse.verdict) == (pytest.approx(-50.0), "worse")
-    # 1 of 20 clips: the interval over clips touches zero.
-    [close] = differences(evaluation_of(probed("trained", 0, 4), probed("random", 0, 5)))
-    assert (close.difference_percent, close.low_percent, close.verdict) == (pytest.approx(5.0), 0.0, "not shown")
+def test_scores_over_seeds_by_hand():
+    reports = [
+        _report("trained", "knn/pooled", [0, 1, 0, 0], 1, "r1"),
+        _report("trained", "knn/pooled", [0, 1, 1, 0], 2, "r2"),
+    ]
+    [official, clean] = scores(_evaluation(reports, copied=(True, False, False, False), seeds=(1, 2)))
+    assert (official.quantity.clips, official.by_seed, official.mean) == ("official", (75.0, 50.0), 62.5)
+    assert official.std == pytest.approx(12.5 * np.sqrt(2))
+    assert clean.by_seed == (pytest.approx(200 / 3), pytest.approx(100 / 3))
 
 
-def test_seeds_that_disagree_show_nothing():
-    def of_seeds(*wrong):
-        reports = [probed("trained", seed, of_seed) for seed, of_seed in enumerate(wrong)]
-        [difference] = differences(evaluation_of(*reports, *(probed("random", seed, 20) for seed in range(2))))
-        return difference
+def test_comparison_pairs_seeds_and_wants_both_intervals():
+    labels = [0] * 100
+    right, half = [0] * 100, [0] * 50 + [1] * 50
 
-    # 80 and 20 points: the mean of 50 has a deviation of 42 over seeds, and t is 12.7 for two of them.
-    torn = of_seeds(4, 16)
-    assert torn.by_seed == (pytest.approx(80.0), pytest.approx(20.0))
-    assert (torn.difference_percent, torn.verdict) == (pytest.approx(50.0), "not shown")
+    def compared(first, second):
+        reports = [_report("trained", "knn/pooled", first, 1, "r1"), _report("trained", "knn/pooled", second, 2, "r2")]
+        reports += [_report("random", "knn/pooled", half, seed) for seed in (1, 2)]
+        evaluation = _evaluation(reports, labels=labels, copied=[False] * 100, seeds=(1, 2))
+        [each] = differences(evaluation)
+        return each
+
+    sure = compared(right, right)
+    assert (sure.difference_percent, sure.by_seed, sure.verdict) == (50.0, (50.0, 50.0), "better")
+    # One seed gains 50 points, the other none: clips alone would call it better, two seeds cannot.
+    torn = compared(right, half)
+    assert torn.by_seed == (50.0, 0.0)
     assert torn.low_percent > 0
-    assert of_seeds(10, 10).verdict == "better"
+    assert torn.verdict == "not shown"
 
 
-def test_a_seed_without_a_baseline_of_its_own_is_compared_with_all_of_them():
-    trained = [probed("trained", 0, 4), probed("trained", 1, 8)]
-    [difference] = differences(evaluation_of(*trained, probed("random", 0, 12)))
-    # 16 and 12 right against 8, whichever seed.
-    assert difference.by_seed == (pytest.approx(40.0), pytest.approx(20.0))
-    [difference] = differences(evaluation_of(*trained, probed("random", 0, 12), probed("random", 1, 16)))
-    assert difference.by_seed == (pytest.approx(40.0), pytest.approx(40.0))
-    [difference] = differences(evaluation_of(*trained, probed("raw", 5, 12), probed("raw", 6, 16)))
-    # No seed of theirs: both baselines, 8 and 4 right, 6 on average.
-    assert difference.against_task == "probe/raw"
-    assert difference.by_seed == (pytest.approx(50.0), pytest.approx(30.0))
+def test_sentence_where_the_raw_baseline_is_not_passed():
+    labels = [0] * 40
+    reports = [_report("trained", "knn/pooled", [1] * 20 + [0] * 20, 1, "r1"), _report("raw", "knn/raw", [0] * 40, 0)]
+    [sentence] = raw_sentences(_evaluation(reports, labels=labels, copied=[False] * 40))
+    assert "does not pass the raw-coordinate baseline: 50.0 points below it" in sentence
 
 
-def test_the_best_epoch_is_compared_with_nothing():
-    best = evaluation_of(probed("trained", 0, 4, "top1_best"), probed("random", 0, 12, "top1_best"))
-    assert differences(best) == []
-    assert [number.quantity.chosen_on_test for number in scores(best)] == [True, True]
+def test_scores_of_draws_are_means_over_them():
+    draws = [{"predictions": [0, 1, 0, 1]}, {"predictions": [0, 1, 1, 0]}]  # 4 and 2 of 4 right
+    report = Report("semi_supervised/5 %", {"top1_percent": 75.0, "top1_draws_std_percent": 35.4, "seconds": 3.0})
+    report.detail, report.quantities = (
+        {"draws": draws},
+        {"top1_percent": TOP1["top1"], "top1_draws_std_percent": DRAWS_STD},
+    )
+    other = Report("semi_supervised/5 %", {}, source="random", detail={"draws": [draws[1], draws[1]]})
+    evaluation = _evaluation([report, other], copied=(False, False, False, True))
+    [official, clean] = [score for score in scores(evaluation) if score.source == "trained"]
+    # The draws score 100 and 50: mean 75, sample deviation 25 sqrt 2. Without the last clip 3 and 2 of 3.
+    assert (official.mean, official.draws_std) == (75.0, pytest.approx(25 * 2**0.5))
+    assert clean.mean == pytest.approx(100 * (1 + 2 / 3) / 2)
+    [difference, _] = differences(evaluation)
+    assert difference.difference_percent == 25.0
+    # What is no score of this kind is a number by itself.
+    assert [(each.name, each.mean, each.low) for each in measures(evaluation)] == [("seconds", 3.0, None)]
 
 
-def test_clean_differences_leave_out_copies():
-    official, clean = differences(evaluation_of(probed("trained", 0, 2), probed("random", 0, 12), copies=10))
-    # Of the ten clips that are no copies, none is wrong against two.
-    assert (official.clips, official.difference_percent) == ("official", pytest.approx(50.0))
-    assert (clean.clips, clean.difference_percent) == ("clean", pytest.approx(20.0))
-
-
-def test_a_number_that_some_seeds_lack_is_a_mean_over_the_others():
-    metrics = ({"error": 4.0, "other": 1.0}, {"error": 6.0})
-    reports = [Report("reach", values, {"error": (0.0, 8.0)}, seed=seed) for seed, values in enumerate(metrics)]
-    error, other = measures(evaluation_of(*reports))
-    assert (error.mean, error.std, error.by_seed) == (5.0, pytest.approx(2**0.5), (4.0, 6.0))
-    assert (error.low, error.high) == (0.0, 8.0)
-    assert (other.mean, other.std, other.by_seed, other.low) == (1.0, 0.0, (1.0,), None)
+def test_reports_of_other_clips_are_not_joined():
+    first, second = _evaluation([]), _evaluation([])
+    second.store = "other"
+    with pytest.raises(DataError, match="different test clips"):
+        EvaluationReport.joined([first, second])

@@ -40,7 +40,7 @@ from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.detection.config import DetectionConfig
 from marrow.tasks.detection.training import train_detector
 from marrow.tasks.prediction.config import PredictionConfig
-from marrow.tasks.prediction.training import train_forecaster
+from marrow.tasks.prediction.task import train_forecaster
 from marrow.tasks.recognition.finetune import finetune_in
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.testing.encoders import example_batch

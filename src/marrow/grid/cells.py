@@ -16,8 +16,8 @@ from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
 from marrow.pretraining import build_objective
 from marrow.store.format import Store
 from marrow.tasks.base import Report
+from marrow.tasks.encoders import facts_of
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.run_facts import facts_of
 from marrow.train.run_directory import CONFIG, differences, plain, recorded
 
 RESULT = "result.json"

@@ -14,8 +14,7 @@ from marrow.report.page import page_html
 from marrow.report.style import card, paragraphs
 from marrow.report.tables import MISSING, TextTable
 from marrow.tasks.numbers import Number
-from marrow.train.logs import read_log
-from marrow.train.logs import duration
+from marrow.train.logs import duration, read_log
 
 TABLE, TABLE_JSON, PAGE = "table.md", "table.json", "time.html"
 

@@ -15,9 +15,9 @@ from marrow.report.runs import Run
 from marrow.report.style import card, table
 from marrow.store.format import Store
 from marrow.tasks import TASKS
+from marrow.tasks.base import Quick
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.kinds import Quick
-from marrow.tasks.recognition.linear_probe import AUGMENTED
+from marrow.tasks.recognition.declared import AUGMENTED
 from marrow.train.run_directory import dotted, plain
 
 

@@ -13,9 +13,9 @@ from marrow.models.export import DESCRIPTION
 from marrow.objectives import OBJECTIVES
 from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
+from marrow.tasks.encoders import distinct_names
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kept_reports import fullest
-from marrow.tasks.run_facts import distinct_names
 from marrow.train.logs import read_log
 from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted, without_neutral
 

@@ -64,22 +64,13 @@ class Quantity:
         return ", ".join([unit] * bool(unit) + [f"{self.better} is better"] * (self.better is not None))
 
     def without_copies(self, name: str) -> "Quantity":
-        """Return the same quantity over the test clips that are no copies of training clips.
-
-        Args:
-            name: of the number over all clips.
-        """
+        """Return the same quantity over the test clips that are no copies of training clips."""
         return replace(
             self, words=f"{self.words}, without copies", heading=f"{self.short}, clean", clips="clean", of=name
         )
 
     def under(self, condition: str, name: str) -> "Quantity":
-        """Return the same quantity under another condition.
-
-        Args:
-            condition: in words.
-            name: of the number under the usual one.
-        """
+        """Return the same quantity under another condition."""
         words, heading = f"{self.words}, {condition}", f"{self.short}, {condition}"
         return replace(self, words=words, heading=heading, of=name, reading=condition)
 
@@ -220,9 +211,9 @@ class Number:
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values."""
-        said = {name: getattr(self.quantity, name) for name in ("words", "unit", "better", "clips")}
+        described = {name: getattr(self.quantity, name) for name in ("words", "unit", "better", "clips")}
         figures = {name: getattr(self, name) for name in ("mean", "std", "low", "high", "by_seed", "draws_std")}
-        return {"source": self.source, "task": self.task, "name": self.name, **said, **figures}
+        return {"source": self.source, "task": self.task, "name": self.name, **described, **figures}
 
 
 def plain_values(value: Any) -> Any:

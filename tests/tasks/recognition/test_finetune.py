@@ -19,13 +19,13 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks import one_go
+from marrow.tasks.base import Origin, TaskContext, TaskData
+from marrow.tasks.encoders import origin_of
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.origin import Origin, origin_of
 from marrow.tasks.recognition import finetune_training
-from marrow.tasks.recognition.finetune import Finetune, finetune_in
-from marrow.tasks.recognition.finetune_run import finetune
+from marrow.tasks.recognition.finetune import Finetune, finetune, finetune_in
 from marrow.tasks.recognition.finetune_training import with_labels_used
 from marrow.tasks.recognition.trainable import FinetuneConfig, Recognition, layer_scales
 from marrow.tasks.summary import differences
@@ -300,7 +300,7 @@ def test_too_few_clips_and_clips_without_a_label(small_store, small_encoder):
 
 
 def test_several_processes_are_refused(small_store, small_encoder, monkeypatch):
-    monkeypatch.setattr(finetune_training, "make_fabric", lambda *_: (SimpleNamespace(world_size=2), None))
+    monkeypatch.setattr(one_go, "make_fabric", lambda *_: (SimpleNamespace(world_size=2), None))
     with pytest.raises(ConfigError, match="fine-tuning runs in one process, got 2"):
         Finetune(SMALL).run(small_encoder, _data(small_store), CPU)
 

@@ -8,10 +8,11 @@ from marrow.errors import ConfigError, DataError
 from marrow.readers.base import Split
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store.copies import copied_rows
 from marrow.store.memory import write_store
 from marrow.tasks.base import TaskData
-from marrow.tasks.copies import copied_rows, without_duplicates
 from marrow.tasks.evaluation_notes import notes_of_copies
+from marrow.tasks.folds import without_duplicates
 
 
 @pytest.fixture(scope="module")

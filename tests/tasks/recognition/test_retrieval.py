@@ -11,8 +11,7 @@ from sklearn.metrics import average_precision_score
 from marrow.errors import ConfigError
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.evaluate import evaluate
-from marrow.tasks.recognition.knn import Knn
-from marrow.tasks.recognition.retrieval import Rankings, Retrieval, RetrievalConfig
+from marrow.tasks.recognition.retrieval import Knn, Rankings, Retrieval, RetrievalConfig
 from marrow.testing.tasks import TableEncoder, task_data
 
 CPU = TaskContext(device="cpu", precision="fp32")

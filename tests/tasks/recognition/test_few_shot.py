@@ -9,8 +9,8 @@ from marrow.errors import ConfigError
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.recognition.few_shot import FewShot, FewShotConfig
-from marrow.tasks.recognition.linear_probe import LinearProbe, LogisticConfig, ProbeConfig
-from marrow.tasks.recognition.readouts import Logistic, nearest_class_mean, standardised
+from marrow.tasks.recognition.linear_probe import LinearProbe, ProbeConfig
+from marrow.tasks.recognition.readouts import Logistic, LogisticConfig, nearest_class_mean, standardised
 from marrow.testing.few_labels import check_few_label_task
 
 CPU = TaskContext(device="cpu", precision="fp32")

@@ -8,9 +8,8 @@ import pytest
 from marrow.data.augment import AugmentConfig
 from marrow.data.label_draws import LabelDraw, LabelLists, draw_labels
 from marrow.errors import ConfigError
-from marrow.tasks.base import Report, TaskContext, TaskData, TestClips
+from marrow.tasks.base import Origin, Report, TaskContext, TaskData, TestClips
 from marrow.tasks.evaluate import evaluate
-from marrow.tasks.origin import Origin
 from marrow.tasks.recognition.finetune import Finetune
 from marrow.tasks.recognition.over_draws import DrawnPrediction, LabelChoice, pooled_over_draws, report_over_draws
 from marrow.tasks.recognition.semi_supervised import SemiSupervised, SemiSupervisedConfig

@@ -11,7 +11,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
-from marrow.tasks.transfer import encoder_for
+from marrow.tasks.encoders import encoder_for
 
 RUN = Path("run")
 

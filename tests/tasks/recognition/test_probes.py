@@ -11,8 +11,8 @@ from marrow.errors import ConfigError, DataError
 from marrow.models.features import nearest_neighbour_labels, nearest_neighbours
 from marrow.tasks import get_task
 from marrow.tasks.base import Report, TaskContext, TaskData, TestClips
-from marrow.tasks.recognition.knn import Knn
 from marrow.tasks.recognition.linear_probe import LinearProbe, ProbeConfig, _head, _splits, fit_heads
+from marrow.tasks.recognition.retrieval import Knn
 
 CPU = TaskContext(device="cpu", precision="fp32", max_steps=4)
 
@@ -110,7 +110,7 @@ def test_time_limit_stops_and_is_said(small_store, small_encoder):
 
 
 def test_solver_that_does_not_converge_is_reported(small_store, small_encoder):
-    from marrow.tasks.recognition.linear_probe import LogisticConfig
+    from marrow.tasks.recognition.readouts import LogisticConfig
 
     noted = [
         LinearProbe(logistic=LogisticConfig(max_iterations=limit)).run(small_encoder, _data(small_store), CPU)[0].noted

@@ -9,12 +9,10 @@ from marrow.errors import ConfigError
 from marrow.models.export import save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
-from marrow.tasks.base import TaskContext, TaskData
+from marrow.tasks.base import Origin, TaskContext, TaskData, unsuited
 from marrow.tasks.evaluate import evaluate
-from marrow.tasks.kinds import unsuited
-from marrow.tasks.origin import Origin
-from marrow.tasks.recognition.linear_probe import LinearProbe, LogisticConfig, ProbeConfig
-from marrow.tasks.recognition.readouts import Logistic
+from marrow.tasks.recognition.linear_probe import LinearProbe, ProbeConfig
+from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
 from marrow.tasks.recognition.stream_fusion import PUBLISHED_WEIGHTS, StreamFusion, StreamFusionConfig, fused
 from marrow.testing.tasks import check_task
 

@@ -19,15 +19,12 @@ from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.synthetic.actions import CLASSES as SYNTHETIC_CLASSES
 from marrow.synthetic.generator import SyntheticConfig, make_recording
-from marrow.tasks.base import Task, TaskContext, TaskData
+from marrow.tasks.base import Origin, Task, TaskContext, TaskData
 from marrow.tasks.detection.baselines import raw_detection
 from marrow.tasks.detection.config import DetectionConfig
-from marrow.tasks.detection.control import reordered
-from marrow.tasks.detection.head import StepHead, spread
-from marrow.tasks.detection.recordings import frame_labels, windows_of
+from marrow.tasks.detection.recordings import frame_labels, reordered, windows_of
 from marrow.tasks.detection.task import ActionDetection
-from marrow.tasks.detection.training import Detection, train_detector
-from marrow.tasks.origin import Origin
+from marrow.tasks.detection.training import Detection, StepHead, spread, train_detector
 from marrow.testing.detection import PoseEncoder, check_detection_task, detection_data
 from marrow.train.optim import OptimizerConfig
 

@@ -8,7 +8,7 @@ from marrow.data.recordings import Recordings, sliding
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.prediction.linear import continued, fit_weights
+from marrow.tasks.prediction.baselines import continued, fit_weights
 
 JOINTS = len(KINECT_V1_20.joints)
 OBSERVED, FUTURE, RECENT = 6, 3, 4

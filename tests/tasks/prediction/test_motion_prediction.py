@@ -15,15 +15,18 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.skeleton.layout import H36M_32, KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.base import TaskContext, TaskData
-from marrow.tasks.kinds import unsuited
-from marrow.tasks.origin import Origin
+from marrow.tasks.base import Origin, TaskContext, TaskData, unsuited
 from marrow.tasks.prediction.baselines import raw_prediction
 from marrow.tasks.prediction.config import PredictionConfig
-from marrow.tasks.prediction.forecaster import Forecasting, TrainedForecaster, encoder_batch
-from marrow.tasks.prediction.head import ForecastHead, slow_functions
-from marrow.tasks.prediction.poses import held
+from marrow.tasks.prediction.forecaster import (
+    ForecastHead,
+    Forecasting,
+    TrainedForecaster,
+    encoder_batch,
+    slow_functions,
+)
 from marrow.tasks.prediction.task import MotionPrediction
+from marrow.tasks.prediction.windows import held
 from marrow.testing.prediction import check_prediction_task
 from marrow.train.device import make_fabric
 
