@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from marrow.tasks.base import Report, TaskContext
     from marrow.tasks.evaluate import evaluate
     from marrow.tasks.evaluation_report import EvaluationReport
-    from marrow.tasks.recognition.finetune_run import finetune
+    from marrow.tasks.recognition.finetune import finetune
     from marrow.tasks.recognition.trainable import FinetuneConfig
 
 __version__ = "0.1.0"
@@ -123,7 +123,7 @@ _HOMES = {
     "marrow.tasks.base": ("Report", "TaskContext"),
     "marrow.tasks.evaluate": ("evaluate",),
     "marrow.tasks.evaluation_report": ("EvaluationReport",),
-    "marrow.tasks.recognition.finetune_run": ("finetune",),
+    "marrow.tasks.recognition.finetune": ("finetune",),
     "marrow.tasks.recognition.trainable": ("FinetuneConfig",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

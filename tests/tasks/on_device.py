@@ -203,7 +203,7 @@ def neighbours() -> dict[str, Any]:
 def main(folder: Path) -> dict[str, Any]:
     autocast = torch.autocast
     torch.autocast = lambda kind, **how: nullcontext() if kind == "meta" else autocast(kind, **how)
-    linear_probe.make_fabric = lambda *_: (FABRIC, None)
+    TaskContext.fabric = lambda _: FABRIC
     store, said = walks(folder / "store"), {"noticed": noticed(), "neighbours": neighbours()}
     for name in ("mamp", "hi_trs", "motion_transformer"):
         encoder = SMALL[name]().encoder.eval().to(DEVICE)

@@ -36,8 +36,7 @@ from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.compiled import CompileChoice
 from marrow.train.interrupt import BrokenOff
 from marrow.train.logs import read_log
-from marrow.train.optim import OptimizerConfig
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import OptimizerConfig, ScheduleConfig
 from marrow.train.step import Stepper
 
 EAGER, CAPTURED = CompileChoice(False, False, "eagerly"), CompileChoice(False, True, "captured")
