@@ -1,28 +1,23 @@
 """The tool that damages files (`make fuzz`): every format has good files for it, and a moment of it finds nothing."""
 
-import sys
-from pathlib import Path
+import os
+import time
 from random import Random
 
-import pytest
-
-sys.path[:0] = [str(Path(__file__).parents[1] / "tools"), str(Path(__file__).parent / "formats")]
-
 import fuzz
+import pytest
 from mutations import damaged
 from samples import FORMAT_SAMPLES, READER_SAMPLES
 
 from marrow.readers import READERS
 from marrow.readers.detect import FORMATS
 
-# Formats that have no good files in samples.py yet: none may stay here.
-WITHOUT_SAMPLES: set[str] = set()
 KINDS = {kind.name: kind for kind in fuzz.kinds()}
 OTHERS = [content for kind in KINDS.values() for case in kind.cases for content in case.values()]
 
 
 def test_every_format_and_reader_has_good_files():
-    assert set(FORMATS) - WITHOUT_SAMPLES == set(FORMAT_SAMPLES)
+    assert set(FORMATS) <= set(FORMAT_SAMPLES), "put good files of a new format into tests/readers/formats/samples.py"
     assert set(READERS) - {"synthetic"} == set(READER_SAMPLES)
 
 
@@ -37,7 +32,7 @@ def test_good_files_are_read(name, tmp_path):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_damaged_files_are_read_or_refused(name, tmp_path):
-    for number in range(25):
+    for number in range(60):
         files, told = fuzz.make_input(KINDS[name], OTHERS, seed=1, number=number)
         folder = tmp_path / str(number)
         fuzz.write_files(folder, files)
@@ -60,12 +55,8 @@ class Faulty:
         if number == 1:
             raise IndexError("a fault")
         if number == 2:
-            import os
-
-            os.abort()
+            os._exit(3)
         if number == 3:
-            import time
-
             time.sleep(60)
         if number == 4:
             return [bytearray(1 << 28) for _ in range(20)]

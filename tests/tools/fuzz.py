@@ -36,7 +36,7 @@ from samples import FORMAT_SAMPLES, READER_SAMPLES, Case  # noqa: E402
 
 from marrow.errors import MarrowError  # noqa: E402
 from marrow.readers import get_reader, reader_for  # noqa: E402
-from marrow.readers.detect import detect  # noqa: E402
+from marrow.readers.detect import FORMATS, detect  # noqa: E402
 from marrow.readers.importer import Recordings  # noqa: E402
 from marrow.skeleton.sequence import SkeletonSequence  # noqa: E402
 
@@ -74,7 +74,7 @@ class Finding(Exception):
 
 def kinds() -> list[Kind]:
     """Return all formats, then all readers of data sets."""
-    formats = [Kind(name, "", tuple(make())) for name, make in FORMAT_SAMPLES.items()]
+    formats = [Kind(name, "", tuple(make())) for name, make in FORMAT_SAMPLES.items() if name in FORMATS]
     return [
         *formats,
         *(Kind(f"reader {name}", name, tuple(make())) for name, make in READER_SAMPLES.items()),

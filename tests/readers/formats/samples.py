@@ -1,6 +1,6 @@
 """Small good files of every format and data set, for whatever tries all of them: a case is its files by name.
 
-A new format puts its files here; a test says so where it has not (tests/readers/test_fuzz.py).
+A new format puts its files here: a line in `FORMAT_SAMPLES`. Where it has not, tests/readers/test_fuzz.py says so.
 """
 
 import json
@@ -34,6 +34,19 @@ import test_yolo  # noqa: E402
 
 # Files that are read together, by their path below a folder. What is damaged is one of them.
 Case = Mapping[str, bytes]
+
+
+KINECT_NAMES = (
+    *("SpineBase", "SpineMid", "Neck", "Head", "ShoulderLeft", "ElbowLeft", "WristLeft", "HandLeft", "ShoulderRight"),
+    *("ElbowRight", "WristRight", "HandRight", "HipLeft", "KneeLeft", "AnkleLeft", "FootLeft", "HipRight", "KneeRight"),
+    *("AnkleRight", "FootRight", "SpineShoulder", "HandTipLeft", "ThumbLeft", "HandTipRight", "ThumbRight"),
+)
+AZURE_NAMES = (
+    *("PELVIS", "SPINE_NAVEL", "SPINE_CHEST", "NECK", "CLAVICLE_LEFT", "SHOULDER_LEFT", "ELBOW_LEFT", "WRIST_LEFT"),
+    *("HAND_LEFT", "HANDTIP_LEFT", "THUMB_LEFT", "CLAVICLE_RIGHT", "SHOULDER_RIGHT", "ELBOW_RIGHT", "WRIST_RIGHT"),
+    *("HAND_RIGHT", "HANDTIP_RIGHT", "THUMB_RIGHT", "HIP_LEFT", "KNEE_LEFT", "ANKLE_LEFT", "FOOT_LEFT", "HIP_RIGHT"),
+    *("KNEE_RIGHT", "ANKLE_RIGHT", "FOOT_RIGHT", "HEAD", "NOSE", "EYE_LEFT", "EAR_LEFT", "EYE_RIGHT", "EAR_RIGHT"),
+)
 
 
 def alone(contents: Iterable[bytes], name: str) -> list[Case]:
@@ -95,6 +108,78 @@ def ntu() -> list[Case]:
     return [{"S001C001P001R001A001.skeleton": text.encode()}]
 
 
+def kinect_json() -> list[Case]:
+    body = data_sets.bodies(25, 3, 0)
+    azure = {
+        "joint_names": AZURE_NAMES,
+        "bone_list": [[AZURE_NAMES[at], AZURE_NAMES[at + 1]] for at in range(len(AZURE_NAMES) - 1)],
+        "frames": [
+            {
+                "timestamp_usec": 33_333 * at,
+                "bodies": [{"body_id": 1, "joint_positions": (1000 * data_sets.bodies(32, 3, 0)[at]).tolist()}],
+            }
+            for at in range(3)
+        ],
+    }
+    export = [
+        {
+            "bodies": [
+                {
+                    "trackingId": 7,
+                    "joints": [
+                        {
+                            "JointType": name,
+                            "Position": dict(zip("XYZ", map(float, place), strict=True)),
+                            "TrackingState": 2,
+                        }
+                        for name, place in zip(KINECT_NAMES, frame, strict=True)
+                    ],
+                }
+            ]
+        }
+        for frame in body
+    ]
+    ucla = json.loads(data_sets.ucla_text(data_sets.bodies(20, 3, 0)))
+    return alone(json_bytes(ucla, azure, export), "clip.json")
+
+
+def kinect_text() -> list[Case]:
+    """MSR Action3D's 20 lines of a frame, and a frame per line."""
+    body = data_sets.bodies(20, 4, 0)
+    lines = "".join(" ".join(f"{value:.4f}" for value in (*joint, 1)) + "\n" for frame in body for joint in frame)
+    rows = "".join(" ".join(f"{value:.4f}" for value in frame.ravel()) + "\n" for frame in body)
+    return [{"a01_s01_e01_skeleton3D.txt": lines.encode()}, {"clip.txt": rows.encode()}]
+
+
+def tables() -> list[Case]:
+    """A row per joint, a row per frame, and that as Parquet."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ("pelvis", "neck", "left_hip", "right_hip", "left_knee", "right_knee")
+    body = data_sets.bodies(len(names), 4, 0)
+    long = ["frame,person,joint,x,y,z,confidence"]
+    long += [
+        f"{at},0,{name},{x:.4f},{y:.4f},{z:.4f},0.9"
+        for at, frame in enumerate(body)
+        for name, (x, y, z) in zip(names, frame, strict=True)
+    ]
+    columns = [f"{name}_{axis}" for name in names for axis in "xyz"]
+    wide = [",".join(["frame", *columns])]
+    wide += [",".join([str(at), *(f"{value:.4f}" for value in frame.ravel())]) for at, frame in enumerate(body)]
+    parquet = io.BytesIO()
+    flat = body.reshape(len(body), -1)
+    pq.write_table(
+        pa.table({"frame": range(len(body))} | {name: flat[:, at] for at, name in enumerate(columns)}), parquet
+    )
+    return [
+        *alone(["\n".join(lines).encode() for lines in (long, wide)], "clip.csv"),
+        {"clip.parquet": parquet.getvalue()},
+    ]
+
+
 # By the names of formats (`marrow.readers.detect.FORMATS`).
 FORMAT_SAMPLES: dict[str, Callable[[], list[Case]]] = {
     "bvh": lambda: [
@@ -110,6 +195,8 @@ FORMAT_SAMPLES: dict[str, Callable[[], list[Case]]] = {
         ],
         "walk.c3d",
     ),
+    "ntu_skeleton": ntu,
+    "kinect_json": kinect_json,
     "openpose": openpose,
     "alphapose": lambda: alone([test_alphapose.GOOD, test_alphapose.GOOD_CMU], "alphapose-results.json"),
     "mmpose": lambda: alone([test_mmpose.GOOD], "results_clip.json"),
@@ -124,6 +211,8 @@ FORMAT_SAMPLES: dict[str, Callable[[], list[Case]]] = {
     ],
     "mat": lambda: alone(test_mat.GOOD, "clip.mat"),
     "ui_prmd": ui_prmd,
+    "table": tables,
+    "kinect_text": kinect_text,
 }
 
 # By the names of readers (`marrow.readers.READERS`), of those that read files.
