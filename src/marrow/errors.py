@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 
+# Characters of what is wrong with a file. A sentence has fewer; what is longer has repeated the file.
+_LONGEST_PROBLEM = 1000
+
+
 class MarrowError(Exception):
     """Base of all errors that a user can mend."""
 
@@ -31,11 +35,12 @@ class ParseError(DataError):
     Args:
         path: the file.
         line: 1-based line number; 0 when the fault lies in no line (the file's name, or that it cannot be read).
-        problem: what was expected and what came; of that, what cannot be printed is escaped.
+        problem: what was expected and what came; what cannot be printed is escaped, and the
+            middle of what is very long left out.
     """
 
     def __init__(self, path: str | Path, line: int, problem: str) -> None:
-        problem = _on_one_line(problem)
+        problem = _presentable(problem)
         super().__init__(f"{path}:{line}: {problem}" if line else f"{path}: {problem}")
         self.path = Path(path)
         self.line = line
@@ -102,8 +107,11 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def _on_one_line(text: str) -> str:
-    """Return a text with what cannot be printed escaped: pieces of files may hold line ends and orders to terminals."""
-    if text.isprintable():
+def _presentable(text: str) -> str:
+    """Return a text on one line and of bounded length: pieces of files may hold line ends, orders to terminals, much."""
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    if len(text) <= _LONGEST_PROBLEM:
         return text
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    half = _LONGEST_PROBLEM // 2
+    return f"{text[:half]} … {text[-half:]}"
