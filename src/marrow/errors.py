@@ -16,7 +16,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-
 # Characters of what is wrong with a file. A sentence has fewer; what is longer has repeated the file.
 _LONGEST_PROBLEM = 1000
 
@@ -108,7 +107,7 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def _presentable(text: str) -> str:
-    """Return a text on one line and of bounded length: pieces of files may hold line ends, orders to terminals, much."""
+    """Return a text on one line and of bounded length: pieces of files hold line ends, orders to terminals."""
     if not text.isprintable():
         text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     if len(text) <= _LONGEST_PROBLEM:
