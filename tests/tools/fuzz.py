@@ -40,7 +40,8 @@ from marrow.readers.detect import FORMATS, detect  # noqa: E402
 from marrow.readers.importer import Recordings  # noqa: E402
 from marrow.skeleton.sequence import SkeletonSequence  # noqa: E402
 
-_MEMORY_BYTES = 2_500_000_000
+# Beyond what Python and its modules take.
+_MEMORY_BYTES = 2_000_000_000
 # On a machine that does other work besides; an idle one needs milliseconds.
 _LIMIT_SECONDS = 20.0
 # Recordings of an input that are read.
@@ -145,7 +146,8 @@ def _work(
     kind: Kind, others: Sequence[bytes], seed: int, first: int, last: int, until: float, out: Path, shared: Any
 ) -> None:
     """Feed inputs from `first` on; the counts are shared with the process that watches."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + _MEMORY_BYTES, taken + _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
     home = Path(tempfile.mkdtemp(prefix="marrow-fuzz-"))
@@ -173,6 +175,14 @@ def _work(
                 break
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def warm_up(kind: Kind) -> None:
+    """Read good files once, so that what is imported and compiled for that is there in the processes that follow."""
+    for case in kind.cases:
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(Path(folder), case)
+            assert try_to_read(kind, Path(folder), told=True), f"good files of {kind.name} are not read"
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -238,6 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in wanted if name not in {kind.name for kind in every}]
     if unknown:
         parser.error(f"unknown {unknown[0]!r}; known: {', '.join(kind.name for kind in every)}")
+    for kind in every:
+        warm_up(kind)
     contents = {kind.name: [content for case in kind.cases for content in case.values()] for kind in every}
     total = np.zeros(4, np.int64)
     print(f"{'kind':18}{'inputs':>9}{'refused':>9}{'read':>9}{'findings':>9}{'per s':>8}  slowest", flush=True)

@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from marrow.errors import ParseError
+from marrow.readers.text_file import are_words
 
 NPY_MAGIC = b"\x93NUMPY"
 # What is held in memory at once: one row, or an array whose rows do not lie one after the other.
@@ -99,7 +100,7 @@ class Rows:
             return np.array(self.whole()[first : first + count])
         row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
         content = self._content(self.offset + first * row_bytes, count * row_bytes)
-        return np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
+        return self._array(content).reshape(count, *self.shape[1:])
 
     def whole(self) -> np.ndarray:
         """Return all of it: mapped where it lies as it is, else in memory.
@@ -110,12 +111,17 @@ class Rows:
         if self.held is not None:
             return self.held
         order = "F" if self.is_fortran else "C"
-        if self.compressed is None and self.byte_count:
+        if self.compressed is None and self.byte_count and self.dtype.kind != "U":
             try:
                 return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
             except (OSError, ValueError) as error:
                 raise ParseError(self.path, 0, f"expected a readable file: {error}") from error
-        return np.frombuffer(self._content(self.offset, self.byte_count), self.dtype).reshape(self.shape, order=order)
+        return self._array(self._content(self.offset, self.byte_count)).reshape(self.shape, order=order)
+
+    def _array(self, content: bytes) -> np.ndarray:
+        if not are_words(content, self.dtype):
+            raise ParseError(self.path, 0, f"expected words in {self.name}, got numbers that are no characters")
+        return np.frombuffer(content, self.dtype)
 
     def _content(self, start: int, count: int) -> bytes:
         if count > MAX_BYTES_AT_ONCE:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from marrow.errors import ParseError
+from marrow.readers.text_file import are_words
 
 _DTYPE = re.compile(r"[<>=|]?([?biufUSO]\d{0,6}|bool|u?int\d{1,2}|float\d{2})")
 # Old protocols write bytes as words, of which first bytes and then an array are made.
@@ -161,6 +162,8 @@ class _Reader(pickle._Unpickler):
         content = raw.encode("latin-1") if isinstance(raw, str) else raw
         if not isinstance(content, bytes | bytearray) or len(content) != count * dtype.dtype.itemsize:
             raise ValueError(f"an array of {count} values of {dtype.dtype} with other bytes")
+        if not are_words(content, dtype.dtype):
+            raise ValueError("an array of words with numbers that are no characters")
         self._spend(len(content))
         return np.frombuffer(content, dtype.dtype).reshape(shape, order=order)
 

@@ -265,3 +265,17 @@ def test_a_stream_that_ends_before_what_is_declared_says_so(tmp_path):
     assert rows[0].shape == (30,)
     with pytest.raises(ParseError, match="ends early"):
         rows[999]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_words_must_be_characters(tmp_path, save, order):
+    file = tmp_path / "a.npz"
+    save(file, x=np.array(["ab", "cd"], f"{order}U2"))
+    assert open_arrays(file)["x"].whole().tolist() == ["ab", "cd"]
+    for code in (0x110000, 0xFFFFFFFF, 0xD800):
+        codes = np.array([97, 98, code, 100], f"{order}u4")
+        save(file, x=codes.view(f"{order}U2"))
+        for read in (open_arrays(file)["x"].whole, lambda: open_arrays(file)["x"][1]):
+            with pytest.raises(ParseError, match="characters"):
+                read()

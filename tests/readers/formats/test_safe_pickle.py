@@ -132,6 +132,19 @@ def test_arrays_must_have_the_bytes_that_their_shape_says(tmp_path):
             read_pickle(file)
 
 
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
+def test_words_must_be_characters(tmp_path, code):
+    file = tmp_path / "a.pkl"
+    good = pickle.dumps(np.array(["ab", "cd"]), 4)
+    file.write_bytes(good)
+    assert read_pickle(file).tolist() == ["ab", "cd"]
+    place = "c".encode("utf-32-le")
+    assert good.count(place) == 1
+    file.write_bytes(good.replace(place, struct.pack("<I", code)))
+    with pytest.raises(ParseError, match="characters"):
+        read_pickle(file)
+
+
 @pytest.mark.parametrize(
     "content",
     [
