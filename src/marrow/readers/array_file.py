@@ -21,7 +21,6 @@ from typing import IO, Any
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.readers.text_file import are_words
 
 NPY_MAGIC = b"\x93NUMPY"
 # What is held in memory at once: one row, or an array whose rows do not lie one after the other.
@@ -199,6 +198,17 @@ class _Forward:
 @lru_cache(maxsize=8)
 def _forward(rows: Rows) -> _Forward:
     return _Forward(rows)
+
+
+def are_words(content: bytes | bytearray, dtype: np.dtype) -> bool:
+    """Tell whether bytes may become an array of a type: of words, each number must be that of a character.
+
+    Python ends with a SystemError where NumPy makes a string of other numbers.
+    """
+    if dtype.kind != "U":
+        return True
+    codes = np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any()
 
 
 def open_arrays(path: Path) -> Mapping[str, Rows]:

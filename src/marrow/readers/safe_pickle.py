@@ -20,7 +20,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.readers.text_file import are_words
+from marrow.readers.array_file import are_words
 
 _DTYPE = re.compile(r"[<>=|]?([?biufUSO]\d{0,6}|bool|u?int\d{1,2}|float\d{2})")
 # Old protocols write bytes as words, of which first bytes and then an array are made.

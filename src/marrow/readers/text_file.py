@@ -69,17 +69,6 @@ def decode(content: bytes) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def are_words(content: bytes | bytearray, dtype: np.dtype) -> bool:
-    """Tell whether bytes may become an array of a type: of words, each number must be that of a character.
-
-    Python ends with a SystemError where NumPy makes a string of other numbers.
-    """
-    if dtype.kind != "U":
-        return True
-    codes = np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
-    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any()
-
-
 def read_bytes(path: Path, largest: int = MAX_TEXT_BYTES) -> bytes:
     """Return a file's bytes.
 
