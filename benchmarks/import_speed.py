@@ -9,6 +9,7 @@ starting Python, looking at every file, deciding, starting the workers, reading,
 
 import argparse
 import cProfile
+import json
 import os
 import pstats
 import subprocess
@@ -100,15 +101,15 @@ def reading_seconds(source: Path) -> float:
 
 def profile(source: Path, out: Path) -> None:
     """Print what an import in one process spends its time on."""
-    from marrow.cli.main import main
+    from marrow.cli.main import main as marrow
 
     profiler = cProfile.Profile()
-    profiler.runcall(main, ["import", str(source), "--out", str(out), "--jobs", "1"])
+    profiler.runcall(marrow, ["import", str(source), "--out", str(out), "--jobs", "1"])
     pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
     pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
 
 
-def run() -> None:
+def main() -> None:
     """Write the files, import them, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="300 files")
@@ -128,8 +129,19 @@ def run() -> None:
         reading = reading_seconds(source)
     print(f"import, {arguments.jobs} processes   {whole:6.1f} s   {count / whole:6.0f} files per second")
     print(f"reading alone, 1 process  {reading:6.1f} s   {count / reading:6.0f} files per second")
-    print(f"the import takes {whole / reading:.2f} of the time of reading")
+    print(
+        json.dumps(
+            {
+                "claim": "3,000 small BVH files become a store in under a minute on two idle cores",
+                "seconds": round(whole, 1),
+                "files_per_second": round(count / whole),
+                "ratio": round(whole / reading, 2),
+                "setting": f"{count} files of {size // 1000} kB, wall time of the whole command with {arguments.jobs} "
+                f"processes; ratio to reading them with one, {os.cpu_count()} cores",
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
-    run()
+    main()

@@ -192,6 +192,7 @@ def test_old_labels_are_used_and_said_where_there_are_no_others(root):
 
 def test_the_store_keeps_segments_and_what_was_recorded(root, tmp_path):
     store = Store.open(convert_recordings(UTKinect(), root, tmp_path / "store").store)
+    assert store.folds == {"loso": "leave-one-out:subject"}
     expected = read_all(UTKinect(), root)["s01_e01"]
     assert store.sequence(0).segments == expected.segments
     np.testing.assert_array_equal(store.recorded(0), expected.recorded)
