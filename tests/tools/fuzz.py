@@ -150,6 +150,7 @@ def _work(
     resource.setrlimit(resource.RLIMIT_AS, (taken + _MEMORY_BYTES, taken + _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
+    warnings.simplefilter("error", RuntimeWarning)  # NumPy's: numbers that nobody has looked at
     home = Path(tempfile.mkdtemp(prefix="marrow-fuzz-"))
     try:
         for number in range(first, last):

@@ -134,3 +134,20 @@ def test_damaged_bytes_give_nothing_but_our_errors(tmp_path_factory, data):
     for act in (Bvh().peek, lambda source, options: Bvh().read(source, "", options)):
         with suppress(MarrowError):
             act(found, OPTIONS)
+
+
+@pytest.mark.parametrize("wrong", ["OFFSET x 0 0", "Frame Time: none"])
+def test_files_of_one_tree_are_named_each_by_itself(tmp_path, wrong):
+    """The tree of files that are alike is parsed once; what is wrong is still said of the file that has it."""
+    right = "Frame Time: 0.0333333" if wrong.startswith("Frame") else "OFFSET 0 0 0"
+    assert right in GOOD
+    for name in ("a.bvh", "b.bvh", "c.bvh"):
+        text = GOOD if name == "a.bvh" else GOOD.replace(right, wrong, 1)
+        found = source(tmp_path, text, name)
+        if text == GOOD:
+            assert Bvh().peek(found, OPTIONS).joint_count == 3
+            continue
+        with pytest.raises(ParseError) as caught:
+            Bvh().peek(found, OPTIONS)
+        assert caught.value.path == tmp_path / name
+        assert caught.value.line == 1 + text[: text.index(wrong)].count("\n")
