@@ -27,7 +27,7 @@ FORMATS: dict[str, str] = {
     "array": "marrow.readers.formats.arrays:Array",
     "mat": "marrow.readers.formats.mat:Mat",
     "ui_prmd": "marrow.readers.formats.ui_prmd:UiPrmd",
-    # "table": "marrow.readers.formats.tables:Table",
+    "table": "marrow.readers.formats.tables:Table",
     # "kinect_text": "marrow.readers.formats.kinect:KinectText",
 }
 
