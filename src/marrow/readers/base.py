@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from marrow.errors import DataError
+from marrow.errors import DataError, ParseError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -114,6 +114,19 @@ class FromFiles(Protocol):
 def reader_for(reader: Reader, root: Path) -> Reader:
     """Return a reader that knows its skeleton and classes: whatever goes through a folder begins with this."""
     return reader.for_root(root) if isinstance(reader, FromFiles) else reader
+
+
+def with_fault(root: Path, file: Path, fault: ParseError, attributes: Mapping[str, int | str] | None = None) -> Record:
+    """Return the record of a file of which listing already sees what is wrong; reading raises it.
+
+    Args:
+        root: the folder of the recordings.
+        file: in it.
+        fault: what is wrong.
+        attributes: what is known of the recording all the same.
+    """
+    path = file.relative_to(root).as_posix()
+    return Record(path, path, attributes=attributes or {}, fault=fault)
 
 
 def is_hidden(path: Path) -> bool:

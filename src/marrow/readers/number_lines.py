@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ParseError
+from marrow.readers.text_file import to_plain
 
 # No sensor sees farther (in metres); what lies beyond is a slip of the pen, and its square would overflow float32 sums.
 LARGEST = 1e6
@@ -31,14 +32,14 @@ def read_lines(path: Path) -> list[bytes]:
     Raises:
         ParseError: it cannot be read.
     """
-    lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = to_plain(read_bytes(path)).split(b"\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
 
 
 def read_numbers(path: Path, columns: int, *, separator: bytes | None = None) -> Float64[np.ndarray, "line column"]:
-    """Read a file of lines that all hold the same count of finite numbers, at least one of them.
+    """Read a file of lines that all hold the same count of finite numbers, at least one of them; blank ones are none.
 
     Args:
         path: of the file.
@@ -57,7 +58,7 @@ def read_numbers(path: Path, columns: int, *, separator: bytes | None = None) ->
 def parse_numbers(
     path: Path, lines: list[bytes], columns: int, *, separator: bytes | None = None, first_line: int = 1
 ) -> Float64[np.ndarray, "line column"]:
-    """Parse lines that all hold the same count of finite numbers.
+    """Parse lines that all hold the same count of finite numbers; blank ones are passed over.
 
     Args:
         path: of the file, for messages.
@@ -70,8 +71,12 @@ def parse_numbers(
         ParseError: a line has another count of columns, or one that is not a number below a million.
     """
     words: list[bytes] = []
+    numbers: list[int] = []
     for number, line in enumerate(lines, first_line):
         row = line.split(separator)
+        if len(row) <= 1 and not line.strip():
+            continue
+        numbers.append(number)
         if len(row) != columns:
             raise ParseError(path, number, f"expected {columns} numbers, got {len(row)} columns: {shown(line)}")
         words += row
@@ -83,9 +88,9 @@ def parse_numbers(
         values = None
     if values is None or not (np.abs(values) < LARGEST).all():
         at = next(at for at, word in enumerate(words) if not _is_number(word))
-        line, column = first_line + at // columns, at % columns + 1
+        line, column = numbers[at // columns], at % columns + 1
         raise ParseError(path, line, f"expected a finite number in column {column}, got {shown(words[at])}")
-    return values.reshape(len(lines), columns)
+    return values.reshape(len(numbers), columns)
 
 
 def shown(text: bytes) -> str:
