@@ -20,7 +20,7 @@ import pyarrow.parquet
 from jaxtyping import Float64, Int64
 
 from marrow.errors import ParseError
-from marrow.readers.text_file import MAX_TEXT_BYTES, read_text
+from marrow.readers.text_file import MAX_TEXT_BYTES
 
 MAX_COLUMNS = 20_000
 # Numbers in a table, 1 GB of them: what Parquet packs into a few bytes may be more than fits.
@@ -222,18 +222,18 @@ def _first_word(cells: Any) -> int | None:
     return None
 
 
-def read_text_table(path: Path, header_count: int, numbers: Collection[int]) -> TableFile:
+def read_text_table(path: Path, text: str, header_count: int, numbers: Collection[int]) -> TableFile:
     """Read a text table.
 
     Args:
-        path: of the file.
+        path: of the file, for messages.
+        text: of it.
         header_count: rows of names above its rows.
         numbers: columns that should hold numbers; where one does not, all are words.
 
     Raises:
-        ParseError: it cannot be read, or a row has more or fewer columns than the names.
+        ParseError: a row has more or fewer columns than the names.
     """
-    text = read_text(path)
     first = first_rows(text)
     if first is None:
         raise ParseError(path, 1, "expected a table of at least two columns with their names in the first row")

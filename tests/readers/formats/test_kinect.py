@@ -14,7 +14,7 @@ from marrow.readers import SkipRecording
 from marrow.readers.detect import detect, read_head
 from marrow.readers.formats.kinect import NtuSkeleton
 from marrow.readers.formats.kinect_json import KinectJson
-from marrow.readers.formats.kinect_text import KinectText
+from marrow.readers.formats.kinect_text import UNEVEN, KinectText
 from marrow.readers.people import BEYOND
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 
@@ -122,6 +122,12 @@ def test_msr_daily_activity_keeps_the_world(tmp_path):
     assert recording.positions[0, 2, 7].tolist() == [7, 14, 4]
 
 
+def test_uneven_numbers_before_the_joints_are_noted(tmp_path):
+    for numbers, notes in (((1, 2, 3), ()), ((1, 2, 7), (UNEVEN,))):
+        rows = "\n".join(f"{number} " + " ".join(["1"] * 60) for number in numbers)
+        assert read_one(TEXT, write(tmp_path / f"{numbers}.txt", rows.encode()))[1].notes == notes
+
+
 @pytest.mark.parametrize("separator", [" ", ",", "\t", "; "])
 @pytest.mark.parametrize(
     ("columns", "bodies", "joints", "before"),
@@ -190,6 +196,8 @@ def test_nw_ucla(tmp_path):
     assert detect(file).name == "kinect_json"
     contents, recording = read_one(JSON, file)
     assert (contents.layout, contents.fps, contents.unit_metres, contents.up) == (KINECT_V1_20, 30, 1.0, "y")
+    assert contents.clips[0].label == "a01"
+    assert contents.clips[0].attributes == {"subject": 2, "episode": 3, "view": 1}
     assert recording.positions[0, 2, 19].tolist() == [3, 19, 2.5]
     assert np.argwhere(np.isnan(recording.positions).any(axis=-1)).tolist() == [[0, 1, 4]]
 

@@ -236,6 +236,7 @@ NO_RECORDINGS = {
     "json": '{"a_x": 1, "a_y": 2}',
     "bvh": "HIERARCHY\nROOT Hips\n{\nOFFSET 0 0 0\n",
     "empty": "",
+    "towns": "name,x,y\nulm,48.4,10.0\n",
     "prose": "The x, the y, and the z of it\nwere never said.\n",
 }
 

@@ -26,6 +26,8 @@ from marrow.readers.recording import ClipEntry, Contents, Doubt, Head, ReadOptio
 from marrow.readers.text_file import read_json
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, Skeleton
 
+# How Northwestern-UCLA calls its files: action, subject, episode, view.
+_NAME = re.compile(r"(a\d\d)_s(\d\d)_e(\d\d)_v(\d\d)")
 _LARGEST = 1e6
 _FPS = 30.0
 _MAX_JOINTS = 1000
@@ -66,7 +68,7 @@ class KinectJson:
         """
         scene = _scene_of(source)
         return Contents(
-            clips=(ClipEntry(),),
+            clips=(_entry(source),),
             joint_count=len(scene.joints) if scene.joints else scene.positions.shape[1],
             joints=scene.joints,
             parents=scene.parents,
@@ -88,6 +90,14 @@ class KinectJson:
         scene = _scene_of(source)
         people = Detections(scene.frames, scene.positions, scene.confidence, scene.ids, scene.frame_count)
         return to_recording(source.path, people, fps=scene.fps, follow=options.follow)
+
+
+def _entry(source: Source) -> ClipEntry:
+    match = _NAME.fullmatch(source.path.stem)
+    if match is None:
+        return ClipEntry()
+    about = zip(("subject", "episode", "view"), map(int, match.groups()[1:]), strict=True)
+    return ClipEntry(label=match[1], attributes=dict(about))
 
 
 @dataclass(frozen=True, eq=False)

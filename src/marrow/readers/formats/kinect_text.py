@@ -46,6 +46,8 @@ _V2_JOINTS = len(KINECT_V2_25.joints)
 _COUNTS = (15, 16, 17, 18, 19, 20, 21, 22, 24, 25, 26, 31, 32, 33)
 _LINES = 200
 
+UNEVEN = "the numbers before the joints do not go up evenly: frames were taken as they come"
+
 
 class KinectText:
     """Numbers without names, by joint or by frame."""
@@ -116,7 +118,7 @@ class KinectText:
         confidence = None
         if body.values.shape[-1] == 4:
             confidence = np.where(absent, 0, body.values[..., 3]).astype(np.float32)[seen]
-        return Recording(positions[seen], confidence)
+        return Recording(positions[seen], confidence, notes=body.notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,7 @@ class _Body:
     values: Float64[np.ndarray, "body frame joint number"]
     reading: str
     layout: Skeleton | None
+    notes: tuple[str, ...] = ()
 
 
 def _body_of(source: Source, options: ReadOptions) -> _Body:
@@ -246,9 +249,12 @@ def _frame_lines(path: Path, lines: list[tuple[int, bytes]], columns: int, told:
         wanted = "3 numbers for each joint" if told is None else f"3 for each of the {len(told.joints)} of {told.name}"
         raise ParseError(path, lines[0][0], f"expected a frame per line, {wanted}; got {columns} numbers in the first")
     bodies, joints, before = found
-    values = _rows(path, lines, columns)[:, before:].reshape(len(lines), bodies, joints, 3).swapaxes(0, 1)
+    rows = _rows(path, lines, columns)
+    values = rows[:, before:].reshape(len(lines), bodies, joints, 3).swapaxes(0, 1)
+    steps = np.diff(rows[:, 0]) if before and len(rows) > 1 else np.ones(1)
+    is_even = bool((np.abs(steps - np.median(steps)) <= 0.2 * abs(np.median(steps))).all())
     layout = told or {_V1_JOINTS: KINECT_V1_20, _V2_JOINTS: KINECT_V2_25}.get(joints)
     first = " after the number of the frame" if before else ""
     shared = f"{bodies} bodies of {joints} joints" if bodies > 1 else f"{joints} joints"
     named = "" if layout is None else f" of {layout.name}"
-    return _Body(values, f"a frame per line: {shared}{named}, x y z each{first}", layout)
+    return _Body(values, f"a frame per line: {shared}{named}, x y z each{first}", layout, () if is_even else (UNEVEN,))

@@ -6,8 +6,8 @@ middle are frames without anybody. A column of clips or videos makes several rec
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,6 +46,7 @@ _PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 # A table of fewer joints is more likely something else: a mouse, two eyes.
 _FEWEST_JOINTS = 3
 _MAX_JOINTS = 2000
+_MAX_CLIPS = 200_000
 _LARGEST = 1e6
 # A table with poses for each of its rows has no more joints that are not there than this for each that is.
 _ABSENT_PER_CELL = 64
@@ -90,7 +91,7 @@ class Table:
         poses = _poses_of(source.path, options)
         columns = poses.columns
         is_flat = columns.dimensions == 2
-        fps, _, clock = _rate(poses, poses.rows_of(poses.clips[0]))
+        fps, _, clock = _rate(poses, next(iter(poses.by_clip.values())))
         doubts = [_TWO_DIMENSIONS] if is_flat else []
         if clock:
             doubts.append(Doubt(f"times were taken for {clock}, by their size", "--fps RATE"))
@@ -118,9 +119,9 @@ class Table:
         """
         poses = _poses_of(source.path, options)
         clip = key if key or len(poses.clips) > 1 else next(iter(poses.clips))
-        if clip not in poses.clips:
+        if clip not in poses.by_clip:
             raise ParseError(source.path, 0, f"expected rows of the recording {key!r}, got none")
-        rows = poses.rows_of(clip)
+        rows = poses.by_clip[clip]
         fps, notes, _ = _rate(poses, rows)
         order = in_order(source.path, poses.frames[rows].tolist())
         numbers, places = np.unique(poses.frames[rows], return_inverse=True)
@@ -140,7 +141,7 @@ class Table:
         return replace(recording, notes=(*notes, *recording.notes))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Poses:
     """A table's poses, one row for each person in each frame of each recording.
 
@@ -157,26 +158,27 @@ class _Poses:
         confidence: zero where a joint is absent; None where the file has none.
         labels: by index of a clip, where the file says them.
         has_commas: whether numbers are written with decimal commas.
-        time_unit: seconds, where the name of the column says it.
     """
 
     columns: Columns
     joints: tuple[str, ...] | None
     clips: tuple[str, ...]
     names: tuple[str, ...]
-    clip: Int64[np.ndarray, "row"] = field(hash=False)
-    frames: Int64[np.ndarray, "row"] = field(hash=False)
-    times: Float64[np.ndarray, "row"] | None = field(hash=False)
-    people: Int64[np.ndarray, "row"] | None = field(hash=False)
-    positions: Float32[np.ndarray, "row joint dimension"] = field(hash=False)
-    confidence: Float32[np.ndarray, "row joint"] | None = field(hash=False)
-    labels: Mapping[str, str] = field(hash=False)
+    clip: Int64[np.ndarray, "row"]
+    frames: Int64[np.ndarray, "row"]
+    times: Float64[np.ndarray, "row"] | None
+    people: Int64[np.ndarray, "row"] | None
+    positions: Float32[np.ndarray, "row joint dimension"]
+    confidence: Float32[np.ndarray, "row joint"] | None
+    labels: Mapping[str, str]
     has_commas: bool = False
 
-    def rows_of(self, clip: str) -> Int64[np.ndarray, "of_clip"]:
-        """Return the rows of a recording, in the order of its frames."""
-        rows = np.flatnonzero(self.clip == self.clips.index(clip))
-        return rows[np.argsort(self.frames[rows], kind="stable")]
+    @cached_property
+    def by_clip(self) -> dict[str, Int64[np.ndarray, "of_clip"]]:
+        """Return the rows of each recording, in the order of its frames."""
+        order = np.lexsort((self.frames, self.clip))
+        starts = np.searchsorted(self.clip[order], np.arange(1, len(self.clips)))
+        return dict(zip(self.clips, np.split(order, starts), strict=True))
 
 
 def _is_parquet_of_poses(head: Head) -> bool:
@@ -192,7 +194,9 @@ def _has_poses(path: Path, headers: Sequence[Sequence[str]]) -> bool:
         columns = columns_of(path, headers, None)
     except ParseError:
         return False
-    return columns.is_long or len(columns.joints) >= _FEWEST_JOINTS
+    if columns.is_long:  # names with x and y alone are towns on a map
+        return bool({"frame", "time"} & columns.rows.keys())
+    return len(columns.joints) >= _FEWEST_JOINTS
 
 
 def _even(headers: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
@@ -253,7 +257,8 @@ def _open(path: Path, told: Mapping[str, str] | None) -> tuple[TableFile, Column
     if is_parquet:
         columns = columns_of(path, [parquet_names(path)], told)
         return read_parquet(path), columns
-    first = first_rows(read_text(path)[: 4 * HEAD_BYTES])
+    text = read_text(path)
+    first = first_rows(text)
     count = 0 if first is None else header_count(first.rows)
     if first is None or not count:
         got = "" if first is None else f"; got {', '.join(first.rows[0][:6])[:80]!r}"
@@ -266,7 +271,7 @@ def _open(path: Path, told: Mapping[str, str] | None) -> tuple[TableFile, Column
             raise ParseError(path, line, f"expected {len(headers[0])} columns as in the first row, got {len(row)}")
     trimmed = _even(headers)
     columns = columns_of(path, trimmed, told)
-    table = read_text_table(path, count, columns.numbers)
+    table = read_text_table(path, text, count, columns.numbers)
     width = len(columns.names)
     if any(table.values.column(at).null_count < table.row_count for at in range(width, table.values.num_columns)):
         problem = f"expected a name of each column, column {width + 1} has none. Name it in the first row"
@@ -275,7 +280,12 @@ def _open(path: Path, told: Mapping[str, str] | None) -> tuple[TableFile, Column
 
 
 def _codes(table: TableFile, columns: Columns, role: str) -> tuple[tuple[str, ...], Int64[np.ndarray, "row"]] | None:
-    return table.words(columns.rows[role]) if role in columns.rows else None
+    if role not in columns.rows:
+        return None
+    words, codes = table.words(columns.rows[role])
+    if role == "clip" and len(words) > _MAX_CLIPS:
+        raise ParseError(table.path, 0, f"expected at most {_MAX_CLIPS:,} recordings, got {len(words):,}")
+    return words, codes
 
 
 def _frames(
@@ -493,12 +503,10 @@ def _labels(
     if found is None:
         return {}
     names, of_clip = clips if clips is not None else (("",), np.zeros(table.row_count, np.int64))
-    labels = {}
-    for place, name in enumerate(names):
-        own = np.unique(found[1][of_clip == place])
-        if len(own) == 1 and found[0][own[0]]:
-            labels[name] = found[0][own[0]]
-    return labels
+    _, first = _grouped([of_clip, found[1]])
+    kinds = np.bincount(of_clip[first], minlength=len(names))
+    labels = {names[of_clip[row]]: found[0][found[1][row]] for row in first.tolist() if kinds[of_clip[row]] == 1}
+    return {name: label for name, label in labels.items() if label}
 
 
 def _rate(poses: _Poses, rows: Int64[np.ndarray, "of_clip"]) -> tuple[float | None, tuple[str, ...], str]:
@@ -531,7 +539,7 @@ _TIME_UNITS = (
     ("(ms)", 1e-3),
 )
 _TIME_SIZES = (
-    (1.0, 1.0, "seconds"),
+    (1.0, 1.0, ""),
     (1e3, 1e-3, "milliseconds"),
     (1e6, 1e-6, "microseconds"),
     (np.inf, 1e-9, "nanoseconds"),
