@@ -361,11 +361,15 @@ def _row_columns(path: Path, names: Sequence[str], parts: _Parts, told: Mapping[
     words = {role: ROLES[role] for role in ROW_ROLES}
     rows = {**_by_name(names, words, taken), **{role: at for role, at in told.items() if role in ROW_ROLES}}
     unnamed = [at for at, name in enumerate(names) if not name and at not in taken]
-    if len(unnamed) > 0 and unnamed != [0]:
-        at = next(at for at in unnamed if at)
+    if names[0].lower().startswith(_SCORER_ROWS[0]):
+        # DeepLabCut's index is one column, or three of which the last is the name of an image.
+        index = min(taken, default=1) - 1
+        rows.setdefault("frame", index)
+        unnamed = [at for at in unnamed if at > index]
+    at = next((at for at in unnamed if at), 0)
+    if at:
         raise ParseError(path, 1, f"expected a name of each column, column {at + 1} has none. Name it in the first row")
-    is_index = names[0].lower() in _INDEX_NAMES or any(word in names[0].lower() for word in _SCORER_ROWS)
-    if is_index and 0 not in taken and not {"frame", "time"} & rows.keys():
+    if names[0].lower() in _INDEX_NAMES and 0 not in taken and not {"frame", "time"} & rows.keys():
         rows["frame"] = 0
     return rows
 

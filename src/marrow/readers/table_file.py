@@ -25,6 +25,8 @@ from marrow.readers.text_file import MAX_TEXT_BYTES
 MAX_COLUMNS = 20_000
 # Numbers in a table, 1 GB of them: what Parquet packs into a few bytes may be more than fits.
 MAX_NUMBERS = 1 << 27
+# A row of so many columns is shorter, in characters.
+_LONGEST_LINE = 1 << 20
 # Rows that are looked at to tell headers and separators.
 _FIRST_ROWS = 12
 _SEPARATORS = ("\t", ";", "|", ",", " ")
@@ -91,6 +93,8 @@ def _best_separated(lines: Sequence[tuple[int, str]]) -> FirstRows | None:
 
 
 def _separated(lines: Sequence[tuple[int, str]], separator: str) -> FirstRows | None:
+    if any(len(line) > _LONGEST_LINE for _, line in lines):
+        return None
     try:
         rows = [_cells(line, separator) for _, line in lines]
     except csv.Error:
@@ -288,6 +292,8 @@ def _uneven(path: Path, text: str, last_header: int, separator: str, columns: in
     for number, line in enumerate(text.split("\n"), 1):
         if number <= last_header or not line.strip():
             continue
+        if len(line) > _LONGEST_LINE:
+            return ParseError(path, number, f"expected {columns} columns, got a line of {len(line):,} characters")
         try:
             got = len(_cells(line, separator))
         except csv.Error as problem:

@@ -230,7 +230,8 @@ def _read_rows(path: Path) -> _Rows:
         row = int(wrong.argmax())
         before = f" from {numbers[row - 1]} on" if row else ""
         problem = f"expected the whole number of a frame{before}, at most {_LONGEST_GAP_FRAMES} after the one before"
-        raise ParseError(path, row + 1, f"{problem}; got {values[row, 0]:g}")
+        lines = [number for number, line in enumerate(read_lines(path), 1) if line.strip()]
+        raise ParseError(path, lines[row], f"{problem}; got {values[row, 0]:g}")
     is_first = np.append(True, steps[1:] > 0)
     joints = values[:, 1:].reshape(-1, len(KINECT_V1_20.joints), 3).astype(np.float32)
     return _Rows(numbers[is_first], joints[is_first], numbers[~is_first])

@@ -119,6 +119,41 @@ def test_deeplabcut_of_one_and_of_several(tmp_path):
     assert np.isnan(recording.positions[1, 0, 0]).all()
 
 
+@pytest.mark.parametrize("index", ["labeled-data/take/img{:03d}.png", "labeled-data,take,img{:03d}.png"])
+def test_deeplabcut_labelled_by_hand(tmp_path, index):
+    rest = "," * index.count(",")
+    names = ",".join(f"{joint},{joint}" for joint in JOINTS)
+    file = table(
+        tmp_path / "a.csv",
+        f"scorer{rest},me,me,me,me,me,me",
+        f"bodyparts{rest},{names}",
+        f"coords{rest},x,y,x,y,x,y",
+        f"{index.format(7)},1,2,3,4,5,6",
+        f"{index.format(9)},1,2,,,5,6",
+    )
+    contents, recording = read_one(READER, file)
+    assert contents.joints == JOINTS
+    assert recording.positions[0, 0].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert np.isnan(recording.positions[0, 1]).all()
+    assert recording.positions[0, 2, 2].tolist() == [5, 6]
+    assert recording.confidence is None
+
+
+def test_wide_tables_with_people(tmp_path):
+    header = "time_ms,id,a_x,a_y,b_x,b_y,c_x,c_y"
+    rows = [f"{time},{who},{who},{time},1,1,1,1" for time in (0, 20, 40) for who in (5, 4) if (time, who) != (40, 5)]
+    contents, recording = read_one(READER, table(tmp_path / "a.csv", header, *rows))
+    assert (contents.fps, recording.positions.shape) == (pytest.approx(50), (2, 3, 3, 2))
+    assert recording.positions[0, :, 0].tolist() == [[4, 0], [4, 20], [4, 40]]
+    assert np.isnan(recording.positions[1, 2]).all()
+
+
+def test_a_line_without_end_is_refused(tmp_path):
+    for lines in (["a_x,a_y," * 200_000], ["a_x,a_y,b_x,b_y,c_x,c_y", "1," * 1_000_000]):
+        with pytest.raises(ParseError):
+            read_all(READER, [table(tmp_path / "a.csv", *lines)])
+
+
 LONG = ("frame,person,joint,x,y,z,score", "3,7,head,1,2,3,.5", "3,7,hip,4,5,6,.5", "6,7,hip,7,8,9,1")
 
 

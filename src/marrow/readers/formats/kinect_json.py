@@ -31,6 +31,8 @@ _NAME = re.compile(r"(a\d\d)_s(\d\d)_e(\d\d)_v(\d\d)")
 _LARGEST = 1e6
 _FPS = 30.0
 _MAX_JOINTS = 1000
+# Half an hour of a body; as Python's objects ten times as much.
+_MAX_BYTES = 1 << 27
 _MAX_ROWS = 5_000_000
 _UCLA = re.compile(r'"skeletons"\s*:\s*\[\s*\[\s*\[')
 _AZURE = re.compile(r'"(joint_positions|body_id|joint_names|bone_list)"')
@@ -124,7 +126,9 @@ def _scene_of(source: Source) -> _Scene:
 
 
 @lru_cache(maxsize=1)
-def _cached_scene(path: Path, _changed: int, _size: int) -> _Scene:
+def _cached_scene(path: Path, _changed: int, size: int) -> _Scene:
+    if size > _MAX_BYTES:
+        raise ParseError(path, 0, f"expected at most {_MAX_BYTES:,} bytes of one recording, got {size:,}")
     document = read_json(path)
     if isinstance(document, dict) and isinstance(document.get("skeletons"), list):
         frames = document["skeletons"]

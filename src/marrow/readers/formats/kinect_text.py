@@ -45,6 +45,8 @@ _V2_JOINTS = len(KINECT_V2_25.joints)
 # Counts of joints that sensors and estimators have: a table of another number of columns is something else.
 _COUNTS = (15, 16, 17, 18, 19, 20, 21, 22, 24, 25, 26, 31, 32, 33)
 _LINES = 200
+# Half an hour of two bodies.
+_MAX_BYTES = 1 << 26
 
 UNEVEN = "the numbers before the joints do not go up evenly: frames were taken as they come"
 
@@ -136,7 +138,9 @@ def _body_of(source: Source, options: ReadOptions) -> _Body:
 
 
 @lru_cache(maxsize=1)
-def _cached_body(path: Path, _changed: int, _size: int, layout_name: str | None) -> _Body:
+def _cached_body(path: Path, _changed: int, size: int, layout_name: str | None) -> _Body:
+    if size > _MAX_BYTES:
+        raise ParseError(path, 0, f"expected at most {_MAX_BYTES:,} bytes of one recording, got {size:,}")
     told = None if layout_name is None else known_layout(layout_name)
     text = read_text(path)
     lines = [
