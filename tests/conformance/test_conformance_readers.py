@@ -328,7 +328,8 @@ def test_nothing_looks_wrong_with_poses_without_a_place(tmp_path):
     """The hips of Human3.6M lie at the origin in every frame, and a bone of it has 0.1 mm."""
     store = Store.open(convert_recordings(get_reader("h36m"), h36m_folder(tmp_path), tmp_path / "store").store)
     assert (store.frames(0)[0][0, :, 0] == 0).all()
-    assert not [warning for warning in summarise(store).warnings if "class" not in warning]
+    # Subject 11 is for validation: it is in no half of the split.
+    assert not [text for text in summarise(store).warnings if "class" not in text and "no half" not in text]
 
 
 def test_millimetres_are_found(tmp_path):

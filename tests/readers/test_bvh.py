@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bvh_text import ARM, ARM_PLACES
 
 from marrow.errors import ConfigError, DataError, ParseError, StoreError
 from marrow.readers import SkipRecording, reader_for
@@ -10,33 +11,6 @@ from marrow.readers.bvh_file import read_motion
 from marrow.skeleton.geometry import alignment_of
 from marrow.store import Store, convert_recordings
 from marrow.store.summary import summarise
-
-# A forearm of 10 and a hand of 5 on a root that moves and turns.
-ARM = """HIERARCHY
-ROOT Arm
-{
-\tOFFSET 0 0 0
-\tCHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
-\tJOINT Hand
-\t{
-\t\tOFFSET 10 0 0
-\t\tCHANNELS 3 Zrotation Xrotation Yrotation
-\t\tEnd Site
-\t\t{
-\t\t\tOFFSET 0 5 0
-\t\t}
-\t}
-}
-MOTION
-Frames:\t2
-Frame Time:\t0.0333333
-1 2 3 90 0 0 0 0 0
-0 0 0 90 90 0 90 0 0
-"""
-# Frame 1: the root at (1, 2, 3), turned a quarter about z, which takes x to y and y to -x.
-# Frame 2: turned by Rz Rx, so about x first. The offset of the hand, along x, comes to lie along y. Its own quarter
-# turn about z takes (0, 5, 0) to (-5, 0, 0); the root's Rx leaves that, and its Rz takes it to (0, -5, 0).
-ARM_CM = [[(1, 2, 3), (1, 12, 3), (-4, 12, 3)], [(0, 0, 0), (0, 10, 0), (0, 5, 0)]]
 
 # A body as of a production: an origin that is no joint, position channels everywhere, joints and ends without a length.
 BODY = [
@@ -113,7 +87,7 @@ def test_two_joints_two_frames_on_paper(tmp_path):
     sequence = read(tmp_path, ARM)
     assert sequence.skeleton.joints == ("Arm", "Hand", "Hand_end")
     assert sequence.skeleton.parents == (0, 0, 1)
-    np.testing.assert_allclose(100 * sequence.joints[0], ARM_CM, atol=1e-5)
+    np.testing.assert_allclose(100 * sequence.joints[0], ARM_PLACES, atol=1e-5)
     assert sequence.present.all()
     assert sequence.fps == 30.0
     assert (sequence.record.id, sequence.record.path, sequence.record.label) == ("clip", "clip.bvh", -1)
@@ -136,7 +110,7 @@ def test_channels_take_the_place_of_the_offset(tmp_path):
 
 def test_position_channels_of_the_root_take_the_place_of_its_offset(tmp_path):
     moved = read(tmp_path, ARM.replace("OFFSET 0 0 0", "OFFSET 50 60 70", 1))
-    np.testing.assert_allclose(100 * moved.joints[0], ARM_CM, atol=1e-5)
+    np.testing.assert_allclose(100 * moved.joints[0], ARM_PLACES, atol=1e-5)
 
 
 def test_any_order_of_rotations(tmp_path):
@@ -345,7 +319,7 @@ def test_braces_anywhere_and_names_with_blanks(tmp_path):
     )
     sequence = read(tmp_path, "\ufeff" + text)
     assert sequence.skeleton.joints == ("Left Arm", "Hand", "Hand_end")
-    np.testing.assert_allclose(100 * sequence.joints[0], ARM_CM, atol=1e-5)
+    np.testing.assert_allclose(100 * sequence.joints[0], ARM_PLACES, atol=1e-5)
 
 
 def test_no_frames(tmp_path):

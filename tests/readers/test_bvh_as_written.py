@@ -24,9 +24,6 @@ def sequence_of(folder, reader=None, name="clip.bvh"):
     return known.read(folder, record)
 
 
-MORE = "0 0 0 90 90 0 90 0 0\n"
-
-
 @pytest.mark.parametrize(
     ("text", "note"),
     [
@@ -209,6 +206,17 @@ def test_dropping_a_path_that_does_not_fit(tmp_path):
     assert Store.open(tmp_path / "store").classes == ("walk",)
     with pytest.raises(ParseError, match="fits the pattern"):
         convert_recordings(reader, tmp_path / "in", tmp_path / "stopped")
+
+
+def test_a_file_with_another_skeleton_makes_no_class(tmp_path):
+    for name in ("walk_1.bvh", "walk_2.bvh"):
+        put(tmp_path, ARM, name)
+    put(tmp_path, ARM.replace("Hand", "Foot"), "jump_1.bvh")
+    known = BVH(pattern=r"(?P<label>[a-z]+)_").for_root(tmp_path)
+    assert known.classes == ("walk",)
+    assert [(record.label, record.fault is None) for record in known.records(tmp_path)] == [
+        *((-1, False), (0, True), (0, True)),
+    ]
 
 
 def test_nothing_good_is_an_error(tmp_path):

@@ -60,6 +60,15 @@ def test_a_name_has_one_partner():
     assert mirror == (2, 1, 0, 3)
 
 
+def test_children_of_partners_with_one_name_are_partners():
+    names = ("Hips", "LeftUpLeg", "Shin", "Shin_end", "RightUpLeg", "RightUpLeg/Shin", "RightUpLeg/Shin_end", "Tail")
+    parents = (0, 0, 1, 2, 0, 4, 5, 0)
+    assert mirror_by_name(names, parents) == (0, 4, 5, 6, 1, 2, 3, 7)
+    assert Skeleton("test", names, parents, mirror_by_name(names, parents), {}).sides == (
+        *("middle", "left", "left", "left", "right", "right", "right", "middle"),
+    )
+
+
 def test_sides_without_names_follow_the_anchors_and_the_tree():
     # root 0; a pair of hips 1, 2 with a knee each (3 below 2, 4 below 1), and a pair of eyes that nothing tells of.
     skeleton = Skeleton(

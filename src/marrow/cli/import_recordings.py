@@ -17,7 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import check_page, make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.cli.prepare import print_summary, progress_bar
-from marrow.errors import ConfigError, DataError
+from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import SkipRecording
 from marrow.readers.detect import FORMATS, get_format
 from marrow.readers.importer import Findings, Recordings
@@ -84,9 +84,10 @@ def run(arguments: Namespace) -> int:
         print(f"preview: {arguments.preview}")
     if arguments.dry_run or out is None:
         return 0
-    if findings.faults and arguments.on_error == "stop":
+    unreadable = [fault for fault in findings.faults.values() if isinstance(fault, ParseError)]
+    if unreadable and arguments.on_error == "stop":
         raise DataError(
-            f"{len(findings.faults)} of {len(findings.members)} recordings cannot be read; nothing was written. "
+            f"{len(unreadable)} of {len(findings.members)} recordings cannot be read; nothing was written. "
             f"Mend or move them, or leave them out with --on_error drop"
         )
     try:

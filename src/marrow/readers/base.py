@@ -78,8 +78,8 @@ class Reader(Protocol):
     def records(self, root: Path) -> Iterator[Record]:
         """List the recordings below a folder, sorted, without opening them.
 
-        What is wrong with one recording does not end the list: it is the `fault` of its record (its id is the file's
-        path, its label -1), so that preparing can drop it and go on. Hidden files are none.
+        What is wrong with one recording does not end the list: it is the `fault` of its record (see
+        `faulty_record`), so that preparing can drop it and go on. Hidden files are none.
 
         Raises:
             DataError: the folder is missing or holds no recording of this format.
@@ -155,3 +155,16 @@ def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> 
         state = f"holds no file {pattern}" if root.is_dir() else "is not a folder"
         raise DataError(f"expected a folder with {wanted}; {root} {state}")
     return paths
+
+
+def faulty_record(root: Path, fault: ParseError) -> Record:
+    """Return the record of a file that listing cannot make sense of, such as one with a wrong name.
+
+    Preparing stops at it, or drops it and goes on; reading it raises the fault.
+
+    Args:
+        root: the folder that is listed.
+        fault: what is wrong, with the file's path below that folder.
+    """
+    path = fault.path.relative_to(root).as_posix()
+    return Record(id=path, path=path, fault=fault)

@@ -38,7 +38,7 @@ from marrow.readers.bvh_joints import (
     no_joints,
     rate_doubt,
     root_may_be_scene,
-    what_root_is,
+    what_root_of_file_is,
 )
 from marrow.readers.bvh_tree import Node
 from marrow.readers.name_pattern import check_pattern, find_groups
@@ -107,12 +107,11 @@ class BVH:
         files = _files(root)
         faults: dict[Path, ParseError] = {}
         trees: dict[Path, list[Node]] = {}
-        labels: set[str] = set()
+        label_of: dict[Path, str | None] = {}
         for file in files:
             try:
-                groups = self._groups(root, file)
+                label_of[file] = self._groups(root, file).get("label")
                 trees[file] = read_hierarchy(file)
-                labels |= {groups["label"]} if "label" in groups else set()
             except ParseError as error:
                 faults[file] = error
         if not trees:
@@ -129,6 +128,7 @@ class BVH:
                 _check(nodes, self._kept(nodes, left_out), skeleton, file, first)
             except ParseError as error:
                 faults[file] = error
+        labels = {label for file, label in label_of.items() if label is not None and file not in faults}
         known = copy.copy(self)
         object.__setattr__(known, "skeleton", skeleton)
         object.__setattr__(known, "classes", tuple(sorted(labels)))
@@ -235,7 +235,7 @@ class BVH:
         if len(set(partners)) < len(partners):
             twice = next(joint for joint in partners if partners.count(joint) > 1)
             raise ConfigError(f"bvh sides give {twice!r} more than one partner")
-        mirror = _with_partners(names, mirror_by_name(names), self.sides or {})
+        mirror = _with_partners(names, mirror_by_name(names, parents), self.sides or {})
         chosen = {role: names.index(joint) for role, joint in (self.anchors or {}).items()}
         sides = list(Skeleton("", names, parents, mirror, chosen).sides)
         for left, right in (self.sides or {}).items():
@@ -275,7 +275,7 @@ def _is_scene(files: Sequence[Path]) -> bool:
     kinds: set[str] = set()
     for file in files:
         try:
-            kinds.add(what_root_is(read_file(file, needs_rate=False)))
+            kinds.add(what_root_of_file_is(file))
         except ParseError:  # which reading the recording will say
             continue
         if "scene" in kinds:

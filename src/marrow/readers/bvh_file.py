@@ -114,12 +114,13 @@ def read_beginning(path: Path, *, needs_rate: bool = True) -> Beginning:
     return _parse_beginning(path, lambda lines: _parse_settings(path, lines, needs_rate)[0])
 
 
-def read_file(path: Path, *, needs_rate: bool = True) -> Motion:
+def read_file(path: Path, *, needs_rate: bool = True, most_frames: int | None = None) -> Motion:
     """Read a file.
 
     Args:
         path: of the file.
         needs_rate: whether a frame time that is not above 0 is refused.
+        most_frames: how many of the frames to read, from the first on; None for all.
 
     Raises:
         ParseError: it cannot be read, does not follow the format, or says more than fits into memory.
@@ -144,7 +145,7 @@ def read_file(path: Path, *, needs_rate: bool = True) -> Motion:
             f"expected at most {_MAX_POSITIONS // len(beginning.nodes):,} frames of {len(beginning.nodes)} joints in "
             f"one file, got {len(rows):,}",
         )
-    values = _parse_rows(path, lines, at, rows, column_count)
+    values = _parse_rows(path, lines, at, rows[:most_frames], column_count)
     return Motion(beginning.nodes, beginning.frame_seconds, notes, values)
 
 

@@ -11,17 +11,19 @@ Of its nodes these are none:
 
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from marrow.readers.bvh_file import Motion
+from marrow.readers.bvh_file import Motion, read_file
 from marrow.readers.bvh_tree import Node
 
 # A length below this (in the file's unit) is none.
 _NO_LENGTH = 1e-6
 # What a joint may move against its parent by rounding and by bones that stretch, as a share of the bone's length.
 _STRETCH = 5e-3
+_FRAMES_LOOKED_AT = 32
 # Frame times are rounded: 0.0333333 is 30 frames per second, 0.00833 is 120. 29.97 stays 29.97.
 _RATE_ROUNDING = 5e-4
 _HIPS = re.compile(r"hip|pelvi|cadera|腰|尻|骨盆", re.IGNORECASE)
@@ -55,6 +57,16 @@ def what_root_is(motion: Motion) -> Literal["scene", "origin", "joint"]:
     stays = np.abs(motion.values[:, : len(root.channels or ())]).max(initial=0.0) < _NO_LENGTH
     is_at_zero = root.moves or np.linalg.norm(root.offset or 0.0) < _NO_LENGTH
     return "origin" if stays and is_at_zero and not _HIPS.search(root.name) else "joint"
+
+
+def what_root_of_file_is(path: Path) -> Literal["scene", "origin", "joint"]:
+    """Tell what a root that may be the scene's origin is: mostly the first frames show it.
+
+    Raises:
+        ParseError: the file does not follow the format.
+    """
+    beginning = what_root_is(read_file(path, needs_rate=False, most_frames=_FRAMES_LOOKED_AT))
+    return beginning if beginning == "scene" else what_root_is(read_file(path, needs_rate=False))
 
 
 def no_joints(nodes: Sequence[Node], root_is_scene: bool) -> set[str]:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from marrow.errors import ParseError
-from marrow.readers.number_lines import parse_numbers, shown
+from marrow.readers.number_lines import shown
 
 # More than any body with hands and a face has, and few enough for a frame of it to be small.
 MAX_NODES = 4096
 _AXES = "xyz"
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
 _END_SITE = re.compile(r"end\s*site(.*)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,400}\.?\d{0,400}|\.\d{1,400})(?:[eE][+-]?\d{1,4})?", re.ASCII)
+# As in `readers/number_lines.py`.
+_LARGEST = 1e6
 _DECIMAL_COMMA = re.compile(r"\d,\d")
 
 
@@ -168,10 +171,10 @@ def _not_taken(tree: Tree, name: str) -> str:
 
 def number_in(word: str) -> float | None:
     """Return the finite number that a word is, or None."""
-    try:
-        return float(parse_numbers(Path(), [word.encode()], 1)[0, 0])
-    except ParseError:
+    if _NUMBER.fullmatch(word) is None:
         return None
+    value = float(word)
+    return value if abs(value) < _LARGEST else None
 
 
 def shown_line(line: str) -> str:

@@ -12,8 +12,8 @@ from marrow.readers.recording import HEAD_BYTES, Format, Head
 # Where each format is, from what is unmistakable to what is general: the first that accepts a file has it.
 FORMATS: dict[str, str] = {
     "bvh": "marrow.readers.formats.bvh:Bvh",
-    # "acclaim": "marrow.readers.formats.acclaim:Acclaim",
-    # "c3d": "marrow.readers.formats.c3d:C3d",
+    "acclaim": "marrow.readers.formats.acclaim:Acclaim",
+    "c3d": "marrow.readers.formats.c3d:C3d",
     "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
     "kinect_json": "marrow.readers.formats.kinect_json:KinectJson",
     "openpose": "marrow.readers.formats.openpose:OpenPose",
@@ -21,7 +21,7 @@ FORMATS: dict[str, str] = {
     "mmpose": "marrow.readers.formats.mmpose:MmPose",
     "coco": "marrow.readers.formats.coco:Coco",
     "yolo_pose": "marrow.readers.formats.yolo:YoloPose",
-    # "mediapipe": "marrow.readers.formats.mediapipe:MediaPipe",
+    "mediapipe": "marrow.readers.formats.mediapipe:MediaPipe",
     "pyskl": "marrow.readers.formats.pyskl:Pyskl",
     "ntu_npz": "marrow.readers.formats.ntu_npz:NtuNpz",
     "array": "marrow.readers.formats.arrays:Array",

@@ -30,6 +30,7 @@ _UPRIGHT_SHARE = 0.6
 # In an image there are no metres: an adult's trunk is taken for this.
 _TRUNK_METRES = 0.48
 _SAMPLE_ROWS = 4000
+_MOST_COUNTED = 1000
 # No body is as far away.
 _LARGEST_METRES = 1e6
 
@@ -112,7 +113,10 @@ class Decisions:
         fps = self.fps if self.fps_told or recording.fps is None else recording.fps
         if not 0 < fps < np.inf:
             raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
-        notes = recording.notes
+        # Preparing counts notes: one that says how often it was is there as often.
+        notes = tuple(
+            note for note in recording.notes for _ in range(min(recording.counts.get(note, 1), _MOST_COUNTED))
+        )
         if recording.confidence is not None:
             notes = (*notes, f"joints below a confidence of {self.min_confidence:g} are absent")
         return SkeletonSequence(

@@ -57,7 +57,7 @@ class Findings:
     members: tuple[Member, ...]
     classes: tuple[str, ...]
     labels_from: str
-    faults: dict[str, ParseError]
+    faults: dict[str, DataError]
     no_recordings: tuple[str, ...]
     doubts: tuple[Doubt, ...]
 
@@ -115,7 +115,6 @@ class Recordings:
     _decisions: Decisions | None = field(default=None, init=False, hash=False, repr=False, compare=False)
     _found_format: str = field(default="", init=False, repr=False)
     _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
-    _faults: Mapping[str, ParseError] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -143,12 +142,12 @@ class Recordings:
         """
         files_format, files, no_recordings = self._files(root)
         contents: dict[Source, Contents] = {}
-        faulty: dict[Source, ParseError] = {}
+        faulty: dict[Source, DataError] = {}
         sources = files_format.gather(files)
         for source in sources:
             try:
                 contents[source] = files_format.peek(source, self._read_options)
-            except ParseError as error:
+            except (ParseError, SkipRecording) as error:
                 faulty[source] = error
         if not contents:
             raise next(iter(faulty.values()))
@@ -185,7 +184,6 @@ class Recordings:
                 for member in labelled.members
                 if len(member.source.files) > 1
             },
-            "_faults": findings.faults,
         }.items():
             object.__setattr__(known, name, value)
         return known
@@ -194,7 +192,8 @@ class Recordings:
         """List the recordings, by path; `for_root` comes first."""
         if self.findings is None:
             raise ConfigError("this reader learns everything from the files: use Recordings(...).for_root(root)")
-        yield from (member.record for member in self.findings.members)
+        faults = self.findings.faults
+        yield from (replace(member.record, fault=faults.get(member.record.id)) for member in self.findings.members)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one recording; `for_root` comes first.
@@ -205,8 +204,8 @@ class Recordings:
         """
         if self._decisions is None:
             raise ConfigError("this reader learns everything from the files: use Recordings(...).for_root(root)")
-        if record.id in self._faults:
-            raise self._faults[record.id]
+        if record.fault is not None:
+            raise record.fault
         path, _, key = record.path.partition("#")
         source = self._several_files.get(path) or Source(Path(path).stem, (root / path,))
         return self._decisions.sequence(

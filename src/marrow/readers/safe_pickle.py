@@ -22,6 +22,8 @@ import numpy as np
 from marrow.errors import ParseError
 
 _DTYPE = re.compile(r"[<>=|]?([?biufUSO]\d{0,6}|bool|u?int\d{1,2}|float\d{2})")
+# Old protocols write bytes as words, of which first bytes and then an array are made.
+_MOST_TIMES = 4
 _BROKEN = (
     *(pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError),
     *(MemoryError, RecursionError, UnicodeError, struct.error, AssertionError),
@@ -135,7 +137,7 @@ class _Reader(pickle._Unpickler):
 
     def _spend(self, count: int) -> None:
         self._made += count
-        if self._made > self._size:
+        if self._made > _MOST_TIMES * self._size:
             raise ValueError("more values than the file has bytes")
 
     def _array(self, raw: Any, dtype: Any, shape: Any, is_fortran: bool) -> np.ndarray:

@@ -9,10 +9,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from marrow.errors import ParseError
 
 # A text file of one recording is smaller; what is larger is a mistake or an attack on the memory.
 MAX_TEXT_BYTES = 1 << 29
+# What JSON says takes about 15 times its size in memory.
+MAX_JSON_BYTES = 1 << 27
 MAX_JSON_DEPTH = 64
 
 _MARKS = (
@@ -22,7 +26,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_PIECE = 1 << 20
+# Possessive, and with a string that does not end: the time stays in proportion to the text, whatever it is.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(rf"{_STRING.pattern}|[\[{{\]}}]", re.DOTALL)
 
 
 def decode(content: bytes) -> str | None:
@@ -92,13 +99,13 @@ def read_bytes(path: Path, largest: int = MAX_TEXT_BYTES) -> bytes:
         raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = MAX_TEXT_BYTES) -> str:
     """Return a file's text, its lines ended by LF.
 
     Raises:
         ParseError: it cannot be read, is empty, or is no text.
     """
-    text = decode(read_bytes(path))
+    text = decode(read_bytes(path, largest))
     if text is None:
         raise ParseError(path, 0, "expected text, got binary data")
     if not text.strip():
@@ -112,21 +119,31 @@ def read_json(path: Path) -> Any:
     Raises:
         ParseError: it cannot be read or is no JSON, with the line.
     """
-    text = read_text(path)
-    depth = deepest = 0
-    for token in _BRACKET.finditer(text):
-        character = token[0][0]
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > MAX_JSON_DEPTH:
+    text = read_text(path, MAX_JSON_BYTES)
+    if _is_deep(text):
+        depth = 0
+        for token in _STRING_OR_BRACKET.finditer(text):
+            depth += (token[0] in "[{") - (token[0] in "]}")
+            if depth > MAX_JSON_DEPTH:
                 line = text.count("\n", 0, token.start()) + 1
                 raise ParseError(path, line, f"expected JSON nested at most {MAX_JSON_DEPTH} deep, got deeper")
-        elif character in "]}":
-            depth -= 1
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ParseError(path, error.lineno, f"expected JSON, got something else ({error.msg})") from error
     except (ValueError, RecursionError) as error:  # a number of more digits than Python turns into an int
         raise ParseError(path, 0, f"expected JSON, got something else ({error})") from error
+
+
+def _is_deep(text: str) -> bool:
+    """Tell JSON that is nested deeper than is taken."""
+    bare = _STRING.sub("", text)
+    depth = 0
+    for start in range(0, len(bare), _PIECE):
+        codes = np.frombuffer(bare[start : start + _PIECE].encode("utf-32-le"), np.uint32)
+        opens, closes = (codes == ord("[")) | (codes == ord("{")), (codes == ord("]")) | (codes == ord("}"))
+        depths = depth + np.cumsum(opens.astype(np.int32) - closes)
+        if depths.max() > MAX_JSON_DEPTH:
+            return True
+        depth = int(depths[-1])
+    return False

@@ -65,11 +65,13 @@ def right_names(name: str) -> Iterator[str]:
         yield text + name[done:]
 
 
-def mirror_by_name(joints: Sequence[str]) -> tuple[int, ...]:
+def mirror_by_name(joints: Sequence[str], parents: Sequence[int] | None = None) -> tuple[int, ...]:
     """Return each joint's left-right partner as their names tell it; a joint without one is its own.
 
     Args:
         joints: names such as LeftArm and RightArm, arm_l and arm_r, LArm and RArm, lfemur and rfemur, 左足 and 右足.
+        parents: parent of each joint. Where given, children of partners that have one name, up to what is put before
+            a second one (Shin and RightUpLeg/Shin), are partners as well.
     """
     place = {name: joint for joint, name in enumerate(joints)}
     mirror = list(range(len(joints)))
@@ -79,7 +81,24 @@ def mirror_by_name(joints: Sequence[str]) -> tuple[int, ...]:
         partners = (place[other] for other in right_names(name) if other in place)
         right = next((other for other in partners if other != left and mirror[other] == other), left)
         mirror[left], mirror[right] = right, left
+    if parents is not None:
+        _pair_children(joints, parents, mirror)
     return tuple(mirror)
+
+
+def _pair_children(joints: Sequence[str], parents: Sequence[int], mirror: list[int]) -> None:
+    children: dict[int, list[int]] = {}
+    for joint, parent in enumerate(parents):
+        if joint != parent:
+            children.setdefault(parent, []).append(joint)
+    pairs = [(one, other) for one, other in enumerate(mirror) if one < other]
+    for one, other in pairs:  # grows by the pairs that are found
+        free = {joints[child].rpartition("/")[2]: child for child in children.get(other, []) if mirror[child] == child}
+        for child in children.get(one, []):
+            partner = free.pop(joints[child].rpartition("/")[2], child) if mirror[child] == child else child
+            if partner != child:
+                mirror[child], mirror[partner] = partner, child
+                pairs.append((child, partner))
 
 
 def anchors_by_name(

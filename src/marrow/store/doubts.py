@@ -195,7 +195,7 @@ def _motion(store: Store, motion: MotionChecks) -> Iterator[str]:
     if motion.flat:
         yield f"{' and '.join(motion.flat)} never changes: recordings in two dimensions, or a column of constants?"
     if motion.still:
-        yield f"joints that never move while others do: {_some(motion.still)}"
+        yield f"joints that never move while what they hang on does: {_some(motion.still)}"
     short = int((store.frame_count < 2).sum())
     if short:
         yield f"{_count(short)} with a single frame"

@@ -56,7 +56,7 @@ class MotionChecks:
         gaps: clips with a stretch of a second or more in which nobody is seen.
         longest_gap: its seconds and clip, in words.
         flat: axes along which no position differs in the whole store.
-        still: joints that move in no clip in which others do.
+        still: joints that move in no clip, while the joint that they hang on does.
     """
 
     size: BodySize = field(default_factory=lambda: BodySize({}))
@@ -116,7 +116,12 @@ def check_motion(store: Store) -> MotionChecks:
                 moves |= here
                 others_move |= bool(here.any())
     checks.flat = tuple("xyz"[axis] for axis in range(3) if np.isfinite(low[axis]) and high[axis] - low[axis] < 1e-6)
-    checks.still = tuple(name for name, moved in zip(skeleton.joints, moves, strict=True) if others_move and not moved)
+    # The root of poses without a place stays where it is, and the hips with it: a joint of which the parent moves.
+    checks.still = tuple(
+        skeleton.joints[joint]
+        for joint, parent in enumerate(skeleton.parents)
+        if others_move and not moves[joint] and moves[parent]
+    )
     return checks
 
 

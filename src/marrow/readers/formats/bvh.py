@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from marrow.readers.base import SkipRecording
-from marrow.readers.bvh_file import Motion, read_beginning, read_file
+from marrow.readers.bvh_file import read_beginning, read_file
 from marrow.readers.bvh_joints import (
     frames_per_second,
     joint_tree,
@@ -15,8 +15,8 @@ from marrow.readers.bvh_joints import (
     rate_doubt,
     root_may_be_scene,
     what_root_is,
+    what_root_of_file_is,
 )
-from marrow.readers.bvh_tree import Node
 from marrow.readers.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
 
 
@@ -44,7 +44,8 @@ class Bvh:
             ParseError: the file does not follow the format.
         """
         beginning = read_beginning(source.path)
-        left_out = _left_out(read_file(source.path) if root_may_be_scene(beginning.nodes) else beginning.nodes)
+        is_scene = root_may_be_scene(beginning.nodes) and what_root_of_file_is(source.path) != "joint"
+        left_out = no_joints(beginning.nodes, is_scene)
         names, parents = joint_tree(beginning.nodes, {node.name for node in beginning.nodes}.difference(left_out))
         seconds = beginning.frame_seconds or 1.0  # never None: such a file is refused
         doubt = rate_doubt(seconds)
@@ -68,13 +69,7 @@ class Bvh:
         motion = read_file(source.path)
         if not len(motion.values):
             raise SkipRecording("there is no frame")
-        left_out = _left_out(motion if root_may_be_scene(motion.nodes) else motion.nodes)
+        is_scene = root_may_be_scene(motion.nodes) and what_root_is(motion) != "joint"
+        left_out = no_joints(motion.nodes, is_scene)
         kept = [place for place, node in enumerate(motion.nodes) if node.name not in left_out]
         return Recording(motion.places()[:, kept].astype(np.float32)[None], notes=motion.notes)
-
-
-def _left_out(of: Motion | list[Node]) -> set[str]:
-    """Return the nodes that are no joints: of a tree, or of a file whose root may be the scene's origin."""
-    if isinstance(of, Motion):
-        return no_joints(of.nodes, what_root_is(of) != "joint")
-    return no_joints(of, root_is_scene=False)
