@@ -52,13 +52,19 @@ def read_numbers(path: Path, columns: int, *, separator: bytes | None = None) ->
     lines = read_lines(path)
     if not lines:
         raise ParseError(path, 1, f"expected {columns} numbers per line, got an empty file")
-    return parse_numbers(path, lines, columns, separator=separator)
+    return parse_numbers(path, lines, columns, separator=separator, passes_over_blank_lines=True)
 
 
 def parse_numbers(
-    path: Path, lines: list[bytes], columns: int, *, separator: bytes | None = None, first_line: int = 1
+    path: Path,
+    lines: list[bytes],
+    columns: int,
+    *,
+    separator: bytes | None = None,
+    first_line: int = 1,
+    passes_over_blank_lines: bool = False,
 ) -> Float64[np.ndarray, "line column"]:
-    """Parse lines that all hold the same count of finite numbers; blank ones are passed over.
+    """Parse lines that all hold the same count of finite numbers.
 
     Args:
         path: of the file, for messages.
@@ -66,6 +72,7 @@ def parse_numbers(
         columns: numbers per line.
         separator: what stands between two numbers; any blanks if None.
         first_line: 1-based number of the first of the lines in its file.
+        passes_over_blank_lines: whether a blank line is none, else it is one without a number.
 
     Raises:
         ParseError: a line has another count of columns, or one that is not a number below a million.
@@ -74,7 +81,7 @@ def parse_numbers(
     numbers: list[int] = []
     for number, line in enumerate(lines, first_line):
         row = line.split(separator)
-        if len(row) <= 1 and not line.strip():
+        if passes_over_blank_lines and len(row) <= 1 and not line.strip():
             continue
         numbers.append(number)
         if len(row) != columns:

@@ -306,4 +306,4 @@ EXPORT = {"frames": [{"bodies": [{"id": 1, "joints": {"Head": {"x": 1, "y": 2, "
 )
 def test_damaged_files_raise_only_our_errors(tmp_path_factory, content):
     for reader in (NTU, TEXT, JSON):
-        only_our_errors(reader, tmp_path_factory.getbasetemp() / "damaged", content)
+        only_our_errors(reader, tmp_path_factory.getbasetemp() / "damaged_kinect", content)

@@ -334,4 +334,4 @@ GOOD = ("frame;time;a_x;a_y;b_x;b_y;c_x;c_y;a_c", "0;0,1;1,5;2;3;4;5;6;1", "1;0,
 @settings(deadline=None, max_examples=60)
 @given(content=damaged("\n".join(GOOD).encode()) | damaged("\n".join(LONG).encode()))
 def test_damaged_tables_raise_only_our_errors(tmp_path_factory, content):
-    only_our_errors(READER, tmp_path_factory.getbasetemp() / "damaged.csv", content)
+    only_our_errors(READER, tmp_path_factory.getbasetemp() / "damaged_table.csv", content)

@@ -154,7 +154,7 @@ def test_broken_files(tmp_path, content, line, word):
 @settings(deadline=None, max_examples=60)
 @given(content=damaged(text([OFFSETS] * 2)))
 def test_damaged_files_raise_only_our_errors(tmp_path_factory, content):
-    files = put(tmp_path_factory.getbasetemp(), [OFFSETS] * 2, [{}] * 2)
+    files = put(tmp_path_factory.getbasetemp() / "damaged_ui_prmd", [OFFSETS] * 2, [{}] * 2)
     write(files[0], content)
     READER.accepts(read_head(files[0]))
     with contextlib.suppress(MarrowError):
