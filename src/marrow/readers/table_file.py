@@ -22,6 +22,9 @@ from jaxtyping import Float64, Int64
 from marrow.errors import ParseError
 from marrow.readers.text_file import MAX_TEXT_BYTES
 
+# How a Parquet file begins.
+PARQUET = b"PAR1"
+
 MAX_COLUMNS = 20_000
 # Numbers in a table, 1 GB of them: what Parquet packs into a few bytes may be more than fits.
 MAX_NUMBERS = 1 << 27

@@ -8,10 +8,11 @@ from json_input import damaged, only_our_errors, read_all, read_one
 from marrow.errors import ConfigError, ParseError
 from marrow.readers import SkipRecording
 from marrow.readers.detect import detect, read_head
-from marrow.readers.formats.tables import UNEVEN, Table
+from marrow.readers.formats.tables import Table
 from marrow.readers.frame_numbers import FRAMES_WITHOUT_ANYBODY
 from marrow.readers.people import BEYOND
 from marrow.readers.recording import ReadOptions
+from marrow.readers.table_poses import UNEVEN
 
 READER = Table()
 JOINTS = ("head", "hip", "foot")
