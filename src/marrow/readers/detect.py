@@ -14,8 +14,8 @@ FORMATS: dict[str, str] = {
     "bvh": "marrow.readers.formats.bvh:Bvh",
     "acclaim": "marrow.readers.formats.acclaim:Acclaim",
     "c3d": "marrow.readers.formats.c3d:C3d",
-    # "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
-    # "kinect_json": "marrow.readers.formats.kinect:KinectJson",
+    "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
+    "kinect_json": "marrow.readers.formats.kinect_json:KinectJson",
     "openpose": "marrow.readers.formats.openpose:OpenPose",
     "alphapose": "marrow.readers.formats.alphapose:AlphaPose",
     "mmpose": "marrow.readers.formats.mmpose:MmPose",
@@ -27,8 +27,8 @@ FORMATS: dict[str, str] = {
     "array": "marrow.readers.formats.arrays:Array",
     "mat": "marrow.readers.formats.mat:Mat",
     "ui_prmd": "marrow.readers.formats.ui_prmd:UiPrmd",
-    # "table": "marrow.readers.formats.tables:Table",
-    # "kinect_text": "marrow.readers.formats.kinect:KinectText",
+    "table": "marrow.readers.formats.tables:Table",
+    "kinect_text": "marrow.readers.formats.kinect_text:KinectText",
 }
 
 
