@@ -26,6 +26,7 @@ from marrow.readers.table_file import (
     read_text_table,
 )
 from marrow.readers.text_file import read_text
+from marrow.readers.timestamps import mean_rate
 
 _MAX_JOINTS = 2000
 _MAX_CLIPS = 200_000
@@ -386,7 +387,9 @@ def rate_of(poses: Poses, rows: Int64[np.ndarray, "of_clip"]) -> tuple[float | N
     if not unit:
         unit, meant = next((unit, meant) for most, unit, meant in _TIME_SIZES if step < most)
     uneven = np.mean(np.abs(steps - step) > 0.2 * step) > _UNEVEN_SHARE
-    return 1 / (step * unit), ((UNEVEN,) if uneven else ()), meant
+    if uneven:
+        return 1 / (step * unit), (UNEVEN,), meant
+    return mean_rate(float(frames[-1] - frames[0]), float(times[-1] - times[0]) * unit), (), meant
 
 
 _TIME_UNITS = (
