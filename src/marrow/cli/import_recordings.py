@@ -252,7 +252,10 @@ def _write_preview(
     doubts = [(doubt.option or "-", doubt.text) for doubt in findings.doubts]
     faults = [("cannot be read", str(fault)) for fault in findings.faults.values()]
     names = dict(enumerate(findings.classes))
-    titles = [f"{names.get(example.record.label, 'no label')} · {example.record.id}" for example in examples]
+    titles = [
+        f"{names.get(example.record.label, 'no label')} · {example.record.id.rsplit('/', 1)[-1]}"
+        for example in examples
+    ]
     sheet = contact_sheet(examples, titles) if examples else "<p>no recording can be read</p>"
     write_text_whole(
         path,
