@@ -150,7 +150,7 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     decisions, contents = findings.decisions, findings.contents
     reasons = decisions.reasons
     skeleton = decisions.skeleton
-    software = sorted({found.software for found in contents if found.software})
+    software = sorted({found.software for found in contents if found.software} - {findings.format.title})
     written_by = f", written by {', '.join(software[:3])}" if software else ""
     clips = len(findings.members) - len(findings.faults)
     files = len({file for member in findings.members for file in member.source.files})
