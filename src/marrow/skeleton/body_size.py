@@ -99,15 +99,18 @@ def chest_above_hips(
 
     The chest where a layout has no shoulders. Empty for a layout that does not say where they are.
     """
-    anchors = skeleton.anchors
-    hips = [anchors.get("left_hip"), anchors.get("right_hip")]
-    top = [anchors.get("left_shoulder"), anchors.get("right_shoulder")]
-    if None in top:
-        top = [anchors.get("chest")]
-    if None in hips or None in top:
+    hips = _joints_of(skeleton, "left_hip", "right_hip")
+    top = _joints_of(skeleton, "left_shoulder", "right_shoulder") or _joints_of(skeleton, "chest")
+    if not hips or not top:
         return np.empty((0, 3))
     seen = present[:, [*hips, *top]].all(axis=1)
     return (joints[seen][:, top].mean(axis=1) - joints[seen][:, hips].mean(axis=1)).astype(np.float64)
+
+
+def _joints_of(skeleton: Skeleton, *roles: str) -> list[int]:
+    """Return the joints of some roles; none where one of them is not known."""
+    known = [skeleton.anchors[role] for role in roles if role in skeleton.anchors]
+    return known if len(known) == len(roles) else []
 
 
 def upward_axis(above: Float64[np.ndarray, "row 3"]) -> tuple[str, float] | None:
