@@ -49,6 +49,23 @@ def test_file_typed_by_hand(parse):
     assert parsed.joints.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbf" + BY_HAND.encode(),
+        BY_HAND.encode("utf-16"),
+        BY_HAND.replace("\n", "\r"),
+        "\n" + BY_HAND.replace("\n", "\n \n"),
+        BY_HAND.replace("\n", "\r\r\n"),
+        BY_HAND + "\x1a",
+    ],
+)
+def test_marks_line_ends_and_blank_lines(parse, text):
+    plain, other = parse(BY_HAND), parse(text)
+    np.testing.assert_array_equal(plain.joints, other.joints)
+    np.testing.assert_array_equal(plain.frames, other.frames)
+
+
 def test_windows_line_ends_and_blank_ends(parse):
     plain, windows = parse(BY_HAND), parse(BY_HAND.replace("\n", "\r\n") + " \r\n\n")
     np.testing.assert_array_equal(plain.joints, windows.joints)
@@ -96,7 +113,6 @@ BODY = "72057594037931101 0 1 1 1 1 0 0.3 0.8 2"
         (edited(1, "4"), 86, "more lines"),
         (edited(1, "2"), 31, "end after the last frame"),
         (BY_HAND + "0\n", 86, "end after the last frame"),
-        (edited(2, ""), 2, "count"),
         (edited(3, "2"), 31, "10 numbers"),  # the body that is missing: the next frame's count stands in its place
         (edited(31, "1"), 59, "end after the last frame"),
         (edited(4, BODY[:-2]), 4, "10 numbers"),
@@ -120,7 +136,8 @@ BODY = "72057594037931101 0 1 1 1 1 0 0.3 0.8 2"
         (edited(7, "1.2.3 -0.5 3" + JOINT[10:]), 7, "numbers only"),
         (BY_HAND[: BY_HAND.rindex(" 1 2")], 85, "12 numbers"),
         ("\n".join(BY_HAND.splitlines()[:40]) + "\n", 41, "more lines"),
-        (b"\xff\xfe" + BY_HAND.encode("utf-16-le"), 1, "count"),
+        ("\n" + edited(4, BODY[:-2]).replace("\n", "\n\n"), 8, "10 numbers"),
+        (b"\xef\xbb\xbf" + edited(7, JOINT[:-2]).replace("\n", "\r").encode(), 7, "12 numbers"),
         (b"\x00" * 1000, 1, "count"),
     ],
 )

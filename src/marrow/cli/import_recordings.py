@@ -150,7 +150,7 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     decisions, contents = findings.decisions, findings.contents
     reasons = decisions.reasons
     skeleton = decisions.skeleton
-    software = sorted({found.software for found in contents if found.software})
+    software = sorted({found.software for found in contents if found.software} - {findings.format.title})
     written_by = f", written by {', '.join(software[:3])}" if software else ""
     clips = len(findings.members) - len(findings.faults)
     files = len({file for member in findings.members for file in member.source.files})
@@ -252,7 +252,10 @@ def _write_preview(
     doubts = [(doubt.option or "-", doubt.text) for doubt in findings.doubts]
     faults = [("cannot be read", str(fault)) for fault in findings.faults.values()]
     names = dict(enumerate(findings.classes))
-    titles = [f"{names.get(example.record.label, 'no label')} · {example.record.id}" for example in examples]
+    titles = [
+        f"{names.get(example.record.label, 'no label')} · {example.record.id.rsplit('/', 1)[-1]}"
+        for example in examples
+    ]
     sheet = contact_sheet(examples, titles) if examples else "<p>no recording can be read</p>"
     write_text_whole(
         path,

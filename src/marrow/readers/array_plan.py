@@ -259,7 +259,7 @@ def _piece(
     if beside.confidence and arrays[beside.confidence].shape != _shape_without_coordinates(reading, rows.shape):
         beside = replace(beside, confidence="")
     if rows.dtype.kind in "iu":
-        doubts.append(Doubt("positions are whole numbers: pixels or millimetres?", "--unit UNIT"))
+        doubts.append(Doubt("positions are whole numbers: pixels or millimetres?", "--unit_metres METRES"))
     return Piece(rows, reading, (), beside), doubts
 
 

@@ -135,6 +135,19 @@ def reader_for(reader: Reader, root: Path) -> Reader:
     return reader.for_root(root) if isinstance(reader, FromFiles) else reader
 
 
+def with_fault(root: Path, file: Path, fault: ParseError, attributes: Mapping[str, int | str] | None = None) -> Record:
+    """Return the record of a file of which listing already sees what is wrong; reading raises it.
+
+    Args:
+        root: the folder of the recordings.
+        file: in it.
+        fault: what is wrong.
+        attributes: what is known of the recording all the same.
+    """
+    path = file.relative_to(root).as_posix()
+    return Record(path, path, attributes=attributes or {}, fault=fault)
+
+
 def is_hidden(path: Path) -> bool:
     """Tell whether a path leads to what systems leave beside recordings: "._x", ".ipynb_checkpoints", "__MACOSX".
 

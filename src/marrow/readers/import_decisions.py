@@ -270,6 +270,8 @@ def _skeleton(
             doubts.append(Doubt("the files say no bones; they were found by which joints keep their distance"))
         mirror = mirror_by_name(names)
         anchors = _guess_anchors(names, parents, mirror)
+        if contents.parents is None:  # where limbs meet in a guessed tree need not be where they join
+            anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
         code = zlib.crc32(repr((names, parents)).encode())
         name = f"{format_name}_{len(names)}_{code:08x}"
     if told.sides:

@@ -243,8 +243,9 @@ class Recordings:
         if not files:
             matching = "" if self.only is None else f" with a name like {self.only!r}"
             raise DataError(f"expected recordings below {root}; there is no file{matching}")
-        if self.format is not None:
-            return get_format(self.format), *self._of_format(get_format(self.format), files)
+        told = self.format or ("table" if self.columns else "c3d" if self.markers else None)
+        if told is not None:
+            return get_format(told), *self._of_format(get_format(told), files)
         of_format: dict[str, list[Path]] = {}
         formats: dict[str, Format] = {}
         for file in files:

@@ -21,8 +21,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt64
 
-from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files, split_by
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import SkipRecording, Split, some_files, split_by, with_fault
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
 
@@ -126,17 +126,24 @@ class NTU:
         previous = None
         for file in sorted(files, key=lambda file: (file.name, file)):
             if previous is not None and previous.name == file.name:
-                raise DataError(f"expected each recording once, got {previous} and {file}. Remove one of them.")
+                fault = ParseError(file, 0, f"expected each recording once, got {previous} as well. Remove one of them")
+                yield with_fault(root, file, fault)
+                continue
             previous = file
-            record = _record(root, file)
-            if record.id not in left_out and (self.version == 120 or _is_of_60(record, file)):
-                yield record
+            try:
+                record = _record(root, file)
+                if record.id not in left_out and (self.version == 120 or _is_of_60(record, file)):
+                    yield record
+            except ParseError as fault:
+                yield with_fault(root, file, fault)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read and clean one recording."""
         # Here and not above, so that listing recordings and showing help need not wait for numba.
         from marrow.readers.ntu_parser import parse_skeleton_file
 
+        if record.fault is not None:
+            raise record.fault
         parsed = parse_skeleton_file(root / record.path)
         if not parsed.joints.any():
             raise SkipRecording(f"nobody is seen in any of its {parsed.frame_count} frames")

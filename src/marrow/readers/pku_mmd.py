@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, split_by
+from marrow.readers.base import SkipRecording, Split, is_hidden, split_by, with_fault
 from marrow.readers.number_lines import read_lines, read_numbers, shown
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
@@ -143,7 +143,11 @@ class PKUMMD:
                 where = {} if labels is None else {"labels": labels.relative_to(root).as_posix()}
                 yield Record(recording, path, attributes={**attributes, **where})
             else:
-                instances = [] if labels is None else parse_labels(labels)
+                try:
+                    instances = [] if labels is None else parse_labels(labels)
+                except ParseError as fault:
+                    yield with_fault(root, root / path, fault, attributes)
+                    continue
                 if not instances:
                     yield Record(recording, path, attributes={**attributes, "missing": _NO_LABELS})
                 crowded = overlapping(filter(self._is_used, instances))
@@ -154,6 +158,8 @@ class PKUMMD:
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one clip, or one recording."""
+        if record.fault is not None:
+            raise record.fault
         if "missing" in record.attributes:
             raise SkipRecording(str(record.attributes["missing"]))
         return self._read_clip(root, record) if self.kind == "trimmed" else self._read_recording(root, record)
@@ -268,7 +274,7 @@ def _find_files(root: Path, part: int) -> tuple[dict[str, Path], dict[str, Path]
     """
     if not root.is_dir():
         raise DataError(f"expected a folder with PKU-MMD; {root} is not a folder")
-    texts = sorted(root.rglob("*.txt"))
+    texts = sorted(file for file in root.rglob("*.txt") if not is_hidden(file.relative_to(root)))
     folders: dict[Path, list[Path]] = {}
     for file in texts:
         if _RECORDING[part].fullmatch(file.stem):
@@ -289,6 +295,8 @@ def parse_labels(file: Path) -> list[Instance]:
     """
     instances = []
     for number, line in enumerate(read_lines(file), start=1):
+        if not line.strip():
+            continue
         match = _LABEL_LINE.fullmatch(line)
         if match is None or any(len(word) > 9 for word in match.groups()):
             raise ParseError(file, number, f"expected four whole numbers class,start,end,confidence; got {shown(line)}")

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files, split_by
+from marrow.readers.base import SkipRecording, Split, some_files, split_by, with_fault
 from marrow.readers.number_lines import read_lines, read_numbers, shown
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
@@ -114,12 +114,17 @@ class UTKinect:
         """List the recordings of a folder, or the actions in them, in the order of time; rows are not read."""
         wanted = "UTKinect recordings (joints_sSS_eEE.txt)"
         files = some_files(root, root.glob("joints_*.txt"), wanted, "joints_*.txt")
-        labels = _parse_labels(_labels_file(root))
+        labels, faults = _parse_labels(_labels_file(root))
         for file in files:
             match = _NAME.fullmatch(file.stem)
             if match is None:
-                raise ParseError(file, 0, f"expected a name joints_sSS_eEE.txt, got {file.name!r}")
+                fault = ParseError(file, 0, f"expected a name joints_sSS_eEE.txt, got {file.name!r}")
+                yield with_fault(root, file, fault)
+                continue
             about = {"subject": int(match[2]), "episode": int(match[3]), "recording": match[1]}
+            if match[1] in faults:
+                yield with_fault(root, file, faults[match[1]], about)
+                continue
             if not self.trimmed:
                 yield Record(match[1], file.name, attributes=about)
                 continue
@@ -128,10 +133,12 @@ class UTKinect:
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one recording, or one action of it."""
+        if record.fault is not None:
+            raise record.fault
         rows = _read_rows(root / record.path)
         origin, frame_count = int(rows.number[0]), int(rows.number[-1] - rows.number[0]) + 1
         source = _labels_file(root)
-        intervals = _parse_labels(source).get(str(record.attributes["recording"]), [])
+        intervals = _parse_labels(source)[0].get(str(record.attributes["recording"]), [])
         notes = [_OLD_LABELS] if source.name == _OLD_LABELS_FILE else []
         if self.trimmed:
             # An interval owns its frames, be it a segment or a clip.
@@ -224,7 +231,8 @@ def _read_rows(path: Path) -> _Rows:
         row = int(wrong.argmax())
         before = f" from {numbers[row - 1]} on" if row else ""
         problem = f"expected the whole number of a frame{before}, at most {_LONGEST_GAP_FRAMES} after the one before"
-        raise ParseError(path, row + 1, f"{problem}; got {values[row, 0]:g}")
+        lines = [number for number, line in enumerate(read_lines(path), 1) if line.strip()]
+        raise ParseError(path, lines[row], f"{problem}; got {values[row, 0]:g}")
     is_first = np.append(True, steps[1:] > 0)
     joints = values[:, 1:].reshape(-1, len(KINECT_V1_20.joints), 3).astype(np.float32)
     return _Rows(numbers[is_first], joints[is_first], numbers[~is_first])
@@ -237,35 +245,44 @@ def _labels_file(root: Path) -> Path:
     return found[0]
 
 
-def _parse_labels(path: Path) -> dict[str, list[_Interval]]:
-    """Return the intervals of each recording in the order of time.
+def _parse_labels(path: Path) -> tuple[dict[str, list[_Interval]], dict[str, ParseError]]:
+    """Return the intervals of each recording in the order of time, and what is wrong with the lines of others.
 
     Raises:
-        ParseError: the file does not follow the format.
+        ParseError: what is wrong comes before the first recording.
     """
     labels: dict[str, list[_Interval]] = {}
+    faults: dict[str, ParseError] = {}
     seen: set[tuple[str, str]] = set()
     recording = ""
     for number, line in enumerate(read_lines(path), start=1):
         text = line.decode("utf-8", "replace").strip()
+        if not text:
+            continue
         match = _LABEL.fullmatch(text)
-        if match is None:
-            if not _HEADING.fullmatch(text):
-                raise ParseError(path, number, f"expected a line 's01_e01' or 'walk: 252 390', got {shown(line)}")
+        problem = ""
+        if match is None and _HEADING.fullmatch(text):
             if text in labels:
-                raise ParseError(path, number, f"expected the labels of {text} once, and here they begin again")
+                problem = f"expected the labels of {text} once, and here they begin again"
             recording = text
-            labels[recording] = []
+            labels.setdefault(recording, [])
+        elif match is None:
+            problem = f"expected a line 's01_e01' or 'walk: 252 390', got {shown(line)}"
         elif not recording:
-            raise ParseError(path, number, f"expected a line 's01_e01' before the first action, got {shown(line)}")
+            problem = f"expected a line 's01_e01' before the first action, got {shown(line)}"
         elif match[1] not in _LABELS:
-            raise ParseError(path, number, f"expected one of the actions {', '.join(_LABELS)}; got {match[1]!r}")
+            problem = f"expected one of the actions {', '.join(_LABELS)}; got {match[1]!r}"
         elif (recording, match[1]) in seen:
-            raise ParseError(path, number, f"expected each action of {recording} once, got {match[1]!r} again")
+            problem = f"expected each action of {recording} once, got {match[1]!r} again"
         elif match[2] and int(match[3]) < int(match[2]):
-            raise ParseError(path, number, f"expected the first frame before the last one, got {shown(line)}")
+            problem = f"expected the first frame before the last one, got {shown(line)}"
         else:
             seen.add((recording, match[1]))
             if match[2]:
                 labels[recording].append(_Interval(match[1], int(match[2]), int(match[3])))
-    return {recording: sorted(intervals, key=lambda interval: interval[1:]) for recording, intervals in labels.items()}
+        if problem and not recording:
+            raise ParseError(path, number, problem)
+        if problem:
+            faults.setdefault(recording, ParseError(path, number, problem))
+    by_time = {name: sorted(intervals, key=lambda interval: interval[1:]) for name, intervals in labels.items()}
+    return by_time, faults

@@ -95,16 +95,22 @@ def measure_body(
 def chest_above_hips(
     joints: Float32[np.ndarray, "row joint 3"], present: Bool[np.ndarray, "row joint"], skeleton: Skeleton
 ) -> Float64[np.ndarray, "seen 3"]:
-    """Return where the chest is, seen from the middle of the hips, in the rows where all three were seen.
+    """Return where the shoulders are, seen from the hips (their middles), in the rows where all four were seen.
 
-    Empty for a layout that does not say where they are.
+    The chest where a layout has no shoulders. Empty for a layout that does not say where they are.
     """
-    roles = ("chest", "left_hip", "right_hip")
-    if not skeleton.anchors.keys() >= set(roles):
+    hips = _joints_of(skeleton, "left_hip", "right_hip")
+    top = _joints_of(skeleton, "left_shoulder", "right_shoulder") or _joints_of(skeleton, "chest")
+    if not hips or not top:
         return np.empty((0, 3))
-    chest, left, right = (skeleton.anchors[role] for role in roles)
-    seen = present[:, [chest, left, right]].all(axis=1)
-    return (joints[seen, chest] - (joints[seen, left] + joints[seen, right]) / 2).astype(np.float64)
+    seen = present[:, [*hips, *top]].all(axis=1)
+    return (joints[seen][:, top].mean(axis=1) - joints[seen][:, hips].mean(axis=1)).astype(np.float64)
+
+
+def _joints_of(skeleton: Skeleton, *roles: str) -> list[int]:
+    """Return the joints of some roles; none where one of them is not known."""
+    known = [skeleton.anchors[role] for role in roles if role in skeleton.anchors]
+    return known if len(known) == len(roles) else []
 
 
 def upward_axis(above: Float64[np.ndarray, "row 3"]) -> tuple[str, float] | None:

@@ -95,7 +95,7 @@ def test_coco_in_two_dimensions_as_a_plain_list(tmp_path):
 def test_kinect_without_ntus_names_is_a_doubt(tmp_path):
     source = write(tmp_path, [annotation("a", 0, moving(1, 1, 20, 25)[0])])
     contents = Pyskl().peek(source, PLAIN)
-    assert {doubt.option for doubt in contents.doubts} == {"--layout NAME", "--unit UNIT"}
+    assert {doubt.option for doubt in contents.doubts} == {"--layout NAME", "--unit_metres METRES"}
     assert contents.fps is None
     given = Pyskl().peek(source, ReadOptions(layout="kinect_v2_25"))
     assert "--layout NAME" not in {doubt.option for doubt in given.doubts}

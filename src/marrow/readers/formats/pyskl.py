@@ -181,7 +181,7 @@ def _contents(
     if is_kinect and of_ntu:
         doubts = ()  # the names of the clips are NTU RGB+D's
     if dimensions == 3 and is_kinect and not of_ntu:
-        doubts = (*doubts, Doubt("positions were taken for metres, y up, as those of Kinect are", "--unit UNIT"))
+        doubts = (*doubts, Doubt("positions were taken for metres, y up, as those of Kinect are", "--unit_metres METRES"))
     missing = sum(name not in names for name in parts)
     if missing:
         doubts = (*doubts, Doubt(f"{missing} names in the splits are of no annotation"))
@@ -193,7 +193,6 @@ def _contents(
         fps=_FPS_OF_NTU if of_ntu else None,
         unit_metres=0.0 if dimensions == 2 else 1.0 if is_kinect else None,
         up="-y" if dimensions == 2 else "y" if is_kinect else None,
-        software="pyskl / mmaction2",
         axes=f"M T V C, {joint_count} joints of {dimensions} coordinates",
         doubts=doubts,
     )
