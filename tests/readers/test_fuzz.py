@@ -61,7 +61,7 @@ class Faulty:
         if number == 3:
             time.sleep(60)
         if number == 4:
-            return [bytearray(1 << 28) for _ in range(20)]
+            bytearray(1 << 33)
         return number % 2 == 0
 
 

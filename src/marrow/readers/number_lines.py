@@ -11,7 +11,8 @@ from marrow.readers.text_file import to_plain
 # No sensor sees farther (in metres); what lies beyond is a slip of the pen, and its square would overflow float32 sums.
 LARGEST = 1e6
 _SPELLING = b"0123456789+-.eE"
-_BLANKS = b" \t\r"
+# All that `bytes.split` takes for blanks.
+_BLANKS = b" \t\r\v\f"
 
 
 def read_bytes(path: Path) -> bytes:
