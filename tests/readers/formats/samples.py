@@ -217,7 +217,7 @@ FORMAT_SAMPLES: dict[str, Callable[[], list[Case]]] = {
 
 # By the names of readers (`marrow.readers.READERS`), of those that read files.
 READER_SAMPLES: dict[str, Callable[[], list[Case]]] = {
-    "bvh": lambda: below(data_sets.bvh_folder),
+    "bvh": lambda: [*below(data_sets.bvh_folder), {data_sets.BVH_NAME: data_sets.BVH_GOOD.encode()}],
     "ntu": ntu,
     "nw_ucla": lambda: alone([data_sets.ucla_text(data_sets.bodies(20, 3, 0)).encode()], data_sets.UCLA_NAME),
     "h36m": lambda: alone([data_sets.H36M_GOOD.encode()], data_sets.H36M_NAME),
