@@ -39,7 +39,7 @@ test-fast: $(STAMP)  ## run the tests that take less than five seconds each
 	$(TEST) -m "not slow"
 
 fuzz: $(STAMP)  ## feed damaged files to every format (SECONDS=60 each, 25 minutes in all; ONLY=bvh,c3d)
-	$(BIN)/python tests/tools/fuzz.py --seconds $(or $(SECONDS),60) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python tests/tools/fuzz.py --seconds $(or $(SECONDS),60) $(if $(ONLY),--only "$(ONLY)")
 
 check: $(STAMP)  ## lint, formatting, types, layers, spelling
 	$(BIN)/ruff check
