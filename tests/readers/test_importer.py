@@ -319,3 +319,10 @@ def test_a_file_or_a_folder_is_read_into_memory(tmp_path: Path) -> None:
     assert (sequence.frame_count, sequence.fps, sequence.record.id) == (7, 50.0, "1")
     with pytest.raises(DataError, match="there is no"):
         marrow.read(tmp_path / "nowhere")
+
+
+def test_ids_with_numbers_of_thousands_of_digits_are_ordered():
+    from marrow.readers.import_labels import _natural
+
+    names = ["a10", "a9", "a" + 5000 * "9", "a" + 5000 * "8", "b", "a009"]
+    assert sorted(names, key=_natural) == ["a9", "a009", "a10", "a" + 5000 * "8", "a" + 5000 * "9", "b"]

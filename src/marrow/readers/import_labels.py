@@ -259,4 +259,6 @@ def _with_own_ids(members: Sequence[Member]) -> tuple[Member, ...]:
 
 def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Order "clip_2" before "clip_10"."""
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part)
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    # By the number of digits first, as numbers are: of thousands of digits Python makes no number.
+    return tuple((0, len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (1, 0, part) for part in parts)

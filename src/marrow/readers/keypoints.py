@@ -129,7 +129,11 @@ def to_recording(
         ParseError: keypoints are no numbers, or not as many for everybody.
         SkipRecording: nobody is seen.
     """
-    values = to_numbers(path, [row.numbers for row in rows], [row.place for row in rows], dimensions + 1)[:, :kept]
+    values = to_numbers(path, [row.numbers for row in rows], [row.place for row in rows], dimensions + 1)
+    if len(rows) and values.shape[1] < kept:
+        problem = f"expected {kept} keypoints, as the first person of the file has, got {values.shape[1]}"
+        raise ParseError(path, 0, f"{problem} in {rows[0].place}")
+    values = values[:, :kept]
     positions, confidence = values[..., :dimensions], np.nan_to_num(values[..., dimensions], nan=0.0)
     has_confidence = not np.isnan(values[..., dimensions]).all()
     at_zero = (positions == 0).all(axis=-1)

@@ -11,6 +11,7 @@ from json_input import WRONG_FILES, damaged, format_of, only_our_errors, read_al
 from marrow.errors import ParseError
 from marrow.readers.formats.alphapose import AlphaPose
 from marrow.readers.frame_numbers import FRAMES_WITHOUT_ANYBODY
+from marrow.readers.recording import ReadOptions
 from marrow.skeleton.estimators import COCO_17, COCO_18, HALPE_26
 
 READER = AlphaPose()
@@ -153,3 +154,17 @@ GOOD_CMU = json.dumps({"0.jpg": {"version": "AlphaPose v0.3", "bodies": [{"joint
 @given(data=st.data())
 def test_damaged_files_raise_our_errors_only(tmp_path_factory, good, data):
     only_our_errors(READER, tmp_path_factory.getbasetemp() / "alphapose.json", data.draw(damaged(good)))
+
+
+def test_recordings_of_a_file_have_the_joints_of_its_first_person(path):
+    """Two videos in one file, of whose people the second has fewer joints."""
+    entries = [entry(f"a/{frame}.jpg", joints=26) for frame in range(3)]
+    entries += [entry(f"b/{frame}.jpg", joints=17) for frame in range(3)]
+    write(path, entries)
+    (source,) = READER.gather([path])
+    contents = READER.peek(source, ReadOptions())
+    keys = [clip.key for clip in contents.clips]
+    assert len(keys) == 2
+    assert READER.read(source, keys[0], ReadOptions()).positions.shape[2] == contents.joint_count
+    with pytest.raises(ParseError, match="17"):
+        READER.read(source, keys[1], ReadOptions())

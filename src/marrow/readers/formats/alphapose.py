@@ -111,12 +111,14 @@ class AlphaPose:
         if key not in clips:
             raise ParseError(source.path, 0, f"expected images of {key!r}, got none")
         clip = clips[key]
+        # All recordings of a file have the joints of its first person, as `peek` says.
+        first = next((person for other in clips.values() for person in other.people), None)
         return to_recording(
             source.path,
             clip.people,
             in_order(source.path, clip.numbers),
             dimensions=2,
-            kept=_joints_of(source.path, clip.people[0], options).count if clip.people else 0,
+            kept=0 if first is None else _joints_of(source.path, first, options).count,
             zero_is_absent=True,
             options=options,
         )
