@@ -129,7 +129,7 @@ def test_records_and_protocol(tmp_path):
 def test_wrong_names(tmp_path, name):
     file = write(tmp_path, f"train/{name}.txt", line())
     with pytest.raises(ParseError, match=r"expected a name ACTION/ACTION_N.txt .* or walking_extra") as caught:
-        list(CMUMocap().records(tmp_path))
+        CMUMocap().read(tmp_path, *CMUMocap().records(tmp_path))
     assert (caught.value.path, caught.value.line) == (file, 0)
 
 

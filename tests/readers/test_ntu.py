@@ -56,8 +56,10 @@ def test_files_are_found_at_any_depth_and_once(tmp_path):
     (tmp_path / "a" / "S001C001P001R001A002.skeleton").touch()
     assert [record.path[:3] for record in NTU().records(tmp_path)] == ["b/S", "a/S"]
     (tmp_path / "a" / "S001C001P001R001A001.skeleton").touch()
-    with pytest.raises(DataError, match="once"):
-        list(NTU().records(tmp_path))
+    first, second, third = NTU().records(tmp_path)
+    assert (first.path, first.fault, third.fault) == ("a/S001C001P001R001A001.skeleton", None, None)
+    with pytest.raises(ParseError, match=r"once, got .*a.S001C001P001R001A001"):
+        NTU().read(tmp_path, second)
 
 
 def test_setups_above_17_belong_to_120(tmp_path):
@@ -85,7 +87,7 @@ def test_setups_above_17_belong_to_120(tmp_path):
 def test_wrong_names(tmp_path, name):
     (tmp_path / f"{name}.skeleton").touch()
     with pytest.raises(ParseError, match="expected a") as caught:
-        list(NTU().records(tmp_path))
+        NTU().read(tmp_path, *NTU().records(tmp_path))
     assert caught.value.path == tmp_path / f"{name}.skeleton"
 
 

@@ -93,9 +93,9 @@ BODY = "72057594037931101 0 1 1 1 1 0 0.3 0.8 2"
         ("2.0\n", 1, "count"),
         ("1\n", 2, "more lines"),
         ("99999999999999999999\n0\n", 1, "count"),
-        (edited(1, "4"), 86, "more lines"),
-        (edited(1, "2"), 31, "end after the last frame"),
-        (BY_HAND + "0\n", 86, "end after the last frame"),
+        (edited(1, "5"), 86, "more lines"),
+        (edited(1, "1"), 3, "end after the last frame"),
+        (BY_HAND + "0\n0\n", 86, "end after the last frame"),
         (edited(2, ""), 2, "count"),
         (edited(3, "2"), 31, "10 numbers"),  # the body that is missing: the next frame's count stands in its place
         (edited(31, "1"), 59, "end after the last frame"),
@@ -120,7 +120,7 @@ BODY = "72057594037931101 0 1 1 1 1 0 0.3 0.8 2"
         (edited(7, "1.2.3 -0.5 3" + JOINT[10:]), 7, "numbers only"),
         (BY_HAND[: BY_HAND.rindex(" 1 2")], 85, "12 numbers"),
         ("\n".join(BY_HAND.splitlines()[:40]) + "\n", 41, "more lines"),
-        (b"\xff\xfe" + BY_HAND.encode("utf-16-le"), 1, "count"),
+        (b"\xff\xfe" + BY_HAND.encode("utf-16-le")[:-9], 85, "12 numbers"),
         (b"\x00" * 1000, 1, "count"),
     ],
 )
@@ -129,6 +129,26 @@ def test_malformed_files_name_the_line(parse, text, line, says):
         parse(text)
     assert caught.value.line == line
     assert caught.value.path.name == "S001C001P001R001A001.skeleton"
+
+
+@pytest.mark.parametrize(
+    ("text", "frames", "notes"),
+    [
+        (edited(1, "4"), 3, ("one frame fewer than declared",)),
+        (edited(1, "2"), 3, ("one frame more than declared",)),
+        (BY_HAND.replace("\n", "\n\n"), 3, ("blank lines among the frames",)),
+        (BY_HAND.replace("\n", "\r\r\n"), 3, ()),
+        (b"\xef\xbb\xbf" + BY_HAND.encode(), 3, ()),
+        (BY_HAND.replace("\n", "\r"), 3, ()),
+        (BY_HAND + "\0\0", 3, ()),
+        (BY_HAND + "\x1a", 3, ()),
+        (b"\xff\xfe" + BY_HAND.encode("utf-16-le"), 3, ()),
+    ],
+)
+def test_what_is_unambiguous_is_read(parse, text, frames, notes):
+    parsed = parse(text)
+    assert (parsed.frame_count, parsed.notes) == (frames, notes)
+    np.testing.assert_array_equal(parsed.joints, parse(BY_HAND).joints)
 
 
 def test_by_hand_has_85_lines():

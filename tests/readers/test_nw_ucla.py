@@ -78,7 +78,7 @@ def test_nobody(read, skeletons):
 def test_wrong_names(tmp_path, name):
     (tmp_path / f"{name}.json").touch()
     with pytest.raises(ParseError, match="expected a name"):
-        list(NWUCLA().records(tmp_path))
+        NWUCLA().read(tmp_path, *NWUCLA().records(tmp_path))
 
 
 def test_nothing_there(tmp_path):

@@ -137,9 +137,14 @@ def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> 
     Raises:
         DataError: there is none.
     """
-    paths = sorted(file for file in files if not is_hidden(file.relative_to(root))) if root.is_dir() else []
+    is_folder = root.is_dir()
+    paths = (
+        sorted(file for file in files if not is_hidden(file.relative_to(root)) and not file.is_dir())
+        if is_folder
+        else []
+    )
     if not paths:
-        state = f"holds no file {pattern}" if root.is_dir() else "is not a folder"
+        state = f"holds no file {pattern}" if is_folder else "is not a folder"
         raise DataError(f"expected a folder with {wanted}; {root} {state}")
     return paths
 

@@ -15,11 +15,14 @@ The format, line by line (numbers separated by blanks; lines may end in CR LF):
 Only x, y and z become numbers; they are the values that `float` gives, rounded to float32. Of the other columns only
 the spelling is looked at, since the corpus holds "nan" among the pixel positions. An id is a 64-bit integer that stays
 with a person from frame to frame; the order of bodies inside a frame means nothing.
+
+Read as well, with a note: one whole frame more or fewer than the first line says, and blank lines.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, no_type_check
 
@@ -28,7 +31,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt64
 
 from marrow.errors import ParseError
-from marrow.readers.number_lines import LARGEST, read_bytes
+from marrow.readers.number_lines import BLANK_LINES, LARGEST, plain, read_bytes
 
 JOINT_COUNT = 25
 BODY_COLUMNS = 10
@@ -47,6 +50,7 @@ _BYTE_CLASS[list(b"0123456789+-.eEnNaAiIfF")] = _NUMBER  # the letters of "nan" 
 
 _POWERS_OF_TEN = np.array([10.0**exponent for exponent in range(23)])  # the last one that a float64 holds exactly
 _LARGEST_EXACT = 2**53
+_LONGEST_COUNT = 10
 _TOKEN = re.compile(rb"\S+")
 
 
@@ -59,12 +63,14 @@ class ParsedSkeletons:
         body_ids: the tracker's id of each row.
         frames: 0-based frame of each row; never decreases.
         joints: positions in metres.
+        notes: what was unusual, in words that are the same for every file.
     """
 
     frame_count: int
     body_ids: UInt64[np.ndarray, "row"]
     frames: Int64[np.ndarray, "row"]
     joints: Float32[np.ndarray, "row 25 3"]
+    notes: tuple[str, ...] = ()
 
 
 def parse_skeleton_file(path: Path) -> ParsedSkeletons:
@@ -73,7 +79,34 @@ def parse_skeleton_file(path: Path) -> ParsedSkeletons:
     Raises:
         ParseError: the file cannot be opened or does not follow the format.
     """
-    content = read_bytes(path)
+    content = plain(read_bytes(path))
+    try:
+        return _parse(path, content)
+    except ParseError as error:
+        mended = _mended(path, content)
+        if mended is None:
+            raise error
+        return mended
+
+
+def _mended(path: Path, content: bytes) -> ParsedSkeletons | None:
+    """Read a file without its blank lines, and with the frames that there are where one is missing or left over."""
+    rows = [line for line in content.split(b"\n") if line and not line.isspace()]
+    has_blanks = len(rows) < content.rstrip().count(b"\n") + 1
+    if not rows or not rows[0].strip().isdigit() or len(rows[0]) > _LONGEST_COUNT:
+        return None
+    # Blank lines in a file of another count of frames may stand for what is lost.
+    tried = {0: BLANK_LINES} if has_blanks else {1: "one frame more than declared", -1: "one frame fewer than declared"}
+    for more, note in tried.items():
+        count = int(rows[0]) + more
+        if count > 0:
+            with suppress(ParseError):
+                parsed = _parse(path, b"\n".join([str(count).encode(), *rows[1:]]))
+                return replace(parsed, notes=(note,))
+    return None
+
+
+def _parse(path: Path, content: bytes) -> ParsedSkeletons:
     text = np.frombuffer(content, np.uint8)
     rows = len(text) // _MIN_BODY_BYTES + 1
     positions = np.empty((rows, JOINT_COUNT * 3))
