@@ -21,12 +21,14 @@ from marrow.errors import ConfigError, DataError
 from marrow.readers.base import SkipRecording
 from marrow.readers.detect import FORMATS, get_format
 from marrow.readers.importer import Findings, Recordings
+from marrow.readers.recording import LEFT_OUT
 from marrow.skeleton.retarget import place_of_joints
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.convert import convert_recordings, default_jobs
 
 _PREVIEW_CLIPS = 12
 _NAMES_SHOWN = 8
+_NOTES_SHOWN = 6
 
 
 def build_parser() -> ArgumentParser:
@@ -177,11 +179,17 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     named = [f"{joint} = {places[index]}" for index, joint in enumerate(skeleton.joints) if index in places]
     own = [joint for index, joint in enumerate(skeleton.joints) if index not in places]
     lines.append(("joints", "; ".join(named) + (f"; of no known place: {_some(own)}" if own else "")))
+    if "sides" in reasons:
+        pairs = sum(joint < partner for joint, partner in enumerate(skeleton.mirror))
+        lines.append(("left and right", f"{pairs} pairs ({reasons['sides']})"))
     if "bones" in reasons:
         lines.append(("bones", reasons["bones"]))
     left_out = sorted({name for found in contents for name in found.left_out})
     if left_out:
         lines.append(("left out", f"{len(left_out)} that are no joints: {_some(left_out)}"))
+    notes = Counter(note for example in examples for note in set(example.notes) if not note.startswith(LEFT_OUT))
+    for note, count in notes.most_common(_NOTES_SHOWN):
+        lines.append(("note", f"{note} (in {count} of the {len(examples)} recordings looked at)"))
     missing = _missing(examples)
     if missing:
         lines.append(("joints absent", missing))

@@ -115,6 +115,8 @@ class Recordings:
     _decisions: Decisions | None = field(default=None, init=False, hash=False, repr=False, compare=False)
     _found_format: str = field(default="", init=False, repr=False)
     _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
+    # Frames per second by the path of their records, of sources that say others than most.
+    _rates: Mapping[str, float] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
     _faults: Mapping[str, ParseError] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -185,6 +187,11 @@ class Recordings:
                 for member in labelled.members
                 if len(member.source.files) > 1
             },
+            "_rates": {
+                source.path.relative_to(root).as_posix(): found.fps
+                for source, found in contents.items()
+                if found.fps is not None and found.fps != decisions.fps
+            },
             "_faults": findings.faults,
         }.items():
             object.__setattr__(known, name, value)
@@ -209,9 +216,10 @@ class Recordings:
             raise self._faults[record.id]
         path, _, key = record.path.partition("#")
         source = self._several_files.get(path) or Source(Path(path).stem, (root / path,))
-        return self._decisions.sequence(
-            get_format(self._found_format).read(source, key, self._read_options), source, record
-        )
+        recording = get_format(self._found_format).read(source, key, self._read_options)
+        if recording.fps is None and path in self._rates:
+            recording = replace(recording, fps=self._rates[path])
+        return self._decisions.sequence(recording, source, record)
 
     @property
     def name(self) -> str:
@@ -220,7 +228,7 @@ class Recordings:
 
     @property
     def _read_options(self) -> ReadOptions:
-        return ReadOptions(self.axes, self.layout, self.markers, self.columns, self.follow)
+        return ReadOptions(self.axes, self.layout, self.markers, self.columns, self.follow, self.fps)
 
     def _files(self, root: Path) -> tuple[Format, list[Path], list[Path]]:
         """Return the format of the recordings below a folder, their files, and those that are none."""

@@ -18,6 +18,9 @@ from marrow.skeleton.layout import Skeleton
 _ADULT_METRES = {"trunk": 0.48, "thigh": 0.42, "shank": 0.40, "extent": 1.6}
 # From a child of three years to a giant.
 _LEAST, _MOST = 0.55, 1.35
+# The extent alone may be that of a part of a body: legs, or what is above a desk.
+_LEAST_EXTENT = 0.3
+_METRIC = ("metres", "centimetres", "millimetres")
 UNITS_METRES = {
     "metres": 1.0,
     "centimetres": 0.01,
@@ -53,17 +56,29 @@ class BodySize:
         return None if self.of_adult is None else _LEAST <= self.of_adult <= _MOST
 
     @property
-    def fitting_unit(self) -> tuple[str, float] | None:
-        """The unit in which this is a person, by name and in metres; None where there is none of the usual ones."""
+    def is_extent_alone(self) -> bool:
+        """Whether neither trunk nor limbs are known, so that a part of a body and a small body look the same."""
+        return "extent" in self.lengths
+
+    @property
+    def fitting_units(self) -> tuple[tuple[str, float], ...]:
+        """The usual units in which this is a person, by name and in metres, the likeliest first.
+
+        By trunk and limbs that is the one in which it is nearest to an adult. By its extent alone it may be a part of a
+        body, and units that people use for recordings come before others.
+        """
         if self.of_adult is None:
-            return None
-        fits = {
-            name: abs(np.log(self.of_adult * metres))
-            for name, metres in UNITS_METRES.items()
-            if _LEAST <= self.of_adult * metres <= _MOST
-        }
-        name = min(fits, key=lambda unit: fits[unit], default=None)
-        return None if name is None else (name, UNITS_METRES[name])
+            return ()
+        least = _LEAST_EXTENT if self.is_extent_alone else _LEAST
+        off = {name: abs(np.log(self.of_adult * metres)) for name, metres in UNITS_METRES.items()}
+        fitting = [name for name, metres in UNITS_METRES.items() if least <= self.of_adult * metres <= _MOST]
+        fitting.sort(key=lambda name: (self.is_extent_alone and name not in _METRIC, off[name]))
+        return tuple((name, UNITS_METRES[name]) for name in fitting)
+
+    @property
+    def fitting_unit(self) -> tuple[str, float] | None:
+        """The likeliest unit, by name and in metres; None where none of the usual ones fits."""
+        return next(iter(self.fitting_units), None)
 
 
 def measure_body(

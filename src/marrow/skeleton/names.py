@@ -65,6 +65,17 @@ def right_names(name: str) -> Iterator[str]:
         yield text + name[done:]
 
 
+def without_side(left: str, right: str) -> str | None:
+    """Return what partners are called without what tells their side: "femur" of lfemur and rfemur; None if no side.
+
+    Args:
+        left: name of the left one.
+        right: name of the right one.
+    """
+    marks = [(start, end) for start, end, word in _left_marks(left) if left[:start] + word + left[end:] == right]
+    return left[: marks[0][0]] + left[marks[0][1] :] if marks else None
+
+
 def mirror_by_name(joints: Sequence[str], parents: Sequence[int] | None = None) -> tuple[int, ...]:
     """Return each joint's left-right partner as their names tell it; a joint without one is its own.
 

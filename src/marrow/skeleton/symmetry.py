@@ -23,6 +23,8 @@ _LEAST_ALIKE = 0.6
 _LENGTH_TOLERANCE = 0.05
 # What an image may lie off its joint, as a share of the body's size.
 _TOLERANCE = 0.04
+# Poses looked at; the first of a recording is often a rest pose.
+_POSES = 6
 # Planes tried: those between the joints that lie farthest apart tell most.
 _PLANES = 400
 # With hands and a face a body has fewer joints; the work grows with their square.
@@ -79,6 +81,21 @@ def mirror_by_rest_pose(
             best = (_paired(mirror), -error, mirror)
     mirror = max(best[2], mirror_by_bones(points, parents), key=_paired)
     return mirror if _paired(mirror) >= _LEAST_SHARE * seen.sum() else tuple(range(count))
+
+
+def mirror_by_shape(
+    rows: Float[np.ndarray, "row joint 3"], parents: Sequence[int], up: Literal["x", "y", "z"] | None = None
+) -> tuple[int, ...]:
+    """Return each joint's left-right partner as some poses of a body tell it: the pose that tells of the most pairs.
+
+    Args:
+        rows: positions of one body per row in any unit; not a number where a joint was not seen.
+        parents: parent of each joint; the root is its own.
+        up: the axis that points up; None where that is not known.
+    """
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(_POSES, len(rows))).round().astype(int))
+    mirrors = [mirror_by_rest_pose(rows[row], parents, up) for row in chosen]
+    return max(mirrors, key=_paired, default=tuple(range(len(parents))))
 
 
 def mirror_by_bones(positions: Float[np.ndarray, "joint 3"], parents: Sequence[int]) -> tuple[int, ...]:

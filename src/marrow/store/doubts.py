@@ -28,6 +28,7 @@ _FORWARD_MIN = 0.3
 # Two joints that are nearer are one.
 _NO_BONE_METRES = 1e-4
 _NAMES_SHOWN = 6
+_PAIRS = """'{"LEFT": "RIGHT", ...}'"""
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,13 @@ def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
         return Check(name)
     read_as = store.options.get("unit_metres")
     in_file = BodySize({part: length / (read_as or 1.0) for part, length in motion.size.lengths.items()})
-    fitting = in_file.fitting_unit
     measured = ", ".join(f"{part} {length:.2g} m" for part, length in motion.size.lengths.items())
     text = f"bodies are {motion.size.of_adult:.2g} times as large as an adult ({measured})"
+    if motion.size.is_extent_alone:
+        text = f"{text}, unless they are parts of bodies"
+    if read_as is None and store.source == "import":  # the unit that was measured then is not kept
+        return Check(name, (f"{text}; {_option(store, 'unit_metres', 'METRES')}",))
+    fitting = next((unit for unit in in_file.fitting_units if abs(unit[1] / (read_as or 1.0) - 1) > 1e-3), None)
     if fitting is None:
         return Check(name, (f"{text}: a person's size in no usual unit (pixels? normalised?)",))
     unit, metres = fitting
@@ -126,7 +131,11 @@ def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
 def _up(store: Store, motion: MotionChecks) -> Check:
     name = "upward axis"
     if motion.up is None:
-        return Check(name, not_run=f"chest and hips of {store.skeleton.name} are not known; anchors name them")
+        unknown = [role for role in ("chest", "left_hip", "right_hip") if role not in store.skeleton.anchors]
+        if not unknown:
+            return Check(name, not_run="chest and hips are never seen together")
+        mend = _option(store, "anchors", "'{\"" + unknown[0] + '": "JOINT", ...}\'')
+        return Check(name, not_run=f"it is not known which joints are {' and '.join(unknown)}; {mend}")
     axis, share = motion.up
     up = store.skeleton.up
     upright = share if axis == up else 0.0
@@ -148,7 +157,7 @@ def _sides(store: Store, motion: MotionChecks) -> Check:
     skeleton = store.skeleton
     if all(partner == joint for joint, partner in enumerate(skeleton.mirror)):
         text = "no pairs of left and right joints are known: bodies cannot be mirrored, nor sides be checked"
-        return Check(name, not_run=f"{text}; {_option(store, 'sides', 'PAIRS')}")
+        return Check(name, not_run=f"{text}; {_option(store, 'sides', _PAIRS)}")
     doubts = []
     if motion.feet_forward is not None and motion.feet_forward < _FORWARD_MIN:
         doubts.append(
@@ -226,7 +235,7 @@ def _option(store: Store, name: str, value: str) -> str:
     if store.source == "import":
         return f"import again with --{name}{'=' if value.startswith('-') else ' '}{value}"
     if name in store.options:
-        return f"prepare again with --options.{name} {value}"
+        return f"prepare again with --options.{name}{'=' if value.startswith('-') else ' '}{value}"
     return f"the reader {store.source} has no option for it"
 
 
