@@ -194,7 +194,7 @@ class BVH:
         joints = (self.unit_metres * turned_up(motion.places()[:, kept], self.up)).astype(np.float32)[None]
         notes = list(motion.notes)
         if self.fps is None and motion.frame_seconds is not None and rate_doubt(motion.frame_seconds):
-            notes.append(f"{rate_doubt(motion.frame_seconds)} Say the rate by --options.fps")
+            notes.append(f"{rate_doubt(motion.frame_seconds)} --options.fps says the rate")
         if self.joints is None:
             notes += left_out_note([node.name for node in motion.nodes if node.name not in self.skeleton.joints])
         notes += self.notes

@@ -119,4 +119,4 @@ def rate_doubt(frame_seconds: float) -> str:
     if slowest <= frame_seconds <= fastest:
         milliseconds = frames_per_second(frame_seconds / 1000)
         meant = f": a rate of {frame_seconds:g} frames per second, or milliseconds ({milliseconds:.4g} per second)?"
-    return f"the frame time of {frame_seconds:g} s means {rate:.4g} frames per second{meant or ', as no camera has'}"
+    return f"the frame time of {frame_seconds:g} s means {rate:.4g} frames per second{meant or ', as no camera has.'}"

@@ -176,13 +176,13 @@ def doubt_rate(fps: float) -> str | None:
     if least <= fps <= most:
         return None
     meant = [
-        f"{meaning} ({rate:g} per second)"
+        f"{meaning} ({rate:.4g} per second)"
         for rate, meaning in ((1 / fps, "a rate"), (1000 * fps, "milliseconds"))
         if least <= rate <= most
     ]
     if meant:
-        return f"{fps:g} frames per second: is the time between frames {' or '.join(meant)}?"
-    return f"{fps:g} frames per second are unusual"
+        return f"{fps:.4g} frames per second: is the time between frames {' or '.join(meant)}?"
+    return f"{fps:.4g} frames per second are unusual"
 
 
 def _in_three(positions: np.ndarray) -> np.ndarray:

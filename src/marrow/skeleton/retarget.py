@@ -208,9 +208,11 @@ def _keys(skeleton: Skeleton) -> list[_Key]:
     """Return side and name of every joint; a side that is no word of its own (lfemur) is told by its partner."""
     keys = [_key(name) for name in skeleton.joints]
     for joint, side in enumerate(skeleton.sides):
-        if keys[joint][0] == "middle" != side:
+        if side != "middle" and (keys[joint][0] == "middle" or "/" in skeleton.joints[joint]):
             pair = (joint, skeleton.mirror[joint]) if side == "left" else (skeleton.mirror[joint], joint)
-            name = without_side(*(skeleton.joints[place] for place in pair))
+            left, right = (skeleton.joints[place] for place in pair)
+            stems = left.rpartition("/")[2], right.rpartition("/")[2]  # Shin and RightUpLeg/Shin
+            name = stems[0] if stems[0] == stems[1] else without_side(left, right)
             if name is not None:
                 keys[joint] = side, _key(name)[1]
     if ("middle", "lowerback") in keys:  # Acclaim: its root is no place on the floor

@@ -158,6 +158,8 @@ def _sides(store: Store, motion: MotionChecks) -> Check:
     if all(partner == joint for joint, partner in enumerate(skeleton.mirror)):
         text = "no pairs of left and right joints are known: bodies cannot be mirrored, nor sides be checked"
         return Check(name, not_run=f"{text}; {_option(store, 'sides', _PAIRS)}")
+    if motion.up is not None and motion.up[0] != skeleton.up and motion.up[1] >= _OTHER_AXIS_MIN:
+        return Check(name, not_run="which way is the front cannot be told before the upward axis is right")
     doubts = []
     if motion.feet_forward is not None and motion.feet_forward < _FORWARD_MIN:
         doubts.append(
@@ -188,7 +190,7 @@ def _rates(store: Store, summary: "Summary") -> Iterator[str]:
     for rate in summary.fps:
         odd = doubt_rate(rate)
         if odd is not None:
-            yield f"{odd} {_option(store, 'fps', 'RATE')}"
+            yield f"{odd}{'' if odd.endswith('?') else ';'} {_option(store, 'fps', 'RATE')}"
     if len(summary.fps) > 1:
         yield f"clips differ in frame rate: {_some([f'{rate:g}' for rate in summary.fps])} per second"
 
