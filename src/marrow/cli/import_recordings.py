@@ -78,9 +78,9 @@ def run(arguments: Namespace) -> int:
         known = reader.for_root(root)
     findings = known.findings
     assert findings is not None
-    examples = _examples(known, root, findings)
+    examples, failures = _examples(known, root, findings)
     lines = _lines(findings, examples)
-    _print(lines, findings)
+    _print(lines, findings, failures)
     if arguments.preview is not None:
         _write_preview(arguments.preview, lines, findings, examples)
         print(f"preview: {arguments.preview}")
@@ -129,21 +129,24 @@ def _root_of(paths: Sequence[Path]) -> tuple[Path, list[str] | None]:
     return root, [path.relative_to(root).as_posix() for path in resolved]
 
 
-def _examples(reader: Recordings, root: Path, findings: Findings) -> list[SkeletonSequence]:
-    """Read some recordings, of as many classes as there is room for."""
+def _examples(reader: Recordings, root: Path, findings: Findings) -> tuple[list[SkeletonSequence], list[str]]:
+    """Read some recordings, of as many classes as there is room for; return them, and why others cannot be read."""
     readable = [member for member in findings.members if member.record.id not in findings.faults]
     by_class: dict[int, list[Any]] = {}
     for member in readable:
         by_class.setdefault(member.record.label, []).append(member)
     chosen = [member for turn in zip(*by_class.values(), strict=False) for member in turn][:_PREVIEW_CLIPS]
     chosen += [member for member in readable if member not in chosen][: _PREVIEW_CLIPS - len(chosen)]
-    examples = []
+    examples: list[SkeletonSequence] = []
+    failures: list[str] = []
     for member in chosen:
         try:
             examples.append(reader.read(root, member.record))
-        except (SkipRecording, DataError):
-            continue
-    return examples
+        except SkipRecording as skipped:
+            failures.append(f"{root / member.record.path}: will be left out: {skipped}")
+        except DataError as error:
+            failures.append(str(error))
+    return examples, failures
 
 
 def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tuple[str, str]]:
@@ -223,7 +226,7 @@ def _some(names: Sequence[str], most: int = _NAMES_SHOWN) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _print(lines: Sequence[tuple[str, str]], findings: Findings) -> None:
+def _print(lines: Sequence[tuple[str, str]], findings: Findings, failures: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -242,7 +245,9 @@ def _print(lines: Sequence[tuple[str, str]], findings: Findings) -> None:
         console.print(Text(f"! {fault}", "red"))
     if len(findings.faults) > _NAMES_SHOWN:
         console.print(Text(f"! and {len(findings.faults) - _NAMES_SHOWN} more that cannot be read", "red"))
-    if not findings.doubts and not findings.faults:
+    for failure in failures:
+        console.print(Text(f"! {failure}", "red"))
+    if not findings.doubts and not findings.faults and not failures:
         console.print("nothing is doubtful", style="green")
 
 

@@ -48,7 +48,7 @@ from marrow.readers.upright import turned_up
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.skeleton.names import anchors_by_name, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.skeleton.symmetry import mirror_by_rest_pose
+from marrow.skeleton.symmetry import anchors_by_shape, mirror_by_rest_pose
 
 _UNKNOWN = Skeleton("bvh", (), (), (), {})
 _Tree = tuple[tuple[str, ...], tuple[int, ...]]
@@ -163,9 +163,11 @@ class BVH:
                 faults.setdefault(file, error)
         names = sorted({name for found in groups.values() for name in found} - {"label"})
         are_numbers = {name: all(one[name].isdecimal() for one in groups.values() if name in one) for name in names}
+        ids = Counter(file.with_suffix("") for file in files)
         for file, found in groups.items():
+            own = file.with_suffix("") if ids[file.with_suffix("")] == 1 else file  # a.bvh beside a.BVH
             yield Record(
-                id=file.relative_to(root).with_suffix("").as_posix(),
+                id=own.relative_to(root).as_posix(),
                 path=file.relative_to(root).as_posix(),
                 label=self.classes.index(found["label"]) if found.get("label") in self.classes else -1,
                 attributes={
@@ -252,16 +254,17 @@ class BVH:
         if len(set(partners)) < len(partners):
             twice = next(joint for joint in partners if partners.count(joint) > 1)
             raise ConfigError(f"bvh sides give {twice!r} more than one partner")
-        mirror = mirror_by_name(names, parents)
+        mirror, of_shape = mirror_by_name(names, parents), dict[str, int]()
         if all(joint == partner for joint, partner in enumerate(mirror)):
             places = rest_pose(nodes)[[place for place, node in enumerate(nodes) if node.name in names]]
             mirror = mirror_by_rest_pose(places, parents)
+            of_shape = anchors_by_shape(np.linalg.norm(places - places[list(parents)], axis=-1), parents, mirror)
         mirror = _with_partners(names, mirror, self.sides or {})
         chosen = {role: names.index(joint) for role, joint in (self.anchors or {}).items()}
         sides = list(Skeleton("", names, parents, mirror, chosen).sides)
         for left, right in (self.sides or {}).items():
             sides[names.index(left)], sides[names.index(right)] = "left", "right"
-        anchors = {**anchors_by_name(names, parents, mirror, sides), **chosen}
+        anchors = {**(anchors_by_name(names, parents, mirror, sides) or of_shape), **chosen}
         # Two sources with as many joints are two layouts.
         code = zlib.crc32(repr((names, parents)).encode())
         return Skeleton(

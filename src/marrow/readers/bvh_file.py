@@ -204,7 +204,9 @@ def _parse_settings(path: Path, lines: list[str], needs_rate: bool) -> tuple[Beg
     if seconds is None or seconds < _SHORTEST_SECONDS:
         if needs_rate:
             comma = say_comma(seconds_text)
-            problem = f"expected a frame time above 0 seconds, got {seconds_text!r}{comma}; the option fps says the rate"
+            problem = (
+                f"expected a frame time above 0 seconds, got {seconds_text!r}{comma}; the option fps says the rate"
+            )
             raise ParseError(path, at, problem)
         seconds = None
     return Beginning(tree.nodes, seconds, tuple(dict.fromkeys(tree.notes))), int(frame_count), at

@@ -5,6 +5,7 @@ them, else what is usual. A decision that rests on a measurement or on what is u
 the measurement contradict each other there is a doubt.
 """
 
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from marrow.skeleton.guess import parents_by_rigidity
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.names import anchors_by_name, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.skeleton.symmetry import mirror_by_shape
+from marrow.skeleton.symmetry import anchors_by_shape, mirror_by_shape
 
 # Frames per second of a recording; what is outside is likely a time, a rate in its place, or milliseconds.
 FPS_PLAUSIBLE = (5.0, 1000.0)
@@ -37,6 +38,7 @@ _SAMPLE_ROWS = 4000
 _NO_LENGTH = 1e-4
 # How options are given that mend what is doubtful.
 SIDES = """--sides '{"LEFT": "RIGHT", ...}'"""
+_BY_SHAPE = "by the shape of the body: names do not tell"
 _ANCHORS = """--anchors '{"centre": "JOINT", ...}'"""
 # No body is as far away.
 _LARGEST_METRES = 1e6
@@ -121,6 +123,8 @@ class Decisions:
         if not 0 < fps < np.inf:
             raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
         notes = recording.notes
+        if self.reasons.get("sides") == _BY_SHAPE:
+            notes = (*notes, "left and right were told by the shape of the body, not by names")
         if recording.confidence is not None:
             notes = (*notes, f"joints below a confidence of {self.min_confidence:g} are absent")
         return SkeletonSequence(
@@ -263,11 +267,16 @@ def _skeleton(
         reasons["sides"] = "by the joints' names"
         if not _has_pairs(mirror) and contents.dimensions == 3:
             mirror = mirror_by_shape(positions, parents)
-            reasons["sides"] = "by the shape of the body: names do not tell"
+            reasons["sides"] = _BY_SHAPE
             if _has_pairs(mirror):
                 shown = shown_pairs(names, mirror)
                 doubts.append(Doubt(f"left and right were told by the shape of the body, not by names: {shown}", SIDES))
         anchors = _guess_anchors(names, parents, mirror)
+        if reasons["sides"] == _BY_SHAPE and _has_pairs(mirror) and not anchors:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a joint that is never seen
+                lengths = np.nanmedian(np.linalg.norm(positions - positions[:, list(parents)], axis=-1), axis=0)
+            anchors = anchors_by_shape(np.nan_to_num(lengths), parents, mirror)
         code = zlib.crc32(repr((names, parents)).encode())
         name = f"{format_name}_{len(names)}_{code:08x}"
     if told.sides:
