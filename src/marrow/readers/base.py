@@ -139,14 +139,17 @@ def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> 
     """
     is_folder = root.is_dir()
     paths = (
-        sorted(file for file in files if not is_hidden(file.relative_to(root)) and not file.is_dir())
-        if is_folder
-        else []
+        sorted(file for file in files if not is_hidden(file.relative_to(root)) and _is_file(file)) if is_folder else []
     )
     if not paths:
         state = f"holds no file {pattern}" if is_folder else "is not a folder"
         raise DataError(f"expected a folder with {wanted}; {root} {state}")
     return paths
+
+
+def _is_file(path: Path) -> bool:
+    """Tell a file, or a link that leads nowhere, from folders and pipes."""
+    return path.is_file() or not path.exists()
 
 
 def faulty_record(root: Path, fault: ParseError) -> Record:

@@ -57,18 +57,21 @@ def read_head(path: Path) -> Head:
         raise DataError(f"{path}: expected a readable file: {error.strerror or error}") from error
 
 
+def head_of(path: Path) -> Head:
+    """Return the beginning of a file; nothing of one that cannot be read, which reading it will say."""
+    try:
+        return read_head(path)
+    except DataError:
+        return Head(path, b"")
+
+
 def detect(path: Path) -> Format | None:
     """Return the format of a file, or None if it is of none that is known.
 
-    Raises:
-        DataError: it cannot be read.
+    One that cannot be read is of the format that its name says.
     """
-    head = read_head(path)
-    for name in FORMATS:
-        candidate = get_format(name)
-        if candidate.accepts(head):
-            return candidate
-    return None
+    head = head_of(path)
+    return next((candidate for candidate in map(get_format, FORMATS) if candidate.accepts(head)), None)
 
 
 def files_below(paths: Sequence[Path]) -> list[Path]:
@@ -88,5 +91,6 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
             raise DataError(f"expected a file or a folder; there is no {path}")
         for folder, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
-            found |= {Path(folder) / name: None for name in sorted(names) if not is_hidden(Path(name))}
+            files = (Path(folder) / name for name in sorted(names) if not is_hidden(Path(name)))
+            found |= {file: None for file in files if file.is_file() or not file.exists()}  # no pipes
     return sorted(found)

@@ -268,7 +268,7 @@ def _skeleton(
         if not _has_pairs(mirror) and contents.dimensions == 3:
             mirror = mirror_by_shape(positions, parents)
             reasons["sides"] = _BY_SHAPE
-            if _has_pairs(mirror):
+            if _has_pairs(mirror) and not told.sides:
                 shown = shown_pairs(names, mirror)
                 doubts.append(Doubt(f"left and right were told by the shape of the body, not by names: {shown}", SIDES))
         anchors = _guess_anchors(names, parents, mirror)

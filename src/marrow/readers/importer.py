@@ -20,7 +20,7 @@ import numpy as np
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError
 from marrow.readers.base import SkipRecording, Split
-from marrow.readers.detect import detect, files_below, get_format
+from marrow.readers.detect import detect, files_below, get_format, head_of
 from marrow.readers.import_decisions import Decisions, Sample, Told, decide
 from marrow.readers.import_labels import Member, label_members, splits_of
 from marrow.readers.name_pattern import check_pattern
@@ -255,8 +255,9 @@ class Recordings:
         if not of_format:
             raise DataError(
                 f"expected recordings below {root}; of its {len(files)} files none is of a known format "
-                f"(the first is {files[0].name}). `marrow import --help` lists the formats; "
-                f"docs/add-a-reader.md shows how to read another, and `marrow.store.write_store` takes arrays"
+                f"(the first is {files[0].name}). `marrow import --help` lists the formats; data sets that `marrow "
+                f"prepare --help` names have readers of their own; docs/add-a-reader.md shows how to read another, and "
+                f"`marrow.store.write_store` takes arrays"
             )
         if len(of_format) > 1:
             listed = "; ".join(
@@ -265,7 +266,8 @@ class Recordings:
             )
             raise DataError(
                 f"expected recordings of one format below {root}, found {listed}. "
-                f"Import them apart: choose with --format NAME or --only PATTERN"
+                f"Import them apart, by {' and '.join(f'--format {name}' for name in of_format)}, or choose files by "
+                f"--only PATTERN"
             )
         name, found = next(iter(of_format.items()))
         return formats[name], found, no_recordings
@@ -275,9 +277,7 @@ class Recordings:
 
         Files of which several formats may be made are taken; those that are surely of another kind are not.
         """
-        from marrow.readers.detect import read_head
-
-        accepted = [file for file in files if wanted.accepts(read_head(file))]
+        accepted = [file for file in files if wanted.accepts(head_of(file))]
         taken = set(accepted or files)
         return [file for file in files if file in taken], [file for file in files if file not in taken]
 

@@ -60,7 +60,7 @@ def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[
         _size(store, summary, motion),
         _up(store, motion),
         _sides(store, motion),
-        _check("bones", _bones(summary)),
+        _check("bones", _bones(summary, motion)),
         _check("frame rate", _rates(store, summary)),
         _check("motion", _motion(store, motion)),
         _check("absent joints", _absent(summary)),
@@ -140,7 +140,7 @@ def _up(store: Store, motion: MotionChecks) -> Check:
     up = store.skeleton.up
     upright = share if axis == up else 0.0
     if axis != up and share >= _OTHER_AXIS_MIN:
-        option = _option(store, "up", axis)
+        option = _option(store, "up", _in_file(store, axis))
         return Check(
             name, (f"up looks like {axis}, not {up}: along it the chest is above the hips in {share:.0%}; {option}",)
         )
@@ -150,6 +150,18 @@ def _up(store: Store, motion: MotionChecks) -> Check:
             (f"bodies are upright along {up} in {upright:.0%} of the frames, along no axis in more: people who lie?",),
         )
     return Check(name)
+
+
+def _in_file(store: Store, axis: str) -> str:
+    """Return which axis of the files an axis of the store is; "AXIS" where that is not known."""
+    read_as = store.options.get("up")
+    if read_as is None and store.source == "import":  # what was measured then is not kept
+        return "AXIS"
+    if not str(read_as).startswith("-"):
+        return axis
+    # Two axes were turned round, so that the upward one points up; see `marrow.readers.upright`.
+    kept = "x" if read_as != "-x" else "y"
+    return axis if axis.endswith(kept) else axis[1:] if axis.startswith("-") else f"-{axis}"
 
 
 def _sides(store: Store, motion: MotionChecks) -> Check:
@@ -173,7 +185,7 @@ def _sides(store: Store, motion: MotionChecks) -> Check:
     return Check(name, tuple(doubts))
 
 
-def _bones(summary: "Summary") -> Iterator[str]:
+def _bones(summary: "Summary", motion: MotionChecks) -> Iterator[str]:
     loose = [name for name, variation in summary.bone_variation.items() if variation > _BONE_VARIATION_MAX]
     if loose:
         yield (
@@ -182,7 +194,8 @@ def _bones(summary: "Summary") -> Iterator[str]:
         )
     # No bone of a person is longer than a thigh by half; a wrong joint order joins hands and feet.
     long = [f"{name} {metres:.2f} m" for name, metres in summary.bone_metres.items() if metres > 0.8]
-    if long and len(long) < len(summary.bone_metres) / 2:
+    is_of_size = motion.size.is_plausible is not False  # else that is said already
+    if long and is_of_size and len(long) < len(summary.bone_metres) / 2:
         yield f"bones of unlikely length (wrong joint order?): {_some(long)}"
 
 
