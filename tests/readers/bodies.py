@@ -125,5 +125,8 @@ def _rows(joints: int, frames: int, unit_metres: float, up: str, root_moves: boo
     random = np.random.default_rng(seed)
     swing = random.uniform(2, 6, (1, joints, 3)) * np.sin(0.4 * np.arange(frames)[:, None, None] + random.uniform(0, 6))
     swing[:, 0] = 0
-    path = np.array([_AXES[up](0, 0.95, 0.02 * frame * root_moves) for frame in range(frames)]).reshape(frames, 3) / unit_metres
+    path = (
+        np.array([_AXES[up](0, 0.95, 0.02 * frame * root_moves) for frame in range(frames)]).reshape(frames, 3)
+        / unit_metres
+    )
     return list(np.concatenate([path, swing.reshape(frames, joints * 3)], axis=1))

@@ -102,10 +102,10 @@ class Decisions:
             SkipRecording: nobody is seen.
         """
         positions = recording.positions[:, :, list(self.kept)]
-        present: Bool[np.ndarray, "body frame joint"] = np.isfinite(positions).all(axis=-1)
+        present: Bool[np.ndarray, "body frame joint"] = np.asarray(np.isfinite(positions).all(axis=-1))
         if recording.confidence is not None:
             present &= recording.confidence[:, :, list(self.kept)] >= self.min_confidence
-        bodies = present.any(axis=2).any(axis=1)
+        bodies = np.asarray(present.any(axis=(1, 2)))
         if not bodies.any():
             raise SkipRecording("nobody is seen in it" if recording.positions.size else "there is no frame")
         positions, present = positions[bodies], present[bodies]
@@ -204,7 +204,7 @@ def _sample_rows(
     for sample in samples:
         recording = sample.recording
         positions = _in_three(recording.positions)
-        present: Bool[np.ndarray, "body frame joint"] = np.isfinite(positions).all(axis=-1)
+        present: Bool[np.ndarray, "body frame joint"] = np.asarray(np.isfinite(positions).all(axis=-1))
         if recording.confidence is not None:
             present &= recording.confidence >= min_confidence
         flat, flags = positions.reshape(-1, *positions.shape[2:]), present.reshape(-1, present.shape[-1])
