@@ -28,8 +28,8 @@ from torch import Tensor
 from marrow.data.augment import AugmentConfig, draw_augmentation
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_from_sequences
-from marrow.data.fused import gather_fused
-from marrow.data.sampling import gather_tensor, linear_part
+from marrow.data.gather import gather_fused, gather_tensor
+from marrow.data.sampling import linear_part
 from marrow.data.window import InputConfig, Windows
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence

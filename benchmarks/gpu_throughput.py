@@ -28,7 +28,7 @@ from jsonargparse import ArgumentParser
 from torch.profiler import ProfilerActivity, profile
 
 from marrow.cli.arguments import recipe_path
-from marrow.data.loader import PlannedSteps, ResidentLoader
+from marrow.data.loader import ResidentLoader
 from marrow.pretrain_config import PretrainConfig, add_settings, config_of
 from marrow.pretraining import build_objective
 from marrow.skeleton.layout import KINECT_V2_25
@@ -94,8 +94,8 @@ class Side:
         objective = build_objective(config, store.skeleton).to(fabric.device)
         cut = {"batch_clips": config.batch_clips, "seed": 0, "device": fabric.device, "fixed": compiled or captured}
         rows = np.arange(len(store))
-        loader = ResidentLoader(store, rows, config.input, config.augment, **cut, micro_batches=config.micro_batches)
-        self.loader = PlannedSteps(loader) if captured else loader
+        cut |= {"micro_batches": config.micro_batches, "planned": captured}
+        self.loader = ResidentLoader(store, rows, config.input, config.augment, **cut)
         module = fabric.setup_module(one_graph(objective) if compiled else objective, _reapply_compile=False)
         module.train()
         optimizer = adamw(objective, config.optimizer)

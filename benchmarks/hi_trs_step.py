@@ -46,8 +46,8 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
-from marrow.models.clips import swapped
 from marrow.models.hierarchical_transformer import SIZES, HierarchicalTransformer, HierarchicalTransformerConfig
+from marrow.objectives.disorder import swapped
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig, HiTRSDraw
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.train.device import choose_precision, network_context

@@ -39,7 +39,8 @@ from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
 from marrow.models.blocks import Block
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
-from marrow.objectives.mamp import MAMP, MAMPConfig, MAMPDraw
+from marrow.objectives.mamp import MAMP, MAMPConfig
+from marrow.objectives.masking import HidingDraw
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.train.device import choose_precision, network_context
 
@@ -58,7 +59,7 @@ def eager_block(block: Block, tokens: Tensor) -> Tensor:
     return tokens + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(tokens))))
 
 
-def eager_loss(mamp: MAMP, batch: Batch, draw: MAMPDraw, *, only: Tensor | None = None) -> Tensor:
+def eager_loss(mamp: MAMP, batch: Batch, draw: HidingDraw, *, only: Tensor | None = None) -> Tensor:
     """Compute the loss over all bodies with the released code's structure; `only` restricts the average to some."""
     encoder, grid = mamp.encoder, mamp.grid
     batch = batch.absent_as_zeros()

@@ -30,10 +30,10 @@ from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
-from marrow.tasks.recognition.finetune_run import finetune
+from marrow.tasks.recognition.finetune import finetune
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import ScheduleConfig
 
 PATCHES = PatchTransformerConfig(width=16, depth=1, heads=2)
 # Method: what is not its default, small. Lengths of the clips lie between 12 and 35 frames.

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
-from marrow.models.exact import ExactLinear
+from marrow.models.blocks import ExactLinear
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
-from marrow.objectives.picture import Picture
+from marrow.objectives.base import Objective, Picture
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ MarrowError
 A message says what was expected, what came, where, and how to mend it. The command line prints it without a traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 
 class MarrowError(Exception):
@@ -53,6 +55,44 @@ class ConfigError(MarrowError):
 
 class CheckpointError(MarrowError):
     """A checkpoint or exported encoder that is missing, damaged, or made for something else."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values a setting may have, in words that follow "must", and as a condition."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+POSITIVE = Range("be positive", lambda value: value > 0)
+NOT_NEGATIVE = Range("not be negative", lambda value: value >= 0)
+BELOW_1 = Range("lie in [0, 1)", lambda value: 0.0 <= value < 1.0)
+UP_TO_1 = Range("lie in (0, 1]", lambda value: 0.0 < value <= 1.0)
+
+
+def at_least(least: int) -> Range:
+    """Return the range of the numbers from this one on."""
+    return Range(f"be at least {least}", lambda value: value >= least)
+
+
+def one_of(*choices: str) -> Range:
+    """Return the range of some words."""
+    return Range(f"be {' or '.join(choices)}", lambda value: value in choices)
+
+
+def check_ranges(settings: object, prefix: str = "", **ranges: Range) -> None:
+    """Raise a ConfigError for the first setting outside of its range; None is in every one.
+
+    Args:
+        settings: have an attribute for each range.
+        prefix: of the settings' names, as the command line has them: "action_detection.".
+        ranges: by name of the setting.
+    """
+    for name, allowed in ranges.items():
+        value = getattr(settings, name)
+        if value is not None and not allowed.holds(value):
+            raise ConfigError(f"{prefix}{name} must {allowed.words}, got {value!r}")
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -33,8 +33,7 @@ from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
 from marrow.data.frames import resident_limit
-from marrow.data.loader import PlannedSteps, ResidentLoader, StreamingLoader
-from marrow.data.schedule import Schedule
+from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError
 from marrow.files import write_text_whole
@@ -42,18 +41,28 @@ from marrow.models.blocks import seeded_weights
 from marrow.models.export import encoder_kind, load_encoder, save_encoder
 from marrow.objectives import get_objective
 from marrow.objectives.base import Objective
-from marrow.pretrain_config import LIMITS, MAY_CHANGE, PretrainConfig, load_config
-from marrow.pretrain_limits import RESULT, budget_of, extension_of, finished_result
+from marrow.pretrain_config import (
+    LIMITS,
+    MAY_CHANGE,
+    RESULT,
+    PretrainConfig,
+    budget_of,
+    extension_of,
+    finished_result,
+    load_config,
+)
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
 from marrow.train.checkpoint import load_latest
 from marrow.train.compiled import as_words, choose_compile
 from marrow.train.device import PrecisionChoice, find_launch, make_fabric
+from marrow.train.interrupt import StoreWatch
 from marrow.train.logs import read_log
-from marrow.train.loop import FitConfig, FitResult, Loader, fit
-from marrow.train.monitor import Monitor
-from marrow.train.optim import adamw, learning_rate
-from marrow.train.replay import Replay, replay
+from marrow.train.loop import FitConfig, FitResult, fit
+from marrow.train.monitor import Monitor, TimedLoader
+from marrow.train.non_finite import Replay, replay
+from marrow.train.optim import Budget, adamw, learning_rate
+from marrow.train.processes import is_sharded
 from marrow.train.run_directory import (
     check_run,
     claim_run,
@@ -63,10 +72,6 @@ from marrow.train.run_directory import (
     refuse_strangers,
     run_lock,
 )
-from marrow.train.schedule import Budget
-from marrow.train.sharding import is_sharded
-from marrow.train.store_watch import StoreWatch
-from marrow.train.timed_loader import TimedLoader
 
 _log = logging.getLogger(__name__)
 
@@ -119,13 +124,36 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
     )
     fabric.launch()
     objective = build_objective(config, store.skeleton).to(fabric.device)
+    choice = choose_compile(
+        *(as_words(config.compile), fabric.device.type, budget.steps, fabric.world_size), sharded=is_sharded(fabric)
+    )
 
-    with _run_folder(config, store, fabric, precision, budget) as finished:
+    with _run_folder(config, store, fabric, precision, budget) as result:
         encoder = config.out / "encoder"
-        if finished is not None:
+        if result is not None:
             _log.info("%s is finished already: nothing was done. With a larger limit it goes on", config.out)
-            return PretrainResult(config.out, encoder, True, finished)
-        fitted = _train(config, store, rows, fabric, precision, objective, budget, advice)
+            return PretrainResult(config.out, encoder, True, result)
+        _log.info(
+            "%d clips, %d steps per epoch on %s; %s",
+            *(len(rows), schedule.steps_per_epoch, fabric.device, precision.reason),
+        )
+        if choice.fixed or config.compile == "on":
+            _log.info("%s", choice.reason[0].upper() + choice.reason[1:])
+        extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
+        _log.info("The run %s%s", budget, f". It went on under other limits at step {extended[-1]}" if extended else "")
+        limits = FitConfig(
+            budget,
+            config.checkpoints,
+            config.optimizer.clip_norm,
+            config.log_every,
+            config.profile,
+            choice.compiled,
+            choice.captured,
+            extended_from_step=extended[-1] if extended else None,
+            advice=advice if fabric.device.type == "cpu" else "",
+            replay_command=_REPLAY,
+        )
+        fitted = _train(config, store, rows, fabric, objective, limits, fixed=choice.fixed)
         last = fitted.last or [{}, *read_log(config.out / "log.jsonl")][-1]
         if fabric.is_global_zero and fitted.step > 0:
             tensorboard.finalize("success")
@@ -160,23 +188,12 @@ def _train(
     store: Store,
     rows: Int64[np.ndarray, " clip"],
     fabric: Fabric,
-    precision: PrecisionChoice,
     objective: Objective,
-    budget: Budget,
-    advice: str,
+    limits: FitConfig,
+    *,
+    fixed: bool,
 ) -> FitResult:
     """Train the objective, from the newest checkpoint of the run directory where there is one."""
-    where = {"processes": fabric.world_size, "sharded": is_sharded(fabric)}
-    choice = choose_compile(as_words(config.compile), fabric.device.type, budget.steps, **where)
-    loader = _build_loader(config, store, rows, fabric, fixed=choice.fixed)
-    extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
-    _log.info(
-        "%d clips, %d steps per epoch on %s; %s",
-        *(len(rows), loader.steps_per_epoch, fabric.device, precision.reason),
-    )
-    if choice.fixed or config.compile == "on":
-        _log.info("%s", choice.reason[0].upper() + choice.reason[1:])
-    _log.info("The run %s%s", budget, f". It went on under other limits at step {extended[-1]}" if extended else "")
     warmup = config.schedule.warmup_epochs
     if warmup >= config.epochs:
         _log.warning(
@@ -184,26 +201,17 @@ def _train(
             "beyond %.0f %% of its highest; set schedule.warmup_epochs to %g, for example",
             *(warmup, config.epochs, 100.0 * config.epochs / warmup, config.epochs / 20),
         )
-    limits = FitConfig(
-        budget,
-        config.checkpoints,
-        config.optimizer.clip_norm,
-        config.log_every,
-        config.profile,
-        choice.compiled,
-        choice.captured,
-        extended_from_step=extended[-1] if extended else None,
-        advice=advice if fabric.device.type == "cpu" else "",
-        replay_command=_REPLAY,
-    )
+    loader = _build_loader(config, store, rows, fabric, fixed=fixed, planned=limits.captured)
     store_watch = StoreWatch(store, needed=isinstance(loader, StreamingLoader))
 
     def before_save() -> None:
         store_watch()
         (config.out / RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
 
-    planned = PlannedSteps(loader) if choice.captured and isinstance(loader, ResidentLoader) else loader
-    timed, monitor = _watch(config, store, rows, fabric, objective, planned)
+    timed, monitor = TimedLoader(loader), None
+    if fabric.is_global_zero:  # one process watches, while the others go on
+        about = {"seed": config.seed, "history": read_log(config.out / "log.jsonl"), "sharded": is_sharded(fabric)}
+        monitor = Monitor(config.monitor, objective.encoder, fabric, store, rows, timed, **about)
     return fit(
         fabric,
         objective,
@@ -260,7 +268,13 @@ def replay_step(file: Path | str) -> Replay:
 
 
 def _build_loader(
-    config: PretrainConfig, store: Store, rows: Int64[np.ndarray, " clip"], fabric: Fabric, *, fixed: bool
+    config: PretrainConfig,
+    store: Store,
+    rows: Int64[np.ndarray, " clip"],
+    fabric: Fabric,
+    *,
+    fixed: bool,
+    planned: bool,
 ) -> ResidentLoader | StreamingLoader:
     kind = config.loader
     if kind == "auto":
@@ -276,25 +290,8 @@ def _build_loader(
         "fixed": fixed,
     }
     if kind == "resident":
-        return ResidentLoader(store, rows, config.input, config.augment, **cut)
+        return ResidentLoader(store, rows, config.input, config.augment, **cut, planned=planned)
     return StreamingLoader(store, rows, config.input, config.augment, **cut, workers=config.workers)
-
-
-def _watch(
-    config: PretrainConfig,
-    store: Store,
-    rows: Int64[np.ndarray, " clip"],
-    fabric: Fabric,
-    objective: Objective,
-    loader: Loader,
-) -> tuple[TimedLoader, Monitor | None]:
-    """Return the loader with its time taken, and what watches the run: in one process, while the others go on."""
-    timed = TimedLoader(loader)
-    if not fabric.is_global_zero:
-        return timed, None
-    history = read_log(config.out / "log.jsonl")
-    about = {"seed": config.seed, "history": history, "sharded": is_sharded(fabric)}
-    return timed, Monitor(config.monitor, objective.encoder, fabric, store, rows, timed, **about)
 
 
 def _provenance(

@@ -7,8 +7,8 @@ from data_clips import SMALL, every, flat, make_sequence
 
 from marrow.data.augment import Augmentation, AugmentConfig, draw_augmentation
 from marrow.data.draws import Draws
-from marrow.data.loader import training_batch
-from marrow.data.sampling import axis_rotation, finish, linear_part, matrix_product
+from marrow.data.gather import matrix_product
+from marrow.data.sampling import axis_rotation, finish, linear_part, training_batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.skeleton.geometry import mirrored

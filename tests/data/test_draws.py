@@ -8,8 +8,7 @@ import torch
 import marrow
 from marrow.data.augment import AugmentConfig
 from marrow.data.draws import STREAMS, Draws
-from marrow.data.loader import ResidentLoader
-from marrow.data.schedule import Schedule
+from marrow.data.loader import ResidentLoader, Schedule
 from marrow.data.window import InputConfig
 from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence

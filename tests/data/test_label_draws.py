@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marrow.data.label_draws import LabelDraw, LabelLists, draw_labels
-from marrow.data.subsets import label_fraction, leave_one_out, protocol_rows
+from marrow.data.subsets import leave_one_out, protocol_rows
 from marrow.errors import ConfigError
 from marrow.store.format import Store
 from marrow.store.memory import write_store
@@ -26,13 +26,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def _counts(store: Store, rows: np.ndarray) -> list[int]:
     return np.bincount(store.label[rows], minlength=4).tolist()
-
-
-def test_stratified_is_the_label_fraction_that_there_was(store: Store):
-    for seed in range(4):
-        for share in (0.01, 0.3, 0.5, 1.0):
-            ours = draw_labels(store, np.arange(15), "stratified", share, seed)
-            assert ours.tolist() == label_fraction(store, np.arange(15), share, seed).tolist()
 
 
 def test_published_draws_stay_what_they_are(store: Store):
@@ -198,3 +191,22 @@ def test_files_that_are_no_lists_say_so(tmp_path, text, message):
         (tmp_path / "labels.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
         LabelLists.load(tmp_path / "labels.json")
+
+
+def test_stratified_draws_are_nested_and_repeatable(store: Store):
+    rows = np.arange(15)  # 4 clips of each of the labels 0, 1, 2 and 3 of label 3
+    half = draw_labels(store, rows, "stratified", 0.5, seed=1)
+    assert np.bincount(store.label[half]).tolist() == [2, 2, 2, 2]
+    assert half.tolist() == draw_labels(store, rows, "stratified", 0.5, seed=1).tolist()
+    assert half.tolist() != draw_labels(store, rows, "stratified", 0.5, seed=2).tolist()
+    tiny = draw_labels(store, rows, "stratified", 0.01, seed=1)
+    assert np.bincount(store.label[tiny]).tolist() == [1, 1, 1, 1]
+    assert set(tiny) <= set(half) <= set(draw_labels(store, rows, "stratified", 1.0, seed=1)) == set(rows)
+    with pytest.raises(ConfigError, match="share of labels"):
+        draw_labels(store, rows, "stratified", 0.0, seed=1)
+
+
+def test_a_fraction_of_unlabelled_clips_is_refused(tmp_path):
+    store = write_store(tmp_path / "store", [make_sequence(3, label=-1)], source="made")
+    with pytest.raises(ConfigError, match="has a label"):
+        draw_labels(store, np.array([0]), "stratified", 0.5, seed=0)

@@ -10,12 +10,8 @@ from data_clips import SMALL, flat, make_sequence, make_store
 from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch
 from marrow.data.frames import flat_frames
-from marrow.data.loader import (
-    ResidentLoader,
-    StreamingLoader,
-    batch_from_sequences,
-    evaluation_batches,
-)
+from marrow.data.loader import ResidentLoader, StreamingLoader
+from marrow.data.sampling import batch_from_sequences, evaluation_batches
 from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, ConfigError
 from marrow.skeleton.streams import stream

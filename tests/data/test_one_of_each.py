@@ -20,8 +20,7 @@ from marrow.data.augment import (
     scale_or_shear,
 )
 from marrow.data.draws import Draws
-from marrow.data.loader import training_batch
-from marrow.data.sampling import add_joint_noise, interpolate, linear_part
+from marrow.data.sampling import add_joint_noise, interpolate, linear_part, training_batch
 from marrow.data.window import InputConfig
 from marrow.skeleton.streams import stream
 

@@ -14,15 +14,9 @@ from marrow.data.augment import AugmentConfig, random_windows
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.frames import flat_frames
-from marrow.data.loader import (
-    ResidentLoader,
-    StreamingLoader,
-    batch_from_sequences,
-    evaluation_batch,
-    evaluation_batches,
-    training_batch,
-)
-from marrow.data.sampling import gather, gather_tensor
+from marrow.data.gather import gather, gather_tensor
+from marrow.data.loader import ResidentLoader, StreamingLoader
+from marrow.data.sampling import batch_from_sequences, evaluation_batch, evaluation_batches, training_batch
 from marrow.data.window import InputConfig, Stream, Windows, frames_at_pace
 from marrow.errors import ConfigError
 from marrow.models.export import DESCRIPTION, load_encoder, save_encoder

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from marrow.data.augment import AugmentConfig, random_windows
 from marrow.data.draws import Draws
 from marrow.data.frames import flat_from_sequences
-from marrow.data.sampling import gather, gather_tensor
+from marrow.data.gather import gather, gather_tensor
 from marrow.data.window import InputConfig, Windows
 from marrow.errors import DataError
 from marrow.skeleton.geometry import align

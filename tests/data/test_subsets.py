@@ -1,11 +1,9 @@
-import numpy as np
 import pytest
-from data_clips import make_sequence, make_store
+from data_clips import make_store
 
-from marrow.data.subsets import label_fraction, leave_one_out, protocol_rows, where
+from marrow.data.subsets import leave_one_out, protocol_rows, where
 from marrow.errors import ConfigError
 from marrow.store.format import Store
-from marrow.store.memory import write_store
 
 # Clip i has view 1 + i % 3, subject 1 + i % 5 and label i % 4.
 
@@ -72,22 +70,3 @@ def test_protocols_that_cannot_be_say_why(store: Store, protocol: str, message: 
     with pytest.raises(ConfigError) as error:
         protocol_rows(store, protocol)
     assert message in str(error.value)
-
-
-def test_label_fractions_are_stratified_nested_and_repeatable(store: Store):
-    rows = np.arange(15)  # 4 clips of each of the labels 0, 1, 2 and 3 of label 3
-    half = label_fraction(store, rows, 0.5, seed=1)
-    assert np.bincount(store.label[half]).tolist() == [2, 2, 2, 2]
-    assert half.tolist() == label_fraction(store, rows, 0.5, seed=1).tolist()
-    assert half.tolist() != label_fraction(store, rows, 0.5, seed=2).tolist()
-    tiny = label_fraction(store, rows, 0.01, seed=1)
-    assert np.bincount(store.label[tiny]).tolist() == [1, 1, 1, 1]
-    assert set(tiny) <= set(half) <= set(label_fraction(store, rows, 1.0, seed=1)) == set(rows)
-    with pytest.raises(ConfigError, match="label fraction"):
-        label_fraction(store, rows, 0.0, seed=1)
-
-
-def test_a_fraction_of_unlabelled_clips_is_refused(tmp_path):
-    store = write_store(tmp_path / "store", [make_sequence(3, label=-1)], source="made")
-    with pytest.raises(ConfigError, match="has a label"):
-        label_fraction(store, np.array([0]), 0.5, seed=0)

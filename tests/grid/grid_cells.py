@@ -7,8 +7,8 @@ import yaml
 from marrow.grid.cells import Cell
 from marrow.store.format import Store
 from marrow.tasks.base import Report
+from marrow.tasks.encoders import facts_of
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.run_facts import facts_of
 from marrow.tasks.version_1 import declared
 from marrow.train.run_directory import plain
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from marrow.cli.score_tables import show
 from marrow.grid.page import markdown as grid_markdown
 from marrow.grid.table import read_tables
+from marrow.report.cards import card_sentences, cards_html
 from marrow.report.compare import compare_runs
-from marrow.report.compare_tables import markdown, text_tables
+from marrow.report.compare_page import markdown, text_tables
 from marrow.report.figures import Figures
-from marrow.report.measures import measure_sentences, measures_html
 from marrow.report.runs import read_runs
 from marrow.tasks import TASKS
 from marrow.tasks.base import Report, TaskContext
@@ -85,7 +85,7 @@ def test_the_table_of_evaluate(scored) -> None:
 def test_the_page(scored) -> None:
     _, cells = scored
     evaluation, figures = EvaluationReport.load(cells[0].folder / "reports" / "xview.json"), Figures()
-    text = measures_html(evaluation, figures)
+    text = cards_html(evaluation, figures)
     assert "<h3>Place of the true class</h3>" in text
     assert "The lower, the better." in text
     assert f"{_WORDS}, places" in text
@@ -93,7 +93,7 @@ def test_the_page(scored) -> None:
     bars = {trace["name"]: trace["x"] for trace in spec["data"]}
     assert bars == {"trained": [1.5], "random initialisation": [3.5]}
     assert spec["layout"]["xaxis"]["title"]["text"] == "places"
-    assert measure_sentences(evaluation) == [
+    assert card_sentences(evaluation) == [
         f"Place of the true class, {_WORDS}: 1.5 places trained, 3.5 places random initialisation."
     ]
 

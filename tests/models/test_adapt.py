@@ -146,17 +146,17 @@ def test_coordinates_go_with_their_joint() -> None:
     torch.testing.assert_close(moved[:, :6], weight[:, [12, 13, 14, 0, 1, 2]], rtol=0, atol=0)
 
 
-def test_kinect_v1_to_v2_in_words() -> None:
+def test_kinect_v1_to_v2_and_back() -> None:
     _, adaptation = adapted(build("patch"), KINECT_V2_25)
-    assert adaptation.sentence() == (
-        "the encoder of kinect_v1_20 was adapted to kinect_v2_25: 20 joints keep what it learned; 5 of kinect_v2_25 "
-        "begin untrained (Neck, HandTipLeft, ThumbLeft, HandTipRight, ThumbRight)"
-    )
+    assert (len(adaptation.kept), adaptation.gone) == (20, ())
+    assert adaptation.new == ("Neck", "HandTipLeft", "ThumbLeft", "HandTipRight", "ThumbRight")
+    for part in ("kinect_v1_20", "kinect_v2_25", "20 joints", ", ".join(adaptation.new)):
+        assert part in adaptation.sentence()
     _, back = adapted(build("patch", KINECT_V2_25), KINECT_V1_20, {"Head": "Neck", "Spine": None})
     assert (len(back.kept), back.kept["Head"], back.new) == (19, "Neck", ("Spine",))
     assert set(back.gone) == {"Head", "SpineMid", "HandTipLeft", "ThumbLeft", "HandTipRight", "ThumbRight"}
-    _, one = adapted(build("patch"), chosen(KINECT_V1_20, [3]))
-    assert one.sentence().startswith("the encoder of kinect_v1_20 was adapted to other: 1 joint keeps what it learned;")
+    _, of_one_joint = adapted(build("patch"), chosen(KINECT_V1_20, [3]))
+    assert "1 joint keeps" in of_one_joint.sentence()
 
 
 def test_bones_that_lead_elsewhere() -> None:
@@ -168,7 +168,7 @@ def test_bones_that_lead_elsewhere() -> None:
     encoder.input = replace(WINDOW, stream="bone_motion")
     adaptation = adapted(encoder, upwards)[1]
     assert adaptation.other_bones == ("HipCenter", "Spine", "ShoulderCenter")
-    assert "the bones of 3 lead elsewhere (HipCenter, Spine, ShoulderCenter)" in adaptation.sentence()
+    assert "HipCenter, Spine, ShoulderCenter" in adaptation.sentence()
 
 
 def test_nothing_in_common() -> None:

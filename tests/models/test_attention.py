@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marrow.models import attention
-from marrow.models.attention import attend, attend_pairs
+from marrow.models.attention import attend
 
 
 def test_attention_over_one_key_returns_its_value() -> None:
@@ -21,7 +21,7 @@ def test_attention_is_the_weighted_mean_of_the_keys_that_exist(dtype: torch.dtyp
     query = torch.ones(1, 1, 1, 1, dtype=dtype)
     key = torch.tensor([0.0, 1.0986123, 50.0], dtype=dtype).reshape(1, 1, 3, 1)
     value = torch.tensor([0.0, 8.0, 1000.0], dtype=dtype).reshape(1, 1, 3, 1)
-    result = attend(query, key, value, torch.tensor([[True, True, False]]))
+    result = attend(query, key, value, torch.tensor([[[[True, True, False]]]]))
     torch.testing.assert_close(result.float().item(), 6.0, rtol=1e-2, atol=1e-5)
 
 
@@ -33,7 +33,7 @@ def test_pairs_that_may_not_meet_do_not_in_either_precision() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         parts = [each.to(dtype) for each in (query, key, value)]
         for allowed in (own[None, None], own[None, None].expand(3, 1, 5, 5)):
-            torch.testing.assert_close(attend_pairs(*parts, allowed), parts[2])
+            torch.testing.assert_close(attend(*parts, allowed), parts[2])
 
 
 @pytest.mark.parametrize("keys", [7, 300])
@@ -57,7 +57,7 @@ def test_written_out_it_is_the_fused_kernel_forward_and_backward(
 
     def values_and_gradients(parts: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
         parts = [each.detach().to(dtype).requires_grad_() for each in parts]
-        output = attend_pairs(*parts, allowed)
+        output = attend(*parts, allowed)
         (output.float() * weight).sum().backward()
         return [output.detach().float(), *(each.grad.float() for each in parts if each.grad is not None)]
 

@@ -5,15 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from marrow.models.blocks import (
-    MLP,
-    Attention,
-    Block,
-    CrossAttention,
-    CrossBlock,
-    DropPath,
-    sinusoids,
-)
+from marrow.models.attention import Attention, CrossAttention
+from marrow.models.blocks import MLP, Block, CrossBlock, Dropout, DropPath, sinusoids
+
+KEY = torch.tensor(1234)
 
 
 def test_asking_for_some_tokens_equals_slicing_the_whole() -> None:
@@ -64,15 +59,15 @@ def test_every_parameter_of_sliced_attention_is_trained() -> None:
 def test_dropped_branches_by_hand() -> None:
     # Two clips of two bodies, of which number 2 (the second clip's first) is absent. Rates 0, 0.25 and 0.5.
     uniform = torch.tensor([[[0.0, 0.2, 0.6], [0.9, 0.3, 0.4]], [[0.0, 0.0, 0.0], [0.1, 0.25, 0.5]]])
-    factors = DropPath(uniform, 0.5).factors(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0, 1, 3]))
-    assert factors.shape == (3, 3, 1, 1)
-    expected = [[1, 1, 1], [0, 4 / 3, 4 / 3], [2, 0, 2]]  # rows: branches; survivors are divided by 1 - rate
-    torch.testing.assert_close(factors.flatten(1), torch.tensor(expected))
+    factors = DropPath(uniform.repeat_interleave(2, dim=2), 0.5).factors(3, torch.tensor([0, 1, 3]))
+    assert factors.shape == (6, 3, 1, 1)
+    expected = [[1, 1, 1], [0, 4 / 3, 4 / 3], [2, 0, 2]]  # rows: blocks; survivors are divided by 1 - rate
+    torch.testing.assert_close(factors.flatten(1), torch.tensor(expected).repeat_interleave(2, dim=0))
 
 
 def test_dropped_branches_keep_their_mean() -> None:
-    uniform = torch.rand(20000, 1, 1, generator=torch.Generator().manual_seed(0))
-    factors = DropPath(uniform, 0.3).factors(torch.ones(1), torch.arange(20000))
+    uniform = torch.rand(20000, 1, 4, generator=torch.Generator().manual_seed(0))
+    factors = DropPath(uniform, 0.3).factors(2, torch.arange(20000))[2:]  # the last block's
     assert float((factors == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
     assert float(factors.mean()) == pytest.approx(1.0, abs=0.015)
 
@@ -131,3 +126,33 @@ def test_sinusoids_by_hand() -> None:
     expected = [[math.sin(t), math.cos(t), math.sin(t / 100), math.cos(t / 100)] for t in range(3)]
     torch.testing.assert_close(sinusoids(3, 4), torch.tensor(expected))
     assert sinusoids(3, 5).shape == (3, 5)
+
+
+def test_the_share_is_left_out_and_the_others_make_up_for_it() -> None:
+    """Of 30,000 ones at rate 0.2, 6,000 ± 3 * sqrt(30,000 * 0.2 * 0.8) become 0, the others 1 / 0.8 = 1.25."""
+    values = Dropout(KEY, 0.2)(torch.ones(100, 300))
+    assert set(values.unique().tolist()) == {0.0, 1.25}
+    assert abs(int((values == 0).sum()) - 6000) < 3 * math.sqrt(30_000 * 0.2 * 0.8)
+
+
+def test_a_rate_near_one_keeps_next_to_nothing() -> None:
+    assert int((Dropout(KEY, 0.999999)(torch.ones(10_000)) > 0).sum()) <= 2
+
+
+def test_it_is_a_function_of_key_and_place() -> None:
+    ones, dropout = torch.ones(40, 7), Dropout(KEY, 0.5)
+    assert torch.equal(dropout(ones), dropout(ones))
+    # What comes behind changes nothing before it.
+    assert torch.equal(dropout(torch.ones(41, 7))[:40], dropout(ones))
+    parts = [dropout(ones), dropout.of(0)(ones), dropout.of(1)(ones), Dropout(KEY + 1, 0.5)(ones)]
+    for number, one in enumerate(parts):
+        for other in parts[number + 1 :]:
+            agreement = (one == other).float().mean()
+            assert abs(float(agreement) - 0.5) < 0.15  # independent: half of 280 places, ± 3 * 0.03
+
+
+def test_the_gradient_flows_through_what_is_kept() -> None:
+    values = torch.ones(64, requires_grad=True)
+    dropped = Dropout(KEY, 0.25)(values)
+    dropped.sum().backward()
+    assert torch.equal(values.grad, torch.where(dropped > 0, 4 / 3, 0.0))

@@ -13,7 +13,8 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.grid import PatchGrid
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
-from marrow.objectives.amr import AMR, AMRConfig, AMRDraw, energy, focal_weight, mean_and_deviation, motion
+from marrow.objectives.amr import AMR, AMRConfig, energy, focal_weight, mean_and_deviation, motion
+from marrow.objectives.masking import HidingDraw
 from marrow.pretrain_config import config_of
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.testing import check_objective
@@ -33,14 +34,14 @@ def small(config: AMRConfig = SMALL) -> AMR:
     return AMR(replace(config, energy_windows=(4, 8, 12)), small_encoder())
 
 
-def whole(amr: AMR, clips: int = 4, bodies: int = 2) -> tuple[Batch, AMRDraw]:
+def whole(amr: AMR, clips: int = 4, bodies: int = 2) -> tuple[Batch, HidingDraw]:
     """Return a batch in which nothing is absent, and a draw."""
     larger = example_batch(amr.encoder, clips + 2, bodies)  # something is absent in the last two clips
     batch = Batch(larger.joints[:clips], larger.present[:clips], larger.label[:clips], larger.row[:clips])
     return batch, amr.sample(batch, Draws(0, 0, torch.arange(clips)))
 
 
-def predict(amr: AMR, joints: Tensor, draw: AMRDraw) -> Tensor:
+def predict(amr: AMR, joints: Tensor, draw: HidingDraw) -> Tensor:
     return amr._decode(amr._encode(joints, draw.hiding), draw.hiding)
 
 
@@ -423,6 +424,7 @@ def test_settings_that_cannot_be(changes: dict[str, object], message: str) -> No
         ({"target_frames": 7}, r"objective.target_frames: 7 frames do not tile 24 frames; choose from \[1, 2, 3, 4,"),
         ({"target_frames": 0}, "objective.target_frames: 0 frames"),
         ({"energy_windows": (4, 9)}, "objective.energy_windows: 9 frames do not tile 24"),
+        ({"stride": 24}, "objective.stride must be less than the 24 frames"),
     ],
 )
 def test_windows_that_do_not_fit(changes: dict[str, object], message: str) -> None:

@@ -9,10 +9,10 @@ import torch
 from marrow.data.draws import Draws
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.clips import chosen, distant_pair, moving_clips, swapped
-from marrow.models.dropout import Dropout
+from marrow.models.blocks import Dropout
 from marrow.models.hierarchical_transformer import HierarchicalTransformer, HierarchicalTransformerConfig
 from marrow.models.packing import Rows
+from marrow.objectives.disorder import chosen, distant_pair, moving_clips, swapped
 from marrow.objectives.hi_trs import HiTRS, HiTRSConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.testing.encoders import example_batch

@@ -99,14 +99,13 @@ def test_hiding_leaves_out_absent_bodies_and_tokens_that_are_absent_in_part() ->
     present[0, 1] = False
     batch = Batch(torch.zeros(1, 2, 8, 2, 3), present, torch.zeros(1).long(), torch.zeros(1).long())
     noise = torch.tensor([0.3, 0.1, 0.2, 0.4]).expand(1, 2, 4)
-    rows, hiding = hide(batch, noise, grid, 0.5, tau=None)
-    assert rows.body.tolist() == [0]
-    assert (hiding.visible.tolist(), hiding.hidden.tolist()) == ([[1, 2]], [[0, 3]])
+    draw = hide(batch, noise, grid, 0.5, tau=None)
+    assert draw.rows.body.tolist() == [0]
+    assert (draw.hiding.visible.tolist(), draw.hiding.hidden.tolist()) == ([[1, 2]], [[0, 3]])
 
     batch.present[0, 0, 5, 0] = False  # token 2: of the three that are left, one and a half stay
     for rounded, visible in ((False, [1]), (True, [0, 1])):
-        _, hiding = hide(batch, noise, grid, 0.5, tau=None, rounded=rounded)
-        shown, hidden = hiding.per_joint(grid)
+        shown, hidden = hide(batch, noise, grid, 0.5, tau=None, rounded=rounded).hiding.per_joint(grid)
         assert grid.all_of_patch(shown)[0].nonzero().flatten().tolist() == visible
         assert grid.all_of_patch(shown | hidden)[0].tolist() == [True, True, False, True]
 
@@ -117,8 +116,8 @@ def test_with_a_temperature_what_moves_is_hidden() -> None:
     joints[:, :, 4:, 1] = 1.0  # tokens 1 and 3, both of joint 1, move
     batch = Batch(joints, torch.ones(1, 1, 8, 2) > 0, torch.zeros(1).long(), torch.zeros(1).long())
     noise = torch.tensor([0.4, 0.1, 0.3, 0.2]).view(1, 1, 4)
-    assert hide(batch, noise, grid, 0.5, tau=None)[1].hidden.tolist() == [[2, 0]]
-    assert hide(batch, noise, grid, 0.5, tau=0.1)[1].hidden.tolist() == [[1, 3]]
+    assert hide(batch, noise, grid, 0.5, tau=None).hiding.hidden.tolist() == [[2, 0]]
+    assert hide(batch, noise, grid, 0.5, tau=0.1).hiding.hidden.tolist() == [[1, 3]]
 
 
 def test_places_are_turned_into_joints_without_padding() -> None:

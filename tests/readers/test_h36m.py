@@ -172,9 +172,11 @@ def test_actions_and_protocol(tmp_path):
 @pytest.mark.parametrize("name", ["S2/walking_1.txt", "S1/walking_3.txt", "S1/running_1.txt", "S1/walking.txt"])
 def test_wrong_names(tmp_path, name):
     file = write(tmp_path, name, line())
-    (record,) = H36M().records(tmp_path)
+    write(tmp_path, "S5/eating_1.txt", line())
+    wrong, good = H36M().records(tmp_path)
+    assert (good.id, wrong.id, wrong.label) == ("S5_eating_1", name, -1)
     with pytest.raises(ParseError, match=r"expected a name S\*/ACTION_TAKE.txt") as caught:
-        H36M().read(tmp_path, record)
+        H36M().read(tmp_path, wrong)
     assert (caught.value.path, caught.value.line) == (file, 0)
 
 

@@ -254,9 +254,10 @@ def test_malformed_labels(root, content, line, says, trimmed):
 @pytest.mark.parametrize("name", ["joints_s1_e01", "joints_s01", "joints_s01_e01 (1)"])
 def test_wrong_names(root, name):
     put(root, f"{name}.txt", text((1, 2)))
-    faults = [record.fault for record in UTKinect().records(root) if record.fault is not None]
-    assert len(faults) == 1
-    assert "expected a name joints_sSS_eEE.txt" in str(faults[0])
+    (wrong,) = [record for record in UTKinect().records(root) if record.fault is not None]
+    assert (wrong.id, wrong.label) == (f"{name}.txt", -1)
+    with pytest.raises(ParseError, match=r"expected a name joints_sSS_eEE\.txt"):
+        UTKinect().read(root, wrong)
 
 
 def test_max_gap_frames_is_checked():

@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from marrow.tasks.base import Report
-from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.run_facts import RunFacts
+from marrow.tasks.evaluation_report import EvaluationReport, RunFacts
 from marrow.tasks.version_1 import declared
 
 FINGERPRINT = "f" * 64

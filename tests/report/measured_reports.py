@@ -7,8 +7,7 @@ import numpy as np
 
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.tasks.base import Report
-from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.run_facts import RunFacts
+from marrow.tasks.evaluation_report import EvaluationReport, RunFacts
 from marrow.tasks.version_1 import declared
 
 CLASSES = ("drink", "<wave>", "sit down", "stand up", "clap", "throw", "walk", "pick up", "carry", "push")

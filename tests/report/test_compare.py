@@ -7,7 +7,7 @@ from report_page_reader import Page
 from marrow.cli.main import main
 from marrow.report.compare import compare_runs
 from marrow.report.compare_page import write_comparison
-from marrow.report.runs import labels, read_runs
+from marrow.report.runs import experiments, labels, read_runs
 
 
 def mean_and_std(number):
@@ -16,6 +16,17 @@ def mean_and_std(number):
 
 def compared(*folders):
     return compare_runs(read_runs(folders))
+
+
+def the_table(comparison):
+    """Return the only table of a comparison."""
+    [ranking] = comparison.rankings
+    [table] = ranking.tables
+    return table
+
+
+def columns(table):
+    return [scoring.name for scoring in table.scorings]
 
 
 def test_settings_name_what_the_method_does_not(make_run):
@@ -29,9 +40,10 @@ def test_seeds_are_one_row_and_settings_another(make_run):
     [warning] = comparison.warnings
     assert warning == "xview: the experiments differ in seeds (MAMP · width 16: 1, 2; MAMP · width 32: 1)."
     [ranking] = comparison.rankings
-    assert ranking.columns == ["linear probe, pooled", "knn, pooled"]
-    assert [row.name for row in ranking.rows] == ["MAMP · width 32", "MAMP · width 16"]
-    best, other = ranking.rows
+    [table] = ranking.tables
+    assert columns(table) == ["linear probe, pooled", "knn, pooled"]
+    assert [row.name for row in table.rows] == ["MAMP · width 32", "MAMP · width 16"]
+    best, other = table.rows
     # 10 of 40 wrong; of the 36 clean ones, 6. The other: 20 and 24 of 40 wrong, 50 % and 40 %.
     assert mean_and_std(best.cells["linear probe, pooled"]["official"]) == (75.0, 0.0)
     assert mean_and_std(best.cells["linear probe, pooled"]["clean"]) == (pytest.approx(100 * 30 / 36), 0.0)
@@ -39,12 +51,13 @@ def test_seeds_are_one_row_and_settings_another(make_run):
         pytest.approx(45.0),
         pytest.approx(7.0710678),
     )
-    assert (other.seeds, other.cpu_seconds, other.steps) == ([1, 2], 160.0, 3.0)
+    experiment = ranking.experiments[other.name]
+    assert (other.seeds, experiment.cpu_seconds, experiment.steps) == ([1, 2], 160.0, 3.0)
     assert [score.mean for score in other.points["linear probe, pooled"].values()] == [50.0, 40.0]
     # Right on the same clips and more: 30 points ahead, and the paired interval is above zero.
-    assert ranking.lead is not None
-    assert ranking.lead[0] == pytest.approx(30.0)
-    assert 0 < ranking.lead[1] < 30 < ranking.lead[2]
+    assert table.lead is not None
+    assert table.lead[0] == pytest.approx(30.0)
+    assert 0 < table.lead[1] < 30 < table.lead[2]
 
 
 @pytest.mark.parametrize(
@@ -60,17 +73,18 @@ def test_seeds_are_one_row_and_settings_another(make_run):
 def test_other_questions_are_another_ranking(make_run, changes, said):
     comparison = compared(make_run("a", 1), make_run("b", 1, width=32, **changes))
     assert len(comparison.rankings) == 2
-    assert all(len(ranking.rows) == 1 and ranking.lead is None for ranking in comparison.rankings)
+    tables = [table for ranking in comparison.rankings for table in ranking.tables]
+    assert [(len(table.rows), table.lead) for table in tables] == [(1, None), (1, None)]
     assert said in comparison.warnings[0]
 
 
 def test_heads_of_other_settings_are_another_column(make_run):
     comparison = compared(make_run("a", 1), make_run("b", 1, width=32, epochs=10))
-    [ranking] = comparison.rankings
-    assert "linear probe, pooled #1" in ranking.columns
-    assert "linear probe, pooled #2" in ranking.columns
-    assert all(len(row.cells) == 2 for row in ranking.rows), "nobody is ranked by the other's head"
-    assert ranking.lead is None
+    table = the_table(comparison)
+    assert "linear probe, pooled #1" in columns(table)
+    assert "linear probe, pooled #2" in columns(table)
+    assert all(len(row.cells) == 2 for row in table.rows), "nobody is ranked by the other's head"
+    assert table.lead is None
     assert "epochs 100 / 10" in comparison.warnings[0]
 
 
@@ -166,9 +180,9 @@ def test_another_share_of_the_labels_is_another_column(make_run):
         trained(report)[0]["num_labels_used"] = 4
 
     comparison = compared(make_run("a", 1), edited(make_run("b", 1, width=32), fewer))
-    [ranking] = comparison.rankings
-    assert {"linear probe, pooled #1", "linear probe, pooled #2"} <= {*ranking.columns}
-    assert ranking.lead is None
+    table = the_table(comparison)
+    assert {"linear probe, pooled #1", "linear probe, pooled #2"} <= {*columns(table)}
+    assert table.lead is None
     assert "was learned in different ways (labels 8 / 4)" in comparison.warnings[0]
 
 
@@ -178,7 +192,7 @@ def test_the_last_epoch_is_not_ranked_with_a_score_without_epochs(make_run):
             each["predictions"] = {"top1": each["predictions"]["top1_last"]}
 
     comparison = compared(make_run("a", 1), edited(make_run("b", 1, width=32), without_epochs))
-    assert comparison.rankings[0].lead is None
+    assert the_table(comparison).lead is None
     assert "was learned in different ways (prediction top1_last / top1)" in comparison.warnings[0]
 
 
@@ -188,9 +202,9 @@ def test_the_best_epoch_alone_is_not_ranked(make_run):
             each["predictions"] = {"top1_best": each["predictions"]["top1_best"]}
 
     comparison = compared(make_run("a", 1), edited(make_run("b", 1, width=32), best_alone))
-    [ranking] = comparison.rankings
-    assert ["linear probe, pooled" in row.cells for row in ranking.rows] == [True, False]
-    assert ranking.lead is None
+    table = the_table(comparison)
+    assert ["linear probe, pooled" in row.cells for row in table.rows] == [True, False]
+    assert table.lead is None
     assert "MAMP · width 32 has linear probe, pooled of the best epoch alone" in comparison.warnings[0]
 
 
@@ -251,3 +265,19 @@ def test_the_report_command(make_run, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
     assert main(["report", str(tmp_path / "a"), "--store", str(tmp_path / "nowhere")]) == 1
     assert "there is no such folder" in capsys.readouterr().err
+
+
+def with_objective(run, **objective):
+    description = run.evaluations[0].runs[0].description
+    settings = {**description["provenance"]["settings"], "method": "amr", "objective": objective}
+    provenance = {**description["provenance"], "settings": settings}
+    return replace(run, description={**description, "provenance": provenance})
+
+
+def test_what_marrow_no_longer_has_sets_no_runs_apart_where_it_asks_for_what_is_done_anyway(make_run):
+    old, new, other = read_runs([make_run("a1", 1), make_run("a2", 2), make_run("b", 1)])
+    old = with_objective(old, hidden_percent=90, fusion="weights", reduction="mean", self_attention=False)
+    new = with_objective(new, hidden_percent=90)
+    other = with_objective(other, hidden_percent=90, fusion="mean", reduction="mean")
+    assert [[run.name for run in group] for group in experiments([old, new, other])] == [["a1", "a2"], ["b"]]
+    assert labels([[old, new], [other]]) == ["MAMP · fusion –", "MAMP · fusion mean"]

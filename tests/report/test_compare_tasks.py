@@ -9,8 +9,7 @@ from report_page_reader import Page
 
 from marrow.cli.main import main
 from marrow.report.compare import compare_runs
-from marrow.report.compare_page import write_comparison
-from marrow.report.compare_tables import markdown, text_tables
+from marrow.report.compare_page import markdown, text_tables, write_comparison
 from marrow.report.runs import read_runs
 from marrow.tasks.base import Report
 from marrow.tasks.version_1 import declared
@@ -41,6 +40,10 @@ def make_measured(make_run):
 
 def compared(*folders):
     return compare_runs(read_runs(folders))
+
+
+def columns(table):
+    return [scoring.name for scoring in table.scorings]
 
 
 def of_draws(source, *wrong_of_draw, task="semi_supervised/5 %", start="from pre-training"):
@@ -77,8 +80,8 @@ def test_a_share_of_the_labels_is_one_column_whichever_other_shares_were_asked_f
     comparison = compared(
         make_measured("a", 1, [asked_alone]), make_measured("b", 1, [asked_with_more, more], width=32)
     )
-    [ranking] = comparison.rankings
-    assert ranking.columns == ["semi supervised, 5 %", "semi supervised, 10 %"]
+    [table] = comparison.rankings[0].tables
+    assert columns(table) == ["semi supervised, 5 %", "semi supervised, 10 %"]
 
 
 def test_few_labels_are_columns_with_the_spread_over_draws(make_measured):
@@ -88,34 +91,30 @@ def test_few_labels_are_columns_with_the_spread_over_draws(make_measured):
         make_measured("b", 1, [of_draws("trained", 4, 4), fresh], width=32),
     )
     [ranking] = comparison.rankings
-    assert ranking.columns == ["semi supervised, 5 %"]
-    assert [row.name for row in ranking.rows] == ["MAMP · width 32", "MAMP · width 16"]
-    best, other = (row.cells["semi supervised, 5 %"] for row in ranking.rows)
+    [table] = ranking.tables
+    assert columns(table) == ["semi supervised, 5 %"]
+    assert [row.name for row in table.rows] == ["MAMP · width 32", "MAMP · width 16"]
+    best, other = (row.cells["semi supervised, 5 %"] for row in table.rows)
     # 8 and 12 of 40 wrong: 80 and 70, mean 75, deviation 10 / sqrt(2). Of the 36 clean ones, 4 and 8 wrong.
     assert (other["official"].mean, other["official"].std) == (75.0, 0.0)
     assert (other["clean"].mean, other["clean"].std) == (pytest.approx(100 * 30 / 36), 0.0)
     assert (other["official"].draws_std, other["clean"].draws_std) == pytest.approx((50**0.5, 100 * 4 / 36 / 2**0.5))
     assert best["official"].mean == 90.0
     # 90 minus 75, right about the same clips and more.
-    assert ranking.lead is not None
-    assert ranking.lead[0] == pytest.approx(15.0)
-    assert ranking.lead[1] > 0
-    assert [row.name for row in ranking.baselines] == [f"from scratch (MAMP · width {width})" for width in (16, 32)]
-    [table] = text_tables(ranking)
-    assert table.lines[1][2] == "75.0 (draws ± 7.1)"
-    assert "draws of the labels" in table.title
-    assert measured_titles(ranking) == []
-
-
-def measured_titles(ranking):
-    return [table.title for table in ranking.measured]
+    assert table.lead is not None
+    assert table.lead[0] == pytest.approx(15.0)
+    assert table.lead[1] > 0
+    assert [row.name for row in table.baselines] == [f"from scratch (MAMP · width {width})" for width in (16, 32)]
+    [text] = text_tables(ranking)
+    assert text.lines[1][2] == "75.0 (draws ± 7.1)"
+    assert "draws of the labels" in text.title
 
 
 def test_several_seeds_have_their_own_spread(make_measured):
     folders = [make_measured(f"a{seed}", seed, [of_draws("trained", 8 * seed, 8 * seed)]) for seed in (1, 2)]
     [ranking] = compared(*folders).rankings
     # 80 and 60; the same in every draw.
-    official = ranking.rows[0].cells["semi supervised, 5 %"]["official"]
+    official = ranking.tables[0].rows[0].cells["semi supervised, 5 %"]["official"]
     assert (official.mean, official.std) == (70.0, pytest.approx(200**0.5))
     assert text_tables(ranking)[0].lines[0][2] == "70.0 ± 14.1"
 
@@ -124,20 +123,21 @@ def test_other_draws_are_another_column(make_measured):
     a = make_measured("a", 1, [of_draws("trained", 8, 12)])
     b = make_measured("b", 1, [of_draws("trained", 8)], width=32)
     comparison = compared(a, b)
-    assert comparison.rankings[0].columns == ["semi supervised, 5 % #1", "semi supervised, 5 % #2"]
+    assert columns(comparison.rankings[0].tables[0]) == ["semi supervised, 5 % #1", "semi supervised, 5 % #2"]
     assert any("draws 2 / 1" in warning for warning in comparison.warnings)
 
 
 def test_top1_stands_beside_its_baselines(make_run):
     [ranking] = compared(make_run("a", 1), make_run("b", 1, width=32, wrong=10)).rankings
+    [top1] = ranking.tables
     # The encoders are of different widths: each has a random initialisation of its own, 24 and 14 of 40 wrong. The
     # coordinates are the same for both: 4 wrong, which is what the linear heads stand beside; nothing for neighbours.
-    assert [(row.name, row.source) for row in ranking.baselines] == [
+    assert [(row.name, row.source) for row in top1.baselines] == [
         ("random initialisation (MAMP · width 16)", "random"),
         ("random initialisation (MAMP · width 32)", "random"),
         ("raw coordinates", "raw"),
     ]
-    of_a, of_b, raw = ranking.baselines
+    of_a, of_b, raw = top1.baselines
     assert [row.cells["linear probe, pooled"]["official"].mean for row in (of_a, of_b, raw)] == [40.0, 65.0, 90.0]
     assert "knn, pooled" not in raw.cells
     assert (of_a.seeds, raw.seeds) == ([1], [])
@@ -153,9 +153,9 @@ def test_the_same_encoder_has_one_random_initialisation(make_run):
         values = json.loads(path.read_text())
         values["runs"][0]["description"]["provenance"]["settings"]["decay"] = decay
         path.write_text(json.dumps(values))
-    [ranking] = compared(*folders).rankings
-    assert [row.name for row in ranking.rows] == ["MAMP · decay 0.1", "MAMP · decay 0.2"]
-    assert [row.name for row in ranking.baselines] == ["random initialisation", "raw coordinates"]
+    [table] = compared(*folders).rankings[0].tables
+    assert [row.name for row in table.rows] == ["MAMP · decay 0.1", "MAMP · decay 0.2"]
+    assert [row.name for row in table.baselines] == ["random initialisation", "raw coordinates"]
 
 
 def test_forecasts_are_ranked_by_the_lowest_error(make_measured):
@@ -165,8 +165,8 @@ def test_forecasts_are_ranked_by_the_lowest_error(make_measured):
     a, b = make_measured("a", 1, reports(0.0)), make_measured("b", 1, reports(3.0), width=32)
     comparison = compared(b, a)
     [ranking] = comparison.rankings
-    assert ranking.columns == []
-    [table] = ranking.measured
+    [table] = ranking.tables
+    assert not table.is_top1
     assert [row.name for row in table.rows] == ["MAMP · width 16", "MAMP · width 32"]
     assert [row.name for row in table.baselines[-3:]] == ["zero velocity", "constant velocity", "linear regression"]
     assert [(each.short, each.unit, each.better) for each in list(table.columns.values())[:2]] == [
@@ -190,7 +190,7 @@ def test_detection_shows_its_main_numbers_and_keeps_all(make_measured):
     for report in reports:
         report.metrics |= shuffled
     comparison = compared(make_measured("a", 1, reports))
-    [table] = comparison.rankings[0].measured
+    [table] = comparison.rankings[0].tables
     assert [each.short for each in table.columns.values()] == [
         "frame F1",
         "frame accuracy",
@@ -210,7 +210,7 @@ def test_detection_shows_its_main_numbers_and_keeps_all(make_measured):
 def test_retrieval_stands_below_top1(make_measured):
     comparison = compared(make_measured("a", 1, retrieval_reports(), keep=True))
     [ranking] = comparison.rankings
-    [table] = ranking.measured
+    _, table = ranking.tables
     assert [each.short for each in table.columns.values()] == ["recall@1", "recall@5", "mAP"]
     assert table.headline == "map_percent"
     assert [row.name for row in table.baselines] == ["random initialisation"]
@@ -230,8 +230,8 @@ def test_what_was_learned_in_different_ways_is_in_different_tables(make_measured
     a, b = make_measured("a", 1, reports(100)), make_measured("b", 1, reports(50), width=32)
     comparison = compared(a, b)
     [ranking] = comparison.rankings
-    assert measured_titles(ranking) == ["Action detection #1", "Action detection #2"]
-    assert [[row.name for row in table.rows] for table in ranking.measured] == [
+    assert [table.title for table in ranking.tables] == ["Action detection #1", "Action detection #2"]
+    assert [[row.name for row in table.rows] for table in ranking.tables] == [
         ["MAMP · width 16"],
         ["MAMP · width 32"],
     ]
@@ -243,13 +243,13 @@ def test_adapted_encoders_are_not_ranked_with_others(make_measured, transfer):
     a = make_measured("a", 1, retrieval_reports())
     b = make_measured("b", 1, retrieval_reports(), width=32, settings={"transfer": transfer})
     comparison = compared(a, b)
-    assert [len(ranking.measured[0].rows) for ranking in comparison.rankings] == [1, 1]
+    assert [len(ranking.tables[0].rows) for ranking in comparison.rankings] == [1, 1]
     assert "--transfer: no, yes" in comparison.warnings[0]
     alike = make_measured(
         "c", 1, retrieval_reports(), width=64, settings={"transfer": False, "drop_duplicates": "test"}
     )
     assert compared(a, alike).warnings == []
-    assert len(compared(a, alike).rankings[0].measured[0].rows) == 2
+    assert len(compared(a, alike).rankings[0].tables[0].rows) == 2
 
 
 def test_the_page_and_the_command(make_measured, tmp_path, capsys):
@@ -283,16 +283,3 @@ def test_the_page_and_the_command(make_measured, tmp_path, capsys):
     assert "choose one" in capsys.readouterr().err
     assert main([*words, "--markdown", "tables.html"]) == 2
     assert "must end in .md, or be -" in capsys.readouterr().err
-
-
-def test_markdown_of_a_wide_table_has_its_experiments_side_by_side():
-    from marrow.report.compare_tables import TextTable, _markdown_table
-
-    wide = TextTable(
-        "t", ["experiment", "seeds", "a", "b|c", "d", "e"], [["x", "0", "1.0", "2.0", "–", "4.0"]], {(0, 3)}
-    )
-    assert _markdown_table(wide).splitlines() == [
-        *("| experiment | x |", "| --- | ---: |", "| seeds | 0 |", "| a | 1.0 |"),
-        *("| b\\|c | **2.0** |", "| d | – |", "| e | 4.0 |"),
-    ]
-    assert _markdown_table(wide.between(2, 4)).splitlines()[0] == "| experiment | seeds | a | b\\|c |"

@@ -17,7 +17,7 @@ from marrow.report.repeat import evaluate_commands, pretrain_command, pretrain_c
 from marrow.report.runs import experiments, read_runs
 from marrow.report.training import training_html
 from marrow.tasks import TASKS as KNOWN_TASKS
-from marrow.tasks.kinds import Quick
+from marrow.tasks.base import Quick
 from marrow.train.run_directory import plain
 
 # Tasks with settings are dataclasses with a field `config`, which the protocol of tasks does not know of.

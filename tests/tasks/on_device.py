@@ -25,11 +25,11 @@ from torch.utils._pytree import tree_leaves
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from one_graph import AUGMENT, SMALL, walks
 
+from marrow.data.batch import FixedShapes
 from marrow.data.frames import flat_frames
-from marrow.data.loader import ResidentLoader, resident_batches
-from marrow.data.shapes import FixedShapes
+from marrow.data.loader import ResidentLoader
+from marrow.data.sampling import resident_batches
 from marrow.data.window import InputConfig
-from marrow.models import exact
 from marrow.models.encoder import Encoder
 from marrow.models.features import nearest_neighbour_labels
 from marrow.models.heads import JointsHead
@@ -203,8 +203,7 @@ def neighbours() -> dict[str, Any]:
 def main(folder: Path) -> dict[str, Any]:
     autocast = torch.autocast
     torch.autocast = lambda kind, **how: nullcontext() if kind == "meta" else autocast(kind, **how)
-    exact.autocast = torch.autocast
-    linear_probe.make_fabric = lambda *_: (FABRIC, None)
+    TaskContext.fabric = lambda _: FABRIC
     store, said = walks(folder / "store"), {"noticed": noticed(), "neighbours": neighbours()}
     for name in ("mamp", "hi_trs", "motion_transformer"):
         encoder = SMALL[name]().encoder.eval().to(DEVICE)

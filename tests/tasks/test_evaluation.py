@@ -1,3 +1,5 @@
+"""The whole evaluation of runs."""
+
 import json
 
 import numpy as np
@@ -7,35 +9,17 @@ import torch
 from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.models.export import load_encoder, save_encoder
 from marrow.models.patch_transformer import PatchTransformer
-from marrow.readers.base import Split
-from marrow.report.compare import compare_runs
 from marrow.report.runs import read_run, read_runs
 from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.base import Report, TaskContext
+from marrow.tasks.base import TaskContext
+from marrow.tasks.encoders import distinct_names
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.kept_reports import fullest
-from marrow.tasks.numbers import DRAWS_STD, TOP1
-from marrow.tasks.recognition.knn import Knn
-from marrow.tasks.recognition.linear_probe import LinearProbe
-from marrow.tasks.recognition.retrieval import Retrieval, RetrievalConfig
-from marrow.tasks.run_facts import RunFacts, distinct_names
-from marrow.tasks.summary import differences, measures, numbers, raw_sentences, scores
-from marrow.tasks.version_1 import declared
+from marrow.tasks.summary import numbers
 
 CPU = TaskContext(device="cpu", precision="fp32", max_steps=2)
-
-
-def _report(source, task, predicted, seed, run=""):
-    prints = {"run": run}
-    return declared(Report(task, {}, predictions={"top1": predicted}, seed=seed, source=source, fingerprints=prints))
-
-
-def _evaluation(reports, *, labels=(0, 1, 0, 1), copied=(False,) * 4, seeds=(1,)):
-    runs = [RunFacts(f"r{seed}", seed, {}, "f") for seed in seeds]
-    return EvaluationReport("p", "s", ["a", "b"], 8, [0, 1, 2, 3], list(labels), list(copied), runs, reports)
 
 
 def test_one_report_with_every_source_and_a_file_per_run(small_runs, small_store):
@@ -85,48 +69,6 @@ def test_an_encoder_in_memory_of_another_skeleton_is_refused(small_encoder, smal
         evaluate(other, small_store, "xview", context=CPU)
 
 
-def test_a_later_evaluation_adds_to_the_report_of_the_same_encoder(small_runs, small_store, small_encoder, caplog):
-    def tasks_on_file():
-        report = EvaluationReport.load(small_runs[0] / "reports" / "xview.json")
-        return [each.task for each in report.reports]
-
-    context = TaskContext(device="cpu", precision="fp32", max_steps=1)
-    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
-    evaluate(small_runs[0], small_store, "xview", tasks=["linear_probe"], baselines=[], context=context)
-    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
-    assert tasks_on_file() == ["knn/pooled", "logistic/pooled", "linear_probe/pooled", "linear_probe/joints"]
-    caplog.set_level("INFO")
-    four = tasks_on_file()
-    save_encoder(small_encoder.fresh(999), small_runs[0] / "encoder", {"seed": 3})
-    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=context)
-    assert tasks_on_file() == four
-    assert "xview~2.json, beside" in caplog.text
-    assert "xview.json (another encoder)" in caplog.text
-    # Of the encoder that the run has now, there is less.
-    [(kept, beside)] = fullest(small_runs[0])
-    assert [each.task for each in kept.reports] == ["knn/pooled"]
-    assert beside.endswith("keeps other results on xview, not shown: xview.json (4 results: another encoder).")
-
-
-def test_a_damaged_report_is_put_aside_and_does_not_cost_the_new_one(small_runs, small_store, caplog):
-    reports = small_runs[0] / "reports"
-    reports.mkdir(exist_ok=True)
-    (reports / "xview.json").write_bytes(b"\xff{")
-    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=CPU)
-    assert [each.task for each in EvaluationReport.load(reports / "xview.json").reports] == ["knn/pooled"]
-    assert (reports / "xview.json.damaged-1").read_bytes() == b"\xff{"
-    assert "it is kept as xview.json.damaged-1" in caplog.text
-
-
-def test_one_name_will_do_and_protocols_keep_files_apart(small_runs, small_store):
-    protocols = [f"view=0 & subject{sign}=1 -> view=1" for sign in ("", "!")]
-    for protocol in protocols:
-        report = evaluate(small_runs[0], small_store, protocol, tasks="knn", baselines="raw", context=CPU)
-        assert {each.task for each in report.reports} == {"knn/pooled", "knn/raw", "ridge/raw"}
-    saved = [EvaluationReport.load(path).protocol for path in (small_runs[0] / "reports").glob("*subject*.json")]
-    assert sorted(saved) == sorted(protocols)
-
-
 def test_leave_one_out_predicts_every_clip_once(small_runs, small_store):
     calls = []
     from marrow.models.patch_transformer import PatchTransformer
@@ -145,51 +87,6 @@ def test_leave_one_out_predicts_every_clip_once(small_runs, small_store):
     assert whole.clean_count == 24  # copies are of the same person, so they are left out together
     assert any("4 folds" in note for note in whole.notes)
     assert any("12 of the 24 test clips among them" in note and "transductive" in note for note in whole.notes)
-
-
-def test_scores_over_seeds_by_hand():
-    reports = [
-        _report("trained", "knn/pooled", [0, 1, 0, 0], 1, "r1"),
-        _report("trained", "knn/pooled", [0, 1, 1, 0], 2, "r2"),
-    ]
-    [official, clean] = scores(_evaluation(reports, copied=(True, False, False, False), seeds=(1, 2)))
-    assert (official.quantity.clips, official.by_seed, official.mean) == ("official", (75.0, 50.0), 62.5)
-    assert official.std == pytest.approx(12.5 * np.sqrt(2))
-    assert clean.by_seed == (pytest.approx(200 / 3), pytest.approx(100 / 3))
-
-
-def test_comparison_pairs_seeds_and_wants_both_intervals():
-    labels = [0] * 100
-    right, half = [0] * 100, [0] * 50 + [1] * 50
-
-    def compared(first, second):
-        reports = [_report("trained", "knn/pooled", first, 1, "r1"), _report("trained", "knn/pooled", second, 2, "r2")]
-        reports += [_report("random", "knn/pooled", half, seed) for seed in (1, 2)]
-        evaluation = _evaluation(reports, labels=labels, copied=[False] * 100, seeds=(1, 2))
-        [each] = differences(evaluation)
-        return each
-
-    sure = compared(right, right)
-    assert (sure.difference_percent, sure.by_seed, sure.verdict) == (50.0, (50.0, 50.0), "better")
-    # One seed gains 50 points, the other none: clips alone would call it better, two seeds cannot.
-    torn = compared(right, half)
-    assert torn.by_seed == (50.0, 0.0)
-    assert torn.low_percent > 0
-    assert torn.verdict == "not shown"
-
-
-def test_sentence_where_the_raw_baseline_is_not_passed():
-    labels = [0] * 40
-    reports = [_report("trained", "knn/pooled", [1] * 20 + [0] * 20, 1, "r1"), _report("raw", "knn/raw", [0] * 40, 0)]
-    [sentence] = raw_sentences(_evaluation(reports, labels=labels, copied=[False] * 40))
-    assert "does not pass the raw-coordinate baseline: 50.0 points below it" in sentence
-
-
-def test_reports_of_other_clips_are_not_joined():
-    first, second = _evaluation([]), _evaluation([])
-    second.store = "other"
-    with pytest.raises(DataError, match="different test clips"):
-        EvaluationReport.joined([first, second])
 
 
 def test_runs_that_are_not_seeds_of_one_experiment_are_told_apart(small_runs, small_store):
@@ -244,72 +141,12 @@ def test_command_prints_numbers_only(small_runs, small_store, capsys):
     assert "knn/pooled" in capsys.readouterr().out
 
 
-def test_an_interrupted_evaluation_goes_on_and_a_finished_one_begins_anew(small_runs, small_store, monkeypatch):
-    calls = []
-    run, interrupts = Knn.run, [True, False]
-
-    def counted(self, encoder, data, context):
-        calls.append(data.protocol)
-        return run(self, encoder, data, context)
-
-    def interrupted_once(self, encoder, data, context):
-        if interrupts.pop(0):
-            raise KeyboardInterrupt
-        return run(Knn(), encoder, data, context)
-
-    monkeypatch.setattr(Knn, "run", counted)
-    monkeypatch.setattr(LinearProbe, "run", interrupted_once)
-    how = {"tasks": ["knn", "linear_probe"], "baselines": [], "context": CPU}
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(small_runs[0], small_store, "xview", **how)
-    unfinished = small_runs[0] / "reports" / "xview.unfinished"
-    assert len(list(unfinished.iterdir())) == 1
-    evaluate(small_runs[0], small_store, "xview", **how)
-    assert calls == ["xview"], "what the interrupted evaluation had found must be kept"
-    assert not unfinished.exists()
-    # Another seed, or a damaged file, is another question.
-    interrupts[:] = [True, False]
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(small_runs[0], small_store, "xview", **how)
-    next(unfinished.iterdir()).write_text("[{")
-    evaluate(small_runs[0], small_store, "xview", **how)
-    assert len(calls) == 3
-
-
-def test_a_finished_evaluation_leaves_what_another_one_is_to_go_on_from(small_runs, small_store):
-    unfinished = small_runs[0] / "reports" / "xview.unfinished"
-    unfinished.mkdir(parents=True)
-    of_other_data = unfinished / f"{24 * 'a'}.json"
-    of_other_data.write_text("[]")
-    evaluate(small_runs[0], small_store, "xview", tasks=["knn"], baselines=[], context=CPU)
-    assert list(unfinished.iterdir()) == [of_other_data]
-
-
 def test_all_tasks_are_those_that_the_data_is_for(small_runs, small_store):
     whole = evaluate(small_runs[0], small_store, "xview", tasks="all", quick=True, baselines=[], context=CPU)
     kinds = {report.task.partition("/")[0] for report in whole.reports}
     assert {"knn", "linear_probe", "finetune"} <= kinds
     assert any(note.startswith("Quick:") for note in whole.notes)
     assert whole.settings["quick"]
-
-
-def test_scores_of_draws_are_means_over_them():
-    draws = [{"predictions": [0, 1, 0, 1]}, {"predictions": [0, 1, 1, 0]}]  # 4 and 2 of 4 right
-    report = Report("semi_supervised/5 %", {"top1_percent": 75.0, "top1_draws_std_percent": 35.4, "seconds": 3.0})
-    report.detail, report.quantities = (
-        {"draws": draws},
-        {"top1_percent": TOP1["top1"], "top1_draws_std_percent": DRAWS_STD},
-    )
-    other = Report("semi_supervised/5 %", {}, source="random", detail={"draws": [draws[1], draws[1]]})
-    evaluation = _evaluation([report, other], copied=(False, False, False, True))
-    [official, clean] = [score for score in scores(evaluation) if score.source == "trained"]
-    # The draws score 100 and 50: mean 75, sample deviation 25 sqrt 2. Without the last clip 3 and 2 of 3.
-    assert (official.mean, official.draws_std) == (75.0, pytest.approx(25 * 2**0.5))
-    assert clean.mean == pytest.approx(100 * (1 + 2 / 3) / 2)
-    [difference, _] = differences(evaluation)
-    assert difference.difference_percent == 25.0
-    # What is no score of this kind is a number by itself.
-    assert [(each.name, each.mean, each.low) for each in measures(evaluation)] == [("seconds", 3.0, None)]
 
 
 def test_copies_can_be_left_out_under_a_name_that_says_so(small_runs, small_store):
@@ -358,81 +195,3 @@ def test_folders_of_one_name_are_named_by_what_tells_them_apart(small_runs, smal
     assert distinct_names([*folders, tmp_path / "seed1"]) == ["amr/seed0", "mamp/seed0", "seed1"]
     with pytest.raises(ConfigError, match="each run must be given once"):
         evaluate([folders[0], folders[0]], small_store, "xview", tasks="knn", context=CPU)
-
-
-def test_a_run_whose_folder_was_renamed_is_not_two_seeds(small_runs, small_store):
-    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=CPU)
-    renamed = small_runs[0].with_name("renamed")
-    small_runs[0].rename(renamed)
-    evaluate(renamed, small_store, "xview", tasks=["knn", "retrieval"], baselines=[], context=CPU)
-    report = EvaluationReport.load(renamed / "reports" / "xview.json")
-    assert [run.name for run in report.runs] == ["renamed"]
-    assert [(each.task, each.fingerprints["run"]) for each in report.reports] == [
-        ("knn/pooled", "renamed"),
-        ("retrieval/pooled", "renamed"),
-    ]
-
-
-def test_what_was_made_in_another_way_stands_beside_and_the_fullest_is_taken(small_runs, small_store, caplog):
-    """As the README's quick start has it: a whole report, a quick evaluation after it, then one without baselines."""
-    caplog.set_level("INFO")
-    reports = small_runs[0] / "reports"
-
-    def on_file(name):
-        return {(each.source, each.task) for each in EvaluationReport.load(reports / name).reports}
-
-    def again(**how):
-        evaluate(small_runs[0], small_store, "xview", context=CPU, **how)
-
-    again(tasks=["knn", "retrieval"])
-    whole = on_file("xview.json")
-    assert len(whole) == 6
-    again(tasks="knn", quick=True)
-    again(tasks="knn", baselines=[])
-    assert on_file("xview.json") == whole
-    assert len(on_file("xview~2.json")) < len(whole)
-    # Another seed of the probes, and a task with another setting: each has a file of its own, which the next one joins.
-    other_seed = TaskContext(device="cpu", precision="fp32", max_steps=2, seed=5)
-    for _ in range(2):
-        evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=other_seed)
-    again(tasks=[Retrieval(RetrievalConfig(ranks=(1, 2)))], baselines=[])
-    assert sorted(path.name for path in reports.glob("*.json")) == [
-        f"xview{end}.json" for end in ("", "~2", "~3", "~4")
-    ]
-    assert "xview~4.json, beside xview.json (retrieval with other settings)" in caplog.text
-    [(kept, beside)] = fullest(small_runs[0])
-    assert {(each.source, each.task) for each in kept.reports} == whole
-    assert "xview~2.json (4 results: quick)" in beside
-    assert "xview~3.json (1 results: probe seed 5)" in beside
-    # The page and the comparison take that one.
-    run = read_run(small_runs[0])
-    assert run.evaluations[0].notes == [*kept.notes, beside]
-    assert beside in compare_runs([run]).warnings
-
-
-def test_only_replacing_puts_results_aside_and_keeps_a_copy(small_runs, small_store):
-    path = small_runs[0] / "reports" / "xview.json"
-    evaluate(small_runs[0], small_store, "xview", tasks="knn", context=CPU)
-    before = path.read_bytes()
-    evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], quick=True, context=CPU)
-    quick = path.with_name("xview~2.json").read_bytes()
-    for number in (1, 2):
-        evaluate(small_runs[0], small_store, "xview", tasks="knn", baselines=[], context=CPU, anew=True)
-        assert [each.task for each in EvaluationReport.load(path).reports] == ["knn/pooled"]
-        assert path.with_name(f"xview.json.replaced-{number}").is_file()
-    assert path.with_name("xview.json.replaced-1").read_bytes() == before
-    assert path.with_name("xview~2.json.replaced-1").read_bytes() == quick
-    assert [each.name for each in path.parent.glob("*.json")] == ["xview.json"]
-    assert len(fullest(small_runs[0])) == 1
-
-
-def test_the_same_protocol_on_other_data_has_a_report_of_its_own(small_runs, small_store, tmp_path):
-    sequences = [small_store.sequence(row) for row in range(len(small_store))]
-    view = Split(lambda record: record.attributes["subject"] < 2, lambda record: record.attributes["subject"] > 1)
-    other = write_store(
-        tmp_path / "other", sequences, source="test", classes=small_store.classes, splits={"xview": view}
-    )
-    for store in (small_store, other, other):
-        evaluate(small_runs[0], store, "xview", tasks="knn", baselines=[], context=CPU)
-    reports = [EvaluationReport.load(path).store for path in sorted((small_runs[0] / "reports").glob("*.json"))]
-    assert sorted(reports) == sorted([small_store.fingerprint, other.fingerprint])

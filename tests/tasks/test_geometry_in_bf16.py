@@ -8,7 +8,7 @@ import torch
 
 from marrow.data.subsets import protocol_rows
 from marrow.data.window import InputConfig
-from marrow.models.exact import ExactLinear
+from marrow.models.blocks import ExactLinear
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -20,8 +20,8 @@ from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.task import MotionPrediction
 from marrow.tasks.recognition.few_shot import FewShot
 from marrow.tasks.recognition.finetune import Finetune
-from marrow.tasks.recognition.knn import Knn
 from marrow.tasks.recognition.linear_probe import LinearProbe
+from marrow.tasks.recognition.retrieval import Knn
 from marrow.tasks.recognition.semi_supervised import SemiSupervised
 from marrow.testing.detection import detection_data
 

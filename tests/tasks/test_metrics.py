@@ -3,13 +3,24 @@ import pytest
 
 from marrow.errors import DataError
 from marrow.tasks import metrics
+from marrow.tasks.base import Report, TestClips
 
 LABEL = np.array([0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 1, 1, 1, 0])
 
 
-def test_top1_counts_three_of_five():
-    assert metrics.top1_percent(PREDICTED, LABEL) == 60.0
+def test_top1_counts_three_of_five_and_without_the_copy_two_of_four():
+    copied = np.array([True, False, False, False, False])
+    test = TestClips(np.arange(5), LABEL, copied, ("a", "b", "c"))
+    report = Report.scored("mine", {"top1": PREDICTED}, test, settings={}, seed=0, num_labels_used=1)
+    assert report.metrics == {"top1_percent": 60.0, "top1_clean_percent": 50.0}
+    assert report.quantities["top1_clean_percent"].of == "top1_percent"
+    low, high = report.intervals["top1_percent"]
+    assert 0.0 <= low < 60.0 < high <= 100.0
+
+
+def test_the_best_epoch_is_the_first_of_equals():
+    assert metrics.best_epoch(np.array([[0, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]]), LABEL) == 1
 
 
 def test_confusion_matrix_by_hand():
@@ -63,7 +74,5 @@ def test_spread_over_seeds():
 
 
 def test_nothing_to_score_is_said():
-    with pytest.raises(DataError, match="empty"):
-        metrics.top1_percent(np.zeros(0, np.int64), np.zeros(0, np.int64))
     with pytest.raises(DataError, match="empty"):
         metrics.bootstrap_interval(np.zeros(0))

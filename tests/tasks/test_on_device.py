@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from marrow.data import loader
-from marrow.data.batch import Batch
+from marrow.data import sampling
+from marrow.data.batch import Batch, FixedShapes
 from marrow.data.frames import flat_frames
-from marrow.data.loader import batch_from_sequences, evaluation_batches, resident_batches
-from marrow.data.shapes import FixedShapes
+from marrow.data.sampling import batch_from_sequences, evaluation_batches, resident_batches
 from marrow.data.window import InputConfig
 from marrow.models.encoder import Encoder
 from marrow.models.features import leave_one_out_percent, nearest_neighbours
@@ -107,7 +106,7 @@ def test_shapes_are_known_on_cuda_and_nowhere_else(walks: Store, monkeypatch: py
 
     # There need be no such device: what would be copied there stays here.
     monkeypatch.setattr(
-        loader, "flat_frames", lambda store, rows, input, _, bodies: flat_frames(store, rows, input, "cpu", bodies)
+        sampling, "flat_frames", lambda store, rows, input, _, bodies: flat_frames(store, rows, input, "cpu", bodies)
     )
     monkeypatch.setattr(Batch, "to", lambda batch, _: batch)
     for source in (walks, frames):

@@ -8,6 +8,7 @@ import pytest
 from marrow.errors import DataError
 from marrow.tasks.base import Report
 from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.version_1 import declared
 
 
 def _file(tmp_path, version, **changes):
@@ -48,3 +49,11 @@ def test_settings_are_sorted_and_numbers_are_described(tmp_path):
 def test_another_version_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"xsub.json: report version 3, .* Evaluate the run again"):
         EvaluationReport.load(_file(tmp_path, 3))
+
+
+def test_reports_from_before_labels_were_declared_are_called_as_they_were():
+    values = asdict(declared(Report("knn/pooled", {"top1_percent": 50.0})))
+    for name in ("label", "by_class"):
+        values["declared"].pop(name)
+    about = Report.from_dict(values).about
+    assert (about.name, about.by_class) == ("knn, pooled", False)

@@ -29,9 +29,8 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames
-from marrow.data.loader import training_batch
+from marrow.data.sampling import training_batch
 from marrow.data.window import InputConfig
-from marrow.models import exact
 from marrow.models.heads import JointsHead
 from marrow.models.trainable import Trainable
 from marrow.skeleton.layout import KINECT_V1_20
@@ -157,5 +156,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     # There is no autocast on such a device; it computes nothing.
-    torch.autocast = exact.autocast = lambda *_, **__: nullcontext()
+    torch.autocast = lambda *_, **__: nullcontext()
     main()

@@ -40,7 +40,7 @@ from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.detection.config import DetectionConfig
 from marrow.tasks.detection.training import train_detector
 from marrow.tasks.prediction.config import PredictionConfig
-from marrow.tasks.prediction.training import train_forecaster
+from marrow.tasks.prediction.task import train_forecaster
 from marrow.tasks.recognition.finetune import finetune_in
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.testing.encoders import example_batch
@@ -49,7 +49,7 @@ from marrow.train.compiled import DrawnLoss, one_graph
 from marrow.train.device import network_context
 from marrow.train.logs import read_log
 from marrow.train.loop import FitResult
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import ScheduleConfig
 
 # Everything that augmentation can do.
 AUGMENT = AugmentConfig(0.5, 1.0, 8, 0.3, 1.0, 0.5, 0.1, 0.001, 0.5)

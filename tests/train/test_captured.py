@@ -18,11 +18,11 @@ from one_graph import AUGMENT, TRAININGS, encoders, walks
 from tape import Tape
 from test_conformance_objectives import SMALL
 
-from marrow.data import fused
+from marrow.data import gather as gathering
+from marrow.data.batch import FixedShapes
 from marrow.data.frames import flat_frames
-from marrow.data.loader import resident_batches
-from marrow.data.sampling import gather_tensor
-from marrow.data.shapes import FixedShapes
+from marrow.data.gather import gather_tensor
+from marrow.data.sampling import resident_batches
 from marrow.data.window import Windows
 from marrow.objectives import OBJECTIVES
 from marrow.pretrain_config import PretrainConfig
@@ -36,8 +36,7 @@ from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.compiled import CompileChoice
 from marrow.train.interrupt import BrokenOff
 from marrow.train.logs import read_log
-from marrow.train.optim import OptimizerConfig
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import OptimizerConfig, ScheduleConfig
 from marrow.train.step import Stepper
 
 EAGER, CAPTURED = CompileChoice(False, False, "eagerly"), CompileChoice(False, True, "captured")
@@ -52,7 +51,7 @@ def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
     def gather(frames: Any, clips: Any, start: Any, length: Any, window: int, aligning: Any, count: Any) -> Any:
         return gather_tensor(frames, clips, Windows(start, length), window, aligning, count)
 
-    monkeypatch.setattr(fused, "gather_fused", gather)
+    monkeypatch.setattr(gathering, "gather_fused", gather)
     return tape
 
 

@@ -20,8 +20,7 @@ from marrow.train.compiled import choose_compile
 from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.schedule import Budget
+from marrow.train.optim import Budget, OptimizerConfig, adamw
 
 
 def _ask(what: str, folder: Path, launcher: tuple[str, ...] = (sys.executable,)) -> dict[str, Any]:

@@ -22,11 +22,9 @@ from marrow.models.trainable import StepOutput
 from marrow.train import interrupt
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.device import make_fabric
-from marrow.train.logs import read_log
+from marrow.train.logs import Display, read_log
 from marrow.train.loop import FitConfig, FitResult, fit
-from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.progress import Display
-from marrow.train.schedule import Budget, rise_and_fall
+from marrow.train.optim import Budget, OptimizerConfig, adamw, rise_and_fall
 
 
 def _rate(progress: float) -> float:
@@ -199,7 +197,7 @@ def test_signals_are_as_before_afterwards_and_threads_may_train(tmp_path: Path) 
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         _fit(tmp_path, ListLoader())
-    lines = [record.getMessage() for record in caplog.records if record.name == "marrow.train.progress"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "marrow.train.logs"]
     assert len(lines) == 1  # at most one in ten seconds
     assert "step 3 · epoch 0.8 · loss" in lines[0]
     assert "left" in lines[0]
@@ -258,7 +256,7 @@ def test_a_broken_off_step_behind_an_entry_of_the_log_saves_all_the_same(
 
 
 def _estimates(budget: Budget, advice: str, pace: list[tuple[int, float, float]]) -> None:
-    display = Display(0.0, budget, (0, 0.0, 0.0), advice, shown=True)
+    display = Display(budget, (0, 0.0, 0.0), advice, shown=True)
     for spent in pace:
         display.step_done(spent)
 

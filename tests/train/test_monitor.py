@@ -28,13 +28,11 @@ from marrow.store.format import Store
 from marrow.store.memory import write_store
 from marrow.tasks.features import extract
 from marrow.train import monitor as home
-from marrow.train import timed_loader
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
-from marrow.train.monitor import Monitor, MonitorConfig, watched_rows
+from marrow.train.monitor import Monitor, MonitorConfig, TimedLoader, watched_rows
 from marrow.train.run_directory import plain
-from marrow.train.timed_loader import TimedLoader
 from marrow.train.verdict import judge
 
 # Costs nothing to wait for: every entry of the log is measured.
@@ -266,7 +264,6 @@ class _Steps:
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
     monkeypatch.setattr(home, "time", clock)
-    monkeypatch.setattr(timed_loader, "time", clock)
     return clock
 
 

@@ -11,9 +11,8 @@ from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.device import Precision, make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import OptimizerConfig, adamw
-from marrow.train.replay import replay
-from marrow.train.schedule import Budget
+from marrow.train.non_finite import replay
+from marrow.train.optim import Budget, OptimizerConfig, adamw
 
 
 class Fragile(nn.Module):

@@ -8,9 +8,8 @@ from toy_trainable import ListLoader, Toy
 from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import OptimizerConfig, adamw
+from marrow.train.optim import Budget, OptimizerConfig, adamw
 from marrow.train.profile import table
-from marrow.train.schedule import Budget
 
 
 def _fit(folder: Path, profile: bool, steps: int = 10) -> Toy:

@@ -19,11 +19,10 @@ from marrow.skeleton.layout import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
-from marrow.train import store_watch
 from marrow.train.checkpoint import CheckpointConfig, load_latest
+from marrow.train.interrupt import StoreWatch
 from marrow.train.monitor import MonitorConfig
 from marrow.train.run_directory import run_lock
-from marrow.train.store_watch import StoreWatch, what_changed
 
 
 def _make(folder: Path, seed: int = 0) -> Path:
@@ -78,16 +77,17 @@ def _after_first_checkpoint(monkeypatch: pytest.MonkeyPatch, act: Callable[[], N
             act()
         original(watch)
 
-    monkeypatch.setattr(store_watch.StoreWatch, "__call__", check)
+    monkeypatch.setattr(StoreWatch, "__call__", check)
 
 
 def test_what_changed(tmp_path: Path) -> None:
     store = Store.open(_make(tmp_path / "store"))
-    assert what_changed(store) is None
+    watch = StoreWatch(store, needed=False)
+    assert watch.change() is None
     _swap(store.path)
-    assert f"fingerprint {store.fingerprint} then" in (what_changed(store) or "")
+    assert f"fingerprint {store.fingerprint} then" in (watch.change() or "")
     shutil.rmtree(store.path)
-    assert "cannot be read any more" in (what_changed(store) or "")
+    assert "cannot be read any more" in (watch.change() or "")
 
 
 def test_a_streaming_run_stops_when_the_store_changes_and_keeps_what_came_before(

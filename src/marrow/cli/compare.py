@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -11,13 +10,6 @@ from marrow.cli.arguments import check_page, make_parser
 from marrow.errors import ConfigError
 from marrow.files import write_text_whole
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from marrow.report.compare_tables import TextTable
-
-# Letters between two columns.
-_GAP = 2
 _STDOUT = Path("-")
 
 
@@ -48,8 +40,7 @@ def run(arguments: Namespace) -> int:
     from rich.console import Console
 
     from marrow.report.compare import compare_runs
-    from marrow.report.compare_page import write_comparison
-    from marrow.report.compare_tables import markdown, text_tables
+    from marrow.report.compare_page import markdown, text_tables, write_comparison
     from marrow.report.runs import read_runs
 
     runs = read_runs(arguments.runs)
@@ -68,8 +59,8 @@ def run(arguments: Namespace) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=200)
     for ranking in comparison.rankings:
         for table in text_tables(ranking):
-            for part in _fitting(table, console.width):
-                console.print(_table(part))
+            for part in table.console(console.width):
+                console.print(part)
     for row in comparison.not_evaluated:
         console.print(f"- not evaluated yet: {', '.join(row.runs)} ({row.name})", highlight=False, markup=False)
     for warning in comparison.warnings:
@@ -89,45 +80,3 @@ def _check_markdown(arguments: Namespace) -> None:
         raise ConfigError(f"--markdown must end in .md, or be - to print it, got {str(file)!r}")
     if file.is_dir():
         raise ConfigError(f"--markdown must be a file, {file} is a folder")
-
-
-def _heading(text: str) -> str:
-    return text.replace(", ", "\n").replace(" (", "\n(")
-
-
-def _fitting(table: "TextTable", width: int) -> "list[TextTable]":
-    """Cut a table into parts that fit the console, each with the columns that name its rows."""
-    widths = [
-        max(
-            len(text)
-            for cell in [_heading(table.head[column]), *(line[column] for line in table.lines)]
-            for text in cell.split("\n")
-        )
-        + _GAP
-        for column in range(len(table.head))
-    ]
-    names, parts, start = sum(widths[:2]), [], 2
-    for column in range(3, len(widths) + 1):
-        if column == len(widths) or names + sum(widths[start : column + 1]) > width:
-            parts.append(table.between(start, column))
-            start = column
-    return parts
-
-
-def _table(shown: "TextTable") -> "Table":
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(shown.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column(shown.head[0], overflow="fold", min_width=18)
-    table.add_column(shown.head[1], no_wrap=True)
-    for heading in shown.head[2:]:
-        table.add_column(escape(_heading(heading)), justify="right", no_wrap=True)
-    for number, line in enumerate(shown.lines):
-        cells = [
-            f"[bold]{escape(cell)}[/bold]" if (number, column) in shown.best else escape(cell)
-            for column, cell in enumerate(line)
-        ]
-        table.add_row(*cells)
-    return table

@@ -115,14 +115,14 @@ def task_configs(arguments: Namespace) -> dict[str, Any]:
     """
     from marrow.errors import ConfigError
 
-    known = [name for name in _configs() if name in arguments]
-    given, tasks = instantiated(build_parser([f"--{name}" for name in known]), arguments), _names(arguments.tasks)
-    for name in known:
+    names, tasks = [name for name in _configs() if name in arguments], _names(arguments.tasks)
+    values = instantiated(build_parser([f"--{name}" for name in names]), arguments)
+    for name in names:
         if name not in tasks and "all" not in tasks:
             raise ConfigError(
                 f"--{name}.* are settings of the task {name}, which is not among --tasks {','.join(tasks)}"
             )
-    return {name: given[name] for name in known}
+    return {name: values[name] for name in names}
 
 
 def _configs() -> dict[str, Any]:
@@ -150,9 +150,9 @@ def run(arguments: Namespace) -> int:
 
     configs = task_configs(arguments)
     tasks: list[str | Task] = []
-    for name in _names(arguments.tasks):
-        for each in TASKS if name == "all" else [name]:
-            tasks.append(_with(TASKS[each], configs[each]) if each in configs else each)
+    for asked in _names(arguments.tasks):
+        for name in TASKS if asked == "all" else [asked]:
+            tasks.append(_with(TASKS[name], configs[name]) if name in configs else name)
     evaluation = evaluate(
         arguments.runs,
         arguments.store,

@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> int:
 
     from marrow.errors import ConfigError
     from marrow.tasks.base import TaskContext
-    from marrow.tasks.recognition.finetune_run import finetune
+    from marrow.tasks.recognition.finetune import finetune
     from marrow.tasks.recognition.trainable import FinetuneConfig
     from marrow.train.compiled import as_words
 

@@ -52,11 +52,10 @@ def run(arguments: Namespace) -> int:
     from marrow.data.subsets import protocol_rows
     from marrow.files import lock_file
     from marrow.grid.cells import conflict, make_cells
-    from marrow.grid.page import write_tables
+    from marrow.grid.page import finished_line, write_tables
     from marrow.grid.plan import chosen_rows, grid_path, read_grid
     from marrow.grid.run import run_cells
     from marrow.grid.table import read_tables
-    from marrow.grid.table_text import finished_line
     from marrow.store.format import Store
 
     grid = read_grid(grid_path(arguments.grid))
@@ -120,26 +119,15 @@ def _status(outcomes: "Sequence[Outcome]", todo: int, others: int) -> int:
 
 def _show(tables: "GridTables") -> None:
     """Print the tables, and what is missing in them."""
-    from rich import box
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    from marrow.grid.page import heading, notes
-    from marrow.grid.table_text import table_lines
+    from marrow.grid.page import notes, text_table
 
     # As in `marrow compare`: a file or a pipe has no width, and nothing is folded there.
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    for each in tables.tables:
-        title = f"{each.group}: {heading(tables)}" if len(tables.tables) > 1 else heading(tables)
-        shown = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        head, lines = table_lines(each, tables, lambda text: f"[bold]{text}[/bold]")
-        for place, name in enumerate(head):
-            justify = "right" if place > 1 else "left"
-            shown.add_column(escape(name.replace(", ", "\n")), justify=justify, overflow="fold", no_wrap=place > 0)
-        for name, *rest in lines:
-            shown.add_row(escape(name), *rest)
-        console.print(shown)
+    for table in tables.tables:
+        for part in text_table(table, tables).console(console.width):
+            console.print(part)
     for note in notes(tables):
         console.print(f"- {note}", highlight=False, markup=False)
 

@@ -17,7 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import check_page, make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.cli.prepare import print_summary, progress_bar
-from marrow.errors import ConfigError, DataError
+from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import SkipRecording
 from marrow.readers.detect import FORMATS, get_format
 from marrow.readers.importer import Findings, Recordings
@@ -86,9 +86,10 @@ def run(arguments: Namespace) -> int:
         print(f"preview: {arguments.preview}")
     if arguments.dry_run or out is None:
         return 0
-    if findings.faults and arguments.on_error == "stop":
+    unreadable = [fault for fault in findings.faults.values() if isinstance(fault, ParseError)]
+    if unreadable and arguments.on_error == "stop":
         raise DataError(
-            f"{len(findings.faults)} of {len(findings.members)} recordings cannot be read; nothing was written. "
+            f"{len(unreadable)} of {len(findings.members)} recordings cannot be read; nothing was written. "
             f"Mend or move them, or leave them out with --on_error drop"
         )
     try:
@@ -154,7 +155,7 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     decisions, contents = findings.decisions, findings.contents
     reasons = decisions.reasons
     skeleton = decisions.skeleton
-    software = sorted({found.software for found in contents if found.software})
+    software = sorted({found.software for found in contents if found.software} - {findings.format.title})
     written_by = f", written by {', '.join(software[:3])}" if software else ""
     clips = len(findings.members) - len(findings.faults)
     files = len({file for member in findings.members for file in member.source.files})
@@ -264,7 +265,10 @@ def _write_preview(
     doubts = [(doubt.option or "-", doubt.text) for doubt in findings.doubts]
     faults = [("cannot be read", str(fault)) for fault in findings.faults.values()]
     names = dict(enumerate(findings.classes))
-    titles = [f"{names.get(example.record.label, 'no label')} · {example.record.id}" for example in examples]
+    titles = [
+        f"{names.get(example.record.label, 'no label')} · {example.record.id.rsplit('/', 1)[-1]}"
+        for example in examples
+    ]
     sheet = contact_sheet(examples, titles) if examples else "<p>no recording can be read</p>"
     write_text_whole(
         path,

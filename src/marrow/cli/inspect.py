@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import make_parser
 from marrow.errors import ConfigError, StoreError
 from marrow.store.format import Store
-from marrow.store.summary import UPRIGHT_ANCHORS, SplitSummary, Summary, summarise
+from marrow.store.summary import SplitSummary, Summary, summarise
 
 _PICTURE_CLIPS = 12
 
@@ -170,7 +170,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         ("bones", ", ".join(f"{name} {metres:.2f}" for name, metres in summary.bone_metres.items()) + " m"),
         ("bones that vary most", ", ".join(f"{name} {share:.0%}" for name, share in loosest) + " within a clip"),
     ]
-    if store.skeleton.anchors.keys() >= UPRIGHT_ANCHORS:
+    if summary.upright_axis:
         share = f"{summary.upright:.1%} of the frames (chest above hips along {store.skeleton.up})"
         lines.append(("upright", share))
     for reason, count in list(summary.dropped.items())[:8]:

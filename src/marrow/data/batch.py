@@ -1,14 +1,21 @@
-"""What the network is given: a rectangular batch, whose raggedness has become the flag `present`."""
+"""What the network is given: a rectangular batch, whose raggedness has become the flag `present`, and its sizes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from marrow.data.draws import Draws
+from marrow.data.window import InputConfig
+
+# Where sizes are fixed, rows are a multiple of this, and so are frames, with one of zeros behind all; so many standard
+# deviations above the mean, a step in many thousands needs the larger size.
+_ROWS_AT_ONCE, _FRAMES_AT_ONCE, _DEVIATIONS = 8, 64, 4.0
 
 
 @dataclass(frozen=True)
@@ -52,15 +59,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on another device."""
-        return replace(self._each(lambda values: values.to(device, non_blocking=True)), shapes=self.shapes)
+        return replace(self._changed(lambda values: values.to(device, non_blocking=True)), shapes=self.shapes)
 
     def copied(self) -> "Batch":
         """Return the batch in memory of its own."""
-        return replace(self._each(Tensor.clone), shapes=self.shapes)
+        return replace(self._changed(Tensor.clone), shapes=self.shapes)
 
     def take(self, places: slice | Int64[Tensor, " taken"]) -> "Batch":
         """Return some of the clips, of which nothing is known beforehand."""
-        return self._each(lambda values: values[places])
+        return self._changed(lambda values: values[places])
 
     def frames(self) -> Int64[Tensor, " batch"]:
         """Return how many frames each clip has in its window."""
@@ -78,7 +85,7 @@ class Batch:
         shapes = None if self.shapes is None else Shapes(self.present.shape[0] * self.present.shape[1], whole=True)
         return replace(self, joints=zeroed, present=torch.ones_like(self.present), shapes=shapes)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
         return Batch(**changed)
@@ -107,3 +114,80 @@ class PlannedBatch:
 def made(batch: Batch | PlannedBatch, draws: Draws) -> Batch:
     """Return a batch; one that is planned is made."""
     return batch.make(batch.clips, draws, batch.shapes) if isinstance(batch, PlannedBatch) else batch
+
+
+class FixedShapes:
+    """Chooses the shapes of micro-batches from what the host knows: one for nearly all, and a larger one for the rest.
+
+    Args:
+        body_count: bodies of each clip that may come.
+        clips: of a micro-batch.
+        max_bodies: length of its body axis.
+        whole: whether every joint of every body is present in every frame, in all clips that may come.
+        frames: of all bodies together, of each clip that may come; None: windows are full.
+        window_frames: the most of one body.
+    """
+
+    def __init__(
+        self,
+        body_count: Int64[np.ndarray, " clip"],
+        clips: int,
+        max_bodies: int,
+        *,
+        whole: bool,
+        frames: Int64[np.ndarray, " clip"] | None = None,
+        window_frames: int | None = None,
+    ) -> None:
+        self._body_count, self._frames = body_count, frames
+        largest = clips * max_bodies
+        usual = min(largest, _round_up(_usual_sum(body_count, clips), _ROWS_AT_ONCE))
+        most_frames = usual_frames = None
+        if frames is not None:
+            assert window_frames is not None
+            most_frames = largest * window_frames
+            usual_frames = min(usual * window_frames, _round_up(_usual_sum(frames, clips) + 1, _FRAMES_AT_ONCE) - 1)
+        self.usual = Shapes(usual, whole, usual_frames)
+        self.largest = Shapes(largest, whole, most_frames)
+
+    @classmethod
+    def of_windows(
+        cls,
+        body_count: Int64[np.ndarray, " clip"],
+        frame_count: Int64[np.ndarray, " clip"],
+        input: InputConfig,
+        clips: int,
+        max_bodies: int,
+        *,
+        whole: bool,
+    ) -> "FixedShapes":
+        """Choose the shapes of micro-batches of training windows; `frame_count` is that of clips before a crop."""
+        frames = most_frames(body_count, frame_count, input)
+        return cls(body_count, clips, max_bodies, whole=whole, frames=frames, window_frames=input.window_frames)
+
+    def of(self, clips: Int64[np.ndarray, " batch"]) -> Shapes:
+        """Return the shapes of a micro-batch of some clips: no body is ever left out, and no frame."""
+        fits = int(self._body_count[clips].sum()) <= self.usual.bodies
+        if self._frames is not None and self.usual.frames is not None:
+            fits = fits and int(self._frames[clips].sum()) <= self.usual.frames
+        return self.usual if fits else self.largest
+
+
+def most_frames(
+    body_count: Int64[np.ndarray, " clip"], frame_count: Int64[np.ndarray, " clip"], input: InputConfig
+) -> Int64[np.ndarray, " clip"] | None:
+    """Return how many frames the bodies of each clip have together in a batch, at most; None: all windows are full.
+
+    No crop has more frames than the clip, and what it has is brought between `min_frames` and `window_frames`.
+    """
+    if input.pace == "resized":
+        return None
+    return body_count * frame_count.clip(input.min_frames, input.window_frames)
+
+
+def _usual_sum(number: Int64[np.ndarray, " clip"], clips: int) -> float:
+    """Return a sum that the numbers of some clips hardly ever exceed."""
+    return clips * float(number.mean()) + _DEVIATIONS * math.sqrt(clips) * float(number.std())
+
+
+def _round_up(number: float, step: int) -> int:
+    return step * math.ceil(number / step)

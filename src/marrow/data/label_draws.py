@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Int64
 
-from marrow.data.subsets import class_orders, label_fraction, leave_one_out, protocol_rows
+from marrow.data.subsets import Rows, leave_one_out, protocol_rows
 from marrow.errors import ConfigError
 from marrow.files import write_text_whole
 from marrow.store.format import Store
@@ -28,8 +27,6 @@ Scheme = Literal["stratified", "uniform", "per_class"]
 # What published few-label protocols use, and what is published where nothing else is asked for.
 FRACTIONS, SHOTS = (0.01, 0.05, 0.1, 0.2), (1, 2, 5, 10)
 DRAWS = 5
-
-Rows = Int64[np.ndarray, " _"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,9 +50,10 @@ def draw_labels(store: Store, rows: Rows, scheme: Scheme, amount: float, seed: i
     if seed < 0:
         raise ConfigError(f"the seed of a draw of labels must not be negative, got {seed}")
     if scheme == "stratified":
-        return label_fraction(store, rows, amount, seed)
+        orders = _class_orders(store, rows, seed)
+        return np.sort(np.concatenate([order[: max(1, round(amount * len(order)))] for order in orders]))
     if scheme == "per_class":
-        return np.sort(np.concatenate([order[: int(amount)] for order in class_orders(store, rows, seed)]))
+        return np.sort(np.concatenate([order[: int(amount)] for order in _class_orders(store, rows, seed)]))
     labelled = rows[np.asarray(store.label)[rows] >= 0]
     # 0.29 of 100 clips are 28.999999999999996 to the computer, and 29 to everyone else.
     count = math.floor(round(amount * len(labelled), 6))
@@ -66,6 +64,26 @@ def draw_labels(store: Store, rows: Rows, scheme: Scheme, amount: float, seed: i
         )
     order = np.random.default_rng([seed, zlib.crc32(b"uniform_labels")]).permutation(labelled)
     return np.sort(order[:count])
+
+
+def _class_orders(store: Store, rows: Rows, seed: int) -> list[Rows]:
+    """Shuffle the labelled clips of each class, classes in ascending order: who keeps few labels keeps the first ones.
+
+    Args:
+        store: the data.
+        rows: to shuffle; clips without a label are left out.
+        seed: of the shuffling.
+
+    Raises:
+        ConfigError: no clip has a label.
+    """
+    labels = np.asarray(store.label)[rows]
+    # The name in the seed is that of the first draw that was made of it: published draws stay what they are.
+    rng = np.random.default_rng([seed, zlib.crc32(b"label_fraction")])
+    orders = [rng.permutation(rows[labels == label]) for label in np.unique(labels[labels >= 0])]
+    if not orders:
+        raise ConfigError(f"none of the {len(rows)} clips has a label to draw from")
+    return orders
 
 
 def check_amount(scheme: Scheme, amount: float) -> None:

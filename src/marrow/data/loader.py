@@ -1,151 +1,128 @@
-"""From rows of a store to the batches of every optimizer step, and of an evaluation.
+"""From rows of a store to the batches of every optimizer step.
 
 `ResidentLoader` keeps all frames on the device, `StreamingLoader` lets workers read the raw frames of each step from
 the store's memory map. What happens to those frames is the same code on the same device (`TrainingLoader`), so both
-yield the same batches, bit for bit. A position in the training is one integer: order, crops and augmentations follow
-from (seed, step, place in the global batch).
+yield the same batches, bit for bit. A position in the training is one integer: which clips a step takes (`Schedule`),
+crops and augmentations follow from (seed, step, place in the global batch).
 """
 
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import count
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from marrow.data.augment import AugmentConfig, draw_augmentation
-from marrow.data.batch import Batch, PlannedBatch, Shapes, made
+from marrow.data.augment import AugmentConfig
+from marrow.data.batch import Batch, FixedShapes, PlannedBatch, Shapes, made
 from marrow.data.draws import Draws
-from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
-from marrow.data.sampling import as_stream, finish, gather, linear_part
-from marrow.data.schedule import Schedule
-from marrow.data.shapes import FixedShapes, training_shapes
-from marrow.data.window import InputConfig, centre_windows, frames_at_pace
-from marrow.errors import ConfigError, DataError, MarrowError, StoreError
-from marrow.skeleton.sequence import SkeletonSequence
+from marrow.data.frames import FlatFrames, flat_frames
+from marrow.data.sampling import training_batch
+from marrow.data.window import InputConfig
+from marrow.errors import CheckpointError, ConfigError, DataError, MarrowError, StoreError
 from marrow.store.format import Store
 
-MicroBatches = list[tuple[Batch, Draws]]
-PlannedBatches = list[tuple[PlannedBatch, Draws]]
+MicroBatches = list[tuple[Batch | PlannedBatch, Draws]]
 
 
-def training_batch(
-    frames: FlatFrames,
-    clips: Int64[Tensor, " batch"],
-    draws: Draws,
-    input: InputConfig,
-    augment: AugmentConfig,
-    shapes: Shapes | None = None,
-) -> Batch:
-    """Draw what is random in one batch, then make it; `shapes` are what the host knows of it."""
-    augmentation = draw_augmentation(
-        *(draws, augment, frames.frame_count[clips]),
-        bodies=frames.max_bodies,
-        window_frames=input.window_frames,
-        joints=len(frames.skeleton.joints),
-    )
-    times, frame_count = frames_at_pace(augmentation.windows, input, fixed=shapes is not None)
-    matrix = linear_part(augmentation, frames.skeleton)
-    joints, present = gather(frames, clips, augmentation.windows, times, matrix, frame_count)
-    joints, present = finish(joints, present, augmentation, frames.skeleton)
-    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
-
-
-def evaluation_batch(
-    frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig, shapes: Shapes | None = None
-) -> Batch:
-    """Cut, resize and align the centred windows of some clips, nothing random; `shapes` as in `training_batch`."""
-    windows = centre_windows(frames.frame_count[clips], input.test_crop)
-    times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
-    joints, present = gather(frames, clips, windows, times, frame_count=frame_count)
-    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
-
-
-def batch_from_sequences(
-    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str = "cpu"
-) -> Batch:
-    """Make one evaluation batch of sequences in memory.
+@dataclass(frozen=True)
+class Schedule:
+    """Which clips make up each micro-batch of each step: a pure function of the step.
 
     Args:
-        sequences: in metres, of one skeleton, any length.
-        input: of the encoder that is to read the batch (`encoder.input`).
-        device: of the batch.
+        clip_count: clips of the training set.
+        batch_clips: clips of the global batch: all micro-batches of all processes of one optimizer step.
+        seed: of the run.
+        rank: of this process.
+        world_size: number of processes.
+        micro_batches: pieces into which a process cuts its share of a step.
     """
-    frames = flat_from_sequences(sequences, input, device)
-    bodies = sum(len(sequence.joints) for sequence in sequences)
-    shapes = Shapes(bodies, whole=False) if frames.device.type == "cuda" else None
-    return evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input, shapes)
+
+    clip_count: int
+    batch_clips: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    micro_batches: int = 1
+
+    def __post_init__(self) -> None:
+        pieces = self.world_size * self.micro_batches
+        if self.micro_batches < 1 or not 0 <= self.rank < self.world_size:
+            raise ConfigError(
+                "expected micro_batches >= 1 and 0 <= rank < world_size, got "
+                f"micro_batches={self.micro_batches}, rank={self.rank}, world_size={self.world_size}"
+            )
+        if self.batch_clips < 1 or self.batch_clips % pieces:
+            raise ConfigError(
+                f"batch_clips={self.batch_clips} must be a positive multiple of {pieces} "
+                f"({self.world_size} processes x {self.micro_batches} micro-batches)"
+            )
+        if self.batch_clips > self.clip_count:
+            raise ConfigError(
+                f"batch_clips={self.batch_clips} is more than the {self.clip_count} clips of the training set; "
+                f"the largest possible is {self.clip_count // pieces * pieces}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full global batches in one pass; what is left over is dropped (other clips each time)."""
+        return self.clip_count // self.batch_clips
+
+    def order(self, epoch: int) -> Int64[np.ndarray, " clip"]:
+        """Return the order in which an epoch visits the clips."""
+        return _order(self.seed, epoch, self.clip_count)
+
+    @property
+    def micro_batch_clips(self) -> int:
+        """Clips of a micro-batch."""
+        return self.batch_clips // (self.world_size * self.micro_batches)
+
+    def places(self) -> list[tuple[int, int]]:
+        """Return [begin, end) in the global batch for each micro-batch of this process."""
+        size = self.micro_batch_clips
+        begins = [(micro * self.world_size + self.rank) * size for micro in range(self.micro_batches)]
+        return [(begin, begin + size) for begin in begins]
+
+    def clips_of(self, step: int) -> list[Int64[np.ndarray, " batch"]]:
+        """Return the clips of each micro-batch of this process, of a step that is counted from 0 over the whole run."""
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        order, offset = self.order(epoch), step_in_epoch * self.batch_clips
+        return [order[offset + begin : offset + end] for begin, end in self.places()]
+
+    def state(self, position: int) -> dict[str, int]:
+        """Return the position, and the settings that a resumed run must share."""
+        return {
+            "position": position,
+            "seed": self.seed,
+            "batch_clips": self.batch_clips,
+            "clip_count": self.clip_count,
+        }
+
+    def position_in(self, state: dict[str, int]) -> int:
+        """Return the position of a saved state, once it is certain that it is of this schedule.
+
+        The number of processes and micro-batches may differ: the global batches are the same.
+        """
+        for name, value in self.state(0).items():
+            if name not in state:
+                raise CheckpointError(f"the loader's saved state lacks {name!r}; it holds {sorted(state)}")
+            if name != "position" and state[name] != value:
+                raise CheckpointError(
+                    f"the loader's saved state was made with {name}={state[name]}, this run has {name}={value}; "
+                    "resume with the settings and the data that the run was started with"
+                )
+        return state["position"]
 
 
-def evaluation_batches(
-    source: Store | FlatFrames,
-    rows: Int64[np.ndarray, " clip"],
-    input: InputConfig,
-    batch_clips: int,
-    device: torch.device | str,
-) -> Iterator[Batch]:
-    """Yield centred windows of some rows, in their order; the last batch may be smaller.
-
-    On a CUDA device their shapes are known beforehand (`Batch.shapes`).
-
-    Args:
-        source: a store, of which one batch at a time is read, or frames that are already on a device.
-        rows: rows of the store, all of which must be in `source`.
-        input: window, stream, alignment and test crop. Frames on a device were aligned when they were put there.
-        batch_clips: clips per batch.
-        device: where the batches are wanted.
-    """
-    if batch_clips < 1:
-        raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
-    fixed = torch.device(device).type == "cuda" and len(rows) > 0
-    if isinstance(source, FlatFrames):
-        clip_of_row = {row: clip for clip, row in enumerate(source.row.tolist())}
-        unknown = [row for row in rows.tolist() if row not in clip_of_row]
-        if unknown:
-            raise ConfigError(f"these rows are not among the {len(source)} clips on the device: {unknown[:10]}")
-        clips = np.array([clip_of_row[row] for row in rows.tolist()], dtype=np.int64)
-        shapes = None
-        if fixed:
-            body_count, whole = source.body_count.cpu().numpy()[clips], bool(source.present.all())
-            shapes = FixedShapes(body_count, min(batch_clips, len(rows)), source.max_bodies, whole=whole)
-        for batch in resident_batches(source, clips, input, batch_clips, shapes):
-            yield batch.to(device)
-        return
-    body_count = np.asarray(source.body_count, dtype=np.int64)[rows]
-    max_bodies = int(body_count.max(initial=1))
-    shapes = FixedShapes(body_count, min(batch_clips, len(rows)), max_bodies, whole=False) if fixed else None
-    for begin in range(0, len(rows), batch_clips):
-        frames = flat_frames(source, rows[begin : begin + batch_clips], input, device, max_bodies)
-        of_batch = None if shapes is None else shapes.of(np.arange(begin, begin + len(frames)))
-        yield evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input, of_batch)
-
-
-def resident_batches(
-    frames: FlatFrames,
-    clips: Int64[np.ndarray, " clip"],
-    input: InputConfig,
-    batch_clips: int,
-    shapes: FixedShapes | None,
-) -> Iterator[Batch]:
-    """Yield centred windows of clips that are on a device, of which nothing is read there where `shapes` are given.
-
-    Args:
-        frames: where to cut.
-        clips: which of them, in the order of the batches.
-        input: as in `evaluation_batches`.
-        batch_clips: clips per batch.
-        shapes: chosen for these clips, in their order; None: exact sizes.
-    """
-    on_device = torch.from_numpy(clips).to(frames.device)
-    for begin in range(0, len(clips), batch_clips):
-        chosen = on_device[begin : begin + batch_clips]
-        of_batch = None if shapes is None else shapes.of(np.arange(begin, begin + len(chosen)))
-        yield evaluation_batch(frames, chosen, input, of_batch)
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, clip_count: int) -> Int64[np.ndarray, " clip"]:
+    return np.random.default_rng([seed, zlib.crc32(b"order"), epoch]).permutation(clip_count)
 
 
 class TrainingLoader(ABC):
@@ -157,6 +134,7 @@ class TrainingLoader(ABC):
         input: window, stream and alignment.
         augment: what is varied.
         shapes: chosen for the clips (`Batch.shapes`); None: exact sizes.
+        planned: whether batches are left to be made as a step is taken (`PlannedBatch`).
     """
 
     def __init__(
@@ -166,8 +144,10 @@ class TrainingLoader(ABC):
         input: InputConfig,
         augment: AugmentConfig,
         shapes: FixedShapes | None,
+        *,
+        planned: bool = False,
     ) -> None:
-        self._schedule, self._rows = schedule, rows
+        self._schedule, self._rows, self._planned = schedule, rows, planned
         self._input, self._augment, self._shapes = input, augment, shapes
         self.position = 0
 
@@ -188,20 +168,20 @@ class TrainingLoader(ABC):
     def __iter__(self) -> Iterator[tuple[Batch, Draws]]:
         """Yield this process's micro-batches one after the other, of all steps to come, without end."""
         while True:
-            yield from self.next_step()
+            for batch, draws in self.next_step():
+                yield made(batch, draws), draws
 
     def next_step(self) -> MicroBatches:
-        """Return this process's micro-batches of the next optimizer step."""
-        return [(made(batch, draws), draws) for batch, draws in self._next_step()]
-
-    def _next_step(self) -> PlannedBatches:
-        """Return the same, yet to be made."""
-        schedule, step = self._schedule, PlannedBatches()
-        micro_batches = zip(schedule.places(), schedule.clips_of(self.position), self._frames(), strict=True)
-        for (begin, end), clips, (frames, places) in micro_batches:
+        """Return this process's micro-batches of the next optimizer step; where they are planned, yet to be made."""
+        schedule = self._schedule
+        step: MicroBatches = []
+        for (begin, end), clips, (frames, places) in zip(
+            schedule.places(), schedule.clips_of(self.position), self._frames(), strict=True
+        ):
             shapes = None if self._shapes is None else self._shapes.of(clips)
             batch = PlannedBatch(places, torch.from_numpy(self._rows[clips]), shapes, partial(self._make, frames))
-            step.append((batch, Draws(schedule.seed, self.position, torch.arange(begin, end, device=frames.device))))
+            draws = Draws(schedule.seed, self.position, torch.arange(begin, end, device=frames.device))
+            step.append((batch if self._planned else made(batch, draws), draws))
         self.position += 1
         return step
 
@@ -209,7 +189,7 @@ class TrainingLoader(ABC):
         return training_batch(frames, clips, draws, self._input, self._augment, shapes)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position, and what it is a position in."""
+        """Return the position, and the settings of the schedule that it counts in."""
         return self._schedule.state(self.position)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -218,7 +198,11 @@ class TrainingLoader(ABC):
 
 
 class ResidentLoader(TrainingLoader):
-    """Training batches from frames that stay on the device; with `fixed`, all of a few shapes (`Batch.shapes`)."""
+    """Training batches from frames that stay on the device.
+
+    With `fixed`, all are of a few shapes (`Batch.shapes`). With `planned`, they are made when their step is taken:
+    where a whole step is captured, that is a part of it.
+    """
 
     def __init__(
         self,
@@ -234,6 +218,7 @@ class ResidentLoader(TrainingLoader):
         world_size: int = 1,
         micro_batches: int = 1,
         fixed: bool = False,
+        planned: bool = False,
     ) -> None:
         augment.check_layout(store.skeleton)
         schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
@@ -242,7 +227,7 @@ class ResidentLoader(TrainingLoader):
         if fixed:
             whole = bool(self.frames.present.all())
             shapes = _shapes_of_rows(store, rows, schedule, input, self.frames.max_bodies, whole=whole)
-        super().__init__(schedule, np.asarray(rows, dtype=np.int64), input, augment, shapes)
+        super().__init__(schedule, np.asarray(rows, dtype=np.int64), input, augment, shapes, planned=planned)
         self._order: tuple[int, Tensor] | None = None
 
     def _frames(self) -> Iterator[tuple[FlatFrames, Int64[Tensor, " batch"]]]:
@@ -252,38 +237,6 @@ class ResidentLoader(TrainingLoader):
         offset = step_in_epoch * self._schedule.batch_clips
         for begin, end in self._schedule.places():
             yield self.frames, self._order[1][offset + begin : offset + end]
-
-    def plan_step(self) -> PlannedBatches:
-        """Return the next step, yet to be made: where a whole step is captured, its batches are made in it."""
-        return self._next_step()
-
-
-class PlannedSteps:
-    """The steps of a resident loader, whose batches are made when a step is taken.
-
-    Args:
-        loader: that is asked.
-    """
-
-    def __init__(self, loader: ResidentLoader) -> None:
-        self._loader = loader
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the rows."""
-        return self._loader.steps_per_epoch
-
-    def next_step(self) -> PlannedBatches:
-        """Return this process's micro-batches of the next optimizer step."""
-        return self._loader.plan_step()
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the place in the sequence of steps."""
-        return self._loader.state_dict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a place in the sequence of steps."""
-        self._loader.load_state_dict(state)
 
 
 class StreamingLoader(TrainingLoader):
@@ -317,9 +270,8 @@ class StreamingLoader(TrainingLoader):
 
     def _frames(self) -> Iterator[tuple[FlatFrames, Int64[Tensor, " batch"]]]:
         if self._stream is None:
-            steps = _StepsFrom(self.position)
-            workers = DataLoader(self._blocks, None, sampler=steps, num_workers=self._workers, pin_memory=False)
-            self._stream = iter(workers)
+            steps = count(self.position)
+            self._stream = iter(DataLoader(self._blocks, None, sampler=steps, num_workers=self._workers))
         for block in self._next_blocks(self._stream):
             yield block.to(self._device), torch.arange(len(block), device=self._device)
 
@@ -354,8 +306,8 @@ def _shapes_of_rows(
     *,
     whole: bool,
 ) -> FixedShapes:
-    bodies, frames = (np.asarray(count, np.int64)[rows] for count in (store.body_count, store.frame_count))
-    return training_shapes(bodies, frames, input, schedule.micro_batch_clips, max_bodies, whole=whole)
+    bodies, frames = (np.asarray(counts, np.int64)[rows] for counts in (store.body_count, store.frame_count))
+    return FixedShapes.of_windows(bodies, frames, input, schedule.micro_batch_clips, max_bodies, whole=whole)
 
 
 class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
@@ -389,16 +341,3 @@ class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
             return error
         except OSError as error:
             return StoreError(f"{self._path} cannot be read any more: {error}")
-
-
-class _StepsFrom(Sampler[int]):
-    """All steps from one on, without end."""
-
-    def __init__(self, first_step: int) -> None:
-        self._first_step = first_step
-
-    def __iter__(self) -> Iterator[int]:
-        step = self._first_step
-        while True:
-            yield step
-            step += 1

@@ -13,11 +13,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from marrow.data.augment import AugmentConfig
-from marrow.data.batch import Batch
+from marrow.data.batch import Batch, FixedShapes
 from marrow.data.frames import ClipArrays, FlatFrames, flat_from_arrays
-from marrow.data.loader import TrainingLoader, evaluation_batch
-from marrow.data.schedule import Schedule
-from marrow.data.shapes import training_shapes
+from marrow.data.loader import Schedule, TrainingLoader
+from marrow.data.sampling import evaluation_batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.skeleton.geometry import resample
@@ -136,7 +135,7 @@ def cut_frames(
 def cut_batches(
     recordings: Recordings, cuts: Cuts, input: InputConfig, batch_clips: int, device: torch.device | str
 ) -> Iterator[Batch]:
-    """Yield every cut whole, in order, nothing random; `Batch.row` is the place in `cuts`."""
+    """Yield batches of whole cuts in their order. Nothing is random; `Batch.row` is the place in `cuts`."""
     if batch_clips < 1:
         raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
     uncropped = replace(input, test_crop=1.0)
@@ -184,7 +183,7 @@ class CutLoader(TrainingLoader):
         if fixed:
             bodies = np.array([present.shape[0] for _, present in recordings.arrays], np.int64)[cuts[:, 0]]
             # Whether anything is absent in any cut is not known without reading all of them.
-            shapes = training_shapes(bodies, cuts[:, 2], input, batch_clips, recordings.max_bodies, whole=False)
+            shapes = FixedShapes.of_windows(bodies, cuts[:, 2], input, batch_clips, recordings.max_bodies, whole=False)
         schedule = Schedule(len(cuts), batch_clips, seed)
         super().__init__(schedule, np.arange(len(cuts)), input, uncropped(augment), shapes)
         self.recordings, self.cuts = recordings, cuts

@@ -1,114 +1,145 @@
-"""From flat frames to windows: crop, resize, align, turn and gather, and what else is done to a batch.
+"""From flat frames to batches, of a training step and of an evaluation: draw, then apply.
 
-Nothing is drawn here: `marrow.data.augment` says what is random. Everything linear (rotation, turn about the vertical,
-reflection, scale, shear) becomes one matrix per clip that `gather` applies together with the alignment, in one step
-over the frames, for the whole batch, on the device that holds them, without a host synchronisation. On the CPU one
-fused pass does the same (`marrow.data.fused`). What no matrix can do (`finish`) is done to the gathered windows.
+`marrow.data.augment` says what is random in a batch, all before anything is done to its frames. Everything linear of it
+(rotation, turn about the vertical, reflection, scale, shear) becomes one matrix per clip, which `gather` applies as it
+cuts and resizes; what no matrix can do (`finish`) is done to the gathered windows.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import cache
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from marrow.data.augment import Augmentation, OneOfEach
-from marrow.data.frames import FlatFrames
-from marrow.data.window import Windows
+from marrow.data.augment import Augmentation, AugmentConfig, OneOfEach, draw_augmentation
+from marrow.data.batch import Batch, FixedShapes, Shapes
+from marrow.data.draws import Draws
+from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
+from marrow.data.gather import gather, matrix_product
+from marrow.data.window import InputConfig, centre_windows, frames_at_pace
+from marrow.errors import ConfigError
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.sequence import SkeletonSequence
 from marrow.skeleton.streams import bone, stream
+from marrow.store.format import Store
 
 
-def gather(
+def training_batch(
     frames: FlatFrames,
     clips: Int64[Tensor, " batch"],
-    windows: Windows,
-    window_frames: int,
-    matrix: Float32[Tensor, "batch 3 3"] | None = None,
-    frame_count: Int64[Tensor, " batch"] | None = None,
-) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
-    """Cut windows, resize each to its number of frames, and align and turn them.
+    draws: Draws,
+    input: InputConfig,
+    augment: AugmentConfig,
+    shapes: Shapes | None = None,
+) -> Batch:
+    """Draw the augmentation of a batch, then make the batch; `shapes` are what the host knows of its sizes."""
+    augmentation = draw_augmentation(
+        *(draws, augment, frames.frame_count[clips]),
+        bodies=frames.max_bodies,
+        window_frames=input.window_frames,
+        joints=len(frames.skeleton.joints),
+    )
+    times, frame_count = frames_at_pace(augmentation.windows, input, fixed=shapes is not None)
+    matrix = linear_part(augmentation, frames.skeleton)
+    joints, present = gather(frames, clips, augmentation.windows, times, matrix, frame_count)
+    joints, present = finish(joints, present, augmentation, frames.skeleton)
+    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
 
-    Resizing is linear interpolation along time with `align_corners=False` and without anti-aliasing: of N frames,
-    number i lies at (i + 0.5) * length / N - 0.5 of the window, held inside it (at its frame i, where N = length). An
-    output joint is present when every source frame that has a weight in it is; where it is not, it is zero.
+
+def evaluation_batch(
+    frames: FlatFrames, clips: Int64[Tensor, " batch"], input: InputConfig, shapes: Shapes | None = None
+) -> Batch:
+    """Cut, resize and align the centred windows of some clips. Nothing is random; `shapes` as in `training_batch`."""
+    windows = centre_windows(frames.frame_count[clips], input.test_crop)
+    times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
+    joints, present = gather(frames, clips, windows, times, frame_count=frame_count)
+    joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
+
+
+def batch_from_sequences(
+    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str = "cpu"
+) -> Batch:
+    """Make one evaluation batch of sequences in memory.
+
+    Args:
+        sequences: in metres, of one skeleton, any length.
+        input: of the encoder that is to read the batch (`encoder.input`).
+        device: of the batch.
+    """
+    frames = flat_from_sequences(sequences, input, device)
+    bodies = sum(len(sequence.joints) for sequence in sequences)
+    shapes = Shapes(bodies, whole=False) if frames.device.type == "cuda" else None
+    return evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input, shapes)
+
+
+def evaluation_batches(
+    source: Store | FlatFrames,
+    rows: Int64[np.ndarray, " clip"],
+    input: InputConfig,
+    batch_clips: int,
+    device: torch.device | str,
+) -> Iterator[Batch]:
+    """Yield centred windows of some rows, in their order; the last batch may be smaller.
+
+    On a CUDA device their shapes are known beforehand (`Batch.shapes`).
+
+    Args:
+        source: a store, of which one batch at a time is read, or frames that are already on a device.
+        rows: rows of the store, all of which must be in `source`.
+        input: window, stream, alignment and test crop. Frames on a device were aligned when they were put there.
+        batch_clips: clips per batch.
+        device: where the batches are wanted.
+    """
+    if batch_clips < 1:
+        raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
+    fixed = torch.device(device).type == "cuda" and len(rows) > 0
+    if isinstance(source, FlatFrames):
+        clip_of_row = {row: clip for clip, row in enumerate(source.row.tolist())}
+        unknown = [row for row in rows.tolist() if row not in clip_of_row]
+        if unknown:
+            raise ConfigError(f"these rows are not among the {len(source)} clips on the device: {unknown[:10]}")
+        clips = np.array([clip_of_row[row] for row in rows.tolist()], dtype=np.int64)
+        shapes = None
+        if fixed:
+            body_count, whole = source.body_count.cpu().numpy()[clips], bool(source.present.all())
+            shapes = FixedShapes(body_count, min(batch_clips, len(rows)), source.max_bodies, whole=whole)
+        for batch in resident_batches(source, clips, input, batch_clips, shapes):
+            yield batch.to(device)
+        return
+    body_count = np.asarray(source.body_count, dtype=np.int64)[rows]
+    max_bodies = int(body_count.max(initial=1))
+    shapes = FixedShapes(body_count, min(batch_clips, len(rows)), max_bodies, whole=False) if fixed else None
+    for begin in range(0, len(rows), batch_clips):
+        frames = flat_frames(source, rows[begin : begin + batch_clips], input, device, max_bodies)
+        of_batch = None if shapes is None else shapes.of(np.arange(begin, begin + len(frames)))
+        yield evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input, of_batch)
+
+
+def resident_batches(
+    frames: FlatFrames,
+    clips: Int64[np.ndarray, " clip"],
+    input: InputConfig,
+    batch_clips: int,
+    shapes: FixedShapes | None,
+) -> Iterator[Batch]:
+    """Yield centred windows of clips that are on a device, of which nothing is read there where `shapes` are given.
 
     Args:
         frames: where to cut.
-        clips: which clips, as indices into `frames`.
-        windows: which of their frames.
-        window_frames: frames after resizing, and length of the time axis.
-        matrix: applied after the alignment (augmentation); None for the identity.
-        frame_count: frames after resizing, of each clip; what follows them is absent. None: `window_frames` of all.
+        clips: which of them, in the order of the batches.
+        input: as in `evaluation_batches`.
+        batch_clips: clips per batch.
+        shapes: chosen for these clips, in their order; None: exact sizes.
     """
-    aligning = frames.matrix[clips]
-    if matrix is not None:
-        aligning = matrix_product(matrix, aligning)
-    if frames.device.type == "cpu":
-        from marrow.data.fused import gather_fused  # numba is loaded only where it is used
-
-        return gather_fused(frames, clips, windows.start, windows.length, window_frames, aligning, frame_count)
-    return gather_tensor(frames, clips, windows, window_frames, aligning, frame_count)
-
-
-def gather_tensor(
-    frames: FlatFrames,
-    clips: Int64[Tensor, " batch"],
-    windows: Windows,
-    window_frames: int,
-    aligning: Float32[Tensor, "batch 3 3"],
-    frame_count: Int64[Tensor, " batch"] | None = None,
-) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
-    """Do what `gather` does, on any device; `aligning` is the whole linear part, applied to `x - origin`."""
-    batch, joint_count = len(clips), frames.joints.shape[1]
-    lower, weight = _source_frames(windows, window_frames, frame_count)
-
-    body = torch.arange(frames.max_bodies, device=frames.device)
-    has_body = body[None, :] < frames.body_count[clips][:, None]
-    # A body that is not there reads the first one, and is blanked below.
-    body_first = frames.first[clips][:, None] + body[None, :] * has_body * frames.frame_count[clips][:, None]
-    lower_row = (body_first[:, :, None] + lower[:, None, :]).flatten()
-    # The upper frame is the next one only where it has a weight, so no row beyond the window is ever read.
-    upper_row = lower_row + (weight > 0)[:, None, :].expand(-1, frames.max_bodies, -1).flatten()
-
-    present = frames.present.index_select(0, lower_row) & frames.present.index_select(0, upper_row)
-    present = present.view(batch, frames.max_bodies, window_frames, joint_count) & has_body[:, :, None, None]
-    if frame_count is not None:
-        is_within = torch.arange(window_frames, device=frames.device) < frame_count[:, None]
-        present &= is_within[:, None, :, None]
-
-    flat = frames.joints.flatten(1)
-    low, high = (flat.index_select(0, row).view(batch, -1, joint_count * 3) for row in (lower_row, upper_row))
-    weight = weight[:, None, :].expand(-1, frames.max_bodies, -1).reshape(batch, -1, 1)
-    points = torch.lerp(low, high, weight).view(batch, -1, 3)
-
-    # The products are written out, because a matrix product would follow the global TF32 and autocast settings, and
-    # taken on planes of x, y and z, because elementwise operations over an inner axis of 3 are several times slower.
-    planes = torch.empty((batch, 3, points.shape[1]), dtype=points.dtype, device=points.device)
-    torch.sub(points.transpose(1, 2), frames.origin[clips][:, :, None], out=planes)
-    x, y, z = planes.split(1, dim=1)
-    turned = aligning[:, :, 0, None] * x
-    turned.addcmul_(aligning[:, :, 1, None], y).addcmul_(aligning[:, :, 2, None], z)
-    # Positions are finite everywhere (`FlatFrames`), so that the product blanks what is absent.
-    joints = turned.mul_(present.view(batch, 1, -1)).transpose(1, 2)
-    return joints.reshape(*present.shape, 3), present
-
-
-def _source_frames(
-    windows: Windows, window_frames: int, frame_count: Int64[Tensor, " batch"] | None
-) -> tuple[Int64[Tensor, "batch time"], Float32[Tensor, "batch time"]]:
-    """Return the lower source frame of each output frame, and the weight of the next one.
-
-    With L = length and N = window_frames (or the clip's own count), (i + 0.5) * L / N - 0.5 = ((2i + 1) L - N) / 2N:
-    integers, so that a weight is zero exactly where it should be. Beyond the N frames it is the last one.
-    """
-    count = window_frames if frame_count is None else frame_count[:, None]
-    index = torch.arange(window_frames, device=windows.start.device)
-    numerator = (2 * index + 1)[None, :] * windows.length[:, None] - count
-    numerator = torch.minimum(numerator.clamp(min=0), 2 * count * (windows.length[:, None] - 1))
-    lower = torch.div(numerator, 2 * count, rounding_mode="floor")
-    weight = (numerator - lower * 2 * count).to(torch.float32) / (2 * count)
-    return windows.start[:, None] + lower, weight
+    on_device = torch.from_numpy(clips).to(frames.device)
+    for begin in range(0, len(clips), batch_clips):
+        chosen = on_device[begin : begin + batch_clips]
+        of_batch = None if shapes is None else shapes.of(np.arange(begin, begin + len(chosen)))
+        yield evaluation_batch(frames, chosen, input, of_batch)
 
 
 def linear_part(augmentation: Augmentation, skeleton: Skeleton) -> Float32[Tensor, "batch 3 3"] | None:
@@ -227,15 +258,6 @@ def euler_rotation(angles: Float32[Tensor, "batch 3"]) -> Float32[Tensor, "batch
         *(-sy, cy * sx, cy * cx),
     ]
     return torch.stack(rows, dim=1).view(-1, 3, 3)
-
-
-def matrix_product(
-    left: Float32[Tensor, "batch 3 3"], right: Float32[Tensor, "batch 3 3"] | None
-) -> Float32[Tensor, "batch 3 3"]:
-    """Return left @ right (None is the identity), without the matrix unit: global settings decide its precision."""
-    if right is None:
-        return left
-    return (left[:, :, :, None] * right[:, None, :, :]).sum(2)
 
 
 @cache

@@ -1,10 +1,8 @@
-"""Which rows of a store train and which test: splits, leave-one-out, filters, label fractions. NumPy only.
+"""Which rows of a store train and which test: splits, leave-one-out, filters. NumPy only.
 
 A filter is one or more conditions joined by `&`: `view=1 & subject=1,2,3` or `subject!=10`. Names are those of the
 store's attributes, and `label`.
 """
-
-import zlib
 
 import numpy as np
 from jaxtyping import Int64
@@ -79,43 +77,6 @@ def where(store: Store, expression: str) -> Rows:
             )
         chosen &= np.isin(values, wanted) != excludes
     return np.flatnonzero(chosen)
-
-
-def label_fraction(store: Store, rows: Rows, share: float, seed: int) -> Rows:
-    """Draw a share of the clips of every class, at least one each, in ascending order.
-
-    The draw of a smaller share is contained in that of a larger one with the same seed.
-
-    Args:
-        store: the data.
-        rows: to draw from; clips without a label are left out.
-        share: of each class, in (0, 1].
-        seed: of the draw.
-    """
-    if not 0.0 < share <= 1.0:
-        raise ConfigError(f"a label fraction must lie in (0, 1], got {share}")
-    drawn = [order[: max(1, round(share * len(order)))] for order in class_orders(store, rows, seed)]
-    return np.sort(np.concatenate(drawn))
-
-
-def class_orders(store: Store, rows: Rows, seed: int) -> list[Rows]:
-    """Shuffle the labelled clips of each class, classes in ascending order: who keeps few labels keeps the first ones.
-
-    Args:
-        store: the data.
-        rows: to shuffle; clips without a label are left out.
-        seed: of the shuffling.
-
-    Raises:
-        ConfigError: no clip has a label.
-    """
-    labels = np.asarray(store.label)[rows]
-    # The name in the seed is that of the first draw that was made of it: published draws stay what they are.
-    rng = np.random.default_rng([seed, zlib.crc32(b"label_fraction")])
-    orders = [rng.permutation(rows[labels == label]) for label in np.unique(labels[labels >= 0])]
-    if not orders:
-        raise ConfigError(f"none of the {len(rows)} clips has a label to draw from")
-    return orders
 
 
 def _attribute(store: Store, name: str) -> np.ndarray:

@@ -87,7 +87,7 @@ def _neighbours(folder: Path, results: dict[str, Any]) -> str:
 def _read_back(folder: Path, results: dict[str, Any]) -> str:
     import torch
 
-    from marrow.data.loader import evaluation_batches
+    from marrow.data.sampling import evaluation_batches
     from marrow.models.export import load_encoder
     from marrow.pretraining import load_objective
 

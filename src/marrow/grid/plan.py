@@ -249,13 +249,13 @@ def chosen_rows(grid: Grid, names: Sequence[str]) -> list[GridRow]:
     Raises:
         ConfigError: there is no such row.
     """
-    known = {key: row for row in grid.rows for key in (row.name, row.slug)}
+    rows = {key: row for row in grid.rows for key in (row.name, row.slug)}
     names = [name.strip() for name in names]
     for name in names:
-        if name not in known:
+        if name not in rows:
             raise ConfigError(
-                f"{grid.path} has no row {name!r}.{nearest(name, known)} "
+                f"{grid.path} has no row {name!r}.{nearest(name, rows)} "
                 f"Rows: {', '.join(row.name for row in grid.rows)}"
             )
-    wanted = {known[name].slug for name in names}
+    wanted = {rows[name].slug for name in names}
     return [row for row in grid.rows if row.slug in wanted]

@@ -89,19 +89,19 @@ def run_cells(
                 if stop.requested and not asked_to_stop:
                     asked_to_stop = True
                     _log.info("Stopping: what runs (cells: %d) saves where it is", len(running))
-                    for each in running:
-                        each.terminate()
-                for each in list(running):
-                    outcome = each.look(stop.requested)
+                    for cell_at_work in running:
+                        cell_at_work.terminate()
+                for cell_at_work in list(running):
+                    outcome = cell_at_work.look(stop.requested)
                     if outcome is not None:
-                        running.remove(each)
+                        running.remove(cell_at_work)
                         end(outcome)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
             # Whatever went wrong here: what runs is asked to stop. (A kill of this process leaves it running; the locks
             # tell the next call.)
-            for each in running:
-                each.terminate()
+            for cell_at_work in running:
+                cell_at_work.terminate()
     return outcomes
 
 

@@ -4,24 +4,20 @@ Scores are read and averaged as `marrow compare` does it; here the rows have the
 them, and the baselines have rows of their own.
 """
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from marrow.errors import DataError
 from marrow.grid.cells import Cell as GridCell
-from marrow.grid.origins import mixed_origins
 from marrow.grid.plan import Grid, GridRow
-from marrow.report.compare import compare_experiments
-from marrow.report.compare_measures import NumberTable, numbers_of, raw_tasks
-from marrow.report.compare_scores import Cell, Row
+from marrow.report.compare import Comparison, Experiment, compare_experiments
+from marrow.report.members import Cell, Cells, Member, architecture
+from marrow.report.ranking import Baseline, Table, baselines_beside
 from marrow.report.runs import Run, read_run
 from marrow.store.format import Store
-from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.numbers import Clips, Number, Quantity, plain_values
-from marrow.tasks.summary import scores
+from marrow.tasks.numbers import Clips, Quantity, plain_values
 
 _RAW = "raw coordinates"
 
@@ -35,11 +31,11 @@ class TableRow:
         source: trained, random (initialisation) or raw (coordinates).
         seeds: that are finished.
         planned: seeds that the grid asks for.
+        scores: by column; empty where no seed is finished.
         steps: optimizer steps, mean over seeds; None where unknown.
         cpu_seconds: of pre-training, mean over seeds; None where unknown.
         peak_memory_mib: the largest of all its runs; None where it was not logged.
         parameters: of the encoder.
-        scores: by column; empty where no seed is finished.
         line: rows with the same are joined in the plot.
         architecture: kind, size and input of the encoder, as JSON; rows with the same begin at the same random
             initialisation. None where it is not known, and for raw coordinates.
@@ -49,54 +45,37 @@ class TableRow:
     source: Literal["trained", "random", "raw"]
     seeds: tuple[int, ...]
     planned: tuple[int, ...]
-    steps: float | None
-    cpu_seconds: float | None
-    peak_memory_mib: float | None
-    parameters: int | None
     scores: dict[str, Cell]
+    steps: float | None = None
+    cpu_seconds: float | None = None
+    peak_memory_mib: float | None = None
+    parameters: int | None = None
     line: str | None = None
     architecture: str | None = None
 
 
 @dataclass(frozen=True)
-class _Numbers:
-    """The column of a task without a top-1 score.
+class _Column:
+    """A column of a grid.
 
     Args:
-        table: of `marrow compare`, of which the one number is shown that stands for its task.
+        heading: task; where that has no top-1 score, number and unit as well.
+        table: of `marrow compare`.
+        name: of the score in that table.
     """
 
-    table: NumberTable
+    heading: str
+    table: Table
+    name: str
 
     @property
     def quantity(self) -> Quantity:
         """What the number is."""
-        return self.table.columns[self.table.headline]
-
-    @property
-    def heading(self) -> str:
-        """Task, number and unit."""
-        title, quantity = self.table.title, self.quantity
-        return ", ".join(filter(None, (title[0].lower() + title[1:], quantity.short, quantity.unit)))
-
-    def scores(self, numbers: Mapping[str, Number]) -> dict[str, Cell]:
-        """Return the score by the heading; none where the number is not there."""
-        name = self.table.headline
-        if name not in numbers:
-            return {}
-        cell: Cell = {"official": numbers[name]}
-        for number in numbers.values():
-            if number.quantity.of == name and number.quantity.clips == "clean":
-                cell["clean"] = number
-        return {self.heading: cell}
-
-    def of_row(self, name: str) -> dict[str, Cell]:
-        """Return the score of an experiment."""
-        return next((self.scores(row.numbers) for row in self.table.rows if row.name == name), {})
+        return self.table.number_at((self.name, "official")).quantity
 
 
 @dataclass(frozen=True)
-class Table:
+class GroupTable:
     """The rows of one group, in the order of the file, then the baselines."""
 
     group: str
@@ -127,7 +106,7 @@ class GridTables:
     test_clips: int
     clean_clips: int
     columns: dict[str, Quantity]
-    tables: list[Table]
+    tables: list[GroupTable]
     missing: dict[str, list[int]]
     refused: dict[str, list[int]]
     warnings: list[str]
@@ -148,8 +127,8 @@ class GridTables:
 
     def kinds_of(self, column: str) -> tuple[Clips, ...]:
         """Return those that a column has: some tasks know no copies."""
-        found = [row.scores[column] for each in self.tables for row in each.rows if column in row.scores]
-        return self.kinds if any("clean" in cell for cell in found) or not found else ("official",)
+        cells = [row.scores[column] for table in self.tables for row in table.rows if column in row.scores]
+        return self.kinds if any("clean" in cell for cell in cells) or not cells else ("official",)
 
 
 def read_tables(grid: Grid, cells: Sequence[GridCell], store: Store, refused: Collection[Path] = ()) -> GridTables:
@@ -178,27 +157,22 @@ def read_tables(grid: Grid, cells: Sequence[GridCell], store: Store, refused: Co
                 damaged.append(f"{cell.name} is finished, but left out: {error}.")
     # Which seeds and baselines a row has is in its file, and in the tables.
     comparison = compare_experiments(list(runs.items()), said_elsewhere=("seeds", "baselines"))
-    scored = {row.name: row for ranking in comparison.rankings for row in ranking.rows}
     first = comparison.rankings[0] if comparison.rankings else None
-    columns = {
-        column: row.cells[column]["official"].quantity
-        for ranking in comparison.rankings
-        for column in ranking.columns
-        for row in ranking.rows
-        if column in row.cells
-    }
-    numbers = [_Numbers(table) for ranking in comparison.rankings for table in ranking.measured]
-    tables = [
-        Table(group, _rows([row for row in grid.rows if group in row.groups], scored, runs, numbers))
-        for group in grid.groups
-    ]
+    columns = _columns(comparison)
+    costs = {name: costs for ranking in comparison.rankings for name, costs in ranking.experiments.items()}
+    lines = {row.name: _line(row, columns, costs.get(row.name), runs.get(row.name, [])) for row in grid.rows}
+    tables = []
+    for group in grid.groups:
+        rows = [row for row in grid.rows if group in row.groups]
+        members = [_member(row, runs[row.name]) for row in rows if row.baselines and row.name in costs]
+        tables.append(GroupTable(group, [*(lines[row.name] for row in rows), *_baselines(members, columns)]))
     return GridTables(
         title=grid.title,
         protocol=grid.protocol,
         store=store.fingerprint,
         test_clips=first.test_clips if first else 0,
         clean_clips=first.clean_clips if first else 0,
-        columns=columns | {column.heading: column.quantity for column in numbers},
+        columns={column.heading: column.quantity for column in columns},
         tables=tables,
         missing=missing,
         refused=others,
@@ -206,78 +180,118 @@ def read_tables(grid: Grid, cells: Sequence[GridCell], store: Store, refused: Co
     )
 
 
-def _rows(
-    rows: Sequence[GridRow], scored: dict[str, Row], runs: dict[str, list[Run]], numbers: Sequence[_Numbers]
-) -> list[TableRow]:
-    """Return the lines of a group: the experiments, then their baselines."""
-    lines = [_row(row, scored.get(row.name), runs.get(row.name, []), numbers) for row in rows]
-    with_baselines = [row for row in rows if row.baselines and row.name in scored]
-    for row in with_baselines:
-        name = "random initialisation" + (f" ({row.name})" if len(with_baselines) > 1 else "")
-        evaluation = EvaluationReport.joined([each for run in runs[row.name] for each in run.evaluations])
-        found = _baseline("random", scored[row.name], evaluation)
-        for each in _beside(row, numbers):
-            found |= each.scores(numbers_of(evaluation, "random", each.table.task))
-        seeds = tuple(dict.fromkeys(report.seed for report in evaluation.reports if report.source == "random"))
-        how = _architecture(runs[row.name])
-        lines.append(TableRow(name, "random", seeds, seeds, None, None, None, None, found, architecture=how))
-    for row in with_baselines[:1]:
-        evaluation = EvaluationReport.joined([each for run in runs[row.name] for each in run.evaluations])
-        by_name = {_RAW: _baseline("raw", scored[row.name], evaluation)}
-        for each in _beside(row, numbers):
-            for task, about in raw_tasks(evaluation, each.table.about).items():
-                # What reads coordinates in whatever way is one line; a rule that learns nothing has its own.
-                name = about.rule or _RAW
-                by_name.setdefault(name, {}).update(each.scores(numbers_of(evaluation, "raw", task)))
-        lines += [
-            TableRow(name, "raw", (), (), None, None, None, None, found) for name, found in by_name.items() if found
-        ]
-    return lines
+def mixed_origins(runs: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Say where rows were made by different versions of marrow, or in different precisions; empty where they were not.
+
+    Args:
+        runs: of each row.
+    """
+    said = []
+    for how, read in (("by different versions of marrow", _version), ("in different precisions", _precision)):
+        made: dict[str, list[str]] = {}
+        for name, group in runs.items():
+            # A run that was stopped and went on has more than one start.
+            for origin in dict.fromkeys(read(start) for run in group for start in run.environments):
+                if origin is not None:
+                    made.setdefault(origin, []).append(name)
+        if len(made) > 1:
+            listed = "; ".join(f"{origin}: {', '.join(names)}" for origin, names in made.items())
+            said.append(f"The runs were made {how} ({listed}).")
+    return said
 
 
-def _row(row: GridRow, found: Row | None, runs: Sequence[Run], numbers: Sequence[_Numbers]) -> TableRow:
-    if found is None:
-        return TableRow(row.name, "trained", (), row.seeds, None, None, None, None, {}, row.line)
+def _columns(comparison: Comparison) -> list[_Column]:
+    """Return every column of top-1 scores, then of each other task the one number that stands for it."""
+    tables = [table for ranking in comparison.rankings for table in ranking.tables]
+    top1 = [
+        _Column(scoring.name, table, scoring.name) for table in tables if table.is_top1 for scoring in table.scorings
+    ]
+    others = []
+    for table in (table for table in tables if not table.is_top1):
+        quantity = table.number_at((table.headline, "official")).quantity
+        title = table.title[0].lower() + table.title[1:]
+        heading = ", ".join(filter(None, (title, quantity.short, quantity.unit)))
+        others.append(_Column(heading, table, table.headline))
+    return top1 + others
+
+
+def _chosen(columns: Sequence[_Column], table: Table, cells: Cells) -> dict[str, Cell]:
+    """Return what stands in the columns that are of a table of `marrow compare`, by their headings."""
+    return {column.heading: cells[column.name] for column in columns if column.table is table and column.name in cells}
+
+
+def _tables(columns: Sequence[_Column]) -> list[Table]:
+    return list({id(column.table): column.table for column in columns}.values())
+
+
+def _line(row: GridRow, columns: Sequence[_Column], costs: Experiment | None, runs: Sequence[Run]) -> TableRow:
+    if costs is None:
+        return TableRow(row.name, "trained", (), row.seeds, {}, line=row.line)
+    found: dict[str, Cell] = {}
+    for table in _tables(columns):
+        for of_row in (of_row for of_row in table.rows if of_row.name == row.name):
+            found |= _chosen(columns, table, of_row.cells)
     memory = [entry["peak_memory_mib"] for run in runs for entry in run.log if "peak_memory_mib" in entry]
-    scores_by_column = dict(found.cells)
-    for each in numbers:
-        scores_by_column |= each.of_row(row.name)
     return TableRow(
         name=row.name,
         source="trained",
-        seeds=tuple(seed for seed in row.seeds if seed in found.seeds),
+        seeds=tuple(seed for seed in row.seeds if seed in costs.seeds),
         planned=row.seeds,
-        steps=found.steps,
-        cpu_seconds=found.cpu_seconds,
+        steps=costs.steps,
+        cpu_seconds=costs.cpu_seconds,
         peak_memory_mib=max(memory, default=None),
-        parameters=found.parameters,
-        scores=scores_by_column,
+        parameters=costs.parameters,
+        scores=found,
         line=row.line,
-        architecture=_architecture(runs),
+        architecture=architecture(runs[0].description),
     )
 
 
-def _beside(row: GridRow, numbers: Sequence[_Numbers]) -> list[_Numbers]:
-    return [each for each in numbers if each.of_row(row.name)]
+def _member(row: GridRow, runs: Sequence[Run]) -> Member:
+    return Member(row.name, [(run, evaluation) for run in runs for evaluation in run.evaluations])
 
 
-def _baseline(source: Literal["random", "raw"], beside: Row, evaluation: EvaluationReport) -> dict[str, Cell]:
-    """Return the top-1 scores of a baseline in the columns of the encoders that it was measured beside."""
-    # The best epoch was chosen on the test clips: it is no score to compare by.
-    every: dict[str, Cell] = {}
-    for score in scores(evaluation):
-        if score.source == source and not score.quantity.chosen_on_test:
-            every.setdefault(score.task, {})[score.quantity.clips] = score
-    # The raw coordinates have their own tasks: they stand beside the encoders' of the same kind.
-    partners = {
-        column: cell["official"].task if source == "random" else cell["official"].about.beside
-        for column, cell in beside.cells.items()
-    }
-    return {column: every[task] for column, task in partners.items() if task in every}
+def _baselines(members: Sequence[Member], columns: Sequence[_Column]) -> list[TableRow]:
+    """Return the lines below a group: random initialisation of each of its members, then what has no encoder, once."""
+    lines = []
+    for member in members:
+        name = "random initialisation" + (f" ({member.name})" if len(members) > 1 else "")
+        found, baselines = _beside(member, columns, "random", lambda _: "").get("", ({}, []))
+        seeds = tuple(dict.fromkeys(seed for baseline in baselines for seed in baseline.seeds))
+        how = architecture(member.scored[0][0].description)
+        lines.append(TableRow(name, "random", seeds, seeds, found, architecture=how))
+    for member in members[:1]:
+        # What reads coordinates in whatever way is one line; a rule that learns nothing has its own.
+        by_name = _beside(member, columns, "raw", lambda baseline: baseline.reports[0].about.rule or _RAW)
+        names = sorted(by_name, key=lambda name: name != _RAW)
+        lines += [TableRow(name, "raw", (), (), by_name[name][0]) for name in names]
+    return lines
 
 
-def _architecture(runs: Sequence[Run]) -> str | None:
-    description = runs[0].description if runs else None
-    if description is None or "kind" not in description:
+def _beside(
+    member: Member, columns: Sequence[_Column], source: str, name_of: Callable[[Baseline], str]
+) -> dict[str, tuple[dict[str, Cell], list[Baseline]]]:
+    """Return what a kind of baseline found beside a member, by the name of its line."""
+    by_name: dict[str, tuple[dict[str, Cell], list[Baseline]]] = {}
+    for table in _tables(columns):
+        for baseline in baselines_beside(member, table.scorings, source):
+            found, baselines = by_name.setdefault(name_of(baseline), ({}, []))
+            found.update(_chosen(columns, table, baseline.cells))
+            baselines.append(baseline)
+    return by_name
+
+
+def _version(start: Mapping[str, Any]) -> str | None:
+    """Return version and commit, as short as people write them, and whether the checkout had changes besides."""
+    if "marrow" not in start:
         return None
-    return json.dumps({name: description.get(name) for name in ("kind", "config", "input")}, sort_keys=True)
+    commit = start.get("commit")
+    if commit is None:
+        return str(start["marrow"])
+    number, dirty, _ = str(commit).partition("-dirty")
+    return f"{start['marrow']} at {number[:8]}{dirty}"
+
+
+def _precision(start: Mapping[str, Any]) -> str | None:
+    """Return the number format, without the reason that follows it."""
+    return str(start["precision"]).split()[0].rstrip(",") if start.get("precision") else None

@@ -6,15 +6,14 @@ joint that the encoder has never seen begins as it would in a larger layout, in 
 knows: so embeddings that count joints (sinusoids) give it a place of its own.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from marrow.errors import ConfigError
-from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder, JointAxis
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.retarget import JointMatch, match
@@ -43,12 +42,14 @@ class Adaptation:
 
     def sentence(self) -> str:
         """Say it in a sentence."""
-        said = [f"{_count(len(self.kept), 'keeps', 'keep')} what it learned"]
-        said += [f"{len(self.new)} of {self.target} begin untrained ({', '.join(self.new)})"] if self.new else []
-        said += [f"{len(self.gone)} of {self.source} are missing ({', '.join(self.gone)})"] if self.gone else []
+        parts = [f"{_count(len(self.kept), 'keeps', 'keep')} what it learned"]
+        if self.new:
+            parts.append(f"{len(self.new)} of {self.target} begin untrained ({', '.join(self.new)})")
+        if self.gone:
+            parts.append(f"{len(self.gone)} of {self.source} are missing ({', '.join(self.gone)})")
         if self.other_bones:
-            said.append(f"the bones of {len(self.other_bones)} lead elsewhere ({', '.join(self.other_bones)})")
-        return f"the encoder of {self.source} was adapted to {self.target}: {'; '.join(said)}"
+            parts.append(f"the bones of {len(self.other_bones)} lead elsewhere ({', '.join(self.other_bones)})")
+        return f"the encoder of {self.source} was adapted to {self.target}: {'; '.join(parts)}"
 
 
 def adapted(
@@ -67,12 +68,12 @@ def adapted(
         ConfigError: the encoder does not say, or says wrongly, which of its parameters have an axis of joints; or
             the joints cannot be matched.
     """
-    found = match(encoder.skeleton, skeleton, joints)
+    pairing = match(encoder.skeleton, skeleton, joints)
     learned, axes = encoder.state_dict(), _joint_axes(encoder)
-    result = _made(encoder, skeleton, seed)
-    untrained = sum(source is None for source in found.sources)
-    larger = _made(encoder, _numbered(len(encoder.skeleton.joints) + untrained), seed).state_dict()
-    places = torch.tensor(_places(found))
+    result = encoder.fresh(seed, skeleton)
+    untrained = sum(source is None for source in pairing.sources)
+    larger = encoder.fresh(seed, _numbered(len(encoder.skeleton.joints) + untrained)).state_dict()
+    places = torch.tensor(_places(pairing))
     weights = {
         name: _rearranged(value, larger[name], axes[name], places) if name in axes else value.clone()
         for name, value in learned.items()
@@ -85,16 +86,15 @@ def adapted(
                 f"{len(encoder.skeleton.joints)}; name it in joint_axes()"
             )
     result.load_state_dict(weights)
-    device = next(iter(learned.values())).device
-    return result.to(device).train(encoder.training), _adaptation(encoder, found)
+    return result.train(encoder.training), _adaptation(encoder, pairing)
 
 
 def _joint_axes(encoder: Encoder) -> Mapping[str, JointAxis]:
-    """Return what an encoder says of its parameters, once it is known to be true."""
+    """Return the joint axes that an encoder declares, after checking them against its parameters."""
     kind, learned, count = type(encoder).__name__, encoder.state_dict(), len(encoder.skeleton.joints)
     axes = encoder.joint_axes()
     if axes is None:
-        larger = _made(encoder, _numbered(count + 1), 0).state_dict()
+        larger = encoder.fresh(0, _numbered(count + 1)).state_dict()
         grow = [name for name, value in learned.items() if larger[name].shape != value.shape]
         raise ConfigError(
             f"{kind} cannot be adapted to another skeleton, for it does not say where its parameters have an axis of "
@@ -113,24 +113,17 @@ def _joint_axes(encoder: Encoder) -> Mapping[str, JointAxis]:
 
 def _rearranged(learned: Tensor, larger: Tensor, axis: JointAxis, places: Tensor) -> Tensor:
     """Return the joints of a parameter at their new places; the last ones of the larger layout are the new joints."""
-    known, untrained = (one.unflatten(axis.axis, (-1, axis.values)) for one in (learned, larger.to(learned.device)))
-    count = known.shape[axis.axis]
-    untrained = untrained.narrow(axis.axis, count, untrained.shape[axis.axis] - count).to(known.dtype)
-    both = torch.cat((known, untrained), dim=axis.axis)
+    kept, untrained = (parameter.unflatten(axis.axis, (-1, axis.values)) for parameter in (learned, larger))
+    count = kept.shape[axis.axis]
+    untrained = untrained.narrow(axis.axis, count, untrained.shape[axis.axis] - count).to(kept.dtype)
+    both = torch.cat((kept, untrained), dim=axis.axis)
     return both.index_select(axis.axis, places.to(both.device)).flatten(axis.axis, axis.axis + 1)
 
 
-def _places(found: JointMatch) -> list[int]:
+def _places(pairing: JointMatch) -> list[int]:
     """Return where each joint of the target is in the larger layout."""
-    following = iter(range(len(found.source.joints), len(found.source.joints) + len(found.target.joints)))
-    return [next(following) if source is None else source for source in found.sources]
-
-
-def _made(encoder: Encoder, skeleton: Skeleton, seed: int) -> Encoder:
-    """Return an untrained encoder of the same size on another layout."""
-    kind: Any = type(encoder)
-    with seeded_weights(seed):
-        return kind(encoder.config, encoder.input, skeleton)
+    following = itertools.count(len(pairing.source.joints))
+    return [next(following) if source is None else source for source in pairing.sources]
 
 
 def _numbered(count: int) -> Skeleton:
@@ -138,21 +131,21 @@ def _numbered(count: int) -> Skeleton:
     return Skeleton("numbered", tuple(map(str, range(count))), (0,) * count, tuple(range(count)), {})
 
 
-def _adaptation(encoder: Encoder, found: JointMatch) -> Adaptation:
+def _adaptation(encoder: Encoder, pairing: JointMatch) -> Adaptation:
     hang_elsewhere = tuple(
-        found.target.joints[joint]
-        for joint, source in enumerate(found.sources)
-        if source is not None and found.sources[found.target.parents[joint]] != found.source.parents[source]
+        pairing.target.joints[joint]
+        for joint, source in enumerate(pairing.sources)
+        if source is not None and pairing.sources[pairing.target.parents[joint]] != pairing.source.parents[source]
     )
     return Adaptation(
         source=encoder.skeleton.name,
-        target=found.target.name,
-        kept=found.pairs,
-        new=found.unmatched_target,
-        gone=found.unmatched_source,
+        target=pairing.target.name,
+        kept=pairing.pairs,
+        new=pairing.unmatched_target,
+        gone=pairing.unmatched_source,
         other_bones=hang_elsewhere if "bone" in encoder.input.stream else (),
     )
 
 
-def _count(count: int, one: str, many: str) -> str:
-    return f"1 joint {one}" if count == 1 else f"{count} joints {many}"
+def _count(count: int, singular: str, plural: str) -> str:
+    return f"1 joint {singular}" if count == 1 else f"{count} joints {plural}"

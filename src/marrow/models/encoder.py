@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
-from marrow.data.loader import batch_from_sequences
+from marrow.data.sampling import batch_from_sequences
 from marrow.data.window import InputConfig
 from marrow.errors import DataError
 from marrow.models.blocks import DropPath, seeded_weights
@@ -52,7 +52,7 @@ class Features:
         return self._mean((1, 2)).flatten(1)
 
     def readout(self) -> Float[Tensor, "batch readout_dim"]:
-        """Return what a head is put on: the summary where there is one, else the joints side by side."""
+        """Return the input of a head: the summary where there is one, else the joints side by side."""
         return self.joints_kept() if self.summary is None else self.pooled()
 
     def over_time(self) -> Float[Tensor, "batch time dim"]:
@@ -62,7 +62,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """The shape of the features of a full window, which is what a head is built for.
+    """The shape of the features of a full window, for which a head is built.
 
     Args:
         times: steps of the time axis; at the recorded pace a clip that is shorter than the window has fewer.
@@ -149,10 +149,16 @@ class Encoder(nn.Module, ABC):
         """Return the name of its size, or None where that has none."""
         return next((name for name, config in self.sizes.items() if config == self.config), None)
 
-    def fresh(self, seed: int) -> "Encoder":
-        """Return the same architecture at random initialisation, on the same device: every score's baseline."""
+    def fresh(self, seed: int, skeleton: Skeleton | None = None) -> "Encoder":
+        """Return the same architecture at random initialisation, on the same device: every score's baseline.
+
+        Args:
+            seed: of the weights.
+            skeleton: the layout that it is to expect; None: the same.
+        """
+        kind: Any = type(self)
         with seeded_weights(seed):
-            encoder = type(self)(self.config, self.input, self.skeleton)
+            encoder = kind(self.config, self.input, skeleton or self.skeleton)
         return encoder.to(next(self.parameters()).device)
 
     def require_skeleton(self, sequences: Sequence[SkeletonSequence]) -> None:

@@ -63,7 +63,7 @@ def weight_bytes(encoder: Encoder) -> bytes:
 
 
 def describe(encoder: Encoder) -> dict[str, Any]:
-    """Return what has to be known to use the weights of an encoder, as plain values, without its kind."""
+    """Return everything that using the weights of an encoder takes, apart from its kind, as plain values."""
     return {
         "size": encoder.size_name(),
         "config": asdict(encoder.config),  # pyright: ignore[reportArgumentType]
@@ -117,7 +117,9 @@ def load_encoder(folder: Path | str) -> Encoder:
         layout = dict(description["skeleton"])
         for name in ("joints", "parents", "mirror"):
             layout[name] = tuple(layout[name])
-        config = {name: tuple(it) if isinstance(it, list) else it for name, it in description["config"].items()}
+        config = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in description["config"].items()
+        }
         encoder: Encoder = encoder_type(
             encoder_type.config_type(**config), InputConfig(**description["input"]), Skeleton(**layout)
         )

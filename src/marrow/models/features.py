@@ -1,4 +1,4 @@
-"""What can be read off feature vectors alone: pure functions, shared by the pre-training monitor and the tasks."""
+"""Neighbours and statistics of feature vectors: pure functions that the pre-training monitor and the tasks share."""
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -79,7 +79,7 @@ def leave_one_out_percent(
 
 
 def chance_percent(label: Int64[Tensor, " clip"], group: Int64[Tensor, " clip"] | None = None) -> float:
-    """Return what `leave_one_out_percent` amounts to on average for vectors that know nothing: another clip drawn."""
+    """Return the mean of `leave_one_out_percent` where, for want of knowledge, another clip is drawn at random."""
     others = ~_same_group(label, group)
     right = (others & (label[:, None] == label[None, :])).sum(1)
     count = others.sum(1)

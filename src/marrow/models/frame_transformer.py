@@ -15,9 +15,17 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates, sinusoids
+from marrow.models.blocks import (
+    Block,
+    DropPath,
+    ExactLinear,
+    initialise_linear,
+    pair_of,
+    position_parameter,
+    sinusoids,
+    widened,
+)
 from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
-from marrow.models.exact import ExactLinear, widened
 from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
 
@@ -120,15 +128,14 @@ class FrameTransformer(Encoder):
             tokens = torch.cat((first.to(tokens.dtype), tokens), dim=1)
         allowed = self._allowed(usable, tokens)
         for number, block in enumerate(self.blocks):
-            of_block = None if factors is None else factors[2 * number : 2 * number + 2]
-            tokens = block(tokens, allowed=allowed, factors=of_block)
+            tokens = block(tokens, allowed=allowed, factors=pair_of(factors, number))
         return self.norm(tokens)
 
     def factors(
         self, drop: DropPath | None, body: Int64[Tensor, " packed"]
     ) -> Float[Tensor, "branch packed 1 1"] | None:
-        """Return what the branches of each packed body are multiplied by; None where nothing is dropped."""
-        return None if drop is None else drop.factors(rising_rates(self.config.depth, body.device), body)
+        """Return the factors of the branches of each packed body; None where nothing is dropped."""
+        return None if drop is None else drop.factors(self.config.depth, body)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return the embeddings, then each block, then the last norm."""

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float32
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from marrow.data.loader import batch_from_sequences
+from marrow.data.sampling import batch_from_sequences
 from marrow.errors import CheckpointError, MarrowError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import initialise_linear

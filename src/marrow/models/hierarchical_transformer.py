@@ -22,12 +22,10 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.attention import attend_pairs
-from marrow.models.blocks import MLP, DropPath, rising_rates, sinusoids
+from marrow.models.attention import attend
+from marrow.models.blocks import MLP, Dropout, DropPath, ExactLinear, pair_of, sinusoids, widened
 from marrow.models.clips import FlatSequences, clip_counts, clip_places, filled_up, flatten, other_frames, side_by_side
-from marrow.models.dropout import Dropout
 from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
-from marrow.models.exact import ExactLinear, widened
 from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
 
@@ -141,10 +139,10 @@ class Layer(nn.Module):
         weight, normed = self.qkv.weight, self.norm1(tokens)
         query = F.linear(normed[:, queries_from:].contiguous(), weight[:inner])
         key, value = F.linear(normed, weight[inner:]).chunk(2, dim=-1)
-        query, key, value = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value))
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
         if allowed is not None and allowed.shape[2] > 1:
             allowed = allowed[:, :, queries_from:]
-        attended = self.proj(attend_pairs(query, key, value, allowed).transpose(1, 2).flatten(2))
+        attended = self.proj(attend(query, key, value, allowed).transpose(1, 2).flatten(2))
         scales = (1.0, 1.0) if factors is None else factors.unbind(0)
         tokens = tokens[:, queries_from:] + scales[0] * _dropped(attended, dropout, 0)
         return tokens + scales[1] * _dropped(self.mlp(self.norm2(tokens)), dropout, 1)
@@ -165,6 +163,8 @@ class HierarchicalTransformer(Encoder):
     config_type = HierarchicalTransformerConfig
     sizes = SIZES
     config: HierarchicalTransformerConfig
+
+    _clip_pairs: Bool[Tensor, "1 1 token token"]
 
     def __init__(self, config: HierarchicalTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
         super().__init__()
@@ -203,9 +203,7 @@ class HierarchicalTransformer(Encoder):
     ) -> Float[Tensor, "row joint frame_dim"]:
         """Relate the joints of every frame to each other."""
         tokens = self.embedding(joints) + self.joint_position
-        for number, layer in enumerate(self.frame_layers):
-            tokens = layer(tokens, dropout=_part(dropout, number), factors=_of_layer(factors, number))
-        return tokens
+        return _through(self.frame_layers, tokens, dropout=dropout, factors=factors)
 
     def embed_clips(
         self,
@@ -229,16 +227,9 @@ class HierarchicalTransformer(Encoder):
         tokens = (frames[rows] + self.clip_position).flatten(1, 2)
         fusion = self.clip_fusion.to(tokens.dtype).expand(len(rows), -1, -1)
         tokens = torch.cat((tokens, fusion), dim=1)
-        for number, layer in enumerate(self.clip_layers):
-            # Of the last layer, nothing but the fusion token is read.
-            first = tokens.shape[1] - 1 if number == len(self.clip_layers) - 1 else 0
-            tokens = layer(
-                tokens,
-                allowed=self._clip_pairs,
-                queries_from=first,
-                dropout=_part(dropout, number),
-                factors=_of_layer(factors, number),
-            )
+        tokens = _through(
+            *(self.clip_layers, tokens), allowed=self._clip_pairs, last_alone=True, dropout=dropout, factors=factors
+        )
         return tokens[:clips, -1]
 
     def embed_sequences(
@@ -262,16 +253,9 @@ class HierarchicalTransformer(Encoder):
         tokens = self.to_sequence(clips) + self.sequence_position[: clips.shape[1]]
         tokens = torch.cat((tokens, self.sequence_fusion.to(tokens.dtype).expand(len(clips), -1, -1)), dim=1)
         allowed = F.pad(exists, (0, 1), value=True)[:, None, None]
-        for number, layer in enumerate(self.sequence_layers):
-            last = number == len(self.sequence_layers) - 1
-            tokens = layer(
-                tokens,
-                allowed=allowed,
-                queries_from=tokens.shape[1] - 1 if summary_alone and last else 0,
-                dropout=_part(dropout, number),
-                factors=_of_layer(factors, number),
-            )
-        return tokens
+        return _through(
+            *(self.sequence_layers, tokens), allowed=allowed, last_alone=summary_alone, dropout=dropout, factors=factors
+        )
 
     def most(self, count: Int64[Tensor, " sequence"], batch: Batch) -> tuple[int | None, int | None, int]:
         """Return how many frames and clips sequences have together, and clips the longest, at most.
@@ -332,9 +316,9 @@ class HierarchicalTransformer(Encoder):
         if drop is None:
             return None, None, None
         branches = [2 * depth for depth in self.config.depths]
-        frame, clip, sequence = drop.factors(rising_rates(sum(self.config.depths), body.device), body).split(branches)
-        one = torch.ones_like(frame[:, :1])  # the frames of zeros are everybody's
-        return torch.cat((frame, one), dim=1)[:, of[0]], clip[:, of[1]], sequence
+        frame, clip, sequence = drop.factors(sum(self.config.depths), body).split(branches)
+        everybody = torch.ones_like(frame[:, :1])  # whose the frames of zeros are
+        return torch.cat((frame, everybody), dim=1)[:, of[0]], clip[:, of[1]], sequence
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return what each level begins with together with its first layer, and its other layers one by one."""
@@ -345,8 +329,8 @@ class HierarchicalTransformer(Encoder):
         ]
         groups = []
         for layers, begins_with in levels:
-            first, *others = [list(layer.parameters()) for layer in layers]
-            groups += [begins_with + first, *others]
+            first, *following = [list(layer.parameters()) for layer in layers]
+            groups += [begins_with + first, *following]
         return groups
 
     def joint_axes(self) -> dict[str, JointAxis]:
@@ -354,13 +338,27 @@ class HierarchicalTransformer(Encoder):
         return {"joint_position": JointAxis(0), "clip_position": JointAxis(1)}
 
 
-def _part(dropout: Dropout | None, number: int) -> Dropout | None:
-    return None if dropout is None else dropout.of(number)
+def _through(
+    layers: nn.ModuleList,
+    tokens: Float[Tensor, "item token dim"],
+    *,
+    allowed: Bool[Tensor, "#item 1 #token token"] | None = None,
+    last_alone: bool = False,
+    dropout: Dropout | None,
+    factors: Float[Tensor, "branch item 1 1"] | None,
+) -> Float[Tensor, "item query dim"]:
+    """Run tokens through the layers of a level; `last_alone`: of the last layer, nothing but the last token is read."""
+    for number, layer in enumerate(layers):
+        is_last = number == len(layers) - 1
+        tokens = layer(
+            tokens,
+            allowed=allowed,
+            queries_from=tokens.shape[1] - 1 if last_alone and is_last else 0,
+            dropout=None if dropout is None else dropout.of(number),
+            factors=pair_of(factors, number),
+        )
+    return tokens
 
 
 def _dropped(values: Tensor, dropout: Dropout | None, branch: int) -> Tensor:
     return values if dropout is None else dropout.of(branch)(values)
-
-
-def _of_layer(factors: Float[Tensor, "branch item 1 1"] | None, number: int) -> Float[Tensor, "2 item 1 1"] | None:
-    return None if factors is None else factors[2 * number : 2 * number + 2]

@@ -8,15 +8,14 @@ Representation Learners", ICCV 2023 (arXiv 2308.07092), section 3.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.models.blocks import Block, DropPath, initialise_linear, position_parameter, rising_rates
+from marrow.models.blocks import Block, DropPath, ExactLinear, initialise_linear, pair_of, position_parameter, widened
 from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
-from marrow.models.exact import ExactLinear, widened
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import rows_of, unpack
 from marrow.skeleton.layout import Skeleton
@@ -89,9 +88,24 @@ class PatchTransformer(Encoder):
     ) -> Float[Tensor, "body token dim"]:
         """Run embedded tokens, any number in any order, through the blocks; `factors` are those of `DropPath`."""
         for number, block in enumerate(self.blocks):
-            of_block = None if factors is None else factors[2 * number : 2 * number + 2]
-            tokens = block(tokens, may_attend=may_attend, factors=of_block)
+            tokens = block(tokens, may_attend=may_attend, factors=pair_of(factors, number))
         return self.norm(tokens)
+
+    def encode_at(
+        self,
+        joints: Float[Tensor, "body time joint 3"],
+        place: Int64[Tensor, "body taken"],
+        exists: Bool[Tensor, "body taken"] | None,
+    ) -> Float[Tensor, "body taken dim"]:
+        """Encode the patches at some places of the grid, which differ from body to body, as if there were no others.
+
+        Args:
+            joints: of each body.
+            place: of the patches.
+            exists: which of them are no padding; None: all.
+        """
+        tokens = self.embedding(self.grid.take(self.grid.patchify(joints), place)) + self.position()[place]
+        return self.encode(tokens, may_attend=exists)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return the embeddings, then each block, then the last norm."""
@@ -105,7 +119,7 @@ class PatchTransformer(Encoder):
         rows = rows_of(usable.unflatten(0, (clips, bodies)), batch)
         usable, body = rows.take(usable), rows.body
         tokens = self.embedding(self.grid.patchify(rows.joints(batch))) + self.position()
-        factors = None if drop is None else drop.factors(rising_rates(self.config.depth, body.device), body)
+        factors = None if drop is None else drop.factors(self.config.depth, body)
         encoded = self.encode(tokens, rows.may_attend(usable, batch), factors)
         encoded = torch.where(usable[..., None], widened(encoded), 0.0)
         axes = (self.grid.times, self.grid.joint_patches)

@@ -43,7 +43,7 @@ class Trainable(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, batch: Batch, draws: Draws) -> Any:
-        """Draw what is random in the loss of this batch."""
+        """Draw everything random in the loss of this batch."""
 
     @abstractmethod
     def forward(self, batch: Batch, draw: Any) -> StepOutput:

@@ -45,17 +45,14 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.blocks import CrossBlock, initialise_linear, position_parameter
-from marrow.models.exact import ExactLinear
+from marrow.models.blocks import CrossBlock, ExactLinear, initialise_linear, position_parameter
 from marrow.models.grid import PatchGrid
-from marrow.models.packing import Rows
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
-from marrow.objectives.masking import Hiding, hide
-from marrow.objectives.picture import Picture, patches_as_positions, picture_of
+from marrow.objectives.base import Objective, Picture, patches_as_positions, picture_of
+from marrow.objectives.masking import Hiding, HidingDraw, hide
 
-_FLOOR = 1e-6  # of the variance of a target, in m²; the value is that of MAMP's authors
+_FLOOR = 1e-6  # of the variance of a target patch, in m²; the value is that of MAMP's authors
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class AMRConfig:
 
     Args:
         mask_ratio: share of the usable tokens that is hidden.
-        masking: uniform: hide at random; motion: hide what moves.
+        masking: motion: hide what moves; uniform: hide at random.
         tau: temperature of motion-guided hiding; smaller is stronger.
         round_visible: round the number of visible tokens to the nearest, 75 of 750; otherwise down, 74 as in MAMP.
         target: motion (differences of frames) or joint (positions).
@@ -84,7 +81,7 @@ class AMRConfig:
     """
 
     mask_ratio: float = 0.9
-    masking: Literal["uniform", "motion"] = "uniform"
+    masking: Literal["motion", "uniform"] = "uniform"
     tau: float = 0.8
     round_visible: bool = True
     target: Literal["motion", "joint"] = "motion"
@@ -108,11 +105,11 @@ class AMRConfig:
             raise ConfigError(
                 f"objective.tau must be positive, got {self.tau}; for no guidance set masking to 'uniform'"
             )
-        if self.stride < 1 or self.decoder_depth < 1:
-            raise ConfigError(
-                f"objective.stride and objective.decoder_depth must be at least 1, got {self.stride} and "
-                f"{self.decoder_depth}"
-            )
+        for name in ("stride", "decoder_depth", "decoder_width", "decoder_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"objective.{name} must be at least 1, got {getattr(self, name)}")
+        if self.decoder_mlp_ratio * self.decoder_width < 1:
+            raise ConfigError(f"objective.decoder_mlp_ratio must be positive, got {self.decoder_mlp_ratio}")
         if self.focal_k < 0 or self.energy_floor <= 0:
             raise ConfigError(
                 f"objective.focal_k must not be negative and objective.energy_floor must be positive, got "
@@ -130,14 +127,6 @@ class AMRConfig:
                 f"objective.decoder_heads must divide objective.decoder_width, got {self.decoder_heads} heads for "
                 f"{self.decoder_width}"
             )
-
-
-@dataclass
-class AMRDraw:
-    """What is random in a step: which bodies are in it, and which of their tokens are hidden."""
-
-    rows: Rows
-    hiding: Hiding
 
 
 class AMR(Objective):
@@ -158,6 +147,10 @@ class AMR(Objective):
     def __init__(self, config: AMRConfig, encoder: PatchTransformer) -> None:
         super().__init__()
         self.config, self.encoder, frames = config, encoder, encoder.grid.frames
+        if config.target == "motion" and config.stride >= frames:
+            raise ConfigError(
+                f"objective.stride must be less than the {frames} frames of the window, got {config.stride}"
+            )
         divisors = [n for n in range(1, frames + 1) if frames % n == 0]
         sizes = [("target_frames", config.target_frames), *(("energy_windows", n) for n in config.energy_windows)]
         for name, size in sizes:
@@ -179,19 +172,19 @@ class AMR(Objective):
         for part in (self.bridge, self.blocks, self.predict):
             initialise_linear(part)
 
-    def sample(self, batch: Batch, draws: Draws) -> AMRDraw:
+    def sample(self, batch: Batch, draws: Draws) -> HidingDraw:
         """Draw the hidden tokens of every body."""
         bodies = batch.joints.shape[1]
         return self.hide(batch, draws.uniform("hidden", bodies, self.encoder.grid.tokens))
 
     @torch.no_grad()
-    def hide(self, batch: Batch, noise: Float[Tensor, "batch body token"]) -> AMRDraw:
+    def hide(self, batch: Batch, noise: Float[Tensor, "batch body token"]) -> HidingDraw:
         """Turn uniform noise into hidden tokens."""
         batch, config, grid = self._with_absent(batch), self.config, self.encoder.grid
         tau = config.tau if config.masking == "motion" else None
-        return AMRDraw(*hide(batch, noise, grid, config.mask_ratio, tau=tau, rounded=config.round_visible))
+        return hide(batch, noise, grid, config.mask_ratio, tau=tau, rounded=config.round_visible)
 
-    def forward(self, batch: Batch, draw: AMRDraw) -> StepOutput:
+    def forward(self, batch: Batch, draw: HidingDraw) -> StepOutput:
         """Compute the loss over all target patches."""
         (joints, present), hiding = draw.rows.of(self._with_absent(batch)), draw.hiding
 
@@ -218,7 +211,7 @@ class AMR(Objective):
         )
 
     @torch.no_grad()
-    def explain(self, batch: Batch, draw: AMRDraw) -> Picture:
+    def explain(self, batch: Batch, draw: HidingDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
         (joints, present), config = draw.rows.of(self._with_absent(batch)), self.config
         spread = mean_and_deviation(self._values(joints), self._target_exists(present))
@@ -230,21 +223,17 @@ class AMR(Objective):
             stride=config.stride if config.target == "motion" else None,
         )
         visible, hidden = draw.hiding.per_joint(self.encoder.grid)
-        has_target = self._values_exist(present)
         if config.target == "motion":  # which leads on from the first frame of a patch: a gap ends that
-            has_target = self.grid.spread(self.grid.all_of_patch(has_target))
-        return picture_of(batch, draw.rows, visible, hidden & has_target, positions, note)
+            hidden &= self.grid.spread(self.grid.all_of_patch(motion_exists(present, config.stride)))
+        return picture_of(batch, draw.rows, visible, hidden & present, positions, note)
 
     def _with_absent(self, batch: Batch) -> Batch:
         return batch.absent_as_zeros() if self.config.parity else batch
 
     def _encode(self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding) -> Float[Tensor, "body visible dim"]:
-        """Encode the visible tokens."""
-        patches = self.encoder.grid.take(self.encoder.grid.patchify(joints), hiding.visible)
-        tokens = self.encoder.embedding(patches) + self.encoder.position()[hiding.visible]
-        return self.encoder.encode(tokens, may_attend=hiding.visible_exists)
+        return self.encoder.encode_at(joints, hiding.visible, hiding.visible_exists)
 
-    def _decode(self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding) -> Float[Tensor, "body query value"]:
+    def _decode(self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding) -> Float[Tensor, "body patch value"]:
         """Predict every target patch."""
         memory = self.bridge(encoded)
         position = (self.time_position + self.joint_position).flatten(0, 1)
@@ -256,39 +245,33 @@ class AMR(Objective):
 
     def _target(
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
-    ) -> Float[Tensor, "body query value"]:
-        """Return what is to be predicted at every target patch."""
+    ) -> Float[Tensor, "body patch value"]:
+        """Return the target of every target patch."""
         patches = self._values(joints)
         if self.config.normalise_target == "none":
             return patches
         mean, deviation = mean_and_deviation(patches, self._target_exists(present))
         return (patches - mean) / deviation
 
-    def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body query value"]:
+    def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body patch value"]:
         """Tell which numbers of the target patches exist."""
-        return self.grid.patchify(self._values_exist(present)[..., None].expand(-1, -1, -1, 3).float()) > 0
+        if self.config.target == "motion":
+            present = motion_exists(present, self.config.stride)
+        return self.grid.patchify(present[..., None].expand(-1, -1, -1, 3).float()) > 0
 
     @torch.no_grad()
     def _weight(
         self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
-    ) -> Float[Tensor, "body query value"]:
+    ) -> Float[Tensor, "body patch value"]:
         """Return how much each number of the target matters."""
         k, floor = self.config.focal_k, self.config.energy_floor
         energies = (energy(joints, present, frames) for frames in self.config.energy_windows)
         weight = torch.stack([focal_weight(of_windows, present, k, floor) for of_windows in energies]).mean(0)
         return self.grid.patchify(weight[..., None].expand(-1, -1, -1, 3))
 
-    def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body query value"]:
+    def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body patch value"]:
         """Return motion or positions in patches, as they are measured."""
         return self.grid.patchify(motion(joints, self.config.stride) if self.config.target == "motion" else joints)
-
-    def _values_exist(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body time joint"]:
-        """Tell where there is motion, or a position."""
-        if self.config.target == "joint":
-            return present
-        # The last ones lead nowhere, and have a target all the same: zero.
-        leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - self.config.stride
-        return present & (present.roll(-self.config.stride, dims=1) | ~leads_on[:, None])
 
 
 def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
@@ -296,9 +279,15 @@ def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Ten
     return F.pad(joints[:, stride:] - joints[:, :-stride], (0, 0, 0, 0, 0, stride))
 
 
+def motion_exists(present: Bool[Tensor, "body time joint"], stride: int) -> Bool[Tensor, "body time joint"]:
+    """Tell where there is motion: not into or out of an absent frame. The last frames lead nowhere and have zero."""
+    leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - stride
+    return present & (present.roll(-stride, dims=1) | ~leads_on[:, None])
+
+
 def mean_and_deviation(
-    patches: Float[Tensor, "body query value"], exists: Bool[Tensor, "body query value"]
-) -> tuple[Float[Tensor, "body query 1"], Float[Tensor, "body query 1"]]:
+    patches: Float[Tensor, "body patch value"], exists: Bool[Tensor, "body patch value"]
+) -> tuple[Float[Tensor, "body patch 1"], Float[Tensor, "body patch 1"]]:
     """Return the mean and the unbiased deviation of the numbers of each patch that exist; 0 and the floor of none."""
     count = exists.sum(-1, keepdim=True)
     mean = torch.where(exists, patches, 0.0).sum(-1, keepdim=True) / count.clamp(min=1)

@@ -35,24 +35,13 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.clips import (
-    chosen,
-    clip_counts,
-    clip_places,
-    distant_pair,
-    flatten,
-    moving_clips,
-    side_by_side,
-    swapped,
-)
-from marrow.models.dropout import Dropout
-from marrow.models.exact import ExactLinear, widened
+from marrow.models.blocks import Dropout, ExactLinear, widened
+from marrow.models.clips import clip_counts, clip_places, flatten, side_by_side
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.packing import Rows, pack, rows_of
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
-from marrow.objectives.masking import replacements
-from marrow.objectives.picture import Picture, picture_of
+from marrow.objectives.base import Objective, Picture, picture_of
+from marrow.objectives.disorder import chosen, distant_pair, moving_clips, replacements, swapped
 
 
 @dataclass(frozen=True)
@@ -197,11 +186,13 @@ class HiTRS(Objective):
 
     def forward(self, batch: Batch, draw: HiTRSDraw) -> StepOutput:
         """Compute the four losses of a batch."""
-        answers = self.answers(batch, draw, draw.dropout)
         config, exists = self.config, draw.frames > 0
         weight = exists.sum().float()
 
-        # Frame level: where the hidden joints are. Target: the batch itself.
+        # Encode and decode: an answer to each of the four tasks.
+        answers = self.answers(batch, draw, draw.dropout)
+
+        # Targets and losses. Frame level: where the hidden joints are, which the batch itself tells.
         truth = config.pose_scale * draw.rows.joints(batch)
         pose = _mean(F.smooth_l1_loss(config.pose_scale * answers["pose"], truth, reduction="none"), draw.selected)
         # Clip and sequence level: in order (the first half) or not.
@@ -235,7 +226,7 @@ class HiTRS(Objective):
         )
 
     def answers(self, batch: Batch, draw: HiTRSDraw, dropout: Dropout | None = None) -> dict[str, Tensor]:
-        """Return what the network says to each task.
+        """Answer the four tasks.
 
         Returns:
             `pose` [sequence, time, joint, 3] in the unit of the input; `clip_order` and `sequence_order` [2 * sequence,
@@ -285,7 +276,7 @@ class HiTRS(Objective):
         return picture_of(batch, draw.rows, present & ~hidden, hidden, pose, note)
 
     def shown(self, batch: Batch, draw: HiTRSDraw) -> Float[Tensor, "sequence time joint 3"]:
-        """Return what the encoder is given instead of the joints of the sequences."""
+        """Return the joints that the encoder is given in place of those of the sequences."""
         joints, present = draw.rows.of(batch)
         joints = torch.where(present[..., None], joints, 0.0)
         taken = draw.source.flatten(1)[..., None].expand(-1, -1, 3)

@@ -32,14 +32,11 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.blocks import Block, initialise_linear, position_parameter
-from marrow.models.exact import ExactLinear
-from marrow.models.packing import Rows
+from marrow.models.blocks import Block, ExactLinear, initialise_linear, position_parameter
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
-from marrow.objectives.masking import Hiding, hide
-from marrow.objectives.picture import Picture, patches_as_positions, picture_of
+from marrow.objectives.base import Objective, Picture, patches_as_positions, picture_of
+from marrow.objectives.masking import Hiding, HidingDraw, hide
 
 _FLOOR = 1e-6  # of the variance of a target patch, in m²; the value is the authors'
 
@@ -59,8 +56,8 @@ class MAMPConfig:
         decoder_width: width of the decoder.
         decoder_heads: attention heads of the decoder.
         decoder_mlp_ratio: width of the hidden layer of its MLPs, in widths.
-        parity: do as the released code with whatever is absent: bodies and joints that are not there become zeros that
-            are embedded, hidden, predicted and averaged like any other.
+        parity: bodies and joints that are not there become zeros that are embedded, hidden, predicted and averaged like
+            any other, as in the released code.
     """
 
     mask_ratio: float = 0.9
@@ -92,14 +89,6 @@ class MAMPConfig:
                 f"objective.decoder_heads must divide objective.decoder_width, got {self.decoder_heads} heads for "
                 f"{self.decoder_width}"
             )
-
-
-@dataclass
-class MAMPDraw:
-    """What is random in a step: which bodies are in it, and which of their tokens are hidden."""
-
-    rows: Rows
-    hiding: Hiding
 
 
 class MAMP(Objective):
@@ -135,19 +124,19 @@ class MAMP(Objective):
         for part in (self.bridge, self.blocks, self.predict):
             initialise_linear(part)
 
-    def sample(self, batch: Batch, draws: Draws) -> MAMPDraw:
+    def sample(self, batch: Batch, draws: Draws) -> HidingDraw:
         """Draw the hidden tokens of every body."""
         bodies = batch.joints.shape[1]
-        return self.hide(batch, draws.uniform("hidden", bodies, self.grid.tokens))
+        return self.hide(batch, draws.uniform("hidden", bodies, self.encoder.grid.tokens))
 
     @torch.no_grad()
-    def hide(self, batch: Batch, noise: Float[Tensor, "batch body token"]) -> MAMPDraw:
+    def hide(self, batch: Batch, noise: Float[Tensor, "batch body token"]) -> HidingDraw:
         """Turn uniform noise into hidden tokens."""
-        config = self.config
+        batch, config, grid = self._with_absent(batch), self.config, self.encoder.grid
         tau = config.tau if config.masking == "motion" else None
-        return MAMPDraw(*hide(self._with_absent(batch), noise, self.grid, config.mask_ratio, tau=tau))
+        return hide(batch, noise, grid, config.mask_ratio, tau=tau)
 
-    def forward(self, batch: Batch, draw: MAMPDraw) -> StepOutput:
+    def forward(self, batch: Batch, draw: HidingDraw) -> StepOutput:
         """Compute the loss over the hidden tokens."""
         (joints, present), hiding = draw.rows.of(self._with_absent(batch)), draw.hiding
 
@@ -176,28 +165,30 @@ class MAMP(Objective):
         )
 
     @torch.no_grad()
-    def explain(self, batch: Batch, draw: MAMPDraw) -> Picture:
+    def explain(self, batch: Batch, draw: HidingDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
         joints, config = draw.rows.joints(self._with_absent(batch)), self.config
+        spread = mean_and_deviation(self._values(joints))
         positions, note = patches_as_positions(
             self.predictions(batch, draw)["prediction"],
             joints,
             self.grid,
-            standardised=mean_and_deviation(self._values(joints)) if config.normalise_target else None,
+            standardised=spread if config.normalise_target else None,
             stride=config.stride if config.target == "motion" else None,
         )
-        visible, hidden = draw.hiding.per_joint(self.grid)
+        visible, hidden = draw.hiding.per_joint(self.encoder.grid)
         return picture_of(batch, draw.rows, visible, hidden, positions, note)
 
     @torch.no_grad()
-    def predictions(self, batch: Batch, draw: MAMPDraw) -> dict[str, Tensor]:
+    def predictions(self, batch: Batch, draw: HidingDraw) -> dict[str, Tensor]:
         """Predict at every token of the grid, visible or hidden.
 
         Returns:
             `prediction` and `target` [body, token, value], `hidden` [body, token], for the packed bodies.
         """
         joints, hiding = draw.rows.joints(self._with_absent(batch)), draw.hiding
-        prediction = self._decode(self._encode(joints, hiding), hiding, queries_from=0)
+        encoded = self._encode(joints, hiding)
+        prediction = self._decode(encoded, hiding, queries_from=0)
         return {
             "prediction": self.grid.put(prediction, torch.cat((hiding.visible, hiding.hidden), dim=1), hiding.exists()),
             "target": self._target(joints),
@@ -208,10 +199,7 @@ class MAMP(Objective):
         return batch.absent_as_zeros() if self.config.parity else batch
 
     def _encode(self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding) -> Float[Tensor, "body visible dim"]:
-        """Encode the visible tokens."""
-        patches = self.grid.take(self.grid.patchify(joints), hiding.visible)
-        tokens = self.encoder.embedding(patches) + self.encoder.position()[hiding.visible]
-        return self.encoder.encode(tokens, may_attend=hiding.visible_exists)
+        return self.encoder.encode_at(joints, hiding.visible, hiding.visible_exists)
 
     def _decode(
         self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding, queries_from: int
@@ -226,20 +214,21 @@ class MAMP(Objective):
         tokens = self.blocks[-1](tokens, queries_from=queries_from, may_attend=exists)
         return self.predict(self.norm(tokens))
 
-    def _target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body token value"]:
-        """Return what is to be predicted at every token."""
+    def _target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body patch value"]:
+        """Return the target of every token."""
         patches = self._values(joints)
-        return standardise(patches) if self.config.normalise_target else patches
+        if not self.config.normalise_target:
+            return patches
+        mean, deviation = mean_and_deviation(patches)
+        return (patches - mean) / deviation
 
-    def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body token"]:
-        """Tell which tokens have a target: those with no step into or out of an absent frame."""
+    def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body patch"]:
+        """Tell which tokens have a target: those of which every number exists."""
         if self.config.target == "motion":
-            # The last ones lead nowhere, and have a target all the same: zero.
-            leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - self.config.stride
-            present = present & (present.roll(-self.config.stride, dims=1) | ~leads_on[:, None])
+            present = motion_exists(present, self.config.stride)
         return self.grid.all_of_patch(present)
 
-    def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body token value"]:
+    def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body patch value"]:
         """Return motion or positions in patches, as they are measured."""
         return self.grid.patchify(motion(joints, self.config.stride) if self.config.target == "motion" else joints)
 
@@ -249,15 +238,15 @@ def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Ten
     return F.pad(joints[:, stride:] - joints[:, :-stride], (0, 0, 0, 0, 0, stride))
 
 
-def standardise(patches: Float[Tensor, "body token value"]) -> Float[Tensor, "body token value"]:
-    """Standardise each patch by its own mean and deviation."""
-    mean, deviation = mean_and_deviation(patches)
-    return (patches - mean) / deviation
+def motion_exists(present: Bool[Tensor, "body time joint"], stride: int) -> Bool[Tensor, "body time joint"]:
+    """Tell where there is motion: not into or out of an absent frame. The last frames lead nowhere and have zero."""
+    leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - stride
+    return present & (present.roll(-stride, dims=1) | ~leads_on[:, None])
 
 
 def mean_and_deviation(
-    patches: Float[Tensor, "body token value"],
-) -> tuple[Float[Tensor, "body token 1"], Float[Tensor, "body token 1"]]:
+    patches: Float[Tensor, "body patch value"],
+) -> tuple[Float[Tensor, "body patch 1"], Float[Tensor, "body patch 1"]]:
     """Return the mean and the unbiased deviation of each patch, over frames, joints and coordinates together.
 
     The floor of 1e-6 m² is the authors'. It sets the scale of what counts as noise: jitter of 1 mm on a still joint

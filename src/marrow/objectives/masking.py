@@ -1,4 +1,4 @@
-"""What a method hides: tokens at random, or more of those that move (`hide`); and what takes the place of joints.
+"""Which tokens MAMP and AMR hide: any at random, or rather those that move.
 
 Hiding is a Gumbel top-k draw: tokens are ordered by log-probability plus Gumbel noise, the smallest stay visible. That
 is the same as drawing the hidden ones from the probabilities one by one without replacement (Plackett-Luce).
@@ -43,6 +43,14 @@ class Hiding:
         return grid.spread(visible), grid.spread(grid.flags_at(self.hidden, self.hidden_exists))
 
 
+@dataclass
+class HidingDraw:
+    """What is random in a step: which bodies are in it, and which of their tokens are hidden."""
+
+    rows: Rows
+    hiding: Hiding
+
+
 def hide(
     batch: Batch,
     noise: Float[Tensor, "batch body token"],
@@ -51,7 +59,7 @@ def hide(
     *,
     tau: float | None,
     rounded: bool = False,
-) -> tuple[Rows, Hiding]:
+) -> HidingDraw:
     """Choose the bodies that are computed, and hide most of their tokens.
 
     Args:
@@ -61,9 +69,6 @@ def hide(
         mask_ratio: share of a body's usable tokens that is hidden.
         tau: temperature at which tokens that move are hidden rather than others; None: whether they move has no say.
         rounded: round the number of visible ones to the nearest instead of down.
-
-    Returns:
-        The bodies, and the hidden tokens of each.
     """
     usable = grid.all_of_patch(batch.present.flatten(0, 1))
     rows = rows_of(usable.unflatten(0, batch.joints.shape[:2]), batch)
@@ -71,7 +76,7 @@ def hide(
     if tau is not None:
         intensity = motion_intensity(grid.patchify(rows.joints(batch)), usable, grid)
         score = motion_guided_order(intensity, score, tau)
-    return rows, hide_all_but_smallest(score, usable, mask_ratio, batch.shapes, rounded=rounded)
+    return HidingDraw(rows, hide_all_but_smallest(score, usable, mask_ratio, batch.shapes, rounded=rounded))
 
 
 def visible_count(tokens: int, mask_ratio: float, *, rounded: bool = False) -> int:
@@ -165,43 +170,3 @@ def hide_all_but_smallest(
         visible_exists=(place < count[:, None])[:, :widest],
         hidden_exists=(place < hidden_count[:, None])[:, :most],
     )
-
-
-def replacements(
-    selected: Bool[Tensor, "sequence time joint"],
-    present: Bool[Tensor, "sequence time joint"],
-    frames: Int64[Tensor, " sequence"],
-    noise: Float[Tensor, "sequence time joint 3"],
-    mask_ratio: float,
-    constant_share: float,
-    swapped_share: float,
-) -> tuple[Bool[Tensor, "sequence time joint"], Int64[Tensor, "sequence time joint"]]:
-    """Choose what takes the place of the selected joints: a constant point, another joint of another frame, or nothing.
-
-    Args:
-        selected: those whose first number of the noise is below `mask_ratio`.
-        present: which joints there are; an absent one takes nobody's place.
-        frames: of each sequence.
-        noise: uniform on [0, 1): what happens to a joint, and from which frame and joint another one comes.
-        mask_ratio: share of the joints that is selected.
-        constant_share: share of those that become the constant point.
-        swapped_share: share of those that become another joint.
-
-    Returns:
-        Which become the constant point; and from which place of its sequence (time * joints + joint) each other joint
-        is taken, mostly from its own.
-    """
-    times, joints = present.shape[1:]
-    time = torch.arange(times, device=present.device)[:, None]
-    joint = torch.arange(joints, device=present.device)
-    length = frames.clamp(min=1)[:, None, None]
-    which, when, where = noise.unbind(3)
-    # Below mask_ratio the first number is uniform once more: it decides what takes a selected joint's place.
-    kind = which / mask_ratio
-    other_time = torch.remainder(time + (when * (length - 1)).long() + 1, length)
-    other_joint = torch.remainder(joint + (where * (joints - 1)).long() + 1, joints)
-    own, other = (time * joints + joint).expand_as(other_time), other_time * joints + other_joint
-    is_constant = kind < constant_share
-    is_swapped = ~is_constant & (kind < constant_share + swapped_share)
-    is_swapped &= present.flatten(1).gather(1, other.flatten(1)).view_as(present)
-    return selected & is_constant, torch.where(selected & is_swapped, other, own)

@@ -31,14 +31,12 @@ from torch import Tensor, nn
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.errors import ConfigError
-from marrow.models.blocks import DropPath, position_parameter
-from marrow.models.exact import ExactLinear, widened
+from marrow.models.blocks import DropPath, ExactLinear, position_parameter, widened
 from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.packing import Rows, pack, rows_of
 from marrow.models.trainable import StepOutput
 from marrow.objectives import flow
-from marrow.objectives.base import Objective
-from marrow.objectives.picture import Picture, picture_of
+from marrow.objectives.base import Objective, Picture, picture_of
 
 # What each variant predicts: one head each.
 _HEADS: dict[str, tuple[str, ...]] = {
@@ -215,7 +213,7 @@ class MotionTransformer(Objective):
         joints, present = draw.rows.of(batch)
         joints = torch.where(present[..., None], joints, 0.0)
 
-        # Encode what is left of the frames.
+        # Encode: what is left of the frames.
         encoded = self._encode(joints, present, draw, draw.drop)
 
         # Targets: the poses, and the flow at every interval; functions of the input alone.
@@ -224,8 +222,9 @@ class MotionTransformer(Objective):
         if "flow" in self.heads:
             target["flow"] = displacement / flow.size(displacement, has_flow, self.config.dead_zone_metres)
 
-        # Loss: one term per head, averaged over what a body has of it, then summed over the bodies. Only frames that
-        # have a target are asked about, whose number is read from the device; where shapes are fixed, all are.
+        # Decode and loss: one term per head, averaged over what a body has of it, then summed over the bodies. Only
+        # frames that have a target are asked about, whose number is read from the device; where shapes are fixed, all
+        # are.
         wanted = self._predicted_flow(draw)
         of_pose = flow.share_of_body(draw.hidden[..., None] & present)
         of_flow = flow.share_of_body(wanted[..., None] & has_flow)
@@ -284,7 +283,7 @@ class MotionTransformer(Objective):
         return encoded[:, self.encoder.leading :]
 
     def _say(self, name: str, encoded: Float[Tensor, "*frame dim"]) -> Float[Tensor, "..."]:
-        """Return what a head says of frames: values by interval (where it is about flow) and joint."""
+        """Return the values that a head predicts for frames, by interval (where it is about flow) and joint."""
         return widened(self.heads[name](encoded)).unflatten(-1, self._shapes[name])
 
     def _predicted_flow(self, draw: MotionTransformerDraw) -> Bool[Tensor, "body time interval"]:

@@ -27,7 +27,7 @@ _OPTION = "--axes ORDER"
 _ORDERS = {
     **dict.fromkeys(("T V C", "N T V C", "N C T V M", "N M T V C", "T VC", "N T VC"), 0.0),
     **dict.fromkeys(("C T V M", "M T V C", "N C T V", "N T M V C", "V C T", "C T V", "N M T VC"), 0.4),
-    **dict.fromkeys(("T M V C", "T V C M", "N T V C M", "C T V N", "T V C N", "V C T N", "N V C T"), 0.8),
+    **dict.fromkeys(("T M V C", "T V C M", "N T V C M", "C T V N", "T V C N", "N V C T"), 0.8),
     **dict.fromkeys(("T MVC", "N T MVC", "T C V", "C V T", "V T C", "N T C V", "N C V T", "N V T C"), 0.8),
 }
 _UNUSUAL = 1.6
@@ -37,6 +37,7 @@ _MOST_JOINTS = 600
 _MOST_PEOPLE = 10
 # A reading that costs less than this more than the cheapest is a doubt.
 _CLOSE = 2.0
+_COORDINATES = {"x": (1,), "y": (1,), "z": (0, 1), "c": (0, 1)}
 _SPELLING = re.compile(r"(?:[NMTVC]|\((?:MVC|VC|CV|MCV)\))+(?:,[xyzc-]{2,4})?")
 
 
@@ -152,6 +153,8 @@ def given_axes(axes: str, name: str, shape: tuple[int, ...], sample: Shaped[np.n
     letters = "".join(parts)
     if len(set(letters)) != len(letters) or not set("TVC") <= set(letters):
         raise ConfigError(f"axes: expected T, V and C once, and N and M at most once, got {axes!r}")
+    if coordinates and any(coordinates.count(axis) not in counts for axis, counts in _COORDINATES.items()):
+        raise ConfigError(f"axes: expected x and y once, z and c (confidence) at most once, got {coordinates!r}")
     shown = " × ".join(str(size) for size in shape)
     if len(parts) != len(shape):
         raise ConfigError(f"axes: {name} has {len(shape)} axes ({shown}), got {len(parts)} in {axes!r}")
@@ -230,8 +233,8 @@ def _sizes(parts: tuple[str, ...], shape: tuple[int, ...]) -> Iterator[tuple[tup
 
 
 def _cleaned(sample: np.ndarray) -> Float[np.ndarray, "..."]:
-    values = sample.astype(np.float64)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
+        values = sample.astype(np.float64)
         values[~(np.abs(values) < 1e9)] = 0
     return values
 
@@ -290,11 +293,27 @@ def _movement_cost(reading: Reading, values: np.ndarray) -> float:
             cost += 0.7 * log(min(max(turn / (step * typical), 0.05), 3.0))
     else:
         cost += 1.5 * log(0.3)
+    cost += _bone_cost(arranged, seen)
     # How far joints of one body are from their middle, coordinate by coordinate.
     count = seen.sum(axis=-1, keepdims=True)[..., None]
     middle = arranged.sum(axis=3, keepdims=True) / np.maximum(count, 1)
     spread = float(np.abs(arranged - middle).mean(where=seen[..., None])) / typical
     return cost + 1.5 * log(min(max(spread, 1e-2), 10.0))
+
+
+def _bone_cost(arranged: np.ndarray, seen: np.ndarray) -> float:
+    """Return what it costs that neighbours do not keep their distance: bones turn, and do not grow."""
+    if arranged.shape[2] < 3 or arranged.shape[3] < 2:
+        return 0.0
+    bones = np.diff(arranged, axis=3)
+    both = seen[:, :, :, 1:] & seen[:, :, :, :-1]
+    lengths = np.sqrt((bones**2).sum(axis=-1))
+    pairs = both[:, :, 1:] & both[:, :, :-1]
+    if not pairs.any():
+        return 0.0
+    grown = np.abs(np.diff(lengths, axis=2)).mean(where=pairs)
+    turned = np.sqrt((np.diff(bones, axis=2) ** 2).sum(axis=-1)).mean(where=pairs)
+    return 1.5 * log(min(max(float(grown / turned), 0.1), 1.0)) if turned > 0 else 0.0
 
 
 def sample_of(rows: np.ndarray) -> np.ndarray:

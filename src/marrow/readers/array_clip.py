@@ -6,7 +6,7 @@ Arrays have no room for absence; the field writes zeros. Shared by the formats w
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
+from jaxtyping import Bool, Shaped
 
 from marrow.errors import ParseError
 from marrow.readers.base import SkipRecording
@@ -59,7 +59,9 @@ def recording_of(
         values = values[:, :length]
         confidence = None if confidence is None else confidence[:, :length]
     # float16 and whole numbers turn into float32 as they are; float64 loses what no sensor measures.
-    positions = np.ascontiguousarray(values[..., axes]).astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
+    with np.errstate(all="ignore"):  # damaged files hold numbers that no type can hold
+        exact = np.float64 if values.dtype.itemsize > 4 else np.float32
+        positions = np.ascontiguousarray(values[..., axes]).astype(exact)
     if "c" in coordinates:
         confidence = values[..., coordinates.index("c")]
     is_number = np.logical_not(np.isnan(positions).any(axis=-1))
@@ -87,7 +89,8 @@ def recording_of(
     positions = positions.astype(np.float32)
     positions[~present] = np.nan
     if confidence is not None:
-        confidence = np.nan_to_num(confidence[there, :end].astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        with np.errstate(all="ignore"):
+            confidence = np.nan_to_num(confidence[there, :end].astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     return Recording(positions, confidence, fps, tuple(said))
 
 
@@ -108,8 +111,3 @@ def _at_origin(
     few = always.sum(axis=1, keepdims=True) <= 3
     same = (zero == always[:, None]).all(axis=2) & few
     return zero & (amid & (alone | same))[..., None]
-
-
-def zero_is_absent(positions: Float32[np.ndarray, "... coordinate"]) -> Float32[np.ndarray, "... coordinate"]:
-    """Return positions with not-a-number where all coordinates are zero."""
-    return np.where((positions != 0).any(axis=-1, keepdims=True), positions, np.float32("nan"))

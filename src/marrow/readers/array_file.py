@@ -177,7 +177,7 @@ class _Forward:
             self._waiting = self._inflate.unconsumed_tail
             if content:
                 break
-            if not had:
+            if not had or self._inflate.eof:
                 raise self._damaged("it ends early")
         self.position += len(content)
         self._crc = zlib.crc32(content, self._crc)

@@ -13,7 +13,7 @@ from marrow.readers.array_axes import Reading, find_axes, given_axes, sample_of
 from marrow.readers.array_clip import recording_of
 from marrow.readers.array_file import Rows
 from marrow.readers.array_layout import layout_of
-from marrow.readers.array_roles import Beside, entries_of, is_word_array, role_of, understand
+from marrow.readers.array_roles import Beside, entries_of, role_of, understand
 from marrow.readers.recording import ClipEntry, Contents, Doubt, ReadOptions, Recording
 
 # What arrays of positions are called, the surest first.
@@ -129,25 +129,37 @@ def plan_of(
     """
     names, doubts = _choose(path, arrays)
     pieces: list[Piece] = []
-    whole_arrays = len(names) > 1
+    prefixes: set[str] = set()
+    others = {name: rows for name, rows in arrays.items() if name not in names}
+    # One array says the axes of all: the largest, as the others may be too small to tell.
+    largest = max(names, key=lambda name: arrays[name].byte_count)
+    first, new_doubts = _piece(path, {**others, largest: arrays[largest]}, largest, options, extra)
+    doubts += new_doubts
     for name in names:
-        of_part = role_of(name)[1]
-        piece, new_doubts = _piece(path, arrays, name, of_part, options, extra)
-        doubts += [doubt for doubt in new_doubts if doubt not in doubts]
-        parts = (of_part or part,) if of_part or part else ()
+        piece = first
+        if name != largest:
+            axes = f"{first.reading.order},{first.reading.coordinates}"
+            try:
+                piece, _ = _piece(path, {**others, name: arrays[name]}, name, replace(options, axes=axes), extra)
+            except ConfigError as error:
+                wanted = f"{first.reading} as in {first.rows.name}"
+                got = " × ".join(str(size) for size in arrays[name].shape)
+                raise ParseError(path, 0, f"expected axes such as {wanted}, got {got} in {name!r}") from error
+        part_of_name = role_of(name)[1]
+        parts = (part_of_name or part,) if part_of_name or part else ()
         if "N" in piece.reading.axes:
-            prefix = f"{of_part or name}_" if whole_arrays else ""
+            prefix = f"{part_of_name or name}_" if len(names) > 1 else ""
+            prefix = f"{name}_" if prefix in prefixes else prefix
+            prefixes.add(prefix)
             entries = entries_of(piece.beside, piece.reading.size("N"), prefix, parts)
         else:
-            beside = piece.beside
-            label = beside.labels[0] if beside.labels is not None and len(beside.labels) == 1 else None
-            entries = [ClipEntry(name if whole_arrays else "", label, {}, parts)]
+            labels = piece.beside.labels
+            label = labels[0] if labels is not None and len(labels) == 1 else None
+            entries = [ClipEntry(name if len(names) > 1 else "", label, {}, parts)]
         pieces.append(replace(piece, entries=tuple(entries)))
-    first = pieces[0]
-    joint_count = first.reading.size("V")
-    for piece in pieces[1:]:
-        if piece.reading.size("V") != joint_count or piece.reading.coordinates != first.reading.coordinates:
-            wanted = f"{joint_count} joints of {len(first.reading.coordinates)} coordinates as in {first.rows.name}"
+    for piece in pieces:
+        if piece.reading.size("V") != first.reading.size("V"):
+            wanted = f"{first.reading.size('V')} joints as in {first.rows.name}"
             raise ParseError(path, 0, f"expected {wanted}, got {piece.reading} in {piece.rows.name}")
     used = {name for piece in pieces for name in (piece.rows.member, *piece.beside.used)}
     left_out += tuple(name for name in arrays if name not in used)
@@ -190,11 +202,11 @@ def _choose(path: Path, arrays: Mapping[str, Rows]) -> tuple[list[str], list[Dou
 
 
 def _piece(
-    path: Path, arrays: Mapping[str, Rows], name: str, part: str, options: ReadOptions, extra: Beside | None
+    path: Path, arrays: Mapping[str, Rows], name: str, options: ReadOptions, extra: Beside | None
 ) -> tuple[Piece, list[Doubt]]:
     rows = arrays[name]
     counts = frozenset((rows.shape[0], rows.shape[-1]))
-    beside = understand(path, arrays, name, part, counts) if len(arrays) > 1 else Beside()
+    beside = understand(path, arrays, name, role_of(name)[1], counts) if len(arrays) > 1 else Beside()
     if extra is not None:
         beside = replace(
             beside,
@@ -222,19 +234,32 @@ def _piece(
                 raise
             reading, found = find_axes(path, rows.name, rows.shape, sample)
         doubts += found
-    if reading.size("N") != (clips or reading.size("N")):
+    count = reading.size("N")
+    lists = {"labels": beside.labels, "lengths": beside.lengths, "names": beside.keys}
+    others = {what: len(values) for what, values in lists.items() if values is not None and len(values) != count}
+    if others:
+        got = " and ".join(f"{size} {what}" for what, size in others.items())
         if extra is not None:
-            got = f"{clips} labels or names for {reading.size('N')} clips"
-            raise ParseError(path, 0, f"expected as many labels as clips ({reading}), got {got}")
-        text = f"arrays with as many rows as {', '.join(beside.used)} do not fit the clips and were left out"
-        doubts.append(Doubt(text, "--axes ORDER"))
-        beside = Beside(fps=beside.fps, used=())
+            raise ParseError(path, 0, f"expected as many as clips ({reading}), got {got}")
+        doubts.append(Doubt(f"{got} are not as many as clips and were left out", "--axes ORDER"))
+        beside = replace(
+            beside,
+            labels=None if "labels" in others else beside.labels,
+            lengths=None if "lengths" in others else beside.lengths,
+            keys=None if "names" in others else beside.keys,
+            guessed="" if "labels" in others else beside.guessed,
+        )
+    attributes = {what: values for what, values in beside.attributes.items() if len(values) == count}
+    beside = replace(beside, attributes=attributes)
+    if joints is not None and joints != reading.size("V"):
+        doubts.append(Doubt(f"names of joints ({joints}) are not as many as joints and were left out", "--axes ORDER"))
+        beside = replace(beside, joints=None)
     if beside.guessed:
         doubts.append(Doubt(f"array {beside.guessed!r} was taken for the labels, as it has a number for each clip"))
     if beside.confidence and arrays[beside.confidence].shape != _shape_without_coordinates(reading, rows.shape):
         beside = replace(beside, confidence="")
     if rows.dtype.kind in "iu":
-        doubts.append(Doubt("positions are whole numbers: pixels or millimetres?", "--unit UNIT"))
+        doubts.append(Doubt("positions are whole numbers: pixels or millimetres?", "--unit_metres METRES"))
     return Piece(rows, reading, (), beside), doubts
 
 
@@ -295,8 +320,3 @@ def _reaches_pixels(rows: Rows, reading: Reading) -> bool:
     with np.errstate(invalid="ignore"):
         values = np.nan_to_num(_one_clip(rows, reading, 0)[..., :2].astype(np.float64), nan=0.0)
     return bool(values.min() >= 0 and values.max() > 20)
-
-
-def is_positions(rows: Rows) -> bool:
-    """Tell whether an array may hold positions at all."""
-    return not is_word_array(rows) and 2 <= len(rows.shape) <= 6

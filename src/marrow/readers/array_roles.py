@@ -142,18 +142,19 @@ def understand(path: Path, arrays: Mapping[str, Rows], data: str, part: str, cou
         role, of_part = role_of(name)
         if name == data or (of_part and of_part != part):
             continue
-        is_column = len(rows.shape) == 1 or (len(rows.shape) == 2 and 1 in rows.shape)
+        is_column = len(rows.shape) <= 1 or (len(rows.shape) == 2 and 1 in rows.shape)
         per_clip = bool(rows.shape) and rows.shape[0] in counts
         is_words = is_word_array(rows)
+        is_one = rows.byte_count == rows.dtype.itemsize
         if role in _CLASSES and is_words and is_column:
             classes = words_of(rows)
         elif role in _JOINTS and is_words and is_column:
             found["joints"] = tuple(words_of(rows))
         elif role in _PARENTS and rows.dtype.kind in "iu" and is_column:
             found["parents"] = _parents_of(path, name, rows)
-        elif role in _RATES and rows.byte_count // rows.dtype.itemsize == 1 and not is_words:
+        elif role in _RATES and is_one and not is_words:
             found["fps"] = _rate_of(path, name, rows)
-        elif role in _LABELS and (is_column or len(rows.shape) == 2) and (per_clip or not rows.shape):
+        elif role in _LABELS and (is_column or len(rows.shape) == 2) and (per_clip or is_one):
             labels = rows
         elif role in _LENGTHS and per_clip and is_column and rows.dtype.kind in "iuf":
             found["lengths"] = _lengths_of(path, name, rows)
@@ -206,6 +207,8 @@ def labels_of(
     if is_word_array(rows):
         return [word or None for word in words_of(rows)]
     values = rows.whole()
+    if not values.size:
+        return []
     count = None
     if values.ndim == 2 and 1 not in values.shape:
         count = values.shape[1]
@@ -279,6 +282,8 @@ def entries_of(beside: Beside, count: int, prefix: str, parts: tuple[str, ...]) 
 def _whole(path: Path, name: str, rows: Rows) -> list[int]:
     values = np.asarray(rows.whole()).ravel()
     if values.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            values = values.astype(np.float64)
         if not ((values == np.round(values)) & (np.abs(values) < 2**31)).all():
             raise ParseError(path, 0, f"array {name!r}: expected whole numbers, got others")
         values = values.astype(np.int64)

@@ -113,7 +113,7 @@ class CMUMocap:
         records = [_record(root, file) for file in files]
         yield from sorted(
             records,
-            key=lambda record: (record.fault is not None, *map(record.attributes.get, ("half", "action", "take"))),
+            key=lambda record: (record.fault is None, *map(record.attributes.get, ("half", "action", "take"))),
         )
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:

@@ -14,8 +14,8 @@ FORMATS: dict[str, str] = {
     "bvh": "marrow.readers.formats.bvh:Bvh",
     "acclaim": "marrow.readers.formats.acclaim:Acclaim",
     "c3d": "marrow.readers.formats.c3d:C3d",
-    # "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
-    # "kinect_json": "marrow.readers.formats.kinect:KinectJson",
+    "ntu_skeleton": "marrow.readers.formats.kinect:NtuSkeleton",
+    "kinect_json": "marrow.readers.formats.kinect_json:KinectJson",
     "openpose": "marrow.readers.formats.openpose:OpenPose",
     "alphapose": "marrow.readers.formats.alphapose:AlphaPose",
     "mmpose": "marrow.readers.formats.mmpose:MmPose",
@@ -27,8 +27,8 @@ FORMATS: dict[str, str] = {
     "array": "marrow.readers.formats.arrays:Array",
     "mat": "marrow.readers.formats.mat:Mat",
     "ui_prmd": "marrow.readers.formats.ui_prmd:UiPrmd",
-    # "table": "marrow.readers.formats.tables:Table",
-    # "kinect_text": "marrow.readers.formats.kinect:KinectText",
+    "table": "marrow.readers.formats.tables:Table",
+    "kinect_text": "marrow.readers.formats.kinect_text:KinectText",
 }
 
 
@@ -75,7 +75,7 @@ def detect(path: Path) -> Format | None:
 
 
 def files_below(paths: Sequence[Path]) -> list[Path]:
-    """Return the files at and below some paths, sorted, without hidden ones and those that systems leave behind.
+    """Return the files at and below some paths, sorted, without hidden ones, those that systems leave, and stores.
 
     A path that is named itself is taken whatever it is called. Folders are not followed out of where they lie.
 
@@ -90,6 +90,9 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             raise DataError(f"expected a file or a folder; there is no {path}")
         for folder, folders, names in os.walk(path):
+            if "shards" in folders and {"plan.json", "store.json"} & set(names):
+                folders.clear()  # a store: it was made of recordings and holds none
+                continue
             folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
             files = (Path(folder) / name for name in sorted(names) if not is_hidden(Path(name)))
             found |= {file: None for file in files if file.is_file() or not file.exists()}  # no pipes

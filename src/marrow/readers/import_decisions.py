@@ -34,6 +34,7 @@ _UPRIGHT_SHARE = 0.6
 # In an image there are no metres: an adult's trunk is taken for this.
 _TRUNK_METRES = 0.48
 _SAMPLE_ROWS = 4000
+_MOST_COUNTED = 1000
 # A bone shorter than this share of the longest has no length.
 _NO_LENGTH = 1e-4
 # How options are given that mend what is doubtful.
@@ -122,7 +123,10 @@ class Decisions:
         fps = self.fps if self.fps_told or recording.fps is None else recording.fps
         if not 0 < fps < np.inf:
             raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
-        notes = recording.notes
+        # Preparing counts notes: one that says how often it was is there as often.
+        notes = tuple(
+            note for note in recording.notes for _ in range(min(recording.counts.get(note, 1), _MOST_COUNTED))
+        )
         if self.reasons.get("sides") == _BY_SHAPE:
             notes = (*notes, "left and right were told by the shape of the body, not by names")
         if recording.confidence is not None:
@@ -272,7 +276,9 @@ def _skeleton(
                 shown = shown_pairs(names, mirror)
                 doubts.append(Doubt(f"left and right were told by the shape of the body, not by names: {shown}", SIDES))
         anchors = _guess_anchors(names, parents, mirror)
-        if reasons["sides"] == _BY_SHAPE and _has_pairs(mirror) and not anchors:
+        if contents.parents is None:  # where limbs meet in a guessed tree need not be where they join
+            anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
+        elif reasons["sides"] == _BY_SHAPE and _has_pairs(mirror) and not anchors:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # a joint that is never seen
                 lengths = np.nanmedian(np.linalg.norm(positions - positions[:, list(parents)], axis=-1), axis=0)

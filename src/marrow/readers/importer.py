@@ -57,7 +57,7 @@ class Findings:
     members: tuple[Member, ...]
     classes: tuple[str, ...]
     labels_from: str
-    faults: dict[str, ParseError]
+    faults: dict[str, DataError]
     no_recordings: tuple[str, ...]
     doubts: tuple[Doubt, ...]
 
@@ -117,7 +117,6 @@ class Recordings:
     _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
     # Frames per second by the path of their records, of sources that say others than most.
     _rates: Mapping[str, float] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
-    _faults: Mapping[str, ParseError] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -145,12 +144,12 @@ class Recordings:
         """
         files_format, files, no_recordings = self._files(root)
         contents: dict[Source, Contents] = {}
-        faulty: dict[Source, ParseError] = {}
+        faulty: dict[Source, DataError] = {}
         sources = files_format.gather(files)
         for source in sources:
             try:
                 contents[source] = files_format.peek(source, self._read_options)
-            except ParseError as error:
+            except (ParseError, SkipRecording) as error:
                 faulty[source] = error
         if not contents:
             raise next(iter(faulty.values()))
@@ -192,7 +191,6 @@ class Recordings:
                 for source, found in contents.items()
                 if found.fps is not None and found.fps != decisions.fps
             },
-            "_faults": findings.faults,
         }.items():
             object.__setattr__(known, name, value)
         return known
@@ -201,7 +199,8 @@ class Recordings:
         """List the recordings, by path; `for_root` comes first."""
         if self.findings is None:
             raise ConfigError("this reader learns everything from the files: use Recordings(...).for_root(root)")
-        yield from (member.record for member in self.findings.members)
+        faults = self.findings.faults
+        yield from (replace(member.record, fault=faults.get(member.record.id)) for member in self.findings.members)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one recording; `for_root` comes first.
@@ -212,8 +211,8 @@ class Recordings:
         """
         if self._decisions is None:
             raise ConfigError("this reader learns everything from the files: use Recordings(...).for_root(root)")
-        if record.id in self._faults:
-            raise self._faults[record.id]
+        if record.fault is not None:
+            raise record.fault
         path, _, key = record.path.partition("#")
         source = self._several_files.get(path) or Source(Path(path).stem, (root / path,))
         recording = get_format(self._found_format).read(source, key, self._read_options)
@@ -241,8 +240,9 @@ class Recordings:
         if not files:
             matching = "" if self.only is None else f" with a name like {self.only!r}"
             raise DataError(f"expected recordings below {root}; there is no file{matching}")
-        if self.format is not None:
-            return get_format(self.format), *self._of_format(get_format(self.format), files)
+        told = self.format or ("table" if self.columns else "c3d" if self.markers else None)
+        if told is not None:
+            return get_format(told), *self._of_format(get_format(told), files)
         of_format: dict[str, list[Path]] = {}
         formats: dict[str, Format] = {}
         for file in files:

@@ -1,21 +1,17 @@
 """Parse text that is a table of numbers, and say where it is not: shared by the readers of such formats."""
 
-import codecs
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ParseError
-from marrow.readers.text_file import decode
+from marrow.readers.text_file import to_plain
 
 # No sensor sees farther (in metres); what lies beyond is a slip of the pen, and its square would overflow float32 sums.
 LARGEST = 1e6
 _SPELLING = b"0123456789+-.eE"
 _BLANKS = b" \t\r"
-_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_ENDINGS = b"\0\x1a\r\n \t"
-_LOOKED_AT = 1 << 16
 
 # A note on what was read.
 BLANK_LINES = "blank lines among the frames"
@@ -39,28 +35,16 @@ def read_lines(path: Path) -> list[bytes]:
     Raises:
         ParseError: it cannot be read.
     """
-    lines = plain(read_bytes(path)).split(b"\n")
+    lines = to_plain(read_bytes(path)).split(b"\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
 
 
-def plain(content: bytes) -> bytes:
-    """Return a text as UTF-8 without a byte-order mark, in lines that end in LF or CR LF; what is no text as it is.
-
-    Takes what other systems write: UTF-16, CR alone as the end of a line, zeros or Ctrl-Z at the end.
-    """
-    is_unusual = content.startswith(_MARKS) or b"\0" in content[:_LOOKED_AT]
-    if is_unusual or (b"\r" in content[:_LOOKED_AT] and b"\n" not in content):
-        text = decode(content)
-        return content if text is None else text.encode()
-    return content.rstrip(_ENDINGS) if content.endswith((b"\0", b"\x1a")) else content
-
-
 def read_rows(
     path: Path, columns: int, *, separator: bytes | None = None
 ) -> tuple[Float64[np.ndarray, "line column"], tuple[str, ...]]:
-    """Read a file of lines that all hold the same count of finite numbers, at least one of them.
+    """Read a file of lines that all hold the same count of finite numbers, at least one of them; blank ones are none.
 
     Args:
         path: of the file.
@@ -76,18 +60,18 @@ def read_rows(
     lines = read_lines(path)
     if not lines:
         raise ParseError(path, 1, f"expected {columns} numbers per line, got an empty file")
-    rows = [line for line in lines if line and not line.isspace()]
-    if len(rows) == len(lines):
-        return parse_numbers(path, lines, columns, separator=separator), ()
-    try:
-        return parse_numbers(path, rows, columns, separator=separator), (BLANK_LINES,)
-    except ParseError as error:
-        written = [number for number, line in enumerate(lines, start=1) if line.strip()]
-        raise ParseError(path, written[error.line - 1], error.problem) from None
+    values = parse_numbers(path, lines, columns, separator=separator, passes_over_blank_lines=True)
+    return values, (BLANK_LINES,) if len(values) < len(lines) else ()
 
 
 def parse_numbers(
-    path: Path, lines: list[bytes], columns: int, *, separator: bytes | None = None, first_line: int = 1
+    path: Path,
+    lines: list[bytes],
+    columns: int,
+    *,
+    separator: bytes | None = None,
+    first_line: int = 1,
+    passes_over_blank_lines: bool = False,
 ) -> Float64[np.ndarray, "line column"]:
     """Parse lines that all hold the same count of finite numbers.
 
@@ -97,13 +81,18 @@ def parse_numbers(
         columns: numbers per line.
         separator: what stands between two numbers; any blanks if None.
         first_line: 1-based number of the first of the lines in its file.
+        passes_over_blank_lines: whether a blank line is none, else it is one without a number.
 
     Raises:
         ParseError: a line has another count of columns, or one that is not a number below a million.
     """
     words: list[bytes] = []
+    numbers: list[int] = []
     for number, line in enumerate(lines, first_line):
         row = line.split(separator)
+        if passes_over_blank_lines and len(row) <= 1 and not line.strip():
+            continue
+        numbers.append(number)
         if len(row) != columns:
             raise ParseError(path, number, f"expected {columns} numbers, got {len(row)} columns: {shown(line)}")
         words += row
@@ -115,10 +104,10 @@ def parse_numbers(
         values = None
     if values is None or not (np.abs(values) < LARGEST).all():
         at = next(at for at, word in enumerate(words) if not _is_number(word))
-        line, column = first_line + at // columns, at % columns + 1
+        line, column = numbers[at // columns], at % columns + 1
         comma = " (a decimal comma? Numbers are written with a point)" if b"," in words[at] else ""
         raise ParseError(path, line, f"expected a finite number in column {column}, got {shown(words[at])}{comma}")
-    return values.reshape(len(lines), columns)
+    return values.reshape(len(numbers), columns)
 
 
 def shown(text: bytes) -> str:

@@ -19,7 +19,8 @@ import numpy as np
 
 from marrow.errors import ParseError
 from marrow.readers.base import SkipRecording, Split, faulty_record, some_files, split_by
-from marrow.readers.number_lines import LARGEST, plain, read_bytes
+from marrow.readers.number_lines import LARGEST, read_bytes
+from marrow.readers.text_file import to_plain
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -84,7 +85,7 @@ class NWUCLA:
 
 
 def _text_of(file: Path) -> str:
-    content = plain(read_bytes(file))
+    content = to_plain(read_bytes(file))
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

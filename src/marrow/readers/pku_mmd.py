@@ -32,7 +32,8 @@ from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import SkipRecording, Split, faulty_record, is_hidden, split_by
-from marrow.readers.number_lines import plain, read_lines, read_rows, shown
+from marrow.readers.number_lines import read_lines, read_rows, shown
+from marrow.readers.text_file import to_plain
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 
@@ -371,7 +372,7 @@ def _first_line(file: Path) -> bytes:
     """Return the first line that is not blank, of those at a file's beginning; nothing where it cannot be read."""
     try:
         with file.open("rb") as opened:
-            lines = plain(opened.read(_BEGINNING_BYTES)).split(b"\n")
+            lines = to_plain(opened.read(_BEGINNING_BYTES)).split(b"\n")
     except OSError:  # which reading it will say
         return b""
     return next((line for line in lines if line.strip()), b"")

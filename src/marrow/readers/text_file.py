@@ -15,6 +15,8 @@ from marrow.errors import ParseError
 
 # A text file of one recording is smaller; what is larger is a mistake or an attack on the memory.
 MAX_TEXT_BYTES = 1 << 29
+# What JSON says takes about 15 times its size in memory.
+MAX_JSON_BYTES = 1 << 27
 MAX_JSON_DEPTH = 64
 
 _MARKS = (
@@ -67,6 +69,21 @@ def decode(content: bytes) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def to_plain(content: bytes) -> bytes:
+    """Return text as UTF-8 without a mark, its lines ended by LF, without zeros and Ctrl-Z at its end.
+
+    What is no text is returned as it is: whoever parses it says so with the line.
+    """
+    marks = tuple(mark for mark, _ in _MARKS)
+    if content.startswith(marks) or b"\0" in content[:64]:
+        text = decode(content)
+        if text is not None:
+            return text.encode("utf-8", "replace")
+    if content.endswith((b"\0", b"\x1a")):
+        content = content.rstrip(b"\0\x1a")
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
+
+
 def read_bytes(path: Path, largest: int = MAX_TEXT_BYTES) -> bytes:
     """Return a file's bytes.
 
@@ -82,13 +99,13 @@ def read_bytes(path: Path, largest: int = MAX_TEXT_BYTES) -> bytes:
         raise ParseError(path, 0, f"expected a readable file: {error.strerror or error}") from error
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = MAX_TEXT_BYTES) -> str:
     """Return a file's text, its lines ended by LF.
 
     Raises:
         ParseError: it cannot be read, is empty, or is no text.
     """
-    text = decode(read_bytes(path))
+    text = decode(read_bytes(path, largest))
     if text is None:
         raise ParseError(path, 0, "expected text, got binary data")
     if not text.strip():
@@ -102,7 +119,7 @@ def read_json(path: Path) -> Any:
     Raises:
         ParseError: it cannot be read or is no JSON, with the line.
     """
-    text = read_text(path)
+    text = read_text(path, MAX_JSON_BYTES)
     if _is_deep(text):
         depth = 0
         for token in _STRING_OR_BRACKET.finditer(text):

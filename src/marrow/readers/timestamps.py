@@ -24,6 +24,9 @@ _UNITS = (
 _UNEVEN_SHARE = 0.25
 # So many frames to put in for each that is there are no gap any more.
 _GAPS_PER_FRAME = 100
+_ROUNDING = 2e-3
+# The rate of a usual step and that of the whole recording are one, up to rounding.
+_NEAR = 0.03
 _GAPS_AT_LEAST = 1000
 
 
@@ -67,6 +70,8 @@ def timing_of(stamps: Sequence[float], name: str) -> Timing:
     if len(ascending) < len(steps):
         return Timing(fps, numbers, (NOT_ASCENDING,), doubts)
     frames = np.maximum(np.round(steps / usual), 1)
+    mean = mean_rate(float(frames.sum()), float(stamps[-1] - stamps[0]) * unit)
+    fps = mean if abs(mean - fps) < _NEAR * fps else fps
     notes = ()
     if (np.abs(steps / usual - frames) > _UNEVEN_SHARE).any():
         notes = (UNEVEN,)
@@ -74,6 +79,15 @@ def timing_of(stamps: Sequence[float], name: str) -> Timing:
         notes = (*notes, MISSING)
         numbers = (0, *np.cumsum(frames).astype(np.int64).tolist())
     return Timing(fps, numbers, notes, doubts)
+
+
+def mean_rate(frames: float, seconds: float) -> float:
+    """Return frames per second over a whole recording: times are rounded, which a step of 0.033 s shows most.
+
+    A rate that is a whole number to two thousandths is that.
+    """
+    rate = frames / seconds
+    return float(round(rate)) if abs(round(rate) - rate) < _ROUNDING * rate else rate
 
 
 def _unit_by_size(step: float) -> tuple[float, str]:

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int64
 
 from marrow.data.draws import Draws
-from marrow.data.loader import evaluation_batches
+from marrow.data.sampling import evaluation_batches
 from marrow.data.subsets import protocol_rows
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.export import load_encoder
 from marrow.pretraining import load_objective
+from marrow.report.classes import main_reports
 from marrow.report.runs import Run
-from marrow.report.scores import main_reports
 from marrow.store.format import Store
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.features import extract
@@ -142,7 +142,7 @@ def gather_clips(run: Run, store: Store, device: str = "auto", map_clips: int = 
     """
     if not 1 <= map_clips <= MOST_MAP_CLIPS:
         raise ConfigError(f"the map takes 1 to {MOST_MAP_CLIPS} clips, got {map_clips}")
-    evaluation = next((each for each in run.evaluations if each.store == store.fingerprint), None)
+    evaluation = next((report for report in run.evaluations if report.store == store.fingerprint), None)
     train, test = _rows(run, store, evaluation)
     chosen = _spread_over_classes(store, test if len(test) else train, map_clips)
     gallery = np.sort(np.random.default_rng(1).permutation(train)[:GALLERY_CLIPS])
@@ -154,11 +154,15 @@ def gather_clips(run: Run, store: Store, device: str = "auto", map_clips: int = 
         shown.notes.append(f"{run.name} has no encoder yet: it is neither finished nor interrupted.")
     else:
         try:
-            _add_map_and_queries(shown, run, store, clips, chosen, gallery, test, evaluation, device)
+            features = _features(run, store, np.union1d(chosen, gallery), device)
+            of_chosen, of_gallery = (np.stack([features[row] for row in rows.tolist()]) for rows in (chosen, gallery))
+            _add_map(shown, run, clips, chosen, of_chosen, evaluation)
+            drawn = "" if len(gallery) == len(train) else " drawn at random"
+            _add_queries(shown, clips, chosen, gallery, of_chosen @ of_gallery.T, drawn)
         except MarrowError as error:
             shown.notes.append(f"No map and no neighbours: {error}.")
     try:
-        _add_predictions(shown, run, store, chosen)
+        _add_predictions(shown, run, clips, chosen)
     except MarrowError as error:
         shown.notes.append(f"No pictures of predictions: {error}.")
     return shown
@@ -168,30 +172,26 @@ class ClipsOnReel:
     """Puts clips of the store on the reel, each once; of long recordings a part from the middle."""
 
     def __init__(self, store: Store, reel: Reel, frames: int) -> None:
-        self._store, self._reel, self._frames = store, reel, frames
+        self.store, self._reel, self._frames = store, reel, frames
         self._known: dict[int, int] = {}
 
     def number(self, row: int) -> int:
         """Return the number of a row's clip on the reel."""
         if row not in self._known:
-            joints, present = self._store.frames(row)
-            fps, part = float(self._store.fps[row]), slice(None)
+            joints, present = self.store.frames(row)
+            fps, part = float(self.store.fps[row]), slice(None)
             if joints.shape[1] > _LONGEST_SECONDS * fps:
                 half = round(_PART_SECONDS * fps / 2)
                 part = slice(joints.shape[1] // 2 - half, joints.shape[1] // 2 + half)
             track = (np.array(joints[:, part]), np.array(present[:, part]))
-            [motion] = pack_motion([track], self._store.skeleton, fps, self._frames)
+            [motion] = pack_motion([track], self.store.skeleton, fps, self._frames)
             self._known[row] = self._reel.add(motion)
         return self._known[row]
 
     def label(self, row: int) -> str:
         """Return the class of a row's clip."""
-        return class_name(self._store, int(self._store.label[row]))
-
-
-def class_name(store: Store, label: int) -> str:
-    """Return the name of a class."""
-    return store.classes[label] if 0 <= label < len(store.classes) else "no label"
+        label = int(self.store.label[row])
+        return self.store.classes[label] if 0 <= label < len(self.store.classes) else "no label"
 
 
 def _rows(run: Run, store: Store, evaluation: EvaluationReport | None) -> tuple[Rows, Rows]:
@@ -222,74 +222,70 @@ def frames_per_clip(clips: int, bodies: float, joints: int) -> int:
     return int(np.clip(_MAX_BYTES / (6 * bodies * joints * max(clips, 1)), _MIN_FRAMES, _MAX_FRAMES))
 
 
-def _add_map_and_queries(
-    shown: ShownClips,
-    run: Run,
-    store: Store,
-    clips: ClipsOnReel,
-    chosen: Rows,
-    gallery: Rows,
-    test: Rows,
-    evaluation: EvaluationReport | None,
-    device: str,
-) -> None:
+def _features(run: Run, store: Store, rows: Rows, device: str) -> dict[int, Float[np.ndarray, " dim"]]:
+    """Return the pooled features of some rows, of length one."""
     encoder = load_encoder(run.folder)
     if encoder.skeleton.joints != store.skeleton.joints:
         raise ConfigError(f"the encoder expects the skeleton {encoder.skeleton.name}, not {store.skeleton.name}")
-    asked = np.union1d(chosen, gallery)
-    _log.info("encoding %d clips for the map and the neighbours", len(asked))
-    table = extract(encoder, store, asked, device=device, precision="fp32")
-    features = torch.nn.functional.normalize(table.pooled, dim=1).numpy()
-    place = {int(row): index for index, row in enumerate(asked)}
-    of_chosen = features[[place[int(row)] for row in chosen]]
+    _log.info("encoding %d clips for the map and the neighbours", len(rows))
+    table = extract(encoder, store, rows, device=device, precision="fp32")
+    return dict(zip(rows.tolist(), torch.nn.functional.normalize(table.pooled, dim=1).numpy(), strict=True))
 
-    predicted = _predictions_of(run, evaluation)
-    for row, (x, y) in zip(chosen.tolist(), _flattened(of_chosen), strict=True):
-        name = store.ids[row]
-        shown.points.append(MapPoint(clips.number(row), name, clips.label(row), predicted.get(row), x, y))
-    kind = "test clips" if len(test) else "clips"
-    total = len(test) or len(store)
-    which = (
-        f"All {total:,} {kind}" if len(chosen) == total else f"{len(chosen)} of {total:,} {kind}, drawn over classes"
-    )
+
+def _add_map(
+    shown: ShownClips,
+    run: Run,
+    clips: ClipsOnReel,
+    chosen: Rows,
+    features: Float[np.ndarray, "chosen dim"],
+    evaluation: EvaluationReport | None,
+) -> None:
+    predicted, store = _predictions_of(run, evaluation), clips.store
+    for row, (x, y) in zip(chosen.tolist(), _flattened(features), strict=True):
+        shown.points.append(MapPoint(clips.number(row), store.ids[row], clips.label(row), predicted.get(row), x, y))
+    _, test = _rows(run, store, evaluation)
+    total, kind = len(test) or len(store), "test clips" if len(test) else "clips"
+    which = f"All {total:,}" if len(chosen) == total else f"{len(chosen)} of {total:,}"
+    drawn = "" if len(chosen) == total else ", drawn over classes"
     shown.map_kind = (
-        f"{which}, by the pooled features of {run.name}: principal components, then t-SNE. Near means alike; distances "
-        "between groups and their sizes mean little."
+        f"{which} {kind}{drawn}, by the pooled features of {run.name}: principal components, then t-SNE. Near means "
+        "alike; distances between groups and their sizes mean little."
     )
-
-    # Neighbours: never the clip itself, which is among the training clips where no protocol keeps them apart.
-    cosine = of_chosen @ features[[place[int(row)] for row in gallery]].T
-    cosine[chosen[:, None] == gallery[None, :]] = -np.inf
-    nearest = np.argsort(-cosine, axis=1)[:, :NEIGHBOURS]
-    labels = np.asarray(store.label)
-    labelled = bool((labels[chosen] >= 0).all())
-    is_right = labels[gallery[nearest[:, 0]]] == labels[chosen]
-    for index in _queries(is_right, labels[chosen]):
-        row = int(chosen[index])
-        found = [
-            Neighbour(
-                clips.number(int(gallery[at])),
-                clips.label(int(gallery[at])),
-                bool(labels[gallery[at]] == labels[row]) if labelled else None,
-                float(cosine[index, at]),
-            )
-            for at in nearest[index]
-            if np.isfinite(cosine[index, at])
-        ]
-        shown.queries.append(Query(clips.number(row), clips.label(row), found))
-    among = f"{len(gallery):,} training clips" + (
-        "" if len(gallery) == len(_rows(run, store, evaluation)[0]) else " drawn at random"
-    )
-    shown.queries_kind = f"Test clips and their nearest among {among}, by cosine of the pooled features."
-    if labelled:
-        shown.queries_kind += (
-            f" Of the {len(chosen)} clips on the map, {100 * is_right.mean():.0f} % have a nearest neighbour of their "
-            "own class; below, as many right as wrong ones are shown, where there are both."
-        )
     if bool((np.asarray(store.frame_count)[chosen] > _LONGEST_SECONDS * np.asarray(store.fps)[chosen]).any()):
         shown.map_kind += (
             f" Of recordings longer than {_LONGEST_SECONDS:.0f} seconds, {_PART_SECONDS:.0f} from the middle are "
             "played."
+        )
+
+
+def _add_queries(
+    shown: ShownClips,
+    clips: ClipsOnReel,
+    chosen: Rows,
+    gallery: Rows,
+    cosine: Float[np.ndarray, "chosen gallery"],
+    drawn: str,
+) -> None:
+    # Never the clip itself, which is among the training clips where no protocol keeps them apart.
+    cosine[chosen[:, None] == gallery[None, :]] = -np.inf
+    nearest = np.argsort(-cosine, axis=1)[:, :NEIGHBOURS]
+    labels = np.asarray(clips.store.label)
+    labelled = bool((labels[chosen] >= 0).all())
+    is_right = labels[gallery[nearest[:, 0]]] == labels[chosen]
+    for index in _queries(is_right, labels[chosen]):
+        row, neighbours = int(chosen[index]), []
+        for at in (at for at in nearest[index] if np.isfinite(cosine[index, at])):
+            near = int(gallery[at])
+            right = bool(labels[near] == labels[row]) if labelled else None
+            neighbours.append(Neighbour(clips.number(near), clips.label(near), right, float(cosine[index, at])))
+        shown.queries.append(Query(clips.number(row), clips.label(row), neighbours))
+    shown.queries_kind = (
+        f"Test clips and their nearest among {len(gallery):,} training clips{drawn}, by cosine of the pooled features."
+    )
+    if labelled:
+        shown.queries_kind += (
+            f" Of the {len(chosen)} clips on the map, {100 * is_right.mean():.0f} % have a nearest neighbour of their "
+            "own class; below, as many right as wrong ones are shown, where there are both."
         )
 
 
@@ -313,10 +309,10 @@ def _predictions_of(run: Run, evaluation: EvaluationReport | None) -> dict[int, 
     """Return the class that the main head gave each test clip, by row."""
     if evaluation is None:
         return {}
-    mine = [report for report in main_reports(evaluation, "trained") if report.fingerprints.get("run") == run.name]
-    if not mine:
+    reports = [report for report in main_reports(evaluation, "trained") if report.fingerprints.get("run") == run.name]
+    if not reports:
         return {}
-    predicted = next(iter(mine[0].predictions.values()))
+    predicted = next(iter(reports[0].predictions.values()))
     return {row: evaluation.classes[label] for row, label in zip(evaluation.test_rows, predicted, strict=True)}
 
 
@@ -339,8 +335,9 @@ def _queries(is_right: np.ndarray, label: np.ndarray) -> list[int]:
     return chosen
 
 
-def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) -> None:
+def _add_predictions(shown: ShownClips, run: Run, clips: ClipsOnReel, chosen: Rows) -> None:
     """Ask the run's objective about some windows."""
+    store = clips.store
     if not (run.folder / "checkpoints").is_dir():
         shown.notes.append(f"No pictures of predictions: {run.name} keeps no checkpoint with its decoder.")
         return
@@ -381,7 +378,7 @@ def _add_predictions(shown: ShownClips, run: Run, store: Store, chosen: Rows) ->
                 shown.reel.add(truth),
                 shown.reel.add(guess),
                 shown.reel.add(seen),
-                class_name(store, int(store.label[row])),
+                clips.label(row),
                 100.0 * share[index],
                 error,
             )

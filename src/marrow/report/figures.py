@@ -1,4 +1,4 @@
-"""The page's charts, made with plotly: intervals, differences, bars, curves, the confusion matrix, maps of points."""
+"""The page's charts, made with plotly: values with intervals in rows, curves, scores against their cost."""
 
 import json
 import math
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Int64
 
 from marrow.report.style import BLUE, DASHES, INK, LINE, MUTED, PAPER, SERIES, SYMBOLS
 
@@ -24,9 +22,11 @@ class Figures:
 
     Args:
         specs: data and layout by the id of the place.
+        data: what else the page's scripts are given, by name.
     """
 
     specs: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
     def place(self, figure: go.Figure, said: str, *, name: str = "") -> str:
         """Keep a figure and return the HTML of its place.
@@ -73,9 +73,13 @@ class Line:
         label: what it is.
         x: places.
         y: values; those that are not finite leave a gap.
-        colour: of the line.
+        colour: of line and marks.
         dash: of the line; a reference is dotted.
         markers: whether single values are marked.
+        symbol: of the marks.
+        said: what is shown when a mark is pointed at.
+        spread: half the length of each mark's error bar; empty for none.
+        points: single values that the marks are means of, as pairs (x, y).
     """
 
     label: str
@@ -84,6 +88,10 @@ class Line:
     colour: str
     dash: str = "solid"
     markers: bool = False
+    symbol: str = "circle"
+    said: Sequence[str] = ()
+    spread: Sequence[Number] = ()
+    points: Sequence[tuple[float, float]] = ()
 
 
 def interval_figure(
@@ -104,101 +112,99 @@ def interval_figure(
             name=name,
             x=[mark.value for mark in marks],
             y=[len(rows) - 1 - rows.index(mark.row) + shift for mark in marks],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [mark.high - mark.value for mark in marks],
-                "arrayminus": [mark.value - mark.low for mark in marks],
-                "thickness": 2,
-                "width": 4,
-                "color": colour,
-            },
+            error_x=_interval(marks, colour, thickness=2, width=4),
             mode="markers",
-            marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 1, "color": PAPER}},
+            marker=marker(colour, symbol, 11),
             hovertext=[mark.said for mark in marks],
             hoverinfo="text",
         )
-    axis = {"tickvals": list(range(len(rows))), "ticktext": rows[::-1], "range": [-0.6, len(rows) - 0.4]}
-    lay_out(figure, height=64 + 62 * len(rows), left=10)
-    figure.update_yaxes(**axis, showgrid=False, automargin=True)
+    _lay_out_rows(figure, rows, height=64 + 62 * len(rows))
     figure.update_xaxes(ticksuffix=f" {unit}", nticks=6, zeroline=zero, zerolinecolor=INK, zerolinewidth=1.5)
     return figure
 
 
-def confusion_figure(matrix: Int64[np.ndarray, "true predicted"], classes: Sequence[str]) -> go.Figure:
-    """Draw a confusion matrix: rows are true classes, shades are percent of the row, numbers where they fit."""
-    count = len(classes)
-    total = matrix.sum(1, keepdims=True)
-    percent = np.round(100 * matrix / np.maximum(total, 1), 1)
-    said = (
-        [
-            [
-                f"{classes[true]}<br>taken for {classes[taken]}<br>{matrix[true, taken]} of {int(total[true, 0])}"
-                for taken in range(count)
-            ]
-            for true in range(count)
-        ]
-        if count <= 60
-        else None
-    )
-    names = [short(name, 22 if count <= 30 else 16) for name in classes]
-    heat: dict[str, Any] = {
-        "showscale": count > 16,
-        "z": percent.tolist(),
-        "colorscale": [[0, "#f6f8fb"], [0.15, "#cfe1f0"], [0.5, "#5b9fcb"], [1, "#00375c"]],
-        "zmin": 0,
-        "zmax": 100,
-        "xgap": 1 if count <= 60 else 0,
-        "ygap": 1 if count <= 60 else 0,
-        "colorbar": {"title": {"text": "%"}, "thickness": 10, "len": 0.6, "outlinewidth": 0, "x": 1.01},
-    }
-    if said:
-        heat |= {"hovertext": said, "hoverinfo": "text"}
-    else:
-        heat |= {"hovertemplate": "true class %{y}<br>taken for %{x}<br>%{z} %<extra></extra>"}
-    if count <= 16:
-        texts = [[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in percent]
-        heat |= {"text": texts, "texttemplate": "%{text}", "textfont": {"size": 11}}
-    places = list(range(count))
-    figure = go.Figure(go.Heatmap(x=places, y=places, **heat))
-    # Many classes need their width on any screen, and are scrolled; few of them shrink with it.
-    figure.update_layout(meta={"square": count <= 40, "min_width": 0 if count <= 40 else 8 * count + 170})
-    size = 12 if count <= 20 else 9 if count <= 40 else 7
-    cell = max(8, min(34, 760 // count))
-    lay_out(figure, height=max(380, cell * count + 150), left=10)
-    labels = {"tickvals": places, "ticktext": names, "tickfont": {"size": size}, "showgrid": False, "automargin": True}
-    figure.update_xaxes(**labels, tickangle=-50 if count <= 40 else -90, title_text="predicted")
-    figure.update_yaxes(**labels, autorange="reversed", title_text="true class")
+def bars_figure(groups: Mapping[str, tuple[str, Sequence[Mark]]], unit: str) -> go.Figure:
+    """Draw values as bars from zero, one row per number, with their intervals as lines.
+
+    Args:
+        groups: per group of bars its colour and values; the first stands on top of each row.
+        unit: of the values.
+    """
+    rows = list(dict.fromkeys(mark.row for _, marks in groups.values() for mark in marks))
+    figure = go.Figure()
+    # Plotly stacks the bars of a row from below.
+    for name, (colour, of_group) in reversed(list(groups.items())):
+        # Plotly draws a short line for an interval of no length: values without one are bars of their own.
+        for has_interval in (True, False):
+            marks = [mark for mark in of_group if (mark.high > mark.low) == has_interval]
+            if marks:
+                figure.add_bar(
+                    name=name,
+                    offsetgroup=name,
+                    x=[mark.value for mark in marks],
+                    y=[len(rows) - 1 - rows.index(mark.row) for mark in marks],
+                    error_x=_interval(marks, INK, thickness=1.5, width=3) if has_interval else None,
+                    orientation="h",
+                    marker={"color": colour},
+                    hovertext=[mark.said for mark in marks],
+                    hoverinfo="text",
+                )
+    _lay_out_rows(figure, rows, height=60 + (22 + 16 * len(groups)) * len(rows))
+    figure.update_layout(barmode="group", bargap=0.35)
+    figure.update_xaxes(title_text=unit, nticks=6, rangemode="tozero", automargin=True)
     return figure
 
 
-def gains_figure(classes: Sequence[str], gains: Mapping[str, tuple[str, str, Sequence[float]]]) -> go.Figure:
-    """Draw per-class gains: bars for the first baseline, sorted by it, and marks for the others.
+def amounts_figure(
+    curves: Sequence[Line], ticks: Mapping[float, str], x_name: str, y_name: str, *, log_scale: bool = False
+) -> go.Figure:
+    """Draw curves with a mark at every value, and pale points for what the marks are means of.
 
     Args:
-        classes: class names.
-        gains: per baseline its colour, symbol and the gain of each class, in percentage points.
+        curves: from the back to the front.
+        ticks: names of places on the horizontal axis; lines are separated by <br>.
+        x_name: title of the horizontal axis.
+        y_name: title of the vertical axis, with its unit.
+        log_scale: whether equal steps to the right are equal factors.
     """
-    first = next(iter(gains.values()))[2]
-    order = sorted(range(len(classes)), key=lambda index: first[index])
-    names = [short(classes[index], 26) for index in order]
     figure = go.Figure()
-    for place, (name, (colour, symbol, values)) in enumerate(gains.items()):
-        shown = [values[index] for index in order]
-        said = [f"{classes[index]}<br>{name}: {values[index]:+.1f} points" for index in order]
-        common = {"name": name, "x": shown, "y": list(range(len(order))), "hovertext": said, "hoverinfo": "text"}
-        if place == 0:
-            figure.add_bar(**common, orientation="h", marker={"color": colour}, opacity=0.85)
-        else:
-            marker = {"color": colour, "symbol": symbol, "size": 9, "line": {"width": 1, "color": PAPER}}
-            figure.add_scatter(**common, mode="markers", marker=marker)
-    lay_out(figure, height=70 + (20 if len(order) <= 40 else 15) * len(order), left=10)
-    size = 12 if len(order) <= 40 else 10
-    figure.update_yaxes(
-        tickvals=list(range(len(order))), ticktext=names, tickfont={"size": size}, showgrid=False, automargin=True
+    for curve in curves:
+        if curve.points:
+            figure.add_scatter(
+                name=f"{curve.label}, single values",
+                x=[x for x, _ in curve.points],
+                y=[y for _, y in curve.points],
+                mode="markers",
+                marker={"color": curve.colour, "symbol": curve.symbol, "size": 6, "opacity": 0.35},
+                hoverinfo="skip",
+            )
+    for curve in curves:
+        figure.add_scatter(
+            name=curve.label,
+            x=list(curve.x),
+            y=list(curve.y),
+            error_y={"type": "data", "array": list(curve.spread), "thickness": 1.5, "width": 4, "color": curve.colour}
+            if any(curve.spread)
+            else None,
+            mode="lines+markers",
+            line={"color": curve.colour, "dash": curve.dash, "width": 2},
+            marker=marker(curve.colour, curve.symbol, 10),
+            hovertext=list(curve.said),
+            hoverinfo="text",
+        )
+    lines = max((text.count("<br>") for text in ticks.values()), default=0)
+    lay_out(figure, height=320 + 16 * lines, left=10)
+    figure.update_xaxes(
+        title_text=x_name,
+        type="log" if log_scale else "linear",
+        tickvals=list(ticks),
+        ticktext=list(ticks.values()),
+        tickangle=0 if lines else None,
+        automargin=True,
     )
-    figure.update_yaxes(range=[-0.7, len(order) - 0.3])
-    figure.update_xaxes(title_text="percentage points", zeroline=True, zerolinecolor=INK, nticks=7)
+    figure.update_yaxes(title_text=y_name, automargin=True, nticks=6)
+    if not log_scale:
+        figure.update_yaxes(rangemode="tozero")
     return figure
 
 
@@ -224,30 +230,38 @@ def curves_figure(lines: Sequence[Line], y_name: str, *, log_scale: bool = False
     return figure
 
 
-def cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]]) -> go.Figure:
-    """Draw a score against what it cost: one point with its interval per run.
+def costs_html(
+    title: str, points: Mapping[str, Sequence[tuple[float, Mark]]], figures: Figures, *, joined: bool = False
+) -> str:
+    """Draw scores against what they cost, below their title; "" where there is no point.
 
     Args:
+        title: of the scores, which are in percent.
         points: per experiment, pairs of processor seconds and the score.
+        figures: of the page.
+        joined: whether the points of an experiment are joined by a line.
     """
+    points = {name: of_name for name, of_name in points.items() if of_name}
+    if not points:
+        return ""
+    said = "; ".join(
+        f"{mark.row}: {mark.value:.1f} % after {cost:.0f} s" for of_name in points.values() for cost, mark in of_name
+    )
+    chart = figures.place(_cost_figure(points, joined=joined), f"{title} against processor seconds. {said}")
+    return f"<div><h4>{escape(title)}</h4>{chart}</div>"
+
+
+def _cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]], *, joined: bool) -> go.Figure:
     figure = go.Figure()
     for place, (name, runs) in enumerate(points.items()):
         colour, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
         figure.add_scatter(
-            name=name,
+            name=escape(name),
             x=[cost for cost, _ in runs],
             y=[mark.value for _, mark in runs],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [mark.high - mark.value for _, mark in runs],
-                "arrayminus": [mark.value - mark.low for _, mark in runs],
-                "thickness": 1.5,
-                "width": 4,
-                "color": colour,
-            },
-            mode="markers",
-            marker={"color": colour, "symbol": symbol, "size": 12, "line": {"width": 1, "color": PAPER}},
+            error_y=_interval([mark for _, mark in runs], colour, thickness=1.5, width=4),
+            mode="lines+markers" if joined and len(runs) > 1 else "markers",
+            marker=marker(colour, symbol, 12),
             hovertext=[mark.said for _, mark in runs],
             hoverinfo="text",
         )
@@ -255,55 +269,6 @@ def cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]]) -> go.Figure
     figure.update_xaxes(title_text="processor seconds of pre-training", rangemode="tozero", automargin=True, nticks=6)
     figure.update_yaxes(title_text="top-1 accuracy, %", automargin=True)
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.28, "x": 0, "xanchor": "left"})
-    return figure
-
-
-def map_figure(
-    places: Sequence[tuple[float, float]],
-    class_of: Sequence[str],
-    right: Sequence[bool | None],
-    said: Sequence[str],
-) -> go.Figure:
-    """Draw a map of clips: colour and shape by class, hollow where the class was not recognised.
-
-    Args:
-        places: of the clips.
-        class_of: class names.
-        right: whether a clip's class was recognised; None where nobody asked.
-        said: what is shown when pointed at.
-    """
-    names = sorted(set(class_of))
-    figure = go.Figure()
-    for index, name in enumerate(names):
-        colour = SERIES[index % len(SERIES)]
-        symbol = SYMBOLS[(index + index // len(SERIES)) % len(SYMBOLS)]
-        mine = [clip for clip, its in enumerate(class_of) if its == name]
-        figure.add_scatter(
-            name=name,
-            x=[places[clip][0] for clip in mine],
-            y=[places[clip][1] for clip in mine],
-            mode="markers",
-            marker={
-                "color": colour,
-                "symbol": [symbol + ("-open" if right[clip] is False else "") for clip in mine],
-                "size": 9,
-                "line": {"width": 1.2, "color": colour},
-            },
-            customdata=mine,
-            hovertext=[said[clip] for clip in mine],
-            hoverinfo="text",
-        )
-        if len(names) <= 12:
-            x, y = (sorted(places[clip][axis] for clip in mine)[len(mine) // 2] for axis in (0, 1))
-            words = {"text": f"<b>{escape(short(name, 24))}</b>", "font": {"size": 12, "color": INK}}
-            figure.add_annotation(x=x, y=y, showarrow=False, bgcolor="rgba(255,255,255,0.75)", yshift=16, **words)
-    # The clip that is playing: a ring around its point.
-    ring = {"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2.5}}
-    figure.add_scatter(name="playing", x=[None], y=[None], mode="markers", marker=ring, hoverinfo="skip")
-    lay_out(figure, height=460, left=8)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False, scaleanchor="x")
-    figure.update_layout(plot_bgcolor="#fafbfc", margin={"l": 4, "r": 4, "t": 4, "b": 4}, hovermode="closest")
     return figure
 
 
@@ -363,3 +328,21 @@ def lay_out(figure: go.Figure, *, height: int, left: int) -> None:
     titles: dict[str, Any] = {"title_font": {"size": 12, "color": MUTED}, "tickfont": {"size": 12, "color": MUTED}}
     figure.update_xaxes(**grid, **titles, automargin=True)
     figure.update_yaxes(**grid, **titles)
+
+
+def marker(colour: str, symbol: str, size: int) -> dict[str, Any]:
+    """Return a mark with a pale rim, as plotly takes it."""
+    return {"color": colour, "symbol": symbol, "size": size, "line": {"width": 1, "color": PAPER}}
+
+
+def _interval(marks: Sequence[Mark], colour: str, *, thickness: Number, width: int) -> dict[str, Any]:
+    """Return the lines that show the intervals of values."""
+    lengths = {"array": [m.high - m.value for m in marks], "arrayminus": [m.value - m.low for m in marks]}
+    return {"type": "data", "symmetric": False, **lengths, "thickness": thickness, "width": width, "color": colour}
+
+
+def _lay_out_rows(figure: go.Figure, rows: Sequence[str], *, height: int) -> None:
+    """Name the rows of a figure, the first on top."""
+    lay_out(figure, height=height, left=10)
+    names = {"tickvals": list(range(len(rows))), "ticktext": [*rows][::-1], "range": [-0.6, len(rows) - 0.4]}
+    figure.update_yaxes(**names, showgrid=False, automargin=True)

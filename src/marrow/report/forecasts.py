@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from marrow.errors import ConfigError
 from marrow.report.figures import legend
-from marrow.report.motion import toolbar
+from marrow.report.motion import stage, toolbar
 from marrow.report.style import card
 from marrow.skeleton.layout import Skeleton
 from marrow.tasks.base import Report
@@ -75,11 +75,11 @@ def forecasts_html(evaluation: EvaluationReport, name: str) -> tuple[str, Reel |
     skeleton = _skeleton(evaluation)
     if report is None or skeleton is None:
         return "", None
-    examples = [Example.of(each) for each in report.detail["examples"][:_MOST_EXAMPLES]]
-    examples = [each for each in examples if each.truth.shape[1:] == (len(skeleton.joints), 3)]
+    examples = [Example.of(values) for values in report.detail["examples"][:_MOST_EXAMPLES]]
+    examples = [example for example in examples if example.truth.shape[1:] == (len(skeleton.joints), 3)]
     if not examples:
         return "", None
-    others = _of_baselines(evaluation, report)
+    others = _of_baselines(evaluation)
     reel = Reel(skeleton)
     rows = "".join(_row(example, others, skeleton, reel) for example in examples)
     signs = legend(
@@ -103,7 +103,9 @@ def forecasts_html(evaluation: EvaluationReport, name: str) -> tuple[str, Reel |
 
 
 def _report(evaluation: EvaluationReport, source: str) -> Report | None:
-    return next((each for each in evaluation.reports if each.source == source and each.detail.get("examples")), None)
+    return next(
+        (report for report in evaluation.reports if report.source == source and report.detail.get("examples")), None
+    )
 
 
 def _source(report: Report) -> str:
@@ -111,13 +113,13 @@ def _source(report: Report) -> str:
     return f"{run}, trained" if run else "the trained encoder"
 
 
-def _of_baselines(evaluation: EvaluationReport, ours: Report) -> dict[str, list[Example]]:
+def _of_baselines(evaluation: EvaluationReport) -> dict[str, list[Example]]:
     """Return the examples of forecasts that need no learning, by their name."""
-    found = {}
+    examples = {}
     for report in evaluation.reports:
         if report.source == "raw" and report.detail.get("examples"):
-            found.setdefault(report.about.rule, [Example.of(each) for each in report.detail["examples"]])
-    return found
+            examples.setdefault(report.about.rule, [Example.of(values) for values in report.detail["examples"]])
+    return examples
 
 
 def _row(example: Example, others: Mapping[str, Sequence[Example]], skeleton: Skeleton, reel: Reel) -> str:
@@ -128,19 +130,19 @@ def _row(example: Example, others: Mapping[str, Sequence[Example]], skeleton: Sk
     ever = np.asarray(there[: len(example.observed)].any(0))
     told = np.concatenate([there[: len(example.observed)], np.repeat(ever[None], len(example.forecast), 0)])
     tracks = [(whole[None], there[None]), (continued[None], told[None])]
-    truth, forecast = (reel.add(each) for each in pack_motion(tracks, skeleton, example.fps, _MOST_FRAMES, example.fps))
+    truth, forecast = (
+        reel.add(motion) for motion in pack_motion(tracks, skeleton, example.fps, _MOST_FRAMES, example.fps)
+    )
     # Frames may have been thinned out: the player is told the share of them that was observed.
     kept = len(reel.motions[truth].values)
     observed = round(len(example.observed) * kept / len(whole))
-    name = escape(example.name, quote=True)
+    clips = {"clip": truth, "forecast": forecast, "observed": observed}
     stages = "".join(
-        f"<figure class='{draws}'><canvas tabindex='0' role='img' data-clip='{truth}' data-forecast='{forecast}' "
-        f"data-observed='{observed}' data-draws='{draws}' aria-label='{name}: {what}, moving'></canvas>"
-        f"<figcaption>{what.capitalize()}</figcaption></figure>"
-        for draws, what in (("truth", "what came"), ("forecast", "forecast"), ("both", "both"))
+        stage(f"{example.name}: {words}, moving", words.capitalize(), draws, **clips, draws=draws)
+        for draws, words in (("truth", "what came"), ("forecast", "forecast"), ("both", "both"))
     )
     said = escape(_errors(example, others, skeleton))
-    return f"<h4>{name}</h4><p class='lead'>{said}</p><div class='trio'>{stages}</div>"
+    return f"<h4>{escape(example.name, quote=True)}</h4><p class='lead'>{said}</p><div class='trio'>{stages}</div>"
 
 
 def _errors(example: Example, others: Mapping[str, Sequence[Example]], skeleton: Skeleton) -> str:
@@ -149,8 +151,8 @@ def _errors(example: Example, others: Mapping[str, Sequence[Example]], skeleton:
     places = sorted({min(round(0.4 * example.fps), len(ours)), len(ours)})
     same = {
         name: partner.errors_mm(skeleton)
-        for name, theirs in others.items()
-        for partner in theirs
+        for name, partners in others.items()
+        for partner in partners
         if partner.name == example.name and np.array_equal(partner.truth, example.truth)
     }
     told = []

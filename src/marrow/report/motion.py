@@ -1,10 +1,13 @@
 """The parts of a page in which skeletons move: the map, hidden joints and predictions, neighbours."""
 
+from collections.abc import Sequence
 from html import escape
 
+import plotly.graph_objects as go
+
 from marrow.report.clips import Query, ShownClips
-from marrow.report.figures import Figures, legend, map_figure
-from marrow.report.style import card
+from marrow.report.figures import Figures, lay_out, legend, short
+from marrow.report.style import INK, SERIES, SYMBOLS, card
 
 _SPEEDS = (("0.25", "¼"), ("0.5", "½"), ("1", "1"), ("2", "2"))
 _VIEWS = (
@@ -22,28 +25,22 @@ _KEYS = (
 
 def motion_html(shown: ShownClips, figures: Figures) -> str:
     """Return the map, the pictures and the neighbours, as far as there are any."""
-    return (
-        _map_html(shown, figures)
-        + _predictions_html(shown)
-        + _neighbours_html(shown)
-        + "".join(f"<p class='note'>{escape(note)}</p>" for note in shown.notes)
-    )
-
-
-def map_payload(shown: ShownClips) -> list[list[object]]:
-    """Return what the page's script needs of each point: clip, class, prediction, name, place."""
-    return [[point.clip, point.label, point.predicted, point.name, point.x, point.y] for point in shown.points]
+    if shown.reel.motions:
+        figures.data["reel"] = shown.reel.payload()
+    notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in shown.notes)
+    return _map_html(shown, figures) + _predictions_html(shown) + _neighbours_html(shown) + notes
 
 
 def _map_html(shown: ShownClips, figures: Figures) -> str:
     if not shown.points:
         return ""
+    figures.data["map-points"] = [[p.clip, p.label, p.predicted, p.name, p.x, p.y] for p in shown.points]
     said, right = [], []
     for point in shown.points:
         taken = "" if point.predicted in (None, point.label) else f"<br>taken for {escape(str(point.predicted))}"
         said.append(f"<b>{escape(point.label)}</b>{taken}<br>{escape(point.name)}")
         right.append(None if point.predicted is None else point.predicted == point.label)
-    figure = map_figure([(p.x, p.y) for p in shown.points], [p.label for p in shown.points], right, said)
+    figure = _map_figure([(p.x, p.y) for p in shown.points], [p.label for p in shown.points], right, said)
     classes = sorted({point.label for point in shown.points})
     plot = figures.place(figure, f"Map of {len(shown.points)} clips of {len(classes)} classes.", name="map-plot")
     options = "".join(f"<option>{escape(name)}</option>" for name in classes)
@@ -59,13 +56,62 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
         "<button class='small' data-step='-1' aria-label='Previous clip'>◀</button>"
         "<button class='small' data-step='1' aria-label='Next clip'>▶</button>"
     )
-    stage = (
+    player = (
         f"<div class='players' id='map-players'>{toolbar(steps)}<figure><canvas tabindex='0' role='img' "
         f"aria-label='The chosen clip, moving' data-clip='{shown.points[0].clip}'></canvas>"
         f"<figcaption id='map-caption' aria-live='polite'></figcaption></figure></div>"
     )
-    content = f"<div class='map'><div>{choice}{plot}</div>{stage}</div>"
+    content = f"<div class='map'><div>{choice}{plot}</div>{player}</div>"
     return card("Map of the features", content, lead=f"{shown.map_kind} Colour and shape: class.{hollow} {how}")
+
+
+def _map_figure(
+    places: Sequence[tuple[float, float]],
+    class_of: Sequence[str],
+    right: Sequence[bool | None],
+    said: Sequence[str],
+) -> go.Figure:
+    """Draw a map of clips: colour and shape by class, hollow where the class was not recognised.
+
+    Args:
+        places: of the clips.
+        class_of: class names.
+        right: whether a clip's class was recognised; None where nobody asked.
+        said: what is shown when pointed at.
+    """
+    names = sorted(set(class_of))
+    figure = go.Figure()
+    for index, name in enumerate(names):
+        colour = SERIES[index % len(SERIES)]
+        symbol = SYMBOLS[(index + index // len(SERIES)) % len(SYMBOLS)]
+        clips = [clip for clip, its in enumerate(class_of) if its == name]
+        figure.add_scatter(
+            name=name,
+            x=[places[clip][0] for clip in clips],
+            y=[places[clip][1] for clip in clips],
+            mode="markers",
+            marker={
+                "color": colour,
+                "symbol": [symbol + ("-open" if right[clip] is False else "") for clip in clips],
+                "size": 9,
+                "line": {"width": 1.2, "color": colour},
+            },
+            customdata=clips,
+            hovertext=[said[clip] for clip in clips],
+            hoverinfo="text",
+        )
+        if len(names) <= 12:
+            x, y = (sorted(places[clip][axis] for clip in clips)[len(clips) // 2] for axis in (0, 1))
+            words = {"text": f"<b>{escape(short(name, 24))}</b>", "font": {"size": 12, "color": INK}}
+            figure.add_annotation(x=x, y=y, showarrow=False, bgcolor="rgba(255,255,255,0.75)", yshift=16, **words)
+    # The clip that is playing: a ring around its point.
+    ring = {"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2.5}}
+    figure.add_scatter(name="playing", x=[None], y=[None], mode="markers", marker=ring, hoverinfo="skip")
+    lay_out(figure, height=460, left=8)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, scaleanchor="x")
+    figure.update_layout(plot_bgcolor="#fafbfc", margin={"l": 4, "r": 4, "t": 4, "b": 4}, hovermode="closest")
+    return figure
 
 
 def _predictions_html(shown: ShownClips) -> str:
@@ -79,14 +125,14 @@ def _predictions_html(shown: ShownClips) -> str:
         ]
     )
     truth = "<label><input type='checkbox' data-do='truth' checked> show the truth</label>"
-    stages = "".join(
-        f"<figure><canvas tabindex='0' role='img' data-clip='{each.clip}' "
-        f"data-predicted='{each.predicted}' data-visible='{each.visible}' "
-        f"aria-label='{escape(each.label, quote=True)}: visible, hidden and predicted joints, moving'></canvas>"
-        f"<figcaption><b>{escape(each.label)}</b> · {each.hidden_percent:.0f} % of joints hidden · mean error there "
-        f"{_length(each.error, shown.unit)}</figcaption></figure>"
-        for each in shown.predictions
-    )
+    stages = ""
+    for picture in shown.predictions:
+        caption = (
+            f"<b>{escape(picture.label)}</b> · {picture.hidden_percent:.0f} % of joints hidden · mean error there "
+            f"{_length(picture.error, shown.unit)}"
+        )
+        label = f"{picture.label}: visible, hidden and predicted joints, moving"
+        stages += stage(label, caption, clip=picture.clip, predicted=picture.predicted, visible=picture.visible)
     content = (
         f"<div class='players pictures'>{signs}{toolbar(truth)}<div class='pair'>{stages}</div>"
         f"<p class='lead keys screen'>{_KEYS}</p></div>"
@@ -104,26 +150,33 @@ def _neighbours_html(shown: ShownClips) -> str:
 
 
 def _query_html(query: Query) -> str:
-    stages = [
-        f"<figure class='query'><canvas tabindex='0' role='img' data-clip='{query.clip}' "
-        f"aria-label='Query: {escape(query.label, quote=True)}'></canvas>"
-        f"<figcaption><b>Query</b><br>{escape(query.label)}</figcaption></figure>"
-    ]
-    for each in query.neighbours:
-        if each.right is None:
-            stages.append(
-                f"<figure><canvas tabindex='0' role='img' data-clip='{each.clip}' aria-label='Neighbour'></canvas>"
-                f"<figcaption>cosine {each.cosine:.2f}</figcaption></figure>"
-            )
+    caption = f"<b>Query</b><br>{escape(query.label)}"
+    stages = stage(f"Query: {query.label}", caption, "query", clip=query.clip)
+    for neighbour in query.neighbours:
+        cosine = f"cosine {neighbour.cosine:.2f}"
+        if neighbour.right is None:
+            stages += stage("Neighbour", cosine, clip=neighbour.clip)
             continue
-        kind, sign, word = ("right", "✓", "same class") if each.right else ("wrong", "✗", "another class")
-        stages.append(
-            f"<figure class='{kind}'><canvas tabindex='0' role='img' data-clip='{each.clip}' "
-            f"aria-label='Neighbour, {word}: {escape(each.label, quote=True)}'></canvas>"
-            f"<figcaption><b class='sign'>{sign}</b> <b>{escape(each.label)}</b><br>{word} · cosine {each.cosine:.2f}"
-            "</figcaption></figure>"
-        )
-    return f"<div class='neighbours'>{''.join(stages)}</div>"
+        kind, sign, word = ("right", "✓", "same class") if neighbour.right else ("wrong", "✗", "another class")
+        caption = f"<b class='sign'>{sign}</b> <b>{escape(neighbour.label)}</b><br>{word} · {cosine}"
+        stages += stage(f"Neighbour, {word}: {neighbour.label}", caption, kind, clip=neighbour.clip)
+    return f"<div class='neighbours'>{stages}</div>"
+
+
+def stage(label: str, caption: str, kind: str = "", **data: object) -> str:
+    """Return a figure in which a clip is played.
+
+    Args:
+        label: what a screen reader says of it, plain text.
+        caption: HTML.
+        kind: class of the figure.
+        data: what the player is told, by name.
+    """
+    attributes = " ".join(f"data-{name}='{value}'" for name, value in data.items())
+    return (
+        f"<figure{f' class={kind!r}' if kind else ''}><canvas tabindex='0' role='img' {attributes} "
+        f"aria-label='{escape(label, quote=True)}'></canvas><figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def toolbar(further: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import Any
 
 import marrow
 from marrow.files import write_text_whole
+from marrow.report.cards import card_sentences, cards_html
+from marrow.report.classes import classes_html
 from marrow.report.clips import MAP_CLIPS, ShownClips, gather_clips
 from marrow.report.figures import Figures
 from marrow.report.forecasts import forecasts_html
-from marrow.report.measures import measure_sentences, measures_html
-from marrow.report.motion import map_payload, motion_html
+from marrow.report.motion import motion_html
 from marrow.report.repeat import repeat_html
 from marrow.report.runs import Run, experiments, find_store, labels, read_runs
 from marrow.report.scores import notes_html, scores_html, verdicts_html
@@ -23,7 +24,7 @@ from marrow.report.timelines import timelines_html
 from marrow.report.training import training_html, training_verdicts_html
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.train.device import make_fabric
-from marrow.viewer.motion import Reel, compressed, player_script
+from marrow.viewer.motion import compressed, player_script
 
 _log = logging.getLogger(__name__)
 
@@ -71,29 +72,26 @@ def write_report(
     """
     if clips:
         make_fabric(device, "fp32")  # a device that is not there is said at once
-    out, found = Path(out), read_runs(runs)
-    groups = experiments(found)
+    out, read = Path(out), read_runs(runs)
+    groups = experiments(read)
     figures, shown, missing, data = Figures(), None, "", None
-    # Forecasts are kept in reports: to show them, no store is needed. None: not on this page.
-    reels: dict[str, Reel] | None = {} if clips else None
     if store is not None or clips:
-        data, missing = find_store(found[0], store)
+        data, missing = find_store(read[0], store)
     if not clips:
         missing = "Moving skeletons are left out on request."
     elif data is not None:
-        shown = gather_clips(found[0], data, device, map_clips)
+        shown = gather_clips(read[0], data, device, map_clips)
     for left_out in [missing] if clips and missing else shown.notes if shown else []:
         _log.warning("The page lacks moving skeletons. %s", left_out)
-    names = labels(groups)
-    body = "".join(
-        _experiment_html(
-            group, name, figures, reels, out, data, *((shown, missing) if number == 1 else (None, "")), number
-        )
-        for number, (group, name) in enumerate(zip(groups, names, strict=True), start=1)
-    )
+    body = ""
+    for number, (group, name) in enumerate(zip(groups, labels(groups), strict=True), start=1):
+        body += _experiment_html(group, name, number, figures, forecasts=clips)
+        if number == 1:
+            body += _clips_html(shown, missing, group[0], figures)
+        body += f"<h2 id='repeat-{number}'>Repeat it</h2>{repeat_html(group, data, out)}"
     contents = [("verdict-1", "Verdict"), ("scores-1", "Scores"), ("training-1", "Pre-training")]
     contents += [("motion", "Motion"), ("repeat-1", "Repeat it")]
-    page = page_html(title, body, figures, contents=contents, run_count=len(found), shown=shown, reels=reels)
+    page = page_html(title, body, figures, contents=contents, run_count=len(read))
     write_text_whole(out, page)
     _log.info("wrote %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return out
@@ -106,8 +104,6 @@ def page_html(
     *,
     run_count: int,
     contents: Sequence[tuple[str, str]] = (),
-    shown: ShownClips | None = None,
-    reels: Mapping[str, Reel] | None = None,
     how_to_read: str = _HOW_TO_READ,
 ) -> str:
     """Return a whole page around its content.
@@ -115,11 +111,9 @@ def page_html(
     Args:
         title: of the page.
         body: HTML.
-        figures: that were placed in the body.
+        figures: that were placed in the body, with what else the page's scripts are given.
         run_count: how many runs it is about.
         contents: ids and names of its parts, for links at the top; those that are not in the body are left out.
-        shown: the clips that it plays.
-        reels: further clips, by the name that their place has.
         how_to_read: HTML at its end.
     """
     said = f"{run_count} run{'s' if run_count != 1 else ''} · marrow {marrow.__version__}"
@@ -130,16 +124,12 @@ def page_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{packaged('page.css')}</style></head><body><main>"
         f"<header><h1>{escape(title)}</h1><p>{escape(said)}</p><nav aria-label='Contents'>{links}</nav></header>"
-        f"{body}<footer><p>{how_to_read}</p></footer></main>\n{_scripts(figures, shown, reels or {})}</body></html>\n"
+        f"{body}<footer><p>{how_to_read}</p></footer></main>\n{_scripts(figures)}</body></html>\n"
     )
 
 
-def _scripts(figures: Figures, shown: ShownClips | None, reels: Mapping[str, Reel]) -> str:
-    given: dict[str, Any] = {"figures": figures.specs, **{name: reel.payload() for name, reel in reels.items()}}
-    if shown is not None and shown.reel.motions:
-        given["reel"] = shown.reel.payload()
-    if shown is not None and shown.points:
-        given["map-points"] = map_payload(shown)
+def _scripts(figures: Figures) -> str:
+    given = {"figures": figures.specs, **figures.data}
     data = "".join(
         f"<script type='application/json' id='{name}'>{_json(value)}</script>\n" for name, value in given.items()
     )
@@ -162,24 +152,14 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _experiment_html(
-    runs: Sequence[Run],
-    name: str,
-    figures: Figures,
-    reels: dict[str, Reel] | None,
-    page: Path,
-    store: Any,
-    shown: ShownClips | None,
-    missing: str,
-    number: int,
-) -> str:
-    """Return everything about runs of one experiment."""
+def _experiment_html(runs: Sequence[Run], name: str, number: int, figures: Figures, *, forecasts: bool) -> str:
+    """Return what is known of runs of one experiment: verdict, scores, pre-training."""
     evaluations = [EvaluationReport.joined(parts) for parts in _by_question(runs)]
     seeds = ", ".join(str(run.seed) for run in runs)
     lead = f"{len(runs)} run{'s' if len(runs) > 1 else ''} (seed{'s' if len(runs) > 1 else ''} {seeds})"
     verdicts = "".join(
         f"<p class='lead'>{escape(_about(evaluation))}</p>{verdicts_html(evaluation)}"
-        f"{paragraphs(measure_sentences(evaluation), 'verdict')}"
+        f"{paragraphs(card_sentences(evaluation), 'verdict')}"
         for evaluation in evaluations
     )
     if not evaluations:
@@ -193,21 +173,23 @@ def _experiment_html(
         same_name = sum(other.protocol == evaluation.protocol for other in evaluations) > 1
         data = f" of data {evaluation.store[:8]}" if same_name else ""
         parts.append(f"<h2{anchor}>Scores on {escape(evaluation.protocol)}{data}</h2>")
-        parts += [scores_html(evaluation, figures), measures_html(evaluation, figures), timelines_html(evaluation)]
-        if reels is not None:
-            reel_name = f"forecasts-{number}-{place}"
-            forecasts, reel = forecasts_html(evaluation, reel_name)
-            parts.append(forecasts)
+        parts += [scores_html(evaluation, figures), classes_html(evaluation, figures)]
+        parts += [cards_html(evaluation, figures), timelines_html(evaluation)]
+        if forecasts:  # they are kept in reports: to show them, no store is needed
+            moving, reel = forecasts_html(evaluation, f"forecasts-{number}-{place}")
+            parts.append(moving)
             if reel is not None:
-                reels[reel_name] = reel
+                figures.data[f"forecasts-{number}-{place}"] = reel.payload()
         parts.append(notes_html(evaluation))
     parts += [f"<h2 id='training-{number}'>Pre-training</h2>", training_html(runs, figures)]
-    if shown is not None:
-        parts += ["<h2 id='motion'>Motion</h2>", _recordings(shown, runs[0]), motion_html(shown, figures)]
-    elif missing:
-        parts += ["<h2 id='motion'>Motion</h2>", paragraphs([missing], "note")]
-    parts += [f"<h2 id='repeat-{number}'>Repeat it</h2>", repeat_html(runs, store, page)]
     return "".join(parts)
+
+
+def _clips_html(shown: ShownClips | None, missing: str, run: Run, figures: Figures) -> str:
+    """Return the clips that the page shows, or say why there are none."""
+    if shown is None:
+        return f"<h2 id='motion'>Motion</h2>{paragraphs([missing], 'note')}" if missing else ""
+    return f"<h2 id='motion'>Motion</h2>{_recordings(shown, run)}{motion_html(shown, figures)}"
 
 
 def _recordings(shown: ShownClips, run: Run) -> str:
@@ -225,11 +207,11 @@ def _recordings(shown: ShownClips, run: Run) -> str:
 
 def _by_question(runs: Sequence[Run]) -> list[list[EvaluationReport]]:
     """Group evaluations by protocol and data: two data sets may call a protocol alike."""
-    found: dict[tuple[str, str], list[EvaluationReport]] = {}
+    groups: dict[tuple[str, str], list[EvaluationReport]] = {}
     for run in runs:
         for evaluation in run.evaluations:
-            found.setdefault((evaluation.protocol, evaluation.store), []).append(evaluation)
-    return list(found.values())
+            groups.setdefault((evaluation.protocol, evaluation.store), []).append(evaluation)
+    return list(groups.values())
 
 
 def _about(evaluation: EvaluationReport) -> str:

@@ -15,9 +15,9 @@ from marrow.report.runs import Run
 from marrow.report.style import card, table
 from marrow.store.format import Store
 from marrow.tasks import TASKS
+from marrow.tasks.base import Quick
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.kinds import Quick
-from marrow.tasks.recognition.linear_probe import AUGMENTED
+from marrow.tasks.recognition.declared import AUGMENTED
 from marrow.train.run_directory import dotted, plain
 
 
@@ -69,9 +69,9 @@ def pretrain_commands(run: Run) -> list[str]:
     """Return the commands that train a run: where it was extended, first one under the limits of each time before."""
     extensions = [start["extension"] for start in run.environments if "extension" in start]
     commands = []
-    for each in extensions:
-        command = pretrain_command({**run.settings, **each["limits_before"]})
-        commands.append(f"{command}   # ended, or was stopped, at step {each['from_step']}")
+    for extension in extensions:
+        command = pretrain_command({**run.settings, **extension["limits_before"]})
+        commands.append(f"{command}   # ended, or was stopped, at step {extension['from_step']}")
     return [*dict.fromkeys(commands), pretrain_command(run.settings)]
 
 
@@ -85,12 +85,12 @@ def pretrain_command(settings: Mapping[str, Any]) -> str:
         defaults = {}  # a method of another package, which is not installed here: every setting is named
     words = ["marrow", "pretrain", "--method", str(settings.get("method", "mamp"))]
     words += ["--store", str(settings["store"]), "--out", str(settings["out"])]
-    known = dotted(defaults)
+    defaults = dotted(defaults)
     # Beside other limits, epochs end a run only where they are named.
     if settings.get("ends_at_epochs", True) and any(settings.get(name) is not None for name in LIMITS[1:]):
-        known.pop("epochs", None)
+        defaults.pop("epochs", None)
     for name, value in dotted(settings).items():
-        if name not in ("method", "store", "out") and (name not in known or known[name] != value):
+        if name not in ("method", "store", "out") and (name not in defaults or defaults[name] != value):
             words += [f"--{name}", _value(value)]
     return _joined(words)
 
@@ -102,15 +102,15 @@ def evaluate_commands(runs: Sequence[Run]) -> list[str]:
         for evaluation in run.evaluations:
             options = tuple(_evaluate_options(run, evaluation))
             folders.setdefault(options, []).append(str(run.folder))
-    return [_joined(["marrow", "evaluate", *found, *options]) for options, found in folders.items()]
+    return [_joined(["marrow", "evaluate", *of_options, *options]) for options, of_options in folders.items()]
 
 
 def _evaluate_options(run: Run, evaluation: EvaluationReport) -> list[str]:
     """Return how a run was scored: the options of `marrow evaluate` that are not the defaults."""
     settings = evaluation.settings
-    trained = [each for each in evaluation.reports if each.source == "trained"]
+    trained = [report for report in evaluation.reports if report.source == "trained"]
     tasks = list(dict.fromkeys(report.about.kind for report in trained))
-    sources = [name for name in ("random", "raw") if any(each.source == name for each in evaluation.reports)]
+    sources = [name for name in ("random", "raw") if any(report.source == name for report in evaluation.reports)]
     words = ["--store", str(run.settings.get("store", "STORE"))]
     # The name of a protocol from which copies were dropped is none that can be asked for.
     words += ["--protocol", str(settings.get("asked_protocol") or evaluation.protocol)]
@@ -140,9 +140,12 @@ def _task_options(name: str, asked: Mapping[str, Any], *, quick: bool) -> list[s
     default = getattr(task, "config", None)
     if default is None:
         return []  # a task of another package has no options
-    known = dotted(plain(default))
-    different = {each: value for each, value in dotted(asked).items() if each not in known or known[each] != value}
-    return [part for each, value in different.items() for part in (f"--{name}.{each}", _value(value))]
+    defaults = dotted(plain(default))
+    words = []
+    for option, value in dotted(asked).items():
+        if option not in defaults or defaults[option] != value:
+            words += [f"--{name}.{option}", _value(value)]
+    return words
 
 
 def _facts(runs: Sequence[Run]) -> str:
@@ -150,17 +153,17 @@ def _facts(runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
         encoders = dict.fromkeys(facts.fingerprint for part in run.evaluations for facts in part.runs)
-        stores = dict.fromkeys([*(each["store"]["fingerprint"] for each in run.environments), *run.fingerprints])
-        started = [each["started"] for each in run.environments]
-        cells = [run.name, run.seed, " ".join(each[:16] for each in encoders), " ".join(each[:16] for each in stores)]
+        stores = dict.fromkeys([*(start["store"]["fingerprint"] for start in run.environments), *run.fingerprints])
+        started = [start["started"] for start in run.environments]
+        cells = [run.name, run.seed, " ".join(text[:16] for text in encoders), " ".join(text[:16] for text in stores)]
         rows.append([*(escape(str(cell)) for cell in cells), escape(", ".join(started))])
     parts = [table(["run", "seed", "encoder", "data", "started"], rows, numbers_from=9)]
     machines: dict[str, list[str]] = {}
     for run in runs:
-        for each in run.environments:
-            packages = ", ".join(f"{name} {number}" for name, number in each["packages"].items())
-            commit = f" (commit {each['commit'][:12]})" if each.get("commit") else ""
-            said = f"marrow {each['marrow']}{commit}, Python {each['python']}, {packages}; {each['platform']}"
+        for start in run.environments:
+            packages = ", ".join(f"{name} {number}" for name, number in start["packages"].items())
+            commit = f" (commit {start['commit'][:12]})" if start.get("commit") else ""
+            said = f"marrow {start['marrow']}{commit}, Python {start['python']}, {packages}; {start['platform']}"
             machines.setdefault(said, []).append(run.name)
     parts += [f"<p class='lead'>{escape(said)}.</p>" for said in machines]
     return "".join(parts)

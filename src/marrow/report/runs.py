@@ -13,11 +13,11 @@ from marrow.models.export import DESCRIPTION
 from marrow.objectives import OBJECTIVES
 from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
+from marrow.tasks.encoders import distinct_names
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.kept_reports import fullest
-from marrow.tasks.run_facts import distinct_names
 from marrow.train.logs import read_log
-from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted
+from marrow.train.run_directory import CONFIG, ENVIRONMENT, dotted, without_neutral
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Run:
     @property
     def fingerprints(self) -> set[str]:
         """Fingerprints of the stores that the run learned from or was scored on."""
-        trained_on = {each["store"]["fingerprint"] for each in self.environments}
+        trained_on = {start["store"]["fingerprint"] for start in self.environments}
         return trained_on | {evaluation.store for evaluation in self.evaluations}
 
 
@@ -141,15 +141,15 @@ def labels(groups: Sequence[Sequence[Run]], most: int = 3) -> list[str]:
         groups: from `experiments`.
         most: settings that are named, at most.
     """
-    found: dict[int, str] = {}
+    named: dict[int, str] = {}
     for method in dict.fromkeys(group[0].method for group in groups):
         places = [place for place, group in enumerate(groups) if group[0].method == method]
         for place, said in zip(places, _differences([groups[place][0] for place in places]), strict=True):
             more = f" and {len(said) - most} more" if len(said) > most else ""
-            found[place] = " · ".join([method, *said[:most]]) + more
-    names = list(found.values())
+            named[place] = " · ".join([method, *said[:most]]) + more
+    names = list(named.values())
     return [
-        found[place] if names.count(found[place]) == 1 else f"{found[place]} ({', '.join(run.name for run in group)})"
+        named[place] if names.count(named[place]) == 1 else f"{named[place]} ({', '.join(run.name for run in group)})"
         for place, group in enumerate(groups)
     ]
 
@@ -157,13 +157,13 @@ def labels(groups: Sequence[Sequence[Run]], most: int = 3) -> list[str]:
 def _differences(runs: Sequence[Run]) -> list[list[str]]:
     """Return, of each run, the settings that are not the same in all of them."""
     settings = [dotted(_identity(run)) for run in runs]
-    names = list(dict.fromkeys(name for each in settings for name in each))
-    differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+    names = list(dict.fromkeys(name for of_run in settings for name in of_run))
+    differing = [name for name in names if len({str(of_run.get(name)) for of_run in settings}) > 1]
     differing = [name for name in differing if name not in ("method", "kind", "settings.method")]
     # An encoder's size is both in its own description and in the settings that made it: once is enough.
-    known = {name.rpartition(".")[2] for name in differing if name.startswith("settings.")}
-    differing = [n for n in differing if n.startswith("settings.") or n.rpartition(".")[2] not in known]
-    return [[f"{name.rpartition('.')[2]} {_short(each.get(name, '–'))}" for name in differing] for each in settings]
+    sizes = {name.rpartition(".")[2] for name in differing if name.startswith("settings.")}
+    differing = [n for n in differing if n.startswith("settings.") or n.rpartition(".")[2] not in sizes]
+    return [[f"{name.rpartition('.')[2]} {_short(of_run.get(name, '–'))}" for name in differing] for of_run in settings]
 
 
 def find_store(run: Run, given: Path | str | None) -> tuple[Store | None, str]:
@@ -182,7 +182,7 @@ def find_store(run: Run, given: Path | str | None) -> tuple[Store | None, str]:
     if given is not None:
         store = Store.open(given)
         return _checked(store, run)
-    places = [run.settings.get("store"), *(each["store"].get("path") for each in run.environments[::-1])]
+    places = [run.settings.get("store"), *(start["store"].get("path") for start in run.environments[::-1])]
     places = [place for place in dict.fromkeys(places) if place]
     if not places:
         return None, f"{run.name} does not say where its store is; name it with --store."
@@ -195,8 +195,8 @@ def find_store(run: Run, given: Path | str | None) -> tuple[Store | None, str]:
 
 
 def _checked(store: Store, run: Run) -> tuple[Store | None, str]:
-    known = run.fingerprints
-    if known and store.fingerprint not in known:
+    fingerprints = run.fingerprints
+    if fingerprints and store.fingerprint not in fingerprints:
         return None, f"The store at {store.path} holds other data than the one that {run.name} used."
     return store, ""
 
@@ -204,7 +204,7 @@ def _checked(store: Store, run: Run) -> tuple[Store | None, str]:
 def _identity(run: Run) -> dict[str, Any]:
     description = run.description or (run.evaluations[0].runs[0].description if run.evaluations else {})
     provenance = description.get("provenance", {})
-    settings = provenance.get("settings") or run.settings
+    settings = without_neutral(provenance.get("settings") or run.settings)
     same = {name: description.get(name) for name in ("kind", "config", "input")}
     same["method"] = provenance.get("method", run.settings.get("method"))
     same["extended"] = provenance.get("extended_at_steps", [])

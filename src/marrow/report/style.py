@@ -1,6 +1,6 @@
 """Colours of charts and page, told apart also by those who do not see red or green, and how text is put into HTML."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -58,6 +58,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: i
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
     titles = line([escape(title) for title in head], "th")
     return f"<div class='scroll'><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def cross_table(corner: str, cells: Mapping[tuple[str, str], str], columns: Sequence[str] = ()) -> str:
+    """Return a table of cells that are known by row and column; those that are not there are dashes.
+
+    Args:
+        corner: above the names of the rows, plain text.
+        cells: HTML, by the name of the row in HTML and that of the column in plain text.
+        columns: those that are shown; none: all.
+    """
+    columns = columns or list(dict.fromkeys(column for _, column in cells))
+    rows = dict.fromkeys(row for row, _ in cells)
+    return table([corner, *columns], [[row, *(cells.get((row, column), "–") for column in columns)] for row in rows])
 
 
 def paragraphs(sentences: Iterable[str], kind: str = "") -> str:

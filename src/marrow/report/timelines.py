@@ -75,7 +75,7 @@ def timelines_html(evaluation: EvaluationReport) -> str:
     report = _report(evaluation)
     if report is None:
         return ""
-    lines = [Timeline.of(each) for each in report.detail["recordings"] if int(each["frames"]) > 0]
+    lines = [Timeline.of(recording) for recording in report.detail["recordings"] if int(recording["frames"]) > 0]
     lines.sort(key=lambda line: -line.agreement)
     if not lines:
         return ""
@@ -142,7 +142,7 @@ def _figure(line: Timeline, classes: Sequence[str], prefix: str, title: str = ""
     floor = 2 * _ROW + _GAP
     parts = [f"<rect class='lane' y='{y}' width='100%' height='{_ROW}'></rect>" for y in (0, _ROW + _GAP)]
     for y, name, segments in ((0, "labelled", line.truth), (_ROW + _GAP, "predicted", line.predicted)):
-        parts += [_segment(each, y, name, line, classes, prefix) for each in segments]
+        parts += [_segment(segment, y, name, line, classes, prefix) for segment in segments]
     for place in ticks(seconds):
         share = 100.0 * place / seconds
         anchor = "start" if share < 2 else "end" if share > 96 else "middle"

@@ -7,7 +7,7 @@ from typing import Any
 from marrow.report.figures import Figures, Line, curves_figure, legend, run_line
 from marrow.report.runs import Run
 from marrow.report.style import MUTED, card, table
-from marrow.train.progress import duration
+from marrow.train.logs import duration
 from marrow.train.verdict import judge
 
 _SIGNS = {"good": "✓", "wait": "…", "warning": "!"}
@@ -73,13 +73,13 @@ def training_html(runs: Sequence[Run], figures: Figures) -> str:
 
 def _further(runs: Sequence[Run]) -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
     """Return charts for whatever other numbers the logs hold."""
-    known = {name for names, references in _CHARTS.values() for name in (*names, *references)} | _NO_CURVE
+    drawn = {name for names, references in _CHARTS.values() for name in (*names, *references)} | _NO_CURVE
     others = dict.fromkeys(
         name
         for run in runs
         for entry in run.log
         for name, value in entry.items()
-        if name not in known and isinstance(value, int | float) and not isinstance(value, bool)
+        if name not in drawn and isinstance(value, int | float) and not isinstance(value, bool)
     )
     return {name.replace("_", " ").capitalize(): ((name,), {}) for name in others}
 
@@ -144,8 +144,8 @@ def _extensions(runs: Sequence[Run]) -> str:
 
 def _hardware(runs: Sequence[Run]) -> str:
     said = dict.fromkeys(
-        f"{each['device']}, {each['processes']} process{'es' if each['processes'] > 1 else ''}, {each['precision']}"
+        f"{start['device']}, {start['processes']} process{'es' if start['processes'] > 1 else ''}, {start['precision']}"
         for run in runs
-        for each in run.environments
+        for start in run.environments
     )
     return "".join(f"<p class='lead'>On {escape(line)}.</p>" for line in said)

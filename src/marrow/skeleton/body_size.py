@@ -110,16 +110,19 @@ def measure_body(
 def chest_above_hips(
     joints: Float32[np.ndarray, "row joint 3"], present: Bool[np.ndarray, "row joint"], skeleton: Skeleton
 ) -> Float64[np.ndarray, "seen 3"]:
-    """Return where the chest is, seen from the middle of the hips, in the rows where all three were seen.
+    """Return where the shoulders are, seen from the hips (their middles), in the rows where all four were seen.
 
-    Empty for a layout that does not say where they are.
+    The chest where a layout has no shoulders. Empty for a layout that does not say where they are.
     """
-    roles = ("chest", "left_hip", "right_hip")
-    if not skeleton.anchors.keys() >= set(roles):
+    anchors = skeleton.anchors
+    hips = [anchors.get("left_hip"), anchors.get("right_hip")]
+    top = [anchors.get("left_shoulder"), anchors.get("right_shoulder")]
+    if None in top:
+        top = [anchors.get("chest")]
+    if None in hips or None in top:
         return np.empty((0, 3))
-    chest, left, right = (skeleton.anchors[role] for role in roles)
-    seen = present[:, [chest, left, right]].all(axis=1)
-    return (joints[seen, chest] - (joints[seen, left] + joints[seen, right]) / 2).astype(np.float64)
+    seen = present[:, [*hips, *top]].all(axis=1)
+    return (joints[seen][:, top].mean(axis=1) - joints[seen][:, hips].mean(axis=1)).astype(np.float64)
 
 
 def upward_axis(above: Float64[np.ndarray, "row 3"]) -> tuple[str, float] | None:

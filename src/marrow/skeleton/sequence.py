@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from marrow.errors import DataError, ParseError
+from marrow.errors import DataError
 from marrow.skeleton.layout import Skeleton
 
 
@@ -24,14 +24,14 @@ class Record:
         path: the raw file, relative to the source's root folder ("" for data made in memory).
         label: 0-based class, or -1 where no label is known.
         attributes: what splits and subsets are made of: subject, camera, view, setup, replication, ... (int or str).
-        fault: what is wrong with its file, where listing saw that already: reading raises it.
+        fault: what is wrong with its file, or why it is skipped, where listing saw that already: reading raises it.
     """
 
     id: str
     path: str = ""
     label: int = -1
     attributes: Mapping[str, int | str] = field(default_factory=dict, hash=False)
-    fault: ParseError | None = field(default=None, hash=False, compare=False, repr=False)
+    fault: DataError | None = field(default=None, hash=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

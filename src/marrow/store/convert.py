@@ -163,7 +163,7 @@ def convert_recordings(
         raise ConfigError(f"shard_clips must be at least 1, got {shard_clips}")
     reader = reader_for(reader, root)
     records = list(reader.records(root))
-    fault = next((record.fault for record in records if record.fault is not None), None)
+    fault = next((record.fault for record in records if isinstance(record.fault, ParseError)), None)
     if fault is not None and on_error == "stop":
         mend = "Mend the file, or leave it out with --on-error drop"
         raise ParseError(fault.path, fault.line, f"{fault.problem}. {mend}")

@@ -131,7 +131,9 @@ def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
 def _up(store: Store, motion: MotionChecks) -> Check:
     name = "upward axis"
     if motion.up is None:
-        unknown = [role for role in ("chest", "left_hip", "right_hip") if role not in store.skeleton.anchors]
+        anchors = store.skeleton.anchors
+        top = () if {"left_shoulder", "right_shoulder"} <= anchors.keys() else ("chest",)
+        unknown = [role for role in (*top, "left_hip", "right_hip") if role not in anchors]
         if not unknown:
             return Check(name, not_run="chest and hips are never seen together")
         mend = _option(store, "anchors", "'{\"" + unknown[0] + '": "JOINT", ...}\'')

@@ -9,9 +9,8 @@ from marrow.tasks.detection.task import ActionDetection
 from marrow.tasks.prediction.task import MotionPrediction
 from marrow.tasks.recognition.few_shot import FewShot
 from marrow.tasks.recognition.finetune import Finetune
-from marrow.tasks.recognition.knn import Knn
 from marrow.tasks.recognition.linear_probe import LinearProbe
-from marrow.tasks.recognition.retrieval import Retrieval
+from marrow.tasks.recognition.retrieval import Knn, Retrieval
 from marrow.tasks.recognition.semi_supervised import SemiSupervised
 from marrow.tasks.recognition.stream_fusion import StreamFusion
 

@@ -1,55 +1,24 @@
-"""What a downstream task is given, and the report that it returns."""
+"""What a downstream task is given, and what it has to offer."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
+from lightning_fabric import Fabric
 
-from marrow.errors import ConfigError, DataError
-from marrow.files import write_text_whole
+from marrow.data.augment import AugmentConfig
+from marrow.errors import NOT_NEGATIVE, POSITIVE, DataError, at_least, check_ranges
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
-from marrow.tasks import metrics
+from marrow.tasks.evaluation_report import Report, TestClips
 from marrow.tasks.features import FeatureCache, FeatureTable
-from marrow.tasks.numbers import About, Quantity, scored_by
-from marrow.tasks.origin import Origin
 from marrow.train.compiled import Compile
-from marrow.train.device import Precision
+from marrow.train.device import Precision, make_fabric
 
-
-@dataclass(frozen=True)
-class TestClips:
-    """What predictions are scored against.
-
-    Args:
-        row: the clips' rows in the store.
-        label: their classes.
-        copied: which of them are bit-identical to a clip that was trained on. A score that counts them is "official"
-            where the protocol does; a score without them is "clean".
-        classes: class names.
-    """
-
-    __test__ = False  # the name begins with "Test", but this is nothing for pytest to collect
-
-    row: Int64[np.ndarray, " clip"]
-    label: Int64[np.ndarray, " clip"]
-    copied: Bool[np.ndarray, " clip"]
-    classes: tuple[str, ...]
-
-    @classmethod
-    def joined(cls, parts: Sequence["TestClips"]) -> "TestClips":
-        """Put the test clips of several folds behind each other."""
-        return cls(
-            np.concatenate([part.row for part in parts]),
-            np.concatenate([part.label for part in parts]),
-            np.concatenate([part.copied for part in parts]),
-            parts[0].classes,
-        )
+__all__ = ["Origin", "Report", "Task", "TaskContext", "TaskData", "TestClips"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +84,41 @@ class TaskData:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the encoder that a task is given comes from: what it cost, and how its clips were varied.
+
+    Args:
+        source: "trained", or "random" for the baseline at random initialisation (to fine-tune it is to train from
+            scratch). What follows is then about the pre-training that it is compared with.
+        steps: optimizer steps of the pre-training; None where unknown.
+        cpu_seconds: processor seconds of the pre-training; None where unknown.
+        wall_seconds: seconds of the pre-training on the clock; None where unknown.
+        augment: its augmentation; None where unknown.
+        seed: its seed; None where unknown.
+    """
+
+    source: str = "trained"
+    steps: int | None = None
+    cpu_seconds: float | None = None
+    wall_seconds: float | None = None
+    augment: AugmentConfig | None = None
+    seed: int | None = None
+
+    @property
+    def start(self) -> str:
+        """Where a training of the encoder starts, as reports say it."""
+        return "from scratch" if self.source == "random" else "from pre-training"
+
+    def from_scratch(self) -> "Origin":
+        """Return what is known, of the same architecture at random initialisation."""
+        return replace(self, source="random")
+
+    def seconds(self, device_type: str) -> float | None:
+        """Return what the pre-training cost, on the clock that counts: the processor's on a CPU, else the wall's."""
+        return self.cpu_seconds if device_type == "cpu" else self.wall_seconds
+
+
+@dataclass(frozen=True)
 class TaskContext:
     """Where and how a task computes.
 
@@ -142,12 +146,15 @@ class TaskContext:
     origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed must not be negative, got {self.seed}")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ConfigError(f"max_steps must be at least 1, got {self.max_steps}")
-        if self.max_minutes is not None and self.max_minutes <= 0:
-            raise ConfigError(f"max_minutes must be positive, got {self.max_minutes}")
+        check_ranges(self, seed=NOT_NEGATIVE, max_steps=at_least(1), max_minutes=POSITIVE)
+
+    def fabric(self) -> Fabric:
+        """Return what computes on the device and in the precision."""
+        return make_fabric(self.device, self.precision)[0]
+
+    def tables(self, encoder: Encoder, data: TaskData) -> tuple[FeatureTable, FeatureTable]:
+        """Return the features of the training and of the test clips."""
+        return self.table(encoder, data.store, data.train_rows), self.table(encoder, data.store, data.test_rows)
 
     def table(self, encoder: Encoder, store: Store, rows: Int64[np.ndarray, " row"]) -> FeatureTable:
         """Return the features of some rows, extracting those that are not cached."""
@@ -162,144 +169,6 @@ class TaskContext:
         )
 
 
-@dataclass
-class Report:
-    """The outcome of one task on one encoder.
-
-    Args:
-        task: name of the task and, after a slash, of its variant.
-        metrics: figures by name, which carries the unit for those who read the file (`top1_percent`).
-        intervals: 95 % interval per figure, by bootstrap over the test clips.
-        quantities: what each figure is; one that is not declared is called by its name, and has no unit.
-        declared: what the report is about; None: it is called by its name.
-        per_class: recall in percent by class name, of the first prediction.
-        predictions: predicted class per test row by score name (`top1`), for paired comparisons and confusion matrices.
-        settings: everything that decided the scores: those of equal settings may be ranked together.
-        asked: options of the task, as they were asked for.
-        cost: steps and seconds, also of the pre-training.
-        noted: what came of it besides the scores; what stands under "note" is said to whoever reads them.
-        fingerprints: of the data and the encoder.
-        seed: of the task.
-        num_labels_used: labelled clips that the task learned from.
-        source: what was scored: "trained", "random" (the same encoder at random initialisation) or "raw" (aligned
-            coordinates, no encoder).
-        detail: what scores are made of where a prediction is not one class per clip, as plain values: what folds are
-            pooled from, and pages drawn.
-    """
-
-    task: str
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    quantities: dict[str, Quantity] = field(default_factory=dict)
-    declared: About | None = None
-    per_class: dict[str, float] = field(default_factory=dict)
-    predictions: dict[str, list[int]] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    asked: dict[str, Any] = field(default_factory=dict)
-    cost: dict[str, Any] = field(default_factory=dict)
-    noted: dict[str, Any] = field(default_factory=dict)
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    seed: int = 0
-    num_labels_used: int = 0
-    source: str = "trained"
-    detail: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def about(self) -> About:
-        """What the report is about."""
-        return self.declared or About.undeclared(self.task)
-
-    @property
-    def from_scratch(self) -> bool:
-        """Whether the task itself trained the encoder, and from random initialisation."""
-        return self.settings.get("start") == "from scratch" and self.settings.get("encoder") != "frozen"
-
-    def quantity(self, name: str) -> Quantity:
-        """Return what a figure is."""
-        return self.quantities.get(name) or Quantity(name.replace("_", " "))
-
-    @classmethod
-    def scored(
-        cls,
-        task: str,
-        predictions: Mapping[str, Int64[np.ndarray, " clip"]],
-        test: TestClips,
-        *,
-        settings: Mapping[str, Any],
-        seed: int,
-        num_labels_used: int,
-        source: str = "trained",
-        about: About | None = None,
-        asked: Mapping[str, Any] | None = None,
-        cost: Mapping[str, Any] | None = None,
-        noted: Mapping[str, Any] | None = None,
-    ) -> "Report":
-        """Score predictions: every score is a pair, on all test clips and without the copies of training clips.
-
-        Args:
-            task: name of the task.
-            predictions: predicted classes by the name of the score, for example "top1_last".
-            test: the test clips.
-            settings: everything that decided the scores.
-            seed: of the task.
-            num_labels_used: labelled clips that were learned from.
-            source: what was scored.
-            about: what the report is about; None: it is called by its name, and stands beside linear heads on raw
-                coordinates.
-            asked: options of the task, as they were asked for.
-            cost: steps and seconds.
-            noted: what came of it besides the scores.
-        """
-        scores: dict[str, float] = {}
-        intervals: dict[str, tuple[float, float]] = {}
-        quantities: dict[str, Quantity] = {}
-        for name, predicted in predictions.items():
-            for suffix, kept in metrics.counted_clips(test.copied).items():
-                metric = f"{name}{suffix}_percent"
-                official = scored_by(name)
-                quantities[metric] = official.without_copies(f"{name}_percent") if suffix else official
-                scores[metric] = metrics.top1_percent(predicted[kept], test.label[kept])
-                intervals[metric] = metrics.top1_interval_percent(predicted[kept], test.label[kept])
-        first = next(iter(predictions.values()))
-        return cls(
-            task=task,
-            metrics=scores,
-            intervals=intervals,
-            quantities=quantities,
-            declared=about or About.of_recognition(task),
-            per_class=metrics.per_class_recall_percent(first, test.label, test.classes),
-            predictions={name: predicted.tolist() for name, predicted in predictions.items()},
-            settings=dict(settings),
-            asked=dict(asked or {}),
-            cost=dict(cost or {}),
-            noted=dict(noted or {}),
-            seed=seed,
-            num_labels_used=num_labels_used,
-            source=source,
-        )
-
-    def save(self, path: Path) -> None:
-        """Write the report as JSON."""
-        write_text_whole(path, json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> "Report":
-        """Read a report."""
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Report":
-        """Rebuild a report from what JSON made of it (pairs come back as lists)."""
-        from marrow.tasks.version_1 import converted
-
-        if "declared" not in values:
-            return converted(values)
-        intervals = {name: (float(low), float(high)) for name, (low, high) in values["intervals"].items()}
-        quantities = {name: Quantity(**said) for name, said in values["quantities"].items()}
-        declared = None if values["declared"] is None else About.from_dict(values["declared"])
-        return cls(**{**values, "intervals": intervals, "quantities": quantities, "declared": declared})
-
-
 @runtime_checkable
 class Task(Protocol):
     """A downstream evaluation of a frozen or tuned encoder."""
@@ -312,3 +181,51 @@ class Task(Protocol):
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> Sequence[Report]:
         """Evaluate an encoder: one report per variant (kind of pooling, kind of head)."""
         ...
+
+
+@runtime_checkable
+class PoolsFolds(Protocol):
+    """A task whose predictions are not one class per clip: it scores what several folds found as one itself."""
+
+    def pool(self, parts: Sequence[Report]) -> Report:
+        """Score the findings of all folds (`Report.detail`) together."""
+        ...
+
+
+@runtime_checkable
+class WithRaw(Protocol):
+    """A task that has baselines without any encoder of its own, other than those of recognition."""
+
+    def raw(self, data: TaskData, context: TaskContext) -> Sequence[Report]:
+        """Predict without an encoder, then score: reports of the source "raw"."""
+        ...
+
+
+@runtime_checkable
+class Quick(Protocol):
+    """A task that takes long, and has a small size to see that it runs."""
+
+    def quick(self) -> Task:
+        """Return the same task, the same code path, in its smallest useful size."""
+        ...
+
+
+@runtime_checkable
+class Suited(Protocol):
+    """A task that is not for all data. Without this, a task is for clips that have labels."""
+
+    def unsuited(self, data: TaskData) -> str | None:
+        """Say why the data is not for this task, in words that follow "is left out: "; None where it is."""
+        ...
+
+
+def unsuited(task: Task, data: TaskData) -> str | None:
+    """Say why data is not for a task; None where it is."""
+    return task.unsuited(data) if isinstance(task, Suited) else without_labels(data)
+
+
+def without_labels(data: TaskData) -> str | None:
+    """Say how many clips have no label; None where all have one."""
+    label = np.asarray(data.store.label)[np.concatenate([data.train_rows, data.test_rows])]
+    unlabelled = int((label < 0).sum())
+    return f"{unlabelled} of {len(label)} clips have no label" if unlabelled else None

@@ -22,8 +22,8 @@ from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
+from marrow.tasks.encoders import check_skeleton, facts_of
 from marrow.tasks.features import extract
-from marrow.tasks.run_facts import check_skeleton, facts_of
 from marrow.train.device import Precision
 
 log = logging.getLogger(__name__)
@@ -146,8 +146,8 @@ def _describe(store: Store, rows: Int64[np.ndarray, " row"]) -> dict[str, list[A
     columns: dict[str, list[Any]] = {
         "id": [store.ids[row] for row in rows.tolist()],
         "row": rows.tolist(),
-        "label": [each if each >= 0 else None for each in label],
-        "class": [store.classes[each] if 0 <= each < len(store.classes) else None for each in label],
+        "label": [number if number >= 0 else None for number in label],
+        "class": [store.classes[number] if 0 <= number < len(store.classes) else None for number in label],
     }
     for name in store.splits:
         half = np.full(len(store), None, dtype=object)

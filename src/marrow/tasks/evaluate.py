@@ -8,26 +8,21 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from marrow.data.augment import AugmentConfig
 from marrow.errors import ConfigError, DataError
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks import TASKS, get_task
-from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
-from marrow.tasks.copies import without_duplicates
+from marrow.tasks.base import Quick, Report, Task, TaskContext, TaskData, TestClips, unsuited
+from marrow.tasks.encoders import encoder_for, encoder_of, facts_of_all, origin_of
 from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.folds import folds_of, over_folds, raw_baselines
-from marrow.tasks.journal import Journal
-from marrow.tasks.kept_reports import file_name, keep
-from marrow.tasks.kinds import Quick, unsuited
-from marrow.tasks.origin import origin_of
+from marrow.tasks.folds import folds_of, over_folds, raw_baselines, without_duplicates
+from marrow.tasks.kept_reports import Journal, file_name, keep
 from marrow.tasks.recognition.baselines import BASELINES
 from marrow.tasks.recognition.linear_probe import LinearProbe
-from marrow.tasks.run_facts import RunFacts, distinct_names, encoder_of, facts_of
-from marrow.tasks.transfer import encoder_for
 
 log = logging.getLogger(__name__)
 
@@ -98,40 +93,30 @@ def evaluate(
         raise ConfigError(f"this task is not for this data: {left_out[0]}")
     if quick:
         chosen = [task.quick() if isinstance(task, Quick) else task for task in chosen]
-    facts = [facts_of(source, index) for index, source in enumerate(sources)]
+    facts = facts_of_all(sources)
     folders = [None if isinstance(source, Encoder) else source for source in sources]
-    names = iter(distinct_names([folder for folder in folders if folder is not None]))
-    facts = [
-        run if folder is None else replace(run, name=next(names)) for run, folder in zip(facts, folders, strict=True)
-    ]
-    if len({run.name for run in facts}) < len(facts):
-        given = ", ".join(str(folder) for folder in folders if folder is not None)
-        raise ConfigError(f"each run must be given once; got {given}")
     kept = [folder / "reports" if save and folder is not None else None for folder in folders]
 
     of_store = {"store": store.fingerprint}
-    question = of_store | {"protocol": protocol, "transfer": transfer if isinstance(transfer, bool) else dict(transfer)}
-    journals = {
-        run.name: _journal(reports_folder, run, question, context)
-        for reports_folder, run in zip(kept, facts, strict=True)
-    }
+    adapts = transfer if isinstance(transfer, bool) else dict(transfer)
+    limits = {name: getattr(context, name) for name in ("device", "precision", "seed", "max_steps", "max_minutes")}
+    question = {**of_store, "protocol": protocol, "transfer": adapts, **limits}
+    journals = [
+        Journal(folder and folder / f"{file_name(protocol)}.unfinished", {"encoder": run.fingerprint, **question})
+        for folder, run in zip(kept, facts, strict=True)
+    ]
     reports: list[Report] = []
     random_done: set[int] = set()
     adapted: list[str] = []
-    for source, folder, run in zip(sources, folders, facts, strict=True):
+    for source, folder, run, journal in zip(sources, folders, facts, journals, strict=True):
         log.info("evaluating %s on %s", run.name, protocol)
         encoder, adaptation = encoder_for(encoder_of(source), store, transfer, run.seed, folder or run.name)
         adapted += adaptation
         origin = replace(origin_of(folder, run.description.get("provenance", {})), seed=run.seed)
-        extra: list[Task] = []
-        if augmented:
-            known = origin.augment or AugmentConfig()
-            extra.append(
-                LinearProbe(logistic=None, augmented=augmented if isinstance(augmented, AugmentConfig) else known)
-            )
+        varied = origin.augment or AugmentConfig() if augmented is True else augmented or None
+        extra = [] if varied is None else [LinearProbe(logistic=None, augmented=varied)]
         context = replace(context, origin=origin)
-        journal = journals[run.name]
-        marks = {"run": run.name, "encoder": run.fingerprint, "store": store.fingerprint}
+        marks = {"run": run.name, "encoder": run.fingerprint, **of_store}
         reports += over_folds([*chosen, *extra], encoder, folds, context, journal, "trained", run.seed, marks)
         if "random" in baselines and run.seed not in random_done:
             random_done.add(run.seed)
@@ -139,7 +124,7 @@ def evaluate(
             scratch = replace(context, origin=origin.from_scratch())
             reports += over_folds(chosen, fresh, folds, scratch, journal, "random", run.seed, of_store)
     if "raw" in baselines:
-        reports += raw_baselines(chosen, folds, context, journals[facts[0].name], of_store)
+        reports += raw_baselines(chosen, folds, context, journals[0], of_store)
 
     test = TestClips.joined([fold.test_clips(may_lack_labels=True) for fold in folds])
     near = near_copies(folds)
@@ -167,16 +152,16 @@ def evaluate(
             "quick": quick,
             "asked_protocol": asked_protocol,
             "drop_duplicates": drop_duplicates,
-            "transfer": question["transfer"],
+            "transfer": adapts,
             "max_steps": context.max_steps,
             "max_minutes": context.max_minutes,
             "near_copies": near,
         },
     )
-    for reports_folder, run in zip(kept, facts, strict=True):
-        if reports_folder is not None:
-            keep(reports_folder, whole.of_run(run.name), anew=anew)
-            journals[run.name].close()
+    for folder, run, journal in zip(kept, facts, journals, strict=True):
+        if folder is not None:
+            keep(folder, whole.of_run(run.name), anew=anew)
+            journal.close()
     return whole
 
 
@@ -194,13 +179,3 @@ def _suited(tasks: Sequence[Task], data: TaskData) -> tuple[list[Task], list[str
     if not chosen:
         raise DataError(f"no task is for this data. {' '.join(left_out)}")
     return chosen, left_out
-
-
-def _journal(folder: Path | None, run: RunFacts, data: Mapping[str, Any], context: TaskContext) -> Journal:
-    """Return where a run's evaluation keeps what it has found until it is finished; `folder` is that of its reports."""
-    question = {
-        "encoder": run.fingerprint,
-        **data,
-        **{name: getattr(context, name) for name in ("device", "precision", "seed", "max_steps", "max_minutes")},
-    }
-    return Journal(None if folder is None else folder / f"{file_name(data['protocol'])}.unfinished", question)

@@ -11,8 +11,8 @@ from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.copies import copied_rows
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData, TestClips
+from marrow.tasks.evaluation_report import RunFacts
 from marrow.tasks.numbers import scored_by
-from marrow.tasks.run_facts import RunFacts
 
 
 def notes_of_protocol(
@@ -45,10 +45,7 @@ def near_copies(folds: Sequence[TaskData]) -> int | None:
 def notes_of_copies(identical: int, near: int | None, test_count: int) -> list[str]:
     """Say how many test clips are copies of training clips.
 
-    Args:
-        identical: how many are so to the last bit.
-        near: how many are nearly the same besides; None where that was not looked for.
-        test_count: of all test clips.
+    `near` is None where near copies were not looked for.
     """
     notes = []
     if identical:

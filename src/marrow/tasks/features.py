@@ -13,12 +13,11 @@ from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.frames import flat_frames, resident_limit
-from marrow.data.loader import evaluation_batches
+from marrow.data.sampling import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.train.captured import CapturedCall, recorder_for
-from marrow.train.device import Precision, make_fabric
-from marrow.train.memory import memory_advice
+from marrow.train.device import Precision, make_fabric, memory_advice
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,14 @@ class FeatureTable:
 
     def take(self, index: Int64[Tensor, " taken"]) -> "FeatureTable":
         """Return some of the clips, by position."""
-        return FeatureTable(self.pooled[index], self.joints_kept[index], self.label[index], self.row[index])
+        return FeatureTable(*(part[index] for part in self._parts()))
+
+    def followed_by(self, other: "FeatureTable") -> "FeatureTable":
+        """Return the clips of both, one table behind the other."""
+        return FeatureTable(*map(torch.cat, zip(self._parts(), other._parts(), strict=True)))
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.pooled, self.joints_kept, self.label, self.row
 
 
 def extract(
@@ -94,10 +100,7 @@ def extract(
 def encode_on(fabric: Fabric, encoder: Encoder, *, captured: bool) -> CapturedCall:
     """Return what gives the features of a batch in float32, pooled and with joints kept, without a gradient.
 
-    Args:
-        fabric: whose device and precision an encoder computes in.
-        encoder: in eval mode, on that device; its weights stay where they are.
-        captured: whether what it does is captured where the device can do that.
+    The encoder is in eval mode, on the device of the fabric, and its weights stay where they are.
     """
 
     def encode(batch: Batch) -> tuple[Tensor, ...]:
@@ -153,25 +156,15 @@ class FeatureCache:
         precision: Precision = "auto",
         captured: bool = True,
     ) -> FeatureTable:
-        """Return the features of some rows, running the encoder only over those that are new."""
+        """Return the features of some rows, running the encoder (`extract`) only over those that are new."""
         tables = self._tables.setdefault(encoder, {})
         key = (store.fingerprint, device, precision)
-        known = tables.get(key)
-        new = rows if known is None else np.setdiff1d(rows, known.row.numpy())
+        table = tables.get(key)
+        new = rows if table is None else np.setdiff1d(rows, table.row.numpy())
         if len(new):
             how = {"batch_clips": batch_clips, "device": device, "precision": precision, "captured": captured}
             added = extract(encoder, store, new, **how)
-            known = added if known is None else _joined(known, added)
-            tables[key] = known
-        assert known is not None, "no rows were asked for"
-        position = {row: place for place, row in enumerate(known.row.tolist())}
-        return known.take(torch.tensor([position[row] for row in rows.tolist()], dtype=torch.int64))
-
-
-def _joined(first: FeatureTable, second: FeatureTable) -> FeatureTable:
-    return FeatureTable(
-        torch.cat([first.pooled, second.pooled]),
-        torch.cat([first.joints_kept, second.joints_kept]),
-        torch.cat([first.label, second.label]),
-        torch.cat([first.row, second.row]),
-    )
+            table = tables[key] = added if table is None else table.followed_by(added)
+        assert table is not None, "no rows were asked for"
+        position = {row: place for place, row in enumerate(table.row.tolist())}
+        return table.take(torch.tensor([position[row] for row in rows.tolist()], dtype=torch.int64))

@@ -1,4 +1,4 @@
-"""Tasks over the folds of a protocol: each fold alone, then all of them scored as one."""
+"""The folds of a protocol: tasks on each of them alone, then all of them scored as one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,11 +7,12 @@ from functools import partial
 import numpy as np
 
 from marrow.data.subsets import leave_one_out, protocol_rows
+from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
+from marrow.store.copies import copied_rows
 from marrow.store.format import Store
-from marrow.tasks.base import Report, Task, TaskContext, TaskData, TestClips
-from marrow.tasks.journal import Journal
-from marrow.tasks.kinds import PoolsFolds, WithRaw
+from marrow.tasks.base import PoolsFolds, Report, Task, TaskContext, TaskData, TestClips, WithRaw
+from marrow.tasks.kept_reports import Journal
 from marrow.tasks.recognition.baselines import RawBaseline
 from marrow.train.run_directory import plain
 
@@ -21,6 +22,35 @@ def folds_of(store: Store, protocol: str) -> list[TaskData]:
     kind, _, attribute = protocol.partition(":")
     names = leave_one_out(store, attribute) if kind == "leave-one-out" and "=" not in attribute else [protocol]
     return [TaskData(store, *protocol_rows(store, name), protocol=name) for name in names]
+
+
+def without_duplicates(data: TaskData, half: str = "test", *, near: bool | None = None) -> TaskData:
+    """Return a protocol without the clips of one half that are copies of a clip of the other.
+
+    Its name says what was left out ("xview, without 95 test copies"), so that its scores are never ranked with those of
+    the whole protocol. Without copies, the protocol is returned as it is.
+
+    Args:
+        data: the whole protocol.
+        half: "test": fewer clips are scored, by heads that learned from all training clips. "train": all test clips are
+            scored, by heads that learned from fewer. What an encoder was pre-trained on is not changed by either.
+        near: whether near copies are looked for and left out too; None: where it takes seconds.
+
+    Raises:
+        ConfigError: the half is neither.
+        DataError: every clip of that half is a copy.
+    """
+    if half not in ("train", "test"):
+        raise ConfigError(f"half must be 'train' or 'test', got {half!r}: leave copies out of one of them")
+    rows, others = (data.train_rows, data.test_rows) if half == "train" else (data.test_rows, data.train_rows)
+    copies = copied_rows(data.store, others, rows, near=near)
+    if not len(copies.rows):
+        return data
+    count = f"{len(copies.identical)}"
+    if copies.near:
+        count += f" identical and {len(copies.near)} near"
+    protocol = f"{data.protocol}, without {count} {half} cop{'y' if len(copies.rows) == 1 else 'ies'}"
+    return replace(data, protocol=protocol, **{f"{half}_rows": rows[~np.isin(rows, copies.rows)]})
 
 
 def over_folds(
@@ -46,16 +76,12 @@ def over_folds(
             )
             for fold in folds
         ]
-        reports += _asked(task, _pooled(task, by_fold, folds, source, seed, fingerprints))
-    return reports
-
-
-def _asked(task: Task, reports: list[Report]) -> list[Report]:
-    """Note the settings of the task with what came of it, where it has some and did not do so itself."""
-    config = getattr(task, "config", None)
-    for report in reports:
-        if config is not None and not report.asked:
-            report.asked = plain(config)
+        pooled = _pooled(task, by_fold, folds, source, seed, fingerprints)
+        config = getattr(task, "config", None)
+        for report in pooled:  # a task of another package may not say itself what was asked for
+            if config is not None and not report.asked:
+                report.asked = plain(config)
+        reports += pooled
     return reports
 
 
@@ -90,32 +116,34 @@ def _pooled(
     fingerprints: Mapping[str, str],
 ) -> list[Report]:
     """Score the predictions of all folds as one set of clips, and mark whose they are."""
+    clips = None if isinstance(task, PoolsFolds) else TestClips.joined([fold.test_clips() for fold in folds])
     pooled = []
-    if isinstance(task, PoolsFolds):
-        for parts in zip(*by_fold, strict=True):
-            report = parts[0] if len(parts) == 1 else task.pool(parts)
-            settings = report.settings if len(parts) == 1 else {**report.settings, "folds": len(parts)}
-            pooled.append(replace(report, settings=settings, seed=seed, source=source, fingerprints=dict(fingerprints)))
-        return pooled
-    clips = TestClips.joined([fold.test_clips() for fold in folds])
     for parts in zip(*by_fold, strict=True):
-        predictions = {
-            name: np.concatenate([np.asarray(part.predictions[name], np.int64) for part in parts])
-            for name in parts[0].predictions
-        }
-        report = Report.scored(
-            parts[0].task,
-            predictions,
-            clips,
-            settings=parts[0].settings if len(parts) == 1 else {**parts[0].settings, "folds": len(parts)},
-            seed=seed,
-            num_labels_used=max(part.num_labels_used for part in parts),
-            source=source,
-            about=parts[0].declared,
-            asked=parts[0].asked,
-            cost=parts[0].cost,
-            noted=parts[0].noted,
-        )
-        report.fingerprints = dict(fingerprints)
-        pooled.append(report)
+        if isinstance(task, PoolsFolds):
+            report = parts[0] if len(parts) == 1 else task.pool(parts)
+        else:
+            assert clips is not None
+            report = _scored_together(parts, clips)
+        settings = report.settings if len(parts) == 1 else {**report.settings, "folds": len(parts)}
+        pooled.append(replace(report, settings=settings, seed=seed, source=source, fingerprints=dict(fingerprints)))
     return pooled
+
+
+def _scored_together(parts: Sequence[Report], clips: TestClips) -> Report:
+    """Score the classes that each fold predicted as those of one set of clips."""
+    first = parts[0]
+    return Report.scored(
+        first.task,
+        {
+            name: np.concatenate([np.asarray(part.predictions[name], np.int64) for part in parts])
+            for name in first.predictions
+        },
+        clips,
+        settings=first.settings,
+        seed=first.seed,
+        num_labels_used=max(part.num_labels_used for part in parts),
+        about=first.declared,
+        asked=first.asked,
+        cost=first.cost,
+        noted=first.noted,
+    )

@@ -3,17 +3,27 @@
 RUN/reports/PROTOCOL.json               scores of one encoder on the same clips, all made in one way
 RUN/reports/PROTOCOL~2.json             others: of other data or clips, of another encoder, quick, with other settings
 RUN/reports/PROTOCOL.json.replaced-1    what `--replace` has put aside
+RUN/reports/PROTOCOL.unfinished/KEY.json   reports of one task on one fold, for one source: a command goes on there
+
+KEY stands for all that decides these reports: task and settings, encoder, data, fold, seeds, precision, limits,
+version. A finished evaluation removes its own, so that a command that is given again later computes everything anew;
+what another evaluation under the same protocol (on another store, in another precision) has left stays for that one.
 """
 
+import hashlib
+import json
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import marrow
 from marrow.errors import DataError, MarrowError
-from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.run_facts import facts_of
+from marrow.files import write_text_whole
+from marrow.tasks.encoders import facts_of
+from marrow.tasks.evaluation_report import EvaluationReport, Report
 
 _log = logging.getLogger(__name__)
 
@@ -121,38 +131,37 @@ def _put_all_aside(folder: Path, report: EvaluationReport) -> None:
 
 def _put_aside(path: Path, why: str) -> Path:
     """Give a file a name under which it is no report any more, and which no other file has."""
-    aside = next(each for number in count(1) if not (each := path.with_name(f"{path.name}.{why}-{number}")).exists())
+    names = (path.with_name(f"{path.name}.{why}-{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
     path.replace(aside)
     return aside
 
 
 def _differences(earlier: EvaluationReport, report: EvaluationReport) -> list[str]:
     """Say in what an earlier report is another one than a later one, so that they cannot be joined."""
-    found = []
+    differences = []
     if earlier.store != report.store:
-        found.append("other data")
+        differences.append("other data")
     elif (earlier.test_rows, earlier.test_labels) != (report.test_rows, report.test_labels):
-        found.append("other clips")
+        differences.append("other clips")
     if earlier.runs[0].fingerprint != report.runs[0].fingerprint:
-        found.append("another encoder")
+        differences.append("another encoder")
     for name, default in _WAY.items():
         before = earlier.settings.get(name, default)
         if before != report.settings.get(name, default):
             words = name.replace("_", " ")
-            found.append(words if before is True else f"not {words}" if before is False else f"{words} {before}")
+            differences.append(words if before is True else f"not {words}" if before is False else f"{words} {before}")
     # A task that was asked for in another way: none of its scores, a baseline's neither, may stand beside the new ones.
-    asked = {each.task: each.asked for each in report.reports}
-    tasks = (each.task for each in earlier.reports if asked.get(each.task, each.asked) != each.asked)
-    found += [f"{task.partition('/')[0]} with other settings" for task in tasks]
-    return list(dict.fromkeys(found))
+    asked = {part.task: part.asked for part in report.reports}
+    tasks = (part.task for part in earlier.reports if asked.get(part.task, part.asked) != part.asked)
+    differences += [f"{task.partition('/')[0]} with other settings" for task in tasks]
+    return list(dict.fromkeys(differences))
 
 
 def _joined(earlier: EvaluationReport, report: EvaluationReport) -> EvaluationReport:
     """Put two reports on one encoder together; the settings are those of the new one."""
     # The folder may have had another name then: it is one run all the same.
-    for each in earlier.reports:
-        each.fingerprints |= {name: report.runs[0].name for name in each.fingerprints if name == "run"}
-    joined = EvaluationReport.joined([replace(earlier, runs=report.runs), report])
+    joined = EvaluationReport.joined([earlier.renamed(report.runs[0].name), report])
     return replace(joined, settings=report.settings)
 
 
@@ -160,3 +169,50 @@ def file_name(protocol: str) -> str:
     """Return a protocol as part of a file name."""
     plain = protocol.replace("!=", "-not-")
     return "".join(character if character.isalnum() or character in "-=." else "_" for character in plain)
+
+
+class Journal:
+    """Finished parts of one run's unfinished evaluation.
+
+    Args:
+        folder: where they are kept; None: nowhere.
+        question: what all of them have in common, as plain values.
+    """
+
+    def __init__(self, folder: Path | None, question: Mapping[str, Any]) -> None:
+        self._folder, self._question = folder, {**question, "marrow": marrow.__version__}
+        self._own: set[Path] = set()
+
+    def reports(self, compute: Callable[[], Sequence[Report]], **part: Any) -> list[Report]:
+        """Return the reports of a part: what is kept of it, or what is computed now, and then kept.
+
+        `part` says in plain values what it is.
+        """
+        if self._folder is None:
+            return list(compute())
+        text = json.dumps({**self._question, **part}, sort_keys=True)
+        path = self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+        self._own.add(path)
+        reports = _read_part(path)
+        if reports is None:
+            reports = list(compute())
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_text_whole(path, json.dumps([asdict(report) for report in reports]) + "\n")
+        else:
+            _log.info("kept from the interrupted evaluation: %s", ", ".join(str(value) for value in part.values()))
+        return reports
+
+    def close(self) -> None:
+        """Forget what this evaluation has found: it is finished."""
+        for path in self._own:
+            path.unlink(missing_ok=True)
+        if self._folder is not None and self._folder.is_dir() and not any(self._folder.iterdir()):
+            self._folder.rmdir()
+
+
+def _read_part(path: Path) -> list[Report] | None:
+    """Return kept reports; None where there are none, or they are damaged."""
+    try:
+        return [Report.from_dict(values) for values in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -20,13 +20,6 @@ def counted_clips(copied: Bool[np.ndarray, " clip"]) -> dict[str, Bool[np.ndarra
     return counted
 
 
-def top1_percent(predicted: Int64[np.ndarray, " clip"], label: Int64[np.ndarray, " clip"]) -> float:
-    """Return the share of correct clips, in percent."""
-    if len(label) == 0:
-        raise DataError("no clip to score: the test rows are empty")
-    return 100.0 * float((predicted == label).mean())
-
-
 def confusion_matrix(
     predicted: Int64[np.ndarray, " clip"], label: Int64[np.ndarray, " clip"], class_count: int
 ) -> Int64[np.ndarray, "true predicted"]:
@@ -72,14 +65,6 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def top1_interval_percent(
-    predicted: Int64[np.ndarray, " clip"], label: Int64[np.ndarray, " clip"], *, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval over clips of the top-1 score, in percent."""
-    low, high = bootstrap_interval((predicted == label).astype(np.float64), seed=seed)
-    return 100.0 * low, 100.0 * high
-
-
 def paired_difference_percent(
     ours: Float64[np.ndarray, " clip"], theirs: Float64[np.ndarray, " clip"], *, seed: int = 0
 ) -> tuple[float, tuple[float, float]]:
@@ -96,6 +81,11 @@ def paired_difference_percent(
     difference = ours - theirs
     low, high = bootstrap_interval(difference, seed=seed)
     return 100.0 * float(difference.mean()), (100.0 * low, 100.0 * high)
+
+
+def best_epoch(by_epoch: Int64[np.ndarray, "epoch clip"], label: Int64[np.ndarray, " clip"]) -> int:
+    """Return the epoch, from 0, whose predictions are right most often; the first of equals."""
+    return int((by_epoch == label).mean(axis=1).argmax())
 
 
 def mean_and_std(values: list[float]) -> tuple[float, float]:

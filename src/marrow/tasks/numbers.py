@@ -64,22 +64,13 @@ class Quantity:
         return ", ".join([unit] * bool(unit) + [f"{self.better} is better"] * (self.better is not None))
 
     def without_copies(self, name: str) -> "Quantity":
-        """Return the same quantity over the test clips that are no copies of training clips.
-
-        Args:
-            name: of the number over all clips.
-        """
+        """Return the same quantity over the test clips that are no copies of training clips."""
         return replace(
             self, words=f"{self.words}, without copies", heading=f"{self.short}, clean", clips="clean", of=name
         )
 
     def under(self, condition: str, name: str) -> "Quantity":
-        """Return the same quantity under another condition.
-
-        Args:
-            condition: in words.
-            name: of the number under the usual one.
-        """
+        """Return the same quantity under another condition."""
         words, heading = f"{self.words}, {condition}", f"{self.short}, {condition}"
         return replace(self, words=words, heading=heading, of=name, reading=condition)
 
@@ -105,6 +96,8 @@ class About:
         test_set: what it was tested on, where a task has several sets; they are never mixed.
         rule: name of a baseline that follows a rule of its own instead of an encoder: "zero velocity".
         beside: task of raw coordinates whose top-1 score stands beside this one's; "": none.
+        label: the task and its variant above a column: "linear probe, pooled"; "": the title, and what it differs in.
+        by_class: whether charts by class may show it where another task could be shown.
     """
 
     kind: str
@@ -120,6 +113,13 @@ class About:
     test_set: str = ""
     rule: str = ""
     beside: str = ""
+    label: str = ""
+    by_class: bool = True
+
+    @property
+    def name(self) -> str:
+        """What stands above a column of its scores."""
+        return self.label or ", ".join([self.title[:1].lower() + self.title[1:], *self.variants])
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -130,7 +130,8 @@ class About:
     def undeclared(cls, task: str) -> "About":
         """Describe a report whose task says nothing: by the name of the task, and of the variant after the slash."""
         kind, _, variant = task.partition("/")
-        return cls(kind, kind.replace("_", " ").capitalize(), variant="" if variant == "pooled" else variant)
+        title = kind.replace("_", " ").capitalize()
+        return cls(kind, title, variant="" if variant == "pooled" else variant, label=label_of(task))
 
     @classmethod
     def of_recognition(cls, task: str) -> "About":
@@ -138,10 +139,16 @@ class About:
         return replace(cls.undeclared(task), beside="ridge/raw")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "About":
-        """Rebuild what JSON has made lists of."""
+    def from_dict(cls, values: Mapping[str, Any], task: str) -> "About":
+        """Rebuild what JSON has made lists of; reports before these fields have the label and charts of their task."""
+        values = {"label": label_of(task), "by_class": values["kind"] != "knn", **values}
         fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
         return cls(**fields)
+
+
+def label_of(task: str) -> str:
+    """Return the label of a task that is called by its name: linear probe, pooled."""
+    return task.replace("/", ", ").replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -204,9 +211,9 @@ class Number:
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values."""
-        said = {name: getattr(self.quantity, name) for name in ("words", "unit", "better", "clips")}
+        described = {name: getattr(self.quantity, name) for name in ("words", "unit", "better", "clips")}
         figures = {name: getattr(self, name) for name in ("mean", "std", "low", "high", "by_seed", "draws_std")}
-        return {"source": self.source, "task": self.task, "name": self.name, **said, **figures}
+        return {"source": self.source, "task": self.task, "name": self.name, **described, **figures}
 
 
 def plain_values(value: Any) -> Any:

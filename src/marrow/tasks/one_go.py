@@ -2,19 +2,23 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from lightning_fabric import Fabric
-from torch.optim import Optimizer
+from torch import nn
 
 from marrow.errors import ConfigError
 from marrow.models.trainable import Trainable
 from marrow.tasks.base import TaskContext
+from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.prediction.config import PredictionConfig
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice, choose_compile
+from marrow.train.device import PrecisionChoice, make_fabric
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
-from marrow.train.schedule import Budget
+from marrow.train.optim import Budget, adamw, rise_and_fall
 
 _log = logging.getLogger(__name__)
 
@@ -22,10 +26,12 @@ _log = logging.getLogger(__name__)
 AT_THE_END = CheckpointConfig(every_minutes=1e9, keep_last=1)
 
 
-def check_one_process(process_count: int, what: str) -> None:
-    """Refuse several processes, before they write anything."""
-    if process_count > 1:
-        raise ConfigError(f"{what} runs in one process, got {process_count} (start it without torchrun)")
+def one_process(context: TaskContext, what: str) -> tuple[Fabric, PrecisionChoice]:
+    """Make the Fabric of a training, and refuse several processes before they write anything."""
+    fabric, precision = make_fabric(context.device, context.precision)
+    if fabric.world_size > 1:
+        raise ConfigError(f"{what} runs in one process, got {fabric.world_size} (start it without torchrun)")
+    return fabric, precision
 
 
 def budget_within(steps: int, context: TaskContext) -> Budget:
@@ -34,14 +40,7 @@ def budget_within(steps: int, context: TaskContext) -> Budget:
 
 
 def choice_for(context: TaskContext, device_type: str, steps: int, what: str) -> CompileChoice:
-    """Choose whether to compile and capture the steps of a training, and log why where they are, or were to be.
-
-    Args:
-        context: what is wished.
-        device_type: "cpu", "cuda", ...
-        steps: of the training, but for the limits of the context.
-        what: is trained.
-    """
+    """Choose whether to compile and capture the steps of a training, and log why where they are, or were to be."""
     choice = choose_compile(context.compile, device_type, min(steps, context.max_steps or steps))
     if choice.fixed or context.compile == "on":
         _log.info("%s: %s", what, choice.reason)
@@ -51,28 +50,32 @@ def choice_for(context: TaskContext, device_type: str, steps: int, what: str) ->
 def fit_in_one_go(
     fabric: Fabric,
     trainable: Trainable,
-    optimizer: Optimizer,
+    scales: Mapping[nn.Parameter, float],
     loader: Loader,
-    learning_rate: Callable[[float], float],
-    budget: Budget,
-    clip_norm: float | None,
+    config: DetectionConfig | PredictionConfig,
+    context: TaskContext,
     choice: CompileChoice,
+    *,
+    highest_rate: float,
+    lowest_rate: float,
 ) -> FitResult:
-    """Train from the beginning to the end of the budget; an interruption ends the task.
+    """Train in place from the beginning to the end of the budget; an interruption ends the task.
 
-    Args:
-        fabric: launched.
-        trainable: is trained in place.
-        optimizer: over its parameters.
-        loader: gives its batches.
-        learning_rate: as a function of the progress, from 0 to 1.
-        budget: what may be spent.
-        clip_norm: largest gradient norm; None: no clipping.
-        choice: whether steps are compiled and captured; the loader then gives batches of fixed shapes.
+    Where steps are captured, the loader gives batches of fixed shapes. Each parameter has its share of the learning
+    rate, which rises and falls between two rates.
     """
+    optimizer = adamw(trainable, config.optimizer, scales)
+    warmup_share = config.warmup_steps / config.steps
+    rate = partial(rise_and_fall, base=highest_rate, minimum=lowest_rate, warmup_share=warmup_share)
+    settings = FitConfig(
+        budget_within(config.steps, context),
+        AT_THE_END,
+        config.optimizer.clip_norm,
+        compiled=choice.compiled,
+        captured=choice.captured,
+    )
     with tempfile.TemporaryDirectory(prefix="marrow-training-") as folder:
-        config = FitConfig(budget, AT_THE_END, clip_norm, compiled=choice.compiled, captured=choice.captured)
-        fitted = fit(fabric, trainable, optimizer, loader, learning_rate, config, Path(folder))
+        fitted = fit(fabric, trainable, optimizer, loader, rate, settings, Path(folder))
     if not fitted.finished:
         raise KeyboardInterrupt
     return fitted

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.stats import t as student_t
 
-from marrow.tasks.base import Report
-from marrow.tasks.evaluation_report import EvaluationReport
+from marrow.tasks.evaluation_report import EvaluationReport, Report
 from marrow.tasks.metrics import bootstrap_interval, mean_and_std, paired_difference_percent
 from marrow.tasks.numbers import Clips, Number, scored_by
 
@@ -46,7 +45,7 @@ class Difference:
 
 def measures(evaluation: EvaluationReport) -> list[Number]:
     """Return every number of the reports that is no score of one class per clip."""
-    found = []
+    numbers = []
     for (source, task), reports in _by_variant(evaluation).items():
         first, predictions = reports[0], predicted_classes(reports[0])
         for name in (name for name in first.metrics if first.quantity(name).predictions not in predictions):
@@ -55,8 +54,8 @@ def measures(evaluation: EvaluationReport) -> list[Number]:
             ends = [report.intervals[name] for report in reports if name in report.intervals]
             low, high = np.mean(ends, axis=0).tolist() if ends else (None, None)
             mean, std = mean_and_std(list(by_seed))
-            found.append(Number(source, task, name, first.quantity(name), first.about, mean, std, low, high, by_seed))
-    return found
+            numbers.append(Number(source, task, name, first.quantity(name), first.about, mean, std, low, high, by_seed))
+    return numbers
 
 
 def scores(evaluation: EvaluationReport) -> list[Number]:
@@ -76,32 +75,31 @@ def differences(evaluation: EvaluationReport) -> list[Difference]:
     compared: it was chosen on the clips that it is scored on.
     """
     variants = _by_variant(evaluation)
-    result = []
-    for (source, task), ours in variants.items():
-        if source != "trained":
-            continue
-        for against, their_task in (("random", task), ("raw", ours[0].about.beside)):
-            theirs = variants.get((against, their_task))
-            if theirs is None:
-                continue
-            for name in (name for name in predicted_classes(ours[0]) if not scored_by(name).chosen_on_test):
-                their_name = name if name in predicted_classes(theirs[0]) else "top1"
-                for clips in kinds_of_clips(evaluation):
-                    pairs = [(report, _partners(report, theirs)) for report in ours]
-                    mine = [_correct(evaluation, [report], name, clips) for report, _ in pairs]
-                    others = [_correct(evaluation, partners, their_name, clips) for _, partners in pairs]
-                    difference, (low, high) = paired_difference_percent(np.mean(mine, axis=0), np.mean(others, axis=0))
-                    by_seed = tuple(100.0 * float((a - b).mean()) for a, b in zip(mine, others, strict=True))
-                    verdict = _verdict(difference, low, high, by_seed)
-                    result.append(
-                        Difference(task, name, clips, against, their_task, difference, low, high, by_seed, verdict)
-                    )
-    return result
+    return [
+        _difference(evaluation, ours, theirs, name, clips)
+        for (source, task), ours in variants.items()
+        if source == "trained"
+        for baseline in (("random", task), ("raw", ours[0].about.beside))
+        if (theirs := variants.get(baseline)) is not None
+        for name in predicted_classes(ours[0])
+        if not scored_by(name).chosen_on_test
+        for clips in kinds_of_clips(evaluation)
+    ]
 
 
-def _partners(report: Report, theirs: Sequence[Report]) -> Sequence[Report]:
-    """Return the baseline's report of the same seed, or all of them where it has none such."""
-    return [other for other in theirs if other.seed == report.seed] or theirs
+def _difference(
+    evaluation: EvaluationReport, ours: Sequence[Report], theirs: Sequence[Report], name: str, clips: str
+) -> Difference:
+    """Compare reports of some seeds with those of a baseline: of the same seed, or all where it has none such."""
+    their_name = name if name in predicted_classes(theirs[0]) else "top1"
+    partners = [[other for other in theirs if other.seed == report.seed] or theirs for report in ours]
+    our_clips = [_correct(evaluation, [report], name, clips) for report in ours]
+    their_clips = [_correct(evaluation, others, their_name, clips) for others in partners]
+    difference, (low, high) = paired_difference_percent(np.mean(our_clips, axis=0), np.mean(their_clips, axis=0))
+    by_seed = tuple(100.0 * float((a - b).mean()) for a, b in zip(our_clips, their_clips, strict=True))
+    verdict = _verdict(difference, low, high, by_seed)
+    against, task, their_task = theirs[0].source, ours[0].task, theirs[0].task
+    return Difference(task, name, clips, against, their_task, difference, low, high, by_seed, verdict)
 
 
 def _verdict(difference: float, low: float, high: float, by_seed: Sequence[float]) -> str:
@@ -134,20 +132,21 @@ def raw_sentences(evaluation: EvaluationReport) -> list[str]:
     """Say plainly, per task, whether the encoders pass the raw coordinates, on the strictest clips there are."""
     strictest = kinds_of_clips(evaluation)[-1]
     sentences = []
-    for each in differences(evaluation):
-        if each.against != "raw" or each.clips != strictest:
+    for difference in differences(evaluation):
+        if difference.against != "raw" or difference.clips != strictest:
             continue
-        size = f"{abs(each.difference_percent):.1f} points"
-        if each.verdict == "better":
-            said = f"passes the raw-coordinate baseline by {size}"
-        elif each.difference_percent < 0:
-            said = f"does not pass the raw-coordinate baseline: {size} below it"
+        size = f"{abs(difference.difference_percent):.1f} points"
+        if difference.verdict == "better":
+            verdict = f"passes the raw-coordinate baseline by {size}"
+        elif difference.difference_percent < 0:
+            verdict = f"does not pass the raw-coordinate baseline: {size} below it"
         else:
-            said = (
+            verdict = (
                 f"is not shown to pass the raw-coordinate baseline: {size} above it, within what clips and seeds vary"
             )
-        interval = f"95 % interval over {strictest} test clips {each.low_percent:+.1f} to {each.high_percent:+.1f}"
-        sentences.append(f"{each.task}: the encoder {said} ({each.against_task}; {interval}).")
+        ends = f"{difference.low_percent:+.1f} to {difference.high_percent:+.1f}"
+        interval = f"95 % interval over {strictest} test clips {ends}"
+        sentences.append(f"{difference.task}: the encoder {verdict} ({difference.against_task}; {interval}).")
     return sentences
 
 
@@ -171,8 +170,10 @@ def _score(evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, 
     first, quantity = of_seeds[0], scored_by(name)
     if clips == "clean":
         quantity = quantity.without_copies(name)
-    of_draws = [_of_draws(evaluation, report, name, clips) for report in of_seeds]
-    draws_std = float(np.mean([mean_and_std(draws)[1] for draws in of_draws])) if len(of_draws[0]) > 1 else None
+    by_draw = [
+        [100.0 * float(right.mean()) for right in _right(evaluation, report, name, clips)] for report in of_seeds
+    ]
+    draws_std = float(np.mean([mean_and_std(draws)[1] for draws in by_draw])) if len(by_draw[0]) > 1 else None
     return Number(
         *(first.source, first.task, name, quantity, first.about),
         *(mean, std, 100 * low, 100 * high, by_seed, draws_std),
@@ -183,20 +184,14 @@ def _correct(
     evaluation: EvaluationReport, of_seeds: Sequence[Report], name: str, clips: str
 ) -> Float64[np.ndarray, " clip"]:
     """Return, per test clip, the share of seeds (and of draws of labels) that were right."""
-    right = [np.mean(_right(evaluation, report, name, clips), axis=0) for report in of_seeds]
-    return np.mean(right, axis=0)
-
-
-def _of_draws(evaluation: EvaluationReport, report: Report, name: str, clips: str) -> list[float]:
-    """Return the score of each draw of labels, in percent."""
-    return [100.0 * float(each.mean()) for each in _right(evaluation, report, name, clips)]
+    return np.mean([np.mean(_right(evaluation, report, name, clips), axis=0) for report in of_seeds], axis=0)
 
 
 def _right(evaluation: EvaluationReport, report: Report, name: str, clips: str) -> Bool[np.ndarray, "draw clip"]:
     """Say which test clips each draw of labels was right about."""
     label = np.asarray(evaluation.test_labels)
-    kept = ~np.asarray(evaluation.test_copied) if clips == "clean" else np.ones(len(label), bool)
-    return np.stack([np.asarray(each) == label for each in predicted_classes(report)[name]])[:, kept]
+    counted = ~np.asarray(evaluation.test_copied) if clips == "clean" else np.ones(len(label), bool)
+    return np.stack([np.asarray(predicted) == label for predicted in predicted_classes(report)[name]])[:, counted]
 
 
 def predicted_classes(report: Report) -> dict[str, list[list[int]]]:

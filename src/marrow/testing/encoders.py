@@ -61,23 +61,25 @@ def check_reads_exactly(encoder: Encoder) -> None:
     error = float((low - high).norm() / high.norm())
     assert error <= 0.01, (
         f"the first layer of {type(encoder).__name__} rounds what it reads: under bf16 autocast differences between "
-        f"neighbouring tokens are off by {100 * error:.0f} %; read coordinates by marrow.models.exact.ExactLinear"
+        f"neighbouring tokens are off by {100 * error:.0f} %; read coordinates by marrow.models.blocks.ExactLinear"
     )
 
 
 def _first_layer(encoder: Encoder, batch: Batch, bf16: bool) -> Tensor:
     """Return what the first of the modules that have weights themselves says of a batch."""
-    said: list[Any] = []
-    leaves = [each for each in encoder.modules() if next(each.parameters(recurse=False), None) is not None]
-    leaves = [each for each in leaves if next(each.children(), None) is None]
-    handles = [each.register_forward_hook(lambda _, __, output: said.append(output)) for each in leaves]
+    outputs: list[Any] = []
+    handles = [
+        module.register_forward_hook(lambda _, __, output: outputs.append(output))
+        for module in encoder.modules()
+        if next(module.parameters(recurse=False), None) is not None and next(module.children(), None) is None
+    ]
     try:
         with torch.no_grad(), network_context(bf16, "cpu"):
             encoder(batch)
     finally:
         for handle in handles:
             handle.remove()
-    return said[0].float()
+    return outputs[0].float()
 
 
 def check_encoder(build: Callable[[], Encoder], folder: Path, *, has_joint_axis: bool = True) -> None:
@@ -116,7 +118,7 @@ def check_encoder(build: Callable[[], Encoder], folder: Path, *, has_joint_axis:
         assert torch.equal(other.tokens, encoder.fresh(seed=1)(batch).tokens), "fresh() depends on more than its seed"
 
     layers = [parameter for layer in encoder.layers() for parameter in layer]
-    everything = {name: sum(parameter is one for one in layers) for name, parameter in encoder.named_parameters()}
+    everything = {name: sum(parameter is listed for listed in layers) for name, parameter in encoder.named_parameters()}
     assert all(count == 1 for count in everything.values()), f"layers() must hold every parameter once: {everything}"
     assert len(layers) == len(everything), "layers() holds tensors that are no parameters of the encoder"
 

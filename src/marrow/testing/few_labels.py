@@ -8,11 +8,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from marrow.tasks.base import Report, Task, TaskContext, TaskData
-from marrow.tasks.kinds import PoolsFolds
-from marrow.testing.tasks import TableEncoder, task_data
-
-_CLASSES, _TEST_CLIPS = 5, 200
+from marrow.tasks.base import PoolsFolds, Report, Task, TaskContext
+from marrow.testing.tasks import (
+    CLASSES,
+    TableEncoder,
+    check_chance,
+    check_survives,
+    run_afresh,
+    task_data,
+    unchanged,
+)
 
 
 def check_few_label_task(task: Task, context: TaskContext | None = None) -> None:
@@ -35,52 +40,45 @@ def check_few_label_task(task: Task, context: TaskContext | None = None) -> None
     context = context or TaskContext(device="cpu", precision="fp32")
     with tempfile.TemporaryDirectory() as folder:
         true = task_data(Path(folder) / "true", lambda label: label)
-        other = task_data(Path(folder) / "other", lambda label: (label + 1) % _CLASSES)
+        other = task_data(Path(folder) / "other", lambda label: (label + 1) % CLASSES)
         label = torch.tensor(np.asarray(true.store.label))
         noise = torch.randn(len(label), 16, generator=torch.Generator().manual_seed(0))
         # One dimension per class and none besides: one clip per class must be enough.
-        perfect = TableEncoder(3.0 * nn.functional.one_hot(label, _CLASSES).float() + 0.05 * noise[:, :_CLASSES])
+        perfect = TableEncoder(3.0 * nn.functional.one_hot(label, CLASSES).float() + 0.05 * noise[:, :CLASSES])
         random = TableEncoder(noise)
 
-        for report in _run(task, perfect, true, context):
+        for report in run_afresh(task, perfect, true, context):
             _check_form(report, len(true.train_rows))
             for draw in report.detail["draws"]:
                 value = draw["scores"]["top1_percent"]
                 assert value == 100.0, (
                     f"features that name the class must score 100 percent, got {value}: {report.task}"
                 )
-            path = Path(folder) / "report.json"
-            report.save(path)
-            assert Report.load(path) == report, f"{report.task}: the report does not survive its file"
+            check_survives(report)
 
-        chance = 100.0 / _CLASSES
-        # Five standard deviations of a binomial score. The best epoch is the largest of many, so it is left out.
-        bound = 5 * 100.0 * np.sqrt((1 / _CLASSES) * (1 - 1 / _CLASSES) / _TEST_CLIPS)
-        before, was_training = random.table.detach().clone(), random.training
-        first, second = (_run(task, random, data, context) for data in (true, other))
+        with unchanged(random):
+            first, second = (run_afresh(task, random, data, context) for data in (true, other))
         for ours, theirs in zip(first, second, strict=True):
-            value = ours.metrics["top1_percent"]
-            assert abs(value - chance) < bound, (
-                f"random features must score {chance} within {bound:.1f}, got {value}: {ours.task}"
+            # The best epoch is the largest of many, so it is left out.
+            check_chance(ours.metrics["top1_percent"], ours.task)
+            assert _predictions(ours) == _predictions(theirs), (
+                f"{ours.task}: predictions changed with the test labels (or from run to run)"
             )
-            for mine, its in zip(ours.detail["draws"], theirs.detail["draws"], strict=True):
-                assert mine["predictions"] == its["predictions"], (
-                    f"{ours.task}: predictions changed with the test labels (or from run to run)"
-                )
-        assert torch.equal(before, random.table), "the task changed the encoder"
-        assert random.training == was_training, "the task left the encoder in another mode"
 
         assert isinstance(task, PoolsFolds), "the predictions of several draws are pooled over folds by the task itself"
         rows = true.test_rows
-        halves = [_run(task, random, replace(true, test_rows=half), context) for half in (rows[:70], rows[70:])]
+        halves = [run_afresh(task, random, replace(true, test_rows=half), context) for half in (rows[:70], rows[70:])]
         for whole, *parts in zip(first, *halves, strict=True):
             pooled = task.pool(parts)
-            for ours, theirs in zip(whole.detail["draws"], pooled.detail["draws"], strict=True):
-                assert ours["predictions"] == theirs["predictions"], f"{whole.task}: pooled predictions differ"
+            assert _predictions(pooled) == _predictions(whole), f"{whole.task}: pooled predictions differ"
             assert np.isclose(pooled.metrics["top1_percent"], whole.metrics["top1_percent"]), (
                 f"{whole.task}: two halves pool to {pooled.metrics['top1_percent']}, the whole scores "
                 f"{whole.metrics['top1_percent']}"
             )
+
+
+def _predictions(report: Report) -> list[list[int]]:
+    return [draw["predictions"] for draw in report.detail["draws"]]
 
 
 def _check_form(report: Report, train_clips: int) -> None:
@@ -90,10 +88,3 @@ def _check_form(report: Report, train_clips: int) -> None:
     assert max(counts) < train_clips, f"{report.task}: {max(counts)} labels of {train_clips} are not few"
     mean = float(np.mean([draw["scores"]["top1_percent"] for draw in report.detail["draws"]]))
     assert np.isclose(report.metrics["top1_percent"], mean), f"{report.task}: the score is not the mean over draws"
-
-
-def _run(task: Task, encoder: TableEncoder, data: TaskData, context: TaskContext) -> list[Report]:
-    """Run with nothing cached."""
-    reports = list(task.run(encoder, data, replace(context, features=type(context.features)())))
-    assert reports, f"task {task.name!r} returned no report"
-    return reports

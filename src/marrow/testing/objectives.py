@@ -10,11 +10,10 @@ from torch import Tensor
 from marrow.data.batch import Batch, Shapes
 from marrow.data.draws import Draws
 from marrow.models.trainable import StepOutput
-from marrow.objectives.base import Objective
-from marrow.objectives.picture import Picture
+from marrow.objectives.base import Objective, Picture
 from marrow.testing.encoders import check_reads_exactly, example_batch, moved, with_noise_where_absent
 from marrow.train.device import make_fabric
-from marrow.train.replay import tensors_in
+from marrow.train.non_finite import tensors_in
 
 
 def check_objective(
@@ -125,10 +124,10 @@ def _check_padding(objective: Objective, batch: Batch, draws: Draws, *, noise_by
         doubled = replace(given, joints=given.joints.double())
         exact = _loss_and_gradient(objective, doubled, draws)
         padded = _loss_and_gradient(objective, replace(doubled, shapes=shapes), draws)
-        for what, one, other in zip(("loss", "gradient"), exact, padded, strict=True):
-            difference = float((one - other).abs().max() / one.abs().max())
+        for name, without, with_padding in zip(("loss", "gradient"), exact, padded, strict=True):
+            difference = float((without - with_padding).abs().max() / without.abs().max())
             assert difference <= 1e-12, (
-                f"with the padding of {shapes}, the {what} differs by {difference:.1e} of its largest part: padding "
+                f"with the padding of {shapes}, the {name} differs by {difference:.1e} of its largest part: padding "
                 "must have no weight"
             )
 
@@ -150,8 +149,11 @@ def _loss_and_gradient(objective: Objective, batch: Batch, draws: Draws) -> tupl
     objective.zero_grad()
     output = objective(batch, objective.sample(batch, draws))
     output.loss_sum.backward()
-    parts = [each.grad.flatten() for each in objective.parameters() if each.grad is not None]
-    return output.loss_sum.detach(), torch.cat(parts)
+    return output.loss_sum.detach(), _gradient(objective)
+
+
+def _gradient(objective: Objective) -> Tensor:
+    return torch.cat([weight.grad.flatten() for weight in objective.parameters() if weight.grad is not None])
 
 
 def _floats(draw: Any) -> list[Tensor]:
@@ -214,13 +216,11 @@ def _check_cuts(objective: Objective, batch: Batch, draws: Draws) -> None:
         loss_sum, weight = torch.zeros(()), torch.zeros(())
         for places in torch.arange(len(batch)).split(size):
             piece = batch.take(places)
-            its_draws = Draws(draws.seed, draws.step, draws.index[places])
-            output = objective(piece, objective.sample(piece, its_draws))
+            output = objective(piece, objective.sample(piece, replace(draws, index=draws.index[places])))
             output.loss_sum.backward()
             loss_sum, weight = loss_sum + output.loss_sum.detach(), weight + output.weight.detach()
         losses.append(float(loss_sum / weight))
-        parts = [each.grad.flatten() for each in objective.parameters() if each.grad is not None]
-        gradients.append(torch.cat(parts) / weight)
+        gradients.append(_gradient(objective) / weight)
     advice = "clips of a batch influence each other; if they are meant to, declare it: couples_samples = True"
     assert abs(losses[0] - losses[1]) <= 1e-5 * abs(losses[0]), (
         f"the loss is {losses[0]} in one piece and {losses[1]} clip by clip: {advice}"

@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from marrow.data.window import InputConfig
@@ -12,9 +11,10 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.prediction.baselines import raw_prediction
 from marrow.tasks.prediction.task import MotionPrediction
+from marrow.testing.tasks import check_survives, unchanged
 
 _TRAIN, _TEST = 6, 4
 
@@ -39,7 +39,7 @@ def check_prediction_task(task: MotionPrediction, context: TaskContext | None = 
     frames = config.observed_frames + config.predicted_frames
     rng = np.random.default_rng(0)
     velocity = rng.normal(size=(_TRAIN + _TEST, 3))
-    gliding = [_gliding(one, frames, config.fps) for one in velocity]
+    gliding = [_gliding(of_clip, frames, config.fps) for of_clip in velocity]
     # Other futures of the test clips: each stands still, a metre aside.
     other = [clip.copy() for clip in gliding]
     for clip in other[_TRAIN:]:
@@ -60,23 +60,16 @@ def check_prediction_task(task: MotionPrediction, context: TaskContext | None = 
                 expected = speed * _horizon_ms(name) if moves else 0.0
                 assert abs(value - expected) < 0.01, f"{report.task}: {name} must be {expected:.2f}, got {value:.2f}"
 
-        before = {name: value.clone() for name, value in encoder.state_dict().items()}
-        was_training = encoder.training
-        first, again, blind = (list(task.run(encoder, each, context)) for each in (data, data, standing))
-        assert encoder.training == was_training, "the task left the encoder in another mode"
-        after = encoder.state_dict()
-        assert all(torch.equal(value, after[name]) for name, value in before.items()), "the task changed the encoder"
+        with unchanged(encoder):
+            first, again, blind = (list(task.run(encoder, clips, context)) for clips in (data, data, standing))
         assert first, f"task {task.name!r} returned no report"
         for ours, same, theirs in zip(first, again, blind, strict=True):
             assert ours.metrics == same.metrics, f"{ours.task}: the same seed gave other scores"
             assert ours.num_labels_used == 0, f"{ours.task}: num_labels_used must be 0"
-            assert [one["forecast"] for one in ours.detail["examples"]] == [
-                one["forecast"] for one in theirs.detail["examples"]
-            ], f"{ours.task}: a forecast changed with what came after it"
+            forecasts, others = ([clip["forecast"] for clip in part.detail["examples"]] for part in (ours, theirs))
+            assert forecasts == others, f"{ours.task}: a forecast changed with what came after it"
             assert ours.metrics != theirs.metrics, f"{ours.task}: scores do not depend on what came"
-            path = Path(folder) / "report.json"
-            ours.save(path)
-            assert Report.load(path) == ours, f"{ours.task}: the report does not survive its file"
+            check_survives(ours)
             assert task.pool([ours]) == ours, f"{ours.task}: one fold alone must pool to itself"
 
 

@@ -1,7 +1,8 @@
 """What every downstream task must do, whatever it measures."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.tasks.base import Report, Task, TaskContext, TaskData
 
-_CLASSES, _TRAIN_PER_CLASS, _TEST_PER_CLASS, _DIM = 5, 24, 40, 16
+CLASSES, _TRAIN_PER_CLASS, _TEST_PER_CLASS, _DIM = 5, 24, 40, 16
 
 
 class TableEncoder(Encoder):
@@ -67,47 +68,65 @@ def check_task(task: Task, context: TaskContext | None = None) -> None:
     context = context or TaskContext(device="cpu", precision="fp32")
     with tempfile.TemporaryDirectory() as folder:
         true = task_data(Path(folder) / "true", lambda label: label)
-        other = task_data(Path(folder) / "other", lambda label: (label + 1) % _CLASSES)
+        other = task_data(Path(folder) / "other", lambda label: (label + 1) % CLASSES)
         label = torch.tensor(np.asarray(true.store.label))
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(len(label), _DIM, generator=generator)
+        noise = torch.randn(len(label), _DIM, generator=torch.Generator().manual_seed(0))
         perfect = TableEncoder(3.0 * nn.functional.one_hot(label, _DIM).float() + 0.05 * noise)
         random = TableEncoder(noise)
 
-        for score, value in _scores(reports := _run(task, perfect, true, context)):
+        reports = run_afresh(task, perfect, true, context)
+        for score, value in _scores(reports):
             assert value == 100.0, f"features that name the class must score 100 percent, got {value} for {score}"
-        chance = 100.0 / _CLASSES
-        # Five standard deviations of a binomial score; a best epoch is the largest of many, so it may lie higher.
-        bound = 5 * 100.0 * np.sqrt((1 / _CLASSES) * (1 - 1 / _CLASSES) / len(true.test_rows))
-        for score, value in _scores(_run(task, random, true, context)):
-            assert abs(value - chance) < bound, (
-                f"random features must score {chance} within {bound:.1f}, got {value} for {score}"
-            )
+        # Of many epochs the best one may lie higher than others.
+        for score, value in _scores(run_afresh(task, random, true, context)):
+            check_chance(value, score)
 
-        before = random.table.detach().clone()
-        was_training = random.training
-        first, second = (_run(task, random, data, context) for data in (true, other))
+        with unchanged(random):
+            first, second = (run_afresh(task, random, data, context) for data in (true, other))
         for ours, theirs in zip(first, second, strict=True):
             for name, predicted in ours.predictions.items():
                 assert name.endswith("_best") or predicted == theirs.predictions[name], (
                     f"{ours.task}: predictions {name!r} changed with the test labels (or from run to run)"
                 )
-        assert torch.equal(before, random.table), "the task changed the frozen encoder"
-        assert random.training == was_training, "the task left the encoder in another mode"
 
         for report in reports:
             assert report.num_labels_used == len(true.train_rows), f"{report.task}: num_labels_used is wrong"
             assert all(len(predicted) == len(true.test_rows) for predicted in report.predictions.values())
-            path = Path(folder) / "report.json"
-            report.save(path)
-            assert Report.load(path) == report, f"{report.task}: the report does not survive its file"
+            check_survives(report)
 
 
-def _run(task: Task, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
+def run_afresh(task: Task, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
     """Run with nothing cached."""
     reports = list(task.run(encoder, data, replace(context, features=type(context.features)())))
     assert reports, f"task {task.name!r} returned no report"
     return reports
+
+
+@contextmanager
+def unchanged(encoder: Encoder) -> Iterator[None]:
+    """Check that an encoder keeps its weights and its mode."""
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    was_training = encoder.training
+    yield
+    after = encoder.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items()), "the task changed the encoder"
+    assert encoder.training == was_training, "the task left the encoder in another mode"
+
+
+def check_survives(report: Report) -> None:
+    """Check that a report is the same when it is read from its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        report.save(path := Path(folder) / "report.json")
+        assert Report.load(path) == report, f"{report.task}: the report does not survive its file"
+
+
+def check_chance(percent: float, score: str) -> None:
+    """Check a score of features without meaning, within five standard deviations of a binomial score."""
+    chance, clips = 1 / CLASSES, CLASSES * _TEST_PER_CLASS
+    bound = 5 * 100.0 * np.sqrt(chance * (1 - chance) / clips)
+    assert abs(percent - 100.0 * chance) < bound, (
+        f"random features must score {100.0 * chance} within {bound:.1f}, got {percent} for {score}"
+    )
 
 
 def _scores(reports: list[Report]) -> list[tuple[str, float]]:
@@ -124,12 +143,12 @@ def task_data(path: Path, test_label: Callable[[int], int]) -> TaskData:
     rng = np.random.default_rng(0)
     per_class = _TRAIN_PER_CLASS + _TEST_PER_CLASS
     sequences = []
-    for row in range(_CLASSES * per_class):
-        label, is_test = row % _CLASSES, row // _CLASSES >= _TRAIN_PER_CLASS
+    for row in range(CLASSES * per_class):
+        label, is_test = row % CLASSES, row // CLASSES >= _TRAIN_PER_CLASS
         joints = rng.normal(size=(1, 2, len(KINECT_V1_20.joints), 3)).astype(np.float32)
         record = Record(f"clip{row:04d}", label=test_label(label) if is_test else label)
         present = np.ones(joints.shape[:3], dtype=np.bool_)
         sequences.append(SkeletonSequence(joints, present, 30.0, KINECT_V1_20, record))
-    store = write_store(path, sequences, source="check_task", classes=[f"class {number}" for number in range(_CLASSES)])
-    rows, train_count = np.arange(len(sequences)), _CLASSES * _TRAIN_PER_CLASS
+    store = write_store(path, sequences, source="check_task", classes=[f"class {number}" for number in range(CLASSES)])
+    rows, train_count = np.arange(len(sequences)), CLASSES * _TRAIN_PER_CLASS
     return TaskData(store, rows[:train_count], rows[train_count:], protocol="check")

@@ -9,25 +9,24 @@ checkpoints are the same as without.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields, replace
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from marrow.data.batch import Batch, PlannedBatch, Shapes
+from marrow.data.batch import Batch, PlannedBatch
 from marrow.errors import MarrowError
 from marrow.train.optim import set_learning_rate
-from marrow.train.step import MicroBatches, Stepper, TakenStep, first_line
+from marrow.train.step import BeforeUpdate, MicroBatches, Stepper, TakenStep, first_line
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_Size = tuple[Shapes | None, tuple[int, ...]]
-# Steps of each size that are taken one operation at a time first: libraries choose kernels and take memory in them.
+# Calls of each size that are made one operation at a time first: libraries choose kernels and take memory in them.
 _WARM_UPS = 2
 
 
@@ -99,6 +98,65 @@ def recorder_for(device: torch.device) -> Recorder | None:
     return CudaGraphs(device) if device.type == "cuda" else None
 
 
+class _Captured(Generic[T]):
+    """Calls a function, from the third call of each size on by replaying a recording.
+
+    Where recording fails, the function is called directly from then on, with one warning: whatever a device says, it
+    can be done without.
+
+    Args:
+        recorder: for the device; None: nothing is recorded.
+        what: is recorded, for the warning: "Steps are", ...
+        direct: the function.
+        warm_up: the function, called as it will be recorded.
+        record: given a recorder and the arguments of a call, returns what replays it with others of the same size.
+        give_up: makes ready for direct calls after a failure.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder | None,
+        what: str,
+        direct: Callable[..., T],
+        warm_up: Callable[..., T],
+        record: Callable[..., Callable[..., T]],
+        give_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._recorder, self._what, self._give_up = recorder, what, give_up
+        self._direct, self._warm_up, self._record = direct, warm_up, record
+        self._recorded: dict[Hashable, Callable[..., T]] = {}
+        self._warm_ups = Counter[Hashable]()
+
+    def __call__(self, size: Hashable, *args: Any) -> T:
+        """Make one call of a size."""
+        if self._recorder is None:
+            return self._direct(*args)
+        failure = None
+        if size not in self._recorded and self._warm_ups[size] < _WARM_UPS:
+            self._warm_ups[size] += 1
+            try:
+                return self._recorder.aside(lambda: self._warm_up(*args))
+            except torch.OutOfMemoryError as error:
+                if not self._recorded:
+                    raise
+                failure = first_line(error)  # recordings of other sizes hold memory
+        elif size not in self._recorded:
+            try:
+                self._recorded[size] = self._record(self._recorder, *args)
+            except MarrowError:
+                raise
+            except Exception as error:
+                failure = first_line(error)
+        if failure is None:
+            return self._recorded[size](*args)
+        # The error is gone from here on, and with it what it held: the memory of a whole step.
+        _log.warning("%s not captured from here on, for that failed: %s", self._what, failure)
+        self._recorder = None
+        self._recorded.clear()
+        self._give_up()
+        return self._direct(*args)
+
+
 class CapturedCall:
     """Calls a function of a batch, from the third call of each size on by replaying a recording.
 
@@ -108,40 +166,29 @@ class CapturedCall:
     """
 
     def __init__(self, call: Callable[[Batch], tuple[Tensor, ...]], recorder: Recorder | None) -> None:
-        self._call, self._recorder = call, recorder
-        self._recorded: dict[_Size, tuple[Batch, Callable[[], None], tuple[Tensor, ...]]] = {}
-        self._calls = Counter[_Size]()
+        self._call = call
+        self._captured = _Captured(recorder, "The encoder is", call, call, self._record)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return what the function returns; a batch whose sizes are not known beforehand is not recorded."""
-        recorder, size = self._recorder, (batch.shapes, tuple(batch.joints.shape))
-        if recorder is None or batch.shapes is None:
+        if batch.shapes is None:
             return self._call(batch)
-        self._calls[size] += 1
-        if self._calls[size] <= _WARM_UPS:
-            return recorder.aside(lambda: self._call(batch))
-        failure = None
-        if size not in self._recorded:
-            held = batch.copied()
-            try:
-                self._recorded[size] = held, *recorder.record(lambda: self._call(held))
-            except Exception as error:  # whatever a device says, it can be done without
-                failure = first_line(error)
-        if failure is not None:
-            _log.warning("The encoder is not captured from here on, for that failed: %s", failure)
-            self._recorder = None
-            self._recorded.clear()
-            return self._call(batch)
-        held, replay, results = self._recorded[size]
-        _fill(held, batch)
-        replay()
-        return tuple(result.clone() for result in results)
+        return self._captured((batch.shapes, tuple(batch.joints.shape)), batch)
+
+    def _record(self, recorder: Recorder, batch: Batch) -> Callable[[Batch], tuple[Tensor, ...]]:
+        held = batch.copied()
+        replay, results = recorder.record(lambda: self._call(held))
+
+        def call(batch: Batch) -> tuple[Tensor, ...]:
+            _fill(held, batch)
+            replay()
+            return tuple(result.clone() for result in results)
+
+        return call
 
 
 class CapturedStepper:
     """Takes optimizer steps as `Stepper` does, from the third of each size on by replaying a recording.
-
-    What cannot be recorded is taken one operation at a time from then on, with one warning.
 
     Args:
         direct: takes the steps that are recorded.
@@ -151,94 +198,55 @@ class CapturedStepper:
 
     def __init__(self, direct: Stepper, optimizer: Optimizer, recorder: Recorder) -> None:
         self._direct, self._optimizer = direct, optimizer
-        self._recorder: Recorder | None = recorder
-        self._recorded: dict[tuple[Shapes | None, ...], _Recorded] = {}
-        self._warm_ups = Counter[tuple[Shapes | None, ...]]()
+        self._captured = _Captured(recorder, "Steps are", direct, self._warm_up, self._record, self._give_up)
 
     def __call__(
-        self,
-        micro_batches: MicroBatches,
-        learning_rate: float,
-        before_update: Callable[[], AbstractContextManager[None]] = nullcontext,
+        self, micro_batches: MicroBatches, learning_rate: float, before_update: BeforeUpdate = nullcontext
     ) -> TakenStep:
         """Take one step; see `Stepper`. A replay cannot be broken off."""
-        recorder, sizes = self._recorder, tuple(batch.shapes for batch, _ in micro_batches)
-        if recorder is None:
-            return self._direct(micro_batches, learning_rate, before_update)
-        failure = None
-        if sizes not in self._recorded and self._warm_ups[sizes] < _WARM_UPS:
-            self._warm_ups[sizes] += 1
-            as_recorded = [(batch, draws.with_tensor_step()) for batch, draws in micro_batches]
-            try:
-                return recorder.aside(lambda: self._direct(as_recorded, learning_rate, before_update))
-            except torch.OutOfMemoryError as error:
-                if not self._recorded:
-                    raise
-                failure = first_line(error)  # recordings of other sizes hold the memory of a step
-        elif sizes not in self._recorded:
-            try:
-                self._recorded[sizes] = _Recorded(micro_batches, self._direct, self._optimizer, recorder)
-            except MarrowError:
-                raise
-            except Exception as error:  # whatever a device says, a run can go on without it
-                failure = first_line(error)
-        if failure is None:
-            return self._recorded[sizes](micro_batches, learning_rate)
-        # The error is gone from here on, and with it what it held: the memory of a whole step.
-        _log.warning("Steps are not captured from here on, for that failed: %s", failure)
-        self._recorder = None
-        self._recorded.clear()
+        sizes = tuple(batch.shapes for batch, _ in micro_batches)
+        return self._captured(sizes, micro_batches, learning_rate, before_update)
+
+    def _warm_up(self, micro_batches: MicroBatches, learning_rate: float, before_update: BeforeUpdate) -> TakenStep:
+        as_recorded = [(batch, draws.with_tensor_step()) for batch, draws in micro_batches]
+        return self._direct(as_recorded, learning_rate, before_update)
+
+    def _record(self, recorder: Recorder, micro_batches: MicroBatches, *_: Any) -> Callable[..., TakenStep]:
+        optimizer, device = self._optimizer, micro_batches[0][1].index.device
+        step, rate = torch.zeros((), dtype=torch.int64, device=device), torch.zeros((), device=device)
+        held = [(_copied(batch), replace(draws, step=step)) for batch, draws in micro_batches]
+        with _settings_kept(optimizer):
+            replay, taken = recorder.record(lambda: self._direct(held, rate))
+
+        def take_step(micro_batches: MicroBatches, learning_rate: float, *_: Any) -> TakenStep:
+            for (static, _draws), (batch, draws) in zip(held, micro_batches, strict=True):
+                _fill(static, batch)
+                step.fill_(int(draws.step))
+            rate.fill_(learning_rate)
+            set_learning_rate(optimizer, learning_rate)  # for what is saved of it
+            replay()
+            # The next replay writes its own results to where these are.
+            rows = [batch.row for batch, _ in micro_batches]
+            return TakenStep(taken.totals.clone(), taken.metric_names, taken.gradient_norm.clone(), rows)
+
+        return take_step
+
+    def _give_up(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         self._direct.exact_sizes()
-        return self._direct(micro_batches, learning_rate, before_update)
-
-
-class _Recorded:
-    """The recording of steps of one size."""
-
-    def __init__(self, micro_batches: MicroBatches, direct: Stepper, optimizer: Optimizer, recorder: Recorder) -> None:
-        device, self._optimizer = micro_batches[0][1].index.device, optimizer
-        self._step = torch.zeros((), dtype=torch.int64, device=device)
-        self._rate = torch.zeros((), device=device)
-        self._held = [(_copied(batch), replace(draws, step=self._step)) for batch, draws in micro_batches]
-        with _settings_kept(optimizer):
-            self._replay, self._taken = recorder.record(lambda: direct(self._held, self._rate))
-
-    def __call__(self, micro_batches: MicroBatches, learning_rate: float) -> TakenStep:
-        """Take one step of the same size."""
-        for (held, _), (batch, draws) in zip(self._held, micro_batches, strict=True):
-            _fill(held, batch)
-            self._step.fill_(int(draws.step))
-        self._rate.fill_(learning_rate)
-        set_learning_rate(self._optimizer, learning_rate)  # for what is saved of it
-        self._replay()
-        # The next replay writes its own results to where these are.
-        return TakenStep(
-            self._taken.totals.clone(),
-            self._taken.metric_names,
-            self._taken.gradient_norm.clone(),
-            [batch.row for batch, _ in micro_batches],
-        )
-
-
-def _tensors(batch: Batch | PlannedBatch) -> list[Tensor]:
-    """Return what of a batch changes from step to step and lies on the device."""
-    if isinstance(batch, PlannedBatch):
-        return [batch.clips]
-    return [value for field in fields(batch) if isinstance(value := getattr(batch, field.name), Tensor)]
-
-
-def _fill(held: Batch | PlannedBatch, batch: Batch | PlannedBatch) -> None:
-    """Copy what changes to where a recording looks."""
-    for static, given in zip(_tensors(held), _tensors(batch), strict=True):
-        static.copy_(given)
 
 
 def _copied(batch: Batch | PlannedBatch) -> Batch | PlannedBatch:
     """Return a batch in memory of its own."""
-    if isinstance(batch, PlannedBatch):
-        return replace(batch, clips=batch.clips.clone())
-    return batch.copied()
+    return replace(batch, clips=batch.clips.clone()) if isinstance(batch, PlannedBatch) else batch.copied()
+
+
+def _fill(held: Batch | PlannedBatch, batch: Batch | PlannedBatch) -> None:
+    """Copy what changes from step to step, and lies on the device, to where a recording looks."""
+    names = ["clips"] if isinstance(batch, PlannedBatch) else [field.name for field in fields(batch)]
+    for name in names:
+        if isinstance(value := getattr(batch, name), Tensor):
+            getattr(held, name).copy_(value)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def _sha256(path: Path) -> str:
 
 def _steps(folder: Path) -> list[int]:
     """List the steps of the checkpoints in a folder, oldest first."""
-    return sorted(int(found[1]) for path in folder.glob("step-*.json") if (found := _SEAL.fullmatch(path.name)))
+    return sorted(int(seal[1]) for path in folder.glob("step-*.json") if (seal := _SEAL.fullmatch(path.name)))
 
 
 def _paths(folder: Path, step: int) -> tuple[Path, Path]:
@@ -104,8 +104,8 @@ def _remove_others(folder: Path, newest: int, config: CheckpointConfig) -> None:
         keep.update(step for step in done if step % config.keep_steps == 0)
     # Seals sort before tensors: should removing stop half-way, tensors without a seal count for nothing.
     for path in sorted(folder.iterdir()):
-        found = _OURS.fullmatch(path.name)
-        if found and int(found[1]) not in keep:
+        name = _OURS.fullmatch(path.name)
+        if name and int(name[1]) not in keep:
             path.unlink()
 
 
@@ -115,12 +115,12 @@ def load(folder: Path, step: int) -> dict[str, Any]:
     try:
         facts = json.loads(seal.read_text(encoding="utf-8"))
         expected_bytes, expected_hash = facts["bytes"], facts["sha256"]
-        found_bytes = tensors.stat().st_size
+        actual_bytes = tensors.stat().st_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{tensors}: expected it and its length and hash in {seal.name}: {error}") from error
-    if found_bytes != expected_bytes:
+    if actual_bytes != expected_bytes:
         raise CheckpointError(
-            f"{tensors}: expected {expected_bytes} bytes, found {found_bytes}: the file was cut short"
+            f"{tensors}: expected {expected_bytes} bytes, found {actual_bytes}: the file was cut short"
         )
     if _sha256(tensors) != expected_hash:
         raise CheckpointError(
@@ -145,21 +145,16 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
         except CheckpointError as error:
             _log.warning("Checkpoint passed over: %s", error)
             problem = error
-        else:
-            _check_version(folder, step, state)
-            return state
+            continue
+        version = state.get("version", 1)  # the first versions did not say theirs
+        if version != VERSION:
+            raise CheckpointError(
+                f"{_paths(folder, step)[0]} is of version {version}; this marrow reads version {VERSION}. "
+                "Go on with the marrow that made it, or start afresh in another folder"
+            )
+        return state
     if steps:
         raise CheckpointError(
             f"{folder}: none of the {len(steps)} checkpoints is whole; remove the folder to start afresh. {problem}"
         )
     return None
-
-
-def _check_version(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Refuse a checkpoint of another version; those before versions were written are of the first."""
-    version = state.get("version", 1)
-    if version != VERSION:
-        raise CheckpointError(
-            f"{_paths(folder, step)[0]} is of version {version}; this marrow reads version {VERSION}. "
-            "Go on with the marrow that made it, or start afresh in another folder"
-        )

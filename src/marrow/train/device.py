@@ -6,32 +6,33 @@ a GPU): elsewhere a step takes 1.5 to 8 times as long as in fp32. So `auto` look
 What bf16 is for is decided here, for training, replay, monitor and evaluation: the matrix products of a network and its
 activations (autocast). Geometry stays in fp32. The batch reaches `forward` as it is (`ExactInput`), so that motion,
 energies, statistics, targets and losses are those of the recording; layers that read coordinates or say metres are
-`marrow.models.exact.ExactLinear`; and no fp32 product is cut to TF32. docs/decisions/0007-geometry-in-fp32.md.
+`marrow.models.blocks.ExactLinear`; and no fp32 product is cut to TF32. docs/decisions/0007-geometry-in-fp32.md.
 """
 
 import ctypes
 import logging
 import os
 import platform
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.plugins.precision import Precision as FabricPrecision
 
-from marrow.errors import ConfigError
-from marrow.train.sharding import fsdp_strategy
+from marrow.errors import ConfigError, MarrowError
+from marrow.train.processes import find_launch, fsdp_strategy
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 Precision = Literal["auto", "fp32", "bf16"]
 StrategyName = Literal["auto", "ddp", "fsdp"]
@@ -62,14 +63,11 @@ def _cpu_bf16() -> str | None:
     everything = cap in ("ALL", "DEFAULT")
     if torch.cpu._is_amx_tile_supported() and (everything or "AMX" in cap):
         return "AMX tiles"
-    if _has_avx512_bf16() and (everything or any(name in cap for name in ("BF16", "FP16", "AMX", "AVX10"))):
+    # Not every version of torch that is supported can tell.
+    has_avx512_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    if has_avx512_bf16 and (everything or any(name in cap for name in ("BF16", "FP16", "AMX", "AVX10"))):
         return "AVX-512 with bf16"
     return None
-
-
-def _has_avx512_bf16() -> bool:
-    # Not every version of torch that is supported can tell.
-    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
@@ -92,10 +90,8 @@ def choose_precision(precision: Precision, device_type: str) -> PrecisionChoice:
     if device_type == "cpu":
         if (instructions := _cpu_bf16()) is not None:
             return PrecisionChoice(True, f"bf16 chosen: this CPU has {instructions}")
-        return PrecisionChoice(
-            False,
-            "fp32 chosen: without AMX tiles or AVX-512 with bf16 (or with oneDNN kept from them) bf16 is slower",
-        )
+        slower = "without AMX tiles or AVX-512 with bf16 (or with oneDNN kept from them) bf16 is slower"
+        return PrecisionChoice(False, f"fp32 chosen: {slower}")
     return PrecisionChoice(False, f"fp32 chosen: bf16 is not known to pay on {device_type}")
 
 
@@ -127,54 +123,6 @@ def network_context(bf16: bool, device_type: str) -> AbstractContextManager[Any]
 def uses_bf16(fabric: Fabric) -> bool:
     """Tell whether a Fabric lets networks multiply in bf16."""
     return isinstance(fabric.strategy.precision, ExactInput)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How the processes of a run came about.
-
-    Args:
-        processes: on each machine.
-        machines: that take part.
-        environment: tells Fabric which of them this one is.
-    """
-
-    processes: int
-    machines: int
-    environment: ClusterEnvironment
-
-
-def find_launch(processes: int) -> Launch:
-    """Find out how the processes of a run came about, or come about.
-
-    Only a step of srun with several tasks counts as Slurm's: a plain `marrow pretrain` within a batch script or an
-    interactive allocation (`srun --pty bash`) is one process like any other.
-
-    Args:
-        processes: to be started here, where neither torchrun nor srun has started them already.
-
-    Raises:
-        ConfigError: srun has spread its tasks unevenly.
-    """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-        if all_of_them % here:
-            raise ConfigError(
-                f"expected equally many processes on each machine, torchrun started {here} of {all_of_them} here"
-            )
-        return Launch(here, all_of_them // here, TorchElasticEnvironment())
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-    if tasks == 1 or "SLURM_PROCID" not in os.environ:
-        return Launch(processes, 1, LightningEnvironment())
-    machines = int(os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES", "1")))
-    if tasks % machines:
-        raise ConfigError(
-            f"expected equally many tasks on each machine, srun started {tasks} tasks on {machines} machines; "
-            "use --ntasks-per-node"
-        )
-    # Fabric asks for the option --ntasks-per-node; what it amounts to is known without.
-    os.environ["SLURM_NTASKS_PER_NODE"] = str(tasks // machines)
-    return Launch(tasks // machines, machines, SLURMEnvironment(auto_requeue=False))
 
 
 def make_fabric(
@@ -261,3 +209,50 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEEP_BYTES), (_M_TOP_PAD, _GROW_BYTES))
     return all(mallopt(option, value) == 1 for option, value in settings)
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """Return the largest amount so far, in MiB, for the log; nothing where the system does not tell.
+
+    On a GPU it is what tensors took there; otherwise all that this process had in memory, shared libraries included.
+    """
+    if device.type == "cuda":
+        return {"peak_memory_mib": round(torch.cuda.max_memory_allocated(device) / 2**20, 1)}
+    if resource is None:
+        return {}
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # KiB on Linux, bytes on macOS.
+    return {"peak_memory_mib": round(largest / (2**20 if sys.platform == "darwin" else 2**10), 1)}
+
+
+@contextmanager
+def memory_advice(clips: int, remedy: str) -> Iterator[None]:
+    """Say how much was wanted and what to change where memory runs out.
+
+    Args:
+        clips: that are computed at a time.
+        remedy: one sentence: which setting makes them fewer.
+
+    Raises:
+        MarrowError: memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        wanted = _wanted(error)
+        if wanted is None:
+            raise
+        raise MarrowError(f"out of memory{wanted}, with {clips} clips computed at a time. {remedy}") from error
+
+
+def _wanted(error: Exception) -> str | None:
+    """Return what an error says of the memory that was not there; None where it is about something else."""
+    if isinstance(error, MemoryError):
+        return ""
+    message = str(error)
+    on_gpu = re.search(r"Tried to allocate ([\d.]+ \w+)\.(?:.*?of which ([\d.]+ \w+) is free)?", message, re.DOTALL)
+    if isinstance(error, torch.OutOfMemoryError):
+        free = f" ({on_gpu[2]} are free on the device)" if on_gpu and on_gpu[2] else ""
+        return f": {on_gpu[1]} more were wanted{free}" if on_gpu else ""
+    on_cpu = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", message)
+    return f": {int(on_cpu[1]) / 2**20:,.0f} MiB more were wanted" if on_cpu else None

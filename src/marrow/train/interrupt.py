@@ -1,8 +1,11 @@
-"""Ctrl-C, SIGTERM and a closed terminal as a wish to stop soon: the loop grants it once its step is done and saved.
+"""What may end a run before its time: somebody's wish, or a store that has changed.
 
-Where a step takes long, nobody wants to wait for its end: it is broken off, as long as no weight has changed.
+Ctrl-C, SIGTERM and a closed terminal are a wish to stop soon: the loop grants it once its step is done and saved. Where
+a step takes long, nobody wants to wait for its end: it is broken off, as long as no weight has changed.
 """
 
+import json
+import logging
 import math
 import os
 import signal
@@ -10,8 +13,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
+
+from marrow.errors import StoreError
+from marrow.store.format import Store
+from marrow.store.writer import HEADER_FILE
+
+_log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SAME_WISH_SECONDS = 0.5
@@ -86,3 +96,47 @@ class StopWish:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+@dataclass
+class StoreWatch:
+    """Compares the store on the disk with the one that was opened, by its header alone.
+
+    Args:
+        store: as opened.
+        needed: whether the run still reads from it. Then a change is an error: steps since the newest checkpoint may
+            have seen other data. Otherwise, with all frames in memory, it is a warning.
+    """
+
+    store: Store
+    needed: bool
+    _warned: bool = False
+
+    def __call__(self) -> None:
+        """Check once, when a checkpoint is due.
+
+        Raises:
+            StoreError: the store has changed and is needed.
+        """
+        change = self.change()
+        if change is not None and self.needed:
+            raise StoreError(
+                f"{change}. The run stops: its newest checkpoint was saved while the data were as at its start. Put "
+                "the store back and give the same command to go on from there"
+            )
+        if change is not None and not self._warned:
+            self._warned = True
+            _log.warning(
+                "%s. This run goes on with the frames in memory, but cannot be resumed until it is back", change
+            )
+
+    def change(self) -> str | None:
+        """Say in what the store on the disk differs from the one that was opened; None: in nothing."""
+        path, before = self.store.path, self.store.fingerprint
+        try:
+            now = json.loads((path / HEADER_FILE).read_bytes())["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"{path} cannot be read any more ({type(error).__name__}: {error})"
+        if now == before:
+            return None
+        return f"{path} holds other data than when it was opened (fingerprint {before} then, {now} now)"

@@ -20,15 +20,14 @@ from marrow.train import checkpoint
 from marrow.train.captured import CapturedStepper, CudaGraphs
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import one_graph
+from marrow.train.device import memory_advice, peak_memory
 from marrow.train.interrupt import BrokenOff, StopWish
-from marrow.train.logs import JsonLines, Meter
-from marrow.train.memory import memory_advice, peak_memory
+from marrow.train.logs import Display, Meter, json_lines
 from marrow.train.non_finite import NonFiniteLoss, Recent, not_finite
+from marrow.train.optim import Budget, Spent
+from marrow.train.processes import is_sharded, load_whole_state, move_optimizer, sum_over_processes, whole_state
 from marrow.train.profile import Profile
-from marrow.train.progress import Display
-from marrow.train.schedule import Budget
-from marrow.train.sharding import is_sharded, load_whole_state, move_optimizer, whole_state
-from marrow.train.step import MicroBatches, Stepper, sum_over_processes
+from marrow.train.step import MicroBatches, Stepper
 
 _log = logging.getLogger(__name__)
 
@@ -143,16 +142,16 @@ def fit(
     wrapped = fabric.setup_optimizers(optimizer)
     assert isinstance(wrapped, _FabricOptimizer)
     captured = config.captured and not config.profile
-    how = {"compiled": config.compiled, "fixed": captured}
-    direct = Stepper(fabric, module, wrapped, trained, config.clip_norm, profile, **how)
+    direct = Stepper(
+        *(fabric, module, wrapped, trained, config.clip_norm, profile), compiled=config.compiled, fixed=captured
+    )
     take_step = CapturedStepper(direct, optimizer, CudaGraphs(fabric.device)) if captured else direct
     recent = Recent(trained, optimizer, loader, is_sharded(fabric))
     meter, last = Meter(), dict[str, Any]()
-    log = JsonLines(folder / "log.jsonl" if fabric.is_global_zero else None, keep_steps=run.step)
-    shown, advice = fabric.is_global_zero, config.advice
-    display = Display(run.progress(), config.budget, run.spent(), advice, compiled=config.compiled, shown=shown)
+    log = json_lines(folder / "log.jsonl" if fabric.is_global_zero else None, keep_steps=run.step)
+    display = Display(config.budget, run.spent(), config.advice, compiled=config.compiled, shown=fabric.is_global_zero)
     alone, waits = fabric.world_size == 1, fabric.device.type == "cpu"
-    with StopWish() as stop, log, display:
+    with StopWish() as stop, log as write, display.live():
         progress, stopping = run.progress(), False
         while progress < 1.0 and not stopping:
             # Where the run is decides the learning rate.
@@ -188,7 +187,7 @@ def fit(
                         raise recent.find_cause(error, direct, fabric, folder, config.replay_command) from None
                     recent.keep()
                     last |= monitor(last) if monitor else {}
-                    log.write(last)
+                    write(last)
                     fabric.log_dict(last, step=run.step)
                     display.show(last)
 
@@ -229,15 +228,9 @@ class _Run:
         self._wall_start, self._cpu_start = time.monotonic(), time.process_time()
         self._last_save = time.monotonic()
 
-    def _wall_seconds(self) -> float:
-        return time.monotonic() - self._wall_start
-
-    def _cpu_seconds(self) -> float:
-        return time.process_time() - self._cpu_start
-
-    def spent(self) -> tuple[int, float, float]:
-        """Return steps, wall seconds and processor seconds of the run so far."""
-        return self.step, self._wall_seconds(), self._cpu_seconds()
+    def spent(self) -> Spent:
+        """Return what the run has spent so far, over all its pieces."""
+        return self.step, time.monotonic() - self._wall_start, time.process_time() - self._cpu_start
 
     def progress(self) -> float:
         """Return how much of the budget is spent, the same number in every process."""
@@ -248,14 +241,15 @@ class _Run:
 
     def place(self, progress: float, learning_rate: float) -> dict[str, Any]:
         """Return where the run is, for the log."""
+        step, wall_seconds, cpu_seconds = self.spent()
         extended = self._config.extended_from_step
         return {
-            "step": self.step,
-            "epoch": self.step / self._loader.steps_per_epoch,
+            "step": step,
+            "epoch": step / self._loader.steps_per_epoch,
             "progress": progress,
             "learning_rate": learning_rate,
-            "wall_seconds": round(self._wall_seconds(), 3),
-            "cpu_seconds": round(self._cpu_seconds(), 3),
+            "wall_seconds": round(wall_seconds, 3),
+            "cpu_seconds": round(cpu_seconds, 3),
             **peak_memory(self._fabric.device),
             **({} if extended is None else {"extended_from_step": extended}),
         }
@@ -315,13 +309,14 @@ class _Run:
                 "The checkpoint before it is untouched"
             )
         if self._fabric.is_global_zero:
+            step, wall_seconds, cpu_seconds = self.spent()
             state = {
                 "version": checkpoint.VERSION,
                 "trainable": trainable,
                 "optimizer": optimizer,
                 "loader": self._loader.state_dict(),
-                "step": self.step,
-                "wall_seconds": self._wall_seconds(),
-                "cpu_seconds": self._cpu_seconds(),
+                "step": step,
+                "wall_seconds": wall_seconds,
+                "cpu_seconds": cpu_seconds,
             }
-            checkpoint.save(self._checkpoints, self.step, state, self._config.checkpoints)
+            checkpoint.save(self._checkpoints, step, state, self._config.checkpoints)

@@ -25,12 +25,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from marrow.data.batch import Batch
-from marrow.data.loader import evaluation_batches
+from marrow.data.sampling import evaluation_batches
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.encoder import Encoder
 from marrow.models.features import chance_percent, effective_rank, leave_one_out_percent, spread_percent
 from marrow.store.format import Store
-from marrow.train.timed_loader import TimedLoader
+from marrow.train.loop import Loader
+from marrow.train.step import MicroBatches
 from marrow.train.verdict import Verdict, judge
 
 _log = logging.getLogger(__name__)
@@ -72,6 +73,61 @@ class MonitorConfig:
             raise ConfigError(f"monitor.max_share_percent must lie in (0, 100], got {self.max_share_percent}")
         if not 0.0 < self.every_percent <= 100.0:
             raise ConfigError(f"monitor.every_percent must lie in (0, 100], got {self.every_percent}")
+
+
+class TimedLoader:
+    """A loader that knows how much of the time goes into it.
+
+    Args:
+        loader: that is asked.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.steps = self.clips = 0
+        self._since: float | None = None
+        self._wall = self._busy = 0.0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the rows."""
+        return self._loader.steps_per_epoch
+
+    def next_step(self) -> MicroBatches:
+        """Return the micro-batches of this process for the next optimizer step."""
+        wall, busy = time.monotonic(), time.thread_time()
+        self._since = wall if self._since is None else self._since
+        step = self._loader.next_step()
+        self._wall += time.monotonic() - wall
+        self._busy += time.thread_time() - busy
+        self.steps += 1
+        self.clips += sum(len(batch) for batch, _ in step)
+        return step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the sequence of steps."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a place in the sequence of steps."""
+        self._loader.load_state_dict(state)
+
+    def read(self) -> dict[str, float]:
+        """Return the shares of the time since the last reading that went into the loader, and into waiting there.
+
+        A resident loader on a CPU computes its batches itself, which is work. What this thread does not spend working
+        in the loader, it waits: for a worker, a disk, or another program.
+        """
+        if self._since is None:
+            return {}
+        passed = max(time.monotonic() - self._since, 1e-9)
+        waiting = max(0.0, self._wall - self._busy)
+        shares = {
+            "loader_share_percent": 100.0 * self._wall / passed,
+            "waiting_share_percent": 100.0 * waiting / passed,
+        }
+        self._since, self._wall, self._busy = None, 0.0, 0.0
+        return shares
 
 
 class Monitor:
@@ -231,12 +287,12 @@ class Monitor:
 
     def _neighbours(self, features: Float[Tensor, "clip dim"], name: str) -> dict[str, float]:
         """Return the score of the nearest neighbours and that of chance; nothing where labels allow no comparison."""
-        known = self._label >= 0
-        label, person = self._label[known], self._person[known]
+        labelled = self._label >= 0
+        label, person = self._label[labelled], self._person[labelled]
         chance = chance_percent(label, person) if len(label) > 1 else math.nan
         if not 0.0 < chance < 100.0:  # nor where there is none
             return {}
-        numbers = {name: leave_one_out_percent(features[known], label, person), "chance_percent": chance}
+        numbers = {name: leave_one_out_percent(features[labelled], label, person), "chance_percent": chance}
         people = len(torch.unique(person))
         return numbers | ({"monitor_people": float(people)} if people < len(person) else {})
 
@@ -278,22 +334,16 @@ def _people(store: Store, rows: Int64[np.ndarray, " clip"]) -> Int64[Tensor, " c
 def watched_rows(
     store: Store, rows: Int64[np.ndarray, " clip"], count: int, seed: int
 ) -> Int64[np.ndarray, " watched"]:
-    """Draw clips to watch: eight of one class after the other, so that neighbours can be found among a few of them.
+    """Draw at most `count` of some rows: eight of one class after the other, so that a few clips have neighbours.
 
     The draw of fewer is the beginning of the draw of more.
-
-    Args:
-        store: the data.
-        rows: to draw from.
-        count: how many at most.
-        seed: of the draw.
     """
     generator = np.random.default_rng([seed, zlib.crc32(b"monitor")])
     shuffled = generator.permutation(rows)
     label = np.asarray(store.label)[shuffled]
     place_of_class, turn = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    for place, each in enumerate(generator.permutation(np.unique(label))):
-        place_of_class[label == each] = place
-        turn[label == each] = np.arange((label == each).sum())
+    for place, number in enumerate(generator.permutation(np.unique(label))):
+        of_class = label == number
+        place_of_class[of_class], turn[of_class] = place, np.arange(of_class.sum())
     # Clips without a label come last: they cannot be asked for their neighbours.
     return shuffled[np.lexsort((place_of_class, turn // _CLIPS_PER_CLASS, label < 0))][:count]

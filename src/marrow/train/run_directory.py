@@ -110,7 +110,16 @@ def without_removed(settings: Mapping[str, Any], file: Path) -> dict[str, Any]:
             f"{file}: objective.{gone[0]}: {objective[gone[0]]} was removed from {method!r} on {_REMOVED_ON}; leave it "
             f"out and train anew, or read this run with the marrow that made it (its commit stands in {ENVIRONMENT})"
         )
-    return {**settings, "objective": {name: value for name, value in objective.items() if name not in removed}}
+    return without_neutral(settings)
+
+
+def without_neutral(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what marrow no longer has, where it asks for what marrow does anyway; the rest stays as it is."""
+    removed, objective = _REMOVED.get(str(settings.get("method")), {}), settings.get("objective")
+    if not isinstance(objective, Mapping):
+        return dict(settings)
+    kept = {name: value for name, value in objective.items() if name not in removed or value != removed[name]}
+    return {**settings, "objective": kept}
 
 
 def claim_run(
@@ -128,25 +137,16 @@ def claim_run(
         ConfigError: the folder holds another run, or something else.
     """
     check_run(folder, settings, environment, may_change)
-    starts = []
-    if (folder / CONFIG).exists():
-        starts = _read(folder / ENVIRONMENT, json.loads, list)
-    folder.mkdir(parents=True, exist_ok=True)
+    starts = _read(folder / ENVIRONMENT, json.loads, list) if (folder / CONFIG).exists() else []
     # The environment first: a folder with a config has both.
-    text = json.dumps([*starts, environment], indent=1) + "\n"
-    write_text_whole(folder / ENVIRONMENT, text)
-    text = yaml.safe_dump(dict(settings), sort_keys=False)
-    write_text_whole(folder / CONFIG, text)
+    write_text_whole(folder / ENVIRONMENT, json.dumps([*starts, environment], indent=1) + "\n")
+    write_text_whole(folder / CONFIG, yaml.safe_dump(dict(settings), sort_keys=False))
 
 
 def check_run(
     folder: Path, settings: Mapping[str, Any], environment: Mapping[str, Any], may_change: Collection[str]
 ) -> None:
-    """Check what `claim_run` does, and change nothing.
-
-    Raises:
-        ConfigError: the folder holds another run, or something else.
-    """
+    """Check what `claim_run` does, and raise what it raises, and change nothing."""
     if not (folder / CONFIG).exists():
         refuse_strangers(folder)
         return
@@ -253,14 +253,7 @@ def _read(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
 
 
 def describe_environment(store: Store, device: str, precision: str, processes: int) -> dict[str, Any]:
-    """Return what a run rests on besides its settings.
-
-    Args:
-        store: the data.
-        device: where it computes.
-        precision: number format, and why.
-        processes: how many share the work.
-    """
+    """Return what a run rests on besides its settings; `precision` is the number format, and why."""
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "marrow": marrow.__version__,

@@ -17,12 +17,14 @@ from marrow.data.draws import Draws
 from marrow.errors import MarrowError
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.train.optim import set_learning_rate
+from marrow.train.processes import local_part, sum_over_processes, whole
 from marrow.train.profile import Profile
-from marrow.train.sharding import local_part, whole
 
 _log = logging.getLogger(__name__)
 
 MicroBatches = Sequence[tuple[Batch | PlannedBatch, Draws]]
+# Makes the context of all in a step that changes no weight, which may raise in it.
+BeforeUpdate = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass
@@ -81,15 +83,9 @@ class Stepper:
         self,
         micro_batches: MicroBatches,
         learning_rate: float | Float[Tensor, ""],
-        before_update: Callable[[], AbstractContextManager[None]] = nullcontext,
+        before_update: BeforeUpdate = nullcontext,
     ) -> TakenStep:
-        """Take one step with the micro-batches of this process.
-
-        Args:
-            micro_batches: what to learn from.
-            learning_rate: of this step.
-            before_update: makes the context of all that changes no weight, and may raise in it.
-        """
+        """Take one step with the micro-batches of this process."""
         fabric, profile = self._fabric, self._profile
         set_learning_rate(self._optimizer.optimizer, learning_rate)
 
@@ -156,15 +152,8 @@ class Stepper:
 def first_line(error: Exception) -> str:
     """Return what an error says first, with its kind; of one that a compiler has wrapped, the one inside."""
     error = getattr(error, "inner_exception", None) or error
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {said}"
-
-
-def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
-    """Return the sum over all processes, the same in each."""
-    total = fabric.all_reduce(tensor, reduce_op="sum")
-    assert isinstance(total, Tensor)
-    return total
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line}"
 
 
 def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

@@ -6,9 +6,9 @@ judged by what came after: its learning rate has risen again, and with it, for a
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Literal
 
 _LONGER = "a longer run may do better (the same command with a larger limit goes on from here)."
@@ -82,7 +82,7 @@ def judge(entries: Entries) -> Verdict:
     loss = _Curve(entries, "loss")
     score = _Curve(measured, "nearest_neighbour_percent")
     finished = entries[-1].get("progress", 0.0) >= 1.0
-    problems = _problems(entries, measured, loss, score)
+    problems = list(_problems(entries, measured, loss))
     if problems:
         headline, advice = problems[0]
         return Verdict("warning", headline, (state, advice, *(f"{name}: {more}" for name, more in problems[1:])))
@@ -125,7 +125,7 @@ class _Curve:
         blocks: list[list[float]] = [[] for _ in range(_BLOCKS)]
         for step, value in points:
             blocks[min(_BLOCKS - 1, (step - 1) * _BLOCKS // max(1, self.steps)) if step > 0 else 0].append(value)
-        self.means = [(block, _mean(values)) for block, values in enumerate(blocks) if values]
+        self.means = [(block, fmean(values)) for block, values in enumerate(blocks) if values]
         self.last = points[-1][1] if points else math.nan
         self._values = [value for _, value in points]
 
@@ -143,8 +143,7 @@ class _Curve:
         """Return the first block from which on all means lie within the tolerance of the last one."""
         if len(self.means) < 2:
             return None
-        level = self.means[-1][1]
-        first = self.means[-1][0]
+        first, level = self.means[-1]
         for block, mean in reversed(self.means):
             if abs(mean - level) > tolerance:
                 break
@@ -155,12 +154,7 @@ class _Curve:
         """Return the mean over the last fifth of the run minus that over the fifth before."""
         late = [mean for block, mean in self.means if block >= _BLOCKS - 2]
         before = [mean for block, mean in self.means if _BLOCKS - 4 <= block < _BLOCKS - 2]
-        return _mean(late) - _mean(before) if late and before else None
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return math.fsum(values) / len(values) if values else math.nan
+        return fmean(late) - fmean(before) if late and before else None
 
 
 def _state(entries: Entries, measured: Entries) -> str:
@@ -188,26 +182,25 @@ def _has_collapsed(entry: Mapping[str, Any]) -> bool:
     return spread < COLLAPSED_SPREAD_PERCENT or entry["effective_rank"] < COLLAPSED_RANK
 
 
-def _problems(entries: Entries, measured: Entries, loss: _Curve, score: _Curve) -> list[tuple[str, str]]:
-    """List what is wrong, the worst first: a headline and a sentence each."""
-    problems = []
-    tolerance = _loss_tolerance(loss)
+def _problems(entries: Entries, measured: Entries, loss: _Curve) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong, the worst first: a headline and a sentence each."""
+    progress = entries[-1].get("progress", 0.0)
     if len(entries) >= _FEWEST_ENTRIES:
         lowest_block, lowest = min(loss.means, key=lambda mean: mean[1])
         rise = loss.means[-1][1] - lowest
-        if rise > max(tolerance, 0.1 * abs(loss.means[0][1] - lowest)) and lowest_block < _BLOCKS - 2:
+        least_rise = max(_loss_tolerance(loss), 0.1 * abs(loss.means[0][1] - lowest))
+        if rise > least_rise and lowest_block < _BLOCKS - 2:
             words = (
                 f"The loss has risen again, from {lowest:.3g} to {loss.means[-1][1]:.3g}: "
                 "lower optimizer.learning_rate or set optimizer.clip_norm."
             )
-            problems.append(("Diverging", words))
-    late = len(entries) >= _FEWEST_ENTRIES and entries[-1].get("progress", 0.0) >= 0.5
-    if late and loss.means[-1][1] > _SHARE_OF_MEAN * entries[-1].get("loss_of_mean", math.inf):
-        words = (
-            "The loss is not below that of predicting the mean, and more than half of the run is over: give it more "
-            "steps, a higher optimizer.learning_rate, or an easier target."
-        )
-        problems.append(("Not learning", words))
+            yield "Diverging", words
+        if progress >= 0.5 and loss.means[-1][1] > _SHARE_OF_MEAN * entries[-1].get("loss_of_mean", math.inf):
+            words = (
+                "The loss is not below that of predicting the mean, and more than half of the run is over: give it "
+                "more steps, a higher optimizer.learning_rate, or an easier target."
+            )
+            yield "Not learning", words
     last = measured[-1] if measured else {}
     if "nearest_neighbour_percent" in last and last.get("progress", 0.0) >= 0.5:
         gain, error = _gain_over_random(last)
@@ -216,24 +209,21 @@ def _problems(entries: Entries, measured: Entries, loss: _Curve, score: _Curve) 
                 "The encoder tells actions apart no better than at random initialisation, and more than half of the "
                 "run is over: look at the data (`marrow inspect`), the learning rate, and how much is hidden."
             )
-            problems.append(("Not learning", words))
-    narrowest = NARROW_SHARE * last.get("effective_rank_random", 0.0)
-    if measured and last["effective_rank"] < narrowest:
+            yield "Not learning", words
+    if measured and last["effective_rank"] < NARROW_SHARE * last.get("effective_rank_random", 0.0):
         words = (
             f"The features use few directions, effective rank {last['effective_rank']:.1f} where random initialisation "
             f"has {last['effective_rank_random']:.1f}: they may be about to collapse."
         )
-        problems.append(("Narrowing", words))
+        yield "Narrowing", words
     waiting = [entry["waiting_share_percent"] for entry in entries if "waiting_share_percent" in entry]
-    share = _mean(waiting[len(waiting) // 2 :])
     # The first batches wait for what is compiled or read once.
-    if len(waiting) >= _FEWEST_WAITS and share > STARVED_PERCENT:
+    if len(waiting) >= _FEWEST_WAITS and (share := fmean(waiting[len(waiting) // 2 :])) > STARVED_PERCENT:
         words = (
             f"{share:.0f} % of the time goes into waiting for data: use more workers, a faster disk, or "
             "loader resident, which keeps the frames in memory."
         )
-        problems.append(("Starved", words))
-    return problems
+        yield "Starved", words
 
 
 def _loss_tolerance(loss: _Curve) -> float:

@@ -95,7 +95,9 @@ def test_a_third_number_between_0_and_1_beside_pixels_is_a_confidence():
     assert given_axes("TVC,xyz", "the array", (40, 17, 3), sample_of(values[0, 0])).coordinates == "xyz"
 
 
-@pytest.mark.parametrize("axes", ["", "TVX", "TTVC", "TV", "tvc", "NT(VC", "TVC,xy!", "NTVCM"])
+@pytest.mark.parametrize(
+    "axes", ["", "TVX", "TTVC", "TV", "tvc", "NT(VC", "TVC,xy!", "TVC,-xc", "TVC,xxy", "TVC,xy", "NTVCM"]
+)
 def test_axes_that_are_no_order_or_do_not_fit_are_refused(axes):
     array = in_order(moving(1, 1, 40, 17), "TVC")
     with pytest.raises(ConfigError):

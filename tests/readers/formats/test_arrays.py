@@ -1,5 +1,6 @@
 """NPY and NPZ: which array holds positions, what stands beside it, and what is absent in it."""
 
+import contextlib
 import io
 import pickle
 import struct
@@ -359,7 +360,61 @@ def test_no_damage_brings_another_error(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged")
     (folder / "a.npz").write_bytes(content)
     Array().accepts(read_head(folder / "a.npz"))
-    try:
+    with contextlib.suppress(MarrowError):
         contents_and_clips(folder)
-    except MarrowError:
-        pass
+
+
+def test_a_label_for_one_clip_and_thousands_of_arrays(tmp_path):
+    values = moving(1, 1, 30, 20)[0, 0]
+    np.savez(tmp_path / "a.npz", skeleton=values, label="walk", fps=50.0)
+    contents, clips = contents_and_clips(tmp_path)
+    assert [clip.label for clip in contents.clips] == ["walk"]
+    assert clips[""].fps == 50
+    (tmp_path / "a.npz").unlink()
+    np.savez(tmp_path / "b.npz", **{f"clip{row}": values[: 30 - row % 9] for row in range(1000)})
+    contents = Array().peek(one_source(tmp_path), PLAIN)
+    assert len(contents.clips) == 1000
+    assert Array().read(one_source(tmp_path), "clip107", PLAIN).positions.shape == (1, 22, 20, 3)
+
+
+def test_small_arrays_have_the_axes_of_the_largest(tmp_path):
+    values = moving(1, 1, 60, 20)[0, 0]
+    np.savez(tmp_path / "a.npz", a=values[:2], b=values, c=values[:1])
+    _, clips = contents_and_clips(tmp_path)
+    assert [clips[name].positions.shape[1] for name in "abc"] == [2, 60, 1]
+
+
+def test_labels_of_frames_and_names_of_other_joints_are_left_out_with_a_doubt(tmp_path):
+    values = moving(1, 1, 30, 20)[0, 0]
+    names = np.array([f"joint{joint}" for joint in range(21)])
+    np.savez(tmp_path / "a.npz", skeleton=values, label=np.arange(30), joint_names=names, fps=50.0)
+    contents, clips = contents_and_clips(tmp_path)
+    np.testing.assert_array_equal(clips[""].positions[0], values)
+    assert contents.joints is None
+    assert contents.fps == 50
+    assert contents.clips[0].label is None
+    assert len([doubt for doubt in contents.doubts if "left out" in doubt.text]) == 2
+
+
+def test_lists_of_several_lengths_are_left_out_where_they_do_not_fit(tmp_path):
+    values = in_order(moving(5, 1, 30, 20), "NTVC")
+    np.savez(
+        tmp_path / "a.npz",
+        x=values,
+        y=np.arange(3),
+        names=np.array(list("abcde")),
+        camera=np.arange(3),
+        age=np.arange(5),
+    )
+    contents, _ = contents_and_clips(tmp_path)
+    assert [(clip.key, clip.label, clip.attributes) for clip in contents.clips][:2] == [
+        ("a", None, {"age": 0}),
+        ("b", None, {"age": 1}),
+    ]
+
+
+def test_empty_labels_are_refused(tmp_path):
+    np.save(tmp_path / "train_data.npy", in_order(moving(4, 1, 40, 25), "NCTVM"))
+    np.save(tmp_path / "train_label.npy", np.ones((4, 0)))
+    with pytest.raises(ParseError):
+        Array().peek(one_source(tmp_path), PLAIN)

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from marrow.readers.base import SkipRecording
 from marrow.readers.detect import read_head
 from marrow.readers.formats.pyskl import Pyskl
 from marrow.readers.recording import Head, ReadOptions
+from marrow.skeleton.layout import Skeleton
 
 PLAIN = ReadOptions()
 
@@ -92,7 +95,7 @@ def test_coco_in_two_dimensions_as_a_plain_list(tmp_path):
 def test_kinect_without_ntus_names_is_a_doubt(tmp_path):
     source = write(tmp_path, [annotation("a", 0, moving(1, 1, 20, 25)[0])])
     contents = Pyskl().peek(source, PLAIN)
-    assert {doubt.option for doubt in contents.doubts} == {"--layout NAME", "--unit UNIT"}
+    assert {doubt.option for doubt in contents.doubts} == {"--layout NAME", "--unit_metres METRES"}
     assert contents.fps is None
     given = Pyskl().peek(source, ReadOptions(layout="kinect_v2_25"))
     assert "--layout NAME" not in {doubt.option for doubt in given.doubts}
@@ -162,7 +165,7 @@ def test_the_annotation_that_is_wrong_is_named(tmp_path):
     values[0, 3, 4, 1] = np.inf
     source = write(tmp_path, [annotation("a", 0, GOOD_VALUES), annotation("far", 0, values)])
     Pyskl().read(source, "a", PLAIN)
-    with pytest.raises(ParseError, match="'far'.*frame 4, joint 5"):
+    with pytest.raises(ParseError, match=r"'far'.*frame 4, joint 5"):
         Pyskl().read(source, "far", PLAIN)
     with pytest.raises(ParseError):
         Pyskl().read(source, "b", PLAIN)
@@ -216,3 +219,16 @@ def test_no_damage_brings_another_error(tmp_path_factory, data):
             Pyskl().read(source, clip.key, PLAIN)
     except MarrowError:
         pass
+
+
+def test_seventeen_points_in_two_dimensions_are_cocos_where_it_is_known(tmp_path, monkeypatch):
+    names = tuple(f"point{joint}" for joint in range(17))
+    layout = Skeleton("coco_17", names, (0,) * 17, tuple(range(17)), {})
+    monkeypatch.setitem(
+        sys.modules, "marrow.skeleton.estimators", SimpleNamespace(ESTIMATOR_LAYOUTS={"coco_17": layout})
+    )
+    source = write(tmp_path, coco_2d()[0])
+    contents = Pyskl().peek(source, PLAIN)
+    assert contents.layout is layout
+    assert [doubt.option for doubt in contents.doubts] == ["--layout NAME"]
+    assert Pyskl().peek(source, ReadOptions(layout="coco_17")).doubts == ()

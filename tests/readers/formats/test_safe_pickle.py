@@ -1,6 +1,7 @@
 """Pickles of plain values are read as they are; whatever asks for more is refused by name and never run."""
 
 import collections
+import contextlib
 import io
 import os
 import pickle
@@ -153,10 +154,8 @@ def test_what_numbers_in_the_file_ask_for_is_not_allocated(tmp_path, content):
     file = tmp_path / "a.pkl"
     file.write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:
+    with contextlib.suppress(MarrowError):
         read_pickle(file)
-    except MarrowError:
-        pass
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
@@ -190,10 +189,8 @@ def test_no_damage_brings_another_error(tmp_path_factory, data):
     file = tmp_path_factory.mktemp("damaged") / "a.pkl"
     file.write_bytes(content)
     is_pickle(bytes(content))
-    try:
+    with contextlib.suppress(MarrowError):
         read_pickle(file)
-    except MarrowError:
-        pass
 
 
 @settings(max_examples=60, deadline=None)
@@ -206,7 +203,5 @@ def test_no_order_of_instructions_brings_another_error(tmp_path_factory, codes, 
     for code in codes:
         out.write(code + argument[:4])
     file.write_bytes(out.getvalue() + b".")
-    try:
+    with contextlib.suppress(MarrowError):
         read_pickle(file)
-    except MarrowError:
-        pass

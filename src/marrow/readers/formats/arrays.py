@@ -101,13 +101,12 @@ def _gather_in(folder: Path, files: list[Path]) -> list[Source]:
             for kind in ("data", "other", "label", "frames", "derived")
         }
         data = [file for file in of_kind["data"] or of_kind["other"] if file.suffix.lower() == ".npy"]
-        if len(data) == 1 and (of_kind["label"] or of_kind["frames"]):
+        if data and (of_kind["label"] or of_kind["frames"]):
             companions = [*of_kind["label"][:1], *of_kind["frames"][:1], *of_kind["derived"]]
-            rest = [file for file in group if file not in (*data, *companions) and file in kinds]
-            sources.append(Source(base or data[0].stem, (*data, *companions)))
-            sources += [Source(file.stem, (file,)) for file in rest]
-        else:
-            sources += [Source(file.stem, (file,)) for file in group if file in kinds]
+            names = [base or data[0].stem] if len(data) == 1 else [file.stem for file in data]
+            sources += [Source(name, (file, *companions)) for name, file in zip(names, data, strict=True)]
+            group = [file for file in group if file not in (*data, *companions)]
+        sources += [Source(file.stem, (file,)) for file in group if file in kinds]
     return sources
 
 

@@ -112,7 +112,8 @@ class UiPrmd:
 
     def _numbers(self, file: Path) -> Float64[np.ndarray, "frame joint 3"]:
         lines = [line.encode() for line in read_text(file).rstrip("\n").split("\n")]
-        return parse_numbers(file, lines, _COLUMNS, separator=b",").reshape(len(lines), len(_JOINTS), 3)
+        numbers = parse_numbers(file, lines, _COLUMNS, separator=b",", passes_over_blank_lines=True)
+        return numbers.reshape(-1, len(_JOINTS), 3)
 
 
 def _repetition(file: Path) -> tuple[Path, str]:

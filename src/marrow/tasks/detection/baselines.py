@@ -12,8 +12,9 @@ from marrow.skeleton.geometry import turn_to_face
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.metrics import ABOUT
 from marrow.tasks.detection.recordings import labels_of, recorded_frames, training_recordings
-from marrow.tasks.detection.scoring import ABOUT, report_of
+from marrow.tasks.detection.scoring import report_of
 from marrow.train.run_directory import plain
 
 # Rows of a window, neighbours that vote, and training rows that are kept at most.
@@ -26,11 +27,6 @@ def raw_detection(data: TaskData, context: TaskContext, config: DetectionConfig 
     A frame is described by the recorded frames around it, 15 in all: hip-centred each, turned together about the
     vertical by their mean view, in units of the trunk. The 5 nearest by Euclidean distance have one vote each. Frames
     that were not recorded are called as the recorded one before them.
-
-    Args:
-        data: recordings with segments.
-        context: the seed.
-        config: which proposals are made, and whether the order of actions is changed as well.
     """
     config = config or DetectionConfig()
     train = training_recordings(data)
@@ -102,5 +98,5 @@ def _nearest(
     half_norm = 0.5 * (gallery.astype(np.float64) ** 2).sum(axis=1).astype(np.float32)
     blocks = [query[begin : begin + 512] for begin in range(0, len(query), 512)]
     return np.concatenate(
-        [np.argpartition(half_norm - one @ gallery.T, count - 1, axis=1)[:, :count] for one in blocks]
+        [np.argpartition(half_norm - block @ gallery.T, count - 1, axis=1)[:, :count] for block in blocks]
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from marrow.data.augment import AugmentConfig
-from marrow.errors import ConfigError
+from marrow.errors import BELOW_1, NOT_NEGATIVE, POSITIVE, UP_TO_1, ConfigError, at_least, check_ranges, one_of
 from marrow.train.optim import OptimizerConfig
 
 
@@ -68,36 +68,25 @@ class DetectionConfig:
     shuffle_control: bool = True
 
     def __post_init__(self) -> None:
-        for name, choices in (("encoder", ("finetune", "frozen")), ("proposals", ("class_runs", "activity_runs"))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"action_detection.{name} must be {' or '.join(choices)}, got {getattr(self, name)!r}"
-                )
-        for name in ("window_seconds", "stride_seconds", "train_stride_seconds"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"action_detection.{name} must be positive, got {getattr(self, name)}")
+        check_ranges(
+            self,
+            "action_detection.",
+            encoder=one_of("finetune", "frozen"),
+            proposals=one_of("class_runs", "activity_runs"),
+            **dict.fromkeys(("window_seconds", "stride_seconds", "train_stride_seconds"), POSITIVE),
+            **dict.fromkeys(("steps", "batch_windows", "hidden_width"), at_least(1)),
+            **dict.fromkeys(("smoothing_frames", "class_balance", "min_learning_rate", "warmup_steps"), NOT_NEGATIVE),
+            **dict.fromkeys(("drop_path", "dropout", "threshold"), BELOW_1),
+            **dict.fromkeys(("layer_decay", "least_activity", "most_overlap"), UP_TO_1),
+        )
         if self.stride_seconds > self.window_seconds:
             raise ConfigError(
                 "action_detection.stride_seconds must not exceed action_detection.window_seconds, or frames would be "
-                "left out; got "
-                f"{self.stride_seconds:g} and {self.window_seconds:g}"
+                f"left out; got {self.stride_seconds:g} and {self.window_seconds:g}"
             )
-        for name in ("steps", "batch_windows", "hidden_width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"action_detection.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("smoothing_frames", "class_balance", "min_learning_rate", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"action_detection.{name} must not be negative, got {getattr(self, name)}")
         if self.warmup_steps >= self.steps:
             raise ConfigError(
                 "action_detection.warmup_steps must be fewer than action_detection.steps, got "
                 f"{self.warmup_steps} of {self.steps}; "
                 f"for so short a training set action_detection.warmup_steps to {self.steps // 10}, for example"
             )
-        for name in ("drop_path", "dropout", "threshold"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"action_detection.{name} must lie in [0, 1), got {getattr(self, name)}")
-        for name in ("layer_decay", "least_activity", "most_overlap"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value <= 1.0:
-                raise ConfigError(f"action_detection.{name} must lie in (0, 1], got {value}")

@@ -1,6 +1,6 @@
 """Scores of action detection: frames, and segments as runs of frames, against what was labelled. Pure functions.
 
-The conventions are those of `tasks/detection_metrics.py`, which scores proposals.
+The conventions are those of `metrics.py`, which scores proposals.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class FrameCounts:
         cls, predicted: Int64[np.ndarray, " frame"], true: Int64[np.ndarray, " frame"], class_count: int
     ) -> "FrameCounts":
         """Count the frames of a recording; `class_count` counts the background, which has the largest number."""
-        counts = (np.bincount(one, minlength=class_count) for one in (true[predicted == true], true, predicted))
+        counts = (np.bincount(labels, minlength=class_count) for labels in (true[predicted == true], true, predicted))
         return cls(*(count.astype(np.int64) for count in counts))
 
     def __add__(self, other: "FrameCounts") -> "FrameCounts":
@@ -104,8 +104,8 @@ def _order_of_classes(intervals: Intervals, recording: int) -> list[int]:
 def _edit_score(ours: list[int], theirs: list[int]) -> float:
     """Return 1 - the fewest insertions, deletions and exchanges over the length of the longer list."""
     row = list(range(len(theirs) + 1))
-    for i, one in enumerate(ours, start=1):
+    for i, label in enumerate(ours, start=1):
         diagonal, row[0] = row[0], i
         for j, other in enumerate(theirs, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (one != other))
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (label != other))
     return 1.0 - row[-1] / max(len(ours), len(theirs), 1)

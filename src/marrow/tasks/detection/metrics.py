@@ -19,6 +19,58 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from marrow.errors import DataError
+from marrow.tasks.numbers import About, Quantity
+
+ABOUT = About(
+    "action_detection",
+    "Action detection",
+    columns=(
+        *("frame_f1_actions_percent", "frame_accuracy_percent", "map_actions_iou50_percent"),
+        *("map_videos_iou50_percent", "segment_f1_50_percent", "edit_percent", "frame_f1_actions_shuffled_percent"),
+    ),
+    drawn=(
+        *("map_actions_iou50_percent", "map_videos_iou50_percent", "f1_iou50_percent", "frame_accuracy_percent"),
+        *("frame_f1_actions_percent", "segment_f1_50_percent", "edit_percent"),
+    ),
+)
+_REORDERED = "actions reordered"
+LEAD = (
+    "Actions reordered: the same recordings, cut and put together in another order; a detector that lives on the usual "
+    "order falls there."
+)
+# Numbers that are the better the higher, in percent: words, and those of a narrow column where they are others.
+_FRAMES = {
+    "frame_accuracy_percent": ("frames with the right class", "frame accuracy"),
+    "frame_accuracy_actions_percent": ("frames of actions with the right class", ""),
+    "frame_f1_percent": ("F1 of frames, mean over classes and background", ""),
+    "frame_f1_actions_percent": ("F1 of frames, mean over classes", "frame F1"),
+}
+_PROPOSALS = {
+    "map_actions": ("mean average precision over classes", "mAP over classes"),
+    "map_videos": ("mean average precision over recordings", "mAP over recordings"),
+    "ap": ("average precision of all proposals", ""),
+    "f1": ("F1 of proposals", ""),
+    "voc_map": ("mean average precision as in PASCAL VOC", ""),
+}
+_SEGMENTS = ("F1 of segments", "segment F1")
+
+
+def _at_overlap(words: tuple[str, str], percent: int) -> tuple[str, str]:
+    full, short = words
+    overlap = f"overlap {percent / 100:g}"
+    return f"{full}, {overlap}", f"{short}, {overlap}" if short else ""
+
+
+_WORDS = {
+    **_FRAMES,
+    **{f"{n}_iou{p}_percent": _at_overlap(words, p) for p in (10, 30, 50) for n, words in _PROPOSALS.items()},
+    "ap_2d_percent": ("average precision, mean over overlaps 0.05 to 1", ""),
+    **{f"segment_f1_{percent}_percent": _at_overlap(_SEGMENTS, percent) for percent in (10, 25, 50)},
+    "edit_percent": ("edit score of the order of actions", "edit score"),
+}
+QUANTITIES = {name: Quantity(words, "%", "higher", heading) for name, (words, heading) in _WORDS.items()}
+SHUFFLED = {name: f"{name.removesuffix('_percent')}_shuffled_percent" for name in QUANTITIES}
+QUANTITIES |= {SHUFFLED[name]: quantity.under(_REORDERED, name) for name, quantity in QUANTITIES.items()}
 
 # 0.05, 0.10, ..., 1.00, as quotients, so that an overlap of exactly 0.9 reaches 0.9.
 MANY_OVERLAPS: tuple[float, ...] = tuple(number / 20 for number in range(1, 21))
@@ -173,11 +225,6 @@ def voc_average_precision(
 
     From the most confident proposal on, the first that has found an interval is right; later ones of the same interval
     are wrong.
-
-    Args:
-        confidence: of the proposals.
-        matched: what each has found, -1 for nothing.
-        truth_count: how many intervals are to be found.
     """
     if truth_count == 0 or len(confidence) == 0:
         return 0.0

@@ -1,74 +1,31 @@
-"""The report of a detection: what was predicted in recordings, what was found in it, and how good that is."""
+"""The report of a detection: from the probability of each class in each frame to what was found, and how good that is.
+
+The background is the last class. Proposals are made in two ways that the field goes; neither suppresses those that
+overlap:
+
+- Every contiguous run of frames in which a class has more than a small probability is a proposal of that class, its
+  confidence the mean probability in it (USDRL's code). Classes do not compete, so that the sum of proposals is larger
+  than what can be true: the official score of PKU-MMD rewards many proposals of low confidence.
+- Every contiguous run of frames that are probably not background is a proposal, of the class that is most probable in
+  its mean (PCM3's and HiCLR's code).
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from marrow.data.recordings import Recordings
+from marrow.errors import ConfigError
 from marrow.skeleton.sequence import Segment
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData
 from marrow.tasks.detection.config import DetectionConfig
-from marrow.tasks.detection.control import reordered
 from marrow.tasks.detection.frame_metrics import FrameCounts, runs, segment_scores
-from marrow.tasks.detection.metrics import Intervals, Proposals, proposal_scores
-from marrow.tasks.detection.proposals import activity_runs, class_runs, smooth, suppress
-from marrow.tasks.detection.recordings import frame_labels, recorded_frames
-from marrow.tasks.numbers import About, Quantity
-
-ABOUT = About(
-    "action_detection",
-    "Action detection",
-    columns=(
-        *("frame_f1_actions_percent", "frame_accuracy_percent", "map_actions_iou50_percent"),
-        *("map_videos_iou50_percent", "segment_f1_50_percent", "edit_percent", "frame_f1_actions_shuffled_percent"),
-    ),
-    drawn=(
-        *("map_actions_iou50_percent", "map_videos_iou50_percent", "f1_iou50_percent", "frame_accuracy_percent"),
-        *("frame_f1_actions_percent", "segment_f1_50_percent", "edit_percent"),
-    ),
-)
-_REORDERED = "actions reordered"
-LEAD = (
-    "Actions reordered: the same recordings, cut and put together in another order; a detector that lives on the usual "
-    "order falls there."
-)
-# Numbers that are the better the higher, in percent: words, and those of a narrow column where they are others.
-_FRAMES = {
-    "frame_accuracy_percent": ("frames with the right class", "frame accuracy"),
-    "frame_accuracy_actions_percent": ("frames of actions with the right class", ""),
-    "frame_f1_percent": ("F1 of frames, mean over classes and background", ""),
-    "frame_f1_actions_percent": ("F1 of frames, mean over classes", "frame F1"),
-}
-_PROPOSALS = {
-    "map_actions": ("mean average precision over classes", "mAP over classes"),
-    "map_videos": ("mean average precision over recordings", "mAP over recordings"),
-    "ap": ("average precision of all proposals", ""),
-    "f1": ("F1 of proposals", ""),
-    "voc_map": ("mean average precision as in PASCAL VOC", ""),
-}
-_SEGMENTS = ("F1 of segments", "segment F1")
-
-
-def _at_overlap(words: tuple[str, str], percent: int) -> tuple[str, str]:
-    full, short = words
-    overlap = f"overlap {percent / 100:g}"
-    return f"{full}, {overlap}", f"{short}, {overlap}" if short else ""
-
-
-_WORDS = {
-    **_FRAMES,
-    **{f"{n}_iou{p}_percent": _at_overlap(words, p) for p in (10, 30, 50) for n, words in _PROPOSALS.items()},
-    "ap_2d_percent": ("average precision, mean over overlaps 0.05 to 1", ""),
-    **{f"segment_f1_{percent}_percent": _at_overlap(_SEGMENTS, percent) for percent in (10, 25, 50)},
-    "edit_percent": ("edit score of the order of actions", "edit score"),
-}
-QUANTITIES = {name: Quantity(words, "%", "higher", heading) for name, (words, heading) in _WORDS.items()}
-_SHUFFLED = {name: f"{name.removesuffix('_percent')}_shuffled_percent" for name in QUANTITIES}
-QUANTITIES |= {_SHUFFLED[name]: said.under(_REORDERED, name) for name, said in QUANTITIES.items()}
+from marrow.tasks.detection.metrics import LEAD, QUANTITIES, SHUFFLED, Intervals, Proposals, proposal_scores
+from marrow.tasks.detection.recordings import frame_labels, recorded_frames, reordered
 
 # All of the proposals' scores would be many: those that papers report.
 _PROPOSAL_SCORES = (
@@ -83,23 +40,16 @@ Predict = Callable[[Recordings, Sequence[Int64[np.ndarray, " _recorded"]]], list
 
 
 def report_of(report: Report, data: TaskData, predict: Predict, config: DetectionConfig) -> Report:
-    """Predict the test recordings, then read their segments, and score.
-
-    Args:
-        report: all but the scores.
-        data: whose test recordings are predicted.
-        predict: gives the probabilities of classes.
-        config: how segments are made of them.
-    """
+    """Predict the test recordings, then read their segments, and score."""
     store, test = data.store, Recordings.of(data.store, data.test_rows)
     recorded = recorded_frames(store, test)
-    found = [_findings(one, config) for one in predict(test, recorded)]
+    findings = [_findings(probability, config) for probability in predict(test, recorded)]
 
     # Predictions are made; from here on test segments are read.
     segments = [store.segments(int(row)) for row in test.row]
     detail: dict[str, Any] = {
         "classes": list(data.classes),
-        "recordings": _entries(store, test, segments, recorded, found, len(data.classes)),
+        "recordings": _entries(store, test, segments, recorded, findings, len(data.classes)),
     }
     if config.shuffle_control:
         # The control is made of the test segments, and its predictions are scored as its own.
@@ -109,10 +59,10 @@ def report_of(report: Report, data: TaskData, predict: Predict, config: Detectio
             else (clip, of, at)
             for clip, of, at, row in zip(test.arrays, segments, recorded, test.row, strict=True)
         ]
-        other, recorded = replace(test, arrays=tuple(one[0] for one in shuffled)), [one[2] for one in shuffled]
-        found = [_findings(one, config) for one in predict(other, recorded)]
-        segments = [one[1] for one in shuffled]
-        detail["shuffled"] = _entries(store, other, segments, recorded, found, len(data.classes))
+        other, recorded = replace(test, arrays=tuple(clip for clip, _, _ in shuffled)), [at for _, _, at in shuffled]
+        findings = [_findings(probability, config) for probability in predict(other, recorded)]
+        segments = [of for _, of, _ in shuffled]
+        detail["shuffled"] = _entries(store, other, segments, recorded, findings, len(data.classes))
         report = replace(report, declared=replace(report.about, lead=LEAD))
     learned = sum(len(store.segments(row)) for row in data.train_rows.tolist())
     return replace(report, **scored(detail), num_labels_used=learned, detail=detail)
@@ -137,18 +87,89 @@ def _findings(probability: Float64[np.ndarray, "frame class"], config: Detection
     }
 
 
+class Proposal(NamedTuple):
+    """An interval `[start, end)` of frames that may hold an action.
+
+    Args:
+        label: 0-based class.
+        start: first frame.
+        end: the frame after the last one.
+        confidence: from 0 to 1.
+    """
+
+    label: int
+    start: int
+    end: int
+    confidence: float
+
+
+def smooth(probability: Float64[np.ndarray, "frame class"], reach: int) -> Float64[np.ndarray, "frame class"]:
+    """Average each frame with the `reach` frames on either side of it, or with as many as there are."""
+    if reach < 0:
+        raise ConfigError(f"a mean over frames reaches 0 or more frames to either side, got {reach}")
+    frames = np.arange(len(probability))
+    first, after = np.maximum(frames - reach, 0), np.minimum(frames + reach + 1, len(probability))
+    return (_sums(probability)[after] - _sums(probability)[first]) / (after - first)[:, None]
+
+
+def class_runs(probability: Float64[np.ndarray, "frame class"], threshold: float) -> list[Proposal]:
+    """Propose every contiguous run of frames in which a class is more probable than a threshold."""
+    sums = _sums(probability)
+    return [
+        Proposal(label, start, end, float((sums[end, label] - sums[start, label]) / (end - start)))
+        for label in range(probability.shape[1] - 1)
+        for start, end, is_above in runs(probability[:, label] > threshold)
+        if is_above
+    ]
+
+
+def activity_runs(probability: Float64[np.ndarray, "frame class"], least_activity: float = 0.4) -> list[Proposal]:
+    """Propose every contiguous run of frames that are no background, as its most probable action."""
+    sums = _sums(probability)
+    proposals = []
+    for start, end, is_active in runs(1.0 - probability[:, -1] >= least_activity):
+        if is_active:
+            mean = (sums[end] - sums[start])[:-1] / (end - start)
+            label = int(mean.argmax())
+            proposals.append(Proposal(label, start, end, float(mean[label])))
+    return proposals
+
+
+def suppress(proposals: list[Proposal], most_overlap: float) -> list[Proposal]:
+    """Leave out what overlaps a more confident proposal of the same class more than so much (intersection over union).
+
+    What remains comes in the order of confidence, the surest first; of equals, the one that came first.
+    """
+    kept: list[Proposal] = []
+    for proposal in sorted(proposals, key=lambda proposal: -proposal.confidence):
+        rivals = (other for other in kept if other.label == proposal.label)
+        if all(_iou(proposal, other) <= most_overlap for other in rivals):
+            kept.append(proposal)
+    return kept
+
+
+def _iou(proposal: Proposal, other: Proposal) -> float:
+    shared = min(proposal.end, other.end) - max(proposal.start, other.start)
+    return max(shared, 0) / (max(proposal.end, other.end) - min(proposal.start, other.start))
+
+
+def _sums(probability: Float64[np.ndarray, "frame class"]) -> Float64[np.ndarray, "frame_1 class"]:
+    """Return sums over all frames before each, so that a difference of two is the sum over an interval."""
+    return np.concatenate([np.zeros((1, probability.shape[1])), np.cumsum(probability, axis=0)])
+
+
 def _entries(
     store: Store,
     recordings: Recordings,
     segments: Sequence[Sequence[Segment]],
     recorded: Sequence[Int64[np.ndarray, " _recorded"]],
-    found: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
     background: int,
 ) -> list[dict[str, Any]]:
     """Put side by side what there is and what was found, as plain values that all scores are made of."""
     entries = []
     for place, (row, frames) in enumerate(zip(recordings.row.tolist(), recordings.frame_count.tolist(), strict=True)):
-        at, called = recorded[place], found[place]["called"]
+        at, called = recorded[place], findings[place]["called"]
         true = frame_labels(segments[place], frames, background)
         counts = FrameCounts.of(called[at], true[at], background + 1)
         entries.append(
@@ -157,9 +178,9 @@ def _entries(
                 "id": store.ids[row],
                 "fps": recordings.fps[place],
                 "frames": frames,
-                "truth": [[one.start_frame, one.end_frame, one.label] for one in segments[place]],
-                "predicted": found[place]["predicted"],
-                "proposals": found[place]["proposals"],
+                "truth": [[segment.start_frame, segment.end_frame, segment.label] for segment in segments[place]],
+                "predicted": findings[place]["predicted"],
+                "proposals": findings[place]["proposals"],
                 "frame_counts": {name: values.tolist() for name, values in vars(counts).items()},
             }
         )
@@ -171,7 +192,7 @@ def scored(detail: dict[str, Any]) -> dict[str, Any]:
     entries = detail["recordings"]
     metrics = _metrics(entries)
     for name, value in _metrics(detail["shuffled"]).items() if "shuffled" in detail else ():
-        metrics[_SHUFFLED[name]] = value
+        metrics[SHUFFLED[name]] = value
     counts = sum(map(_counts, entries[1:]), _counts(entries[0]))
     recall = {
         name: 100.0 * float(right / true)
@@ -185,11 +206,11 @@ def scored(detail: dict[str, Any]) -> dict[str, Any]:
 def _metrics(entries: Sequence[dict[str, Any]]) -> dict[str, float]:
     truth, predicted = (
         Intervals.of(
-            [(number, label, start, end) for number, one in enumerate(entries) for start, end, label in one[key]]
+            [(number, label, start, end) for number, entry in enumerate(entries) for start, end, label in entry[key]]
         )
         for key in ("truth", "predicted")
     )
-    proposed = [(number, proposal) for number, one in enumerate(entries) for proposal in one["proposals"]]
+    proposed = [(number, proposal) for number, entry in enumerate(entries) for proposal in entry["proposals"]]
     proposals = Proposals(
         Intervals.of([(number, label, start, end) for number, (label, start, end, _) in proposed]),
         np.array([confidence for _, (*_, confidence) in proposed], np.float64),
@@ -213,8 +234,8 @@ def _intervals(entries: Sequence[dict[str, Any]]) -> dict[str, tuple[float, floa
     counts = [_counts(entry) for entry in entries]
     drawn = np.random.default_rng(0).multinomial(len(entries), np.full(len(entries), 1 / len(entries)), size=_RESAMPLES)
     right, true, predicted = (
-        drawn @ np.stack([getattr(one, name) for one in counts]) for name in ("right", "true", "predicted")
+        drawn @ np.stack([getattr(count, name) for count in counts]) for name in ("right", "true", "predicted")
     )
-    scores = [FrameCounts(*each).scores() for each in zip(right, true, predicted, strict=True)]
-    bounds = {name: np.percentile([one[name] for one in scores], [2.5, 97.5]) for name in scores[0]}
+    scores = [FrameCounts(*counted).scores() for counted in zip(right, true, predicted, strict=True)]
+    bounds = {name: np.percentile([score[name] for score in scores], [2.5, 97.5]) for name in scores[0]}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}

@@ -1,10 +1,10 @@
 """Action detection: which action is when in an untrimmed recording, for any encoder.
 
-An encoder and a head (`tasks/detection_head.py`) say for every frame of a recording how probable each class is; the
-background, where no segment is, is one more class, the last (its number is that of the classes). From that come the
-class of each frame, segments (runs of one class) and proposals (`tasks/proposals.py`), and all of them are scored
-(`tasks/detection_metrics.py`, `tasks/frame_metrics.py`). Frames that a reader has filled in to make time even are not
-scored, and frames without any body are background.
+An encoder and a head (`training.py`) say for every frame of a recording how probable each class is; the background,
+where no segment is, is one more class, the last (its number is that of the classes). From that come the class of each
+frame, segments (runs of one class) and proposals (`scoring.py`), and all of them are scored (`metrics.py`,
+`frame_metrics.py`). Frames that a reader has filled in to make time even are not scored, and frames without any body
+are background.
 
 In many data sets the order of the actions is nearly always the same, and a detector could live on that rather than on
 the motion. `shuffle_control` therefore has each test recording predicted a second time, its actions in another order;
@@ -18,12 +18,11 @@ from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.detection.baselines import raw_detection
 from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.metrics import ABOUT
 from marrow.tasks.detection.recordings import labels_of, training_recordings, why_unsuited
-from marrow.tasks.detection.scoring import ABOUT, report_of, scored
+from marrow.tasks.detection.scoring import report_of, scored
 from marrow.tasks.detection.training import Detector, train_detector
 from marrow.train.run_directory import plain
-
-_NAME = "action_detection"
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,8 @@ class ActionDetection:
         config: the recipe.
     """
 
+    name = "action_detection"
     config: DetectionConfig = field(default_factory=DetectionConfig)
-
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return _NAME
 
     def quick(self) -> "ActionDetection":
         """Return the same task in its smallest useful size."""
@@ -62,14 +57,9 @@ class ActionDetection:
 
     def pool(self, parts: Sequence[Report]) -> Report:
         """Score the recordings of all folds as one set."""
-        detail = {
-            **parts[0].detail,
-            **{
-                name: [one for part in parts for one in part.detail[name]]
-                for name in ("recordings", "shuffled")
-                if name in parts[0].detail
-            },
-        }
+        detail = dict(parts[0].detail)
+        for name in {"recordings", "shuffled"} & detail.keys():
+            detail[name] = [recording for part in parts for recording in part.detail[name]]
         most = max(part.num_labels_used for part in parts)
         return replace(parts[0], **scored(detail), detail=detail, num_labels_used=most)
 
@@ -84,7 +74,7 @@ def _described(config: DetectionConfig, context: TaskContext, detector: Detector
     before = "unknown" if origin.cpu_seconds is None else f"{origin.cpu_seconds:.0f} processor seconds"
     encoder = "the encoder frozen" if config.encoder == "frozen" else origin.start
     return Report(
-        _NAME,
+        ActionDetection.name,
         {},
         declared=ABOUT,
         settings={

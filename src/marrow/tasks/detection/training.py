@@ -1,7 +1,7 @@
 """Learning to say in each frame of a long recording which action it is part of: windows, loss, training.
 
 Windows of a fixed duration are cut out of whole recordings, each is brought into the encoder's own window, and a head
-(`tasks/detection_head.py`) reads every step of the encoder's time axis. Its scores are spread back over the frames of
+reads every step of the encoder's time axis. Its scores are spread back over the frames of
 the window; where windows overlap they are averaged, those weigh most that have the frame in their middle. Nothing says
 when in the recording a window lies.
 """
@@ -9,31 +9,94 @@ when in the recording a window lies.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float32, Float64, Int64
-from torch import Tensor
+from jaxtyping import Bool, Float, Float32, Float64, Int64
+from torch import Tensor, nn
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
 from marrow.data.recordings import CutLoader, Recordings, cut_batches
 from marrow.errors import DataError
-from marrow.models.blocks import DropPath, seeded_weights
-from marrow.models.encoder import Encoder
+from marrow.models.blocks import DropPath, initialise_linear, seeded_weights
+from marrow.models.encoder import Encoder, Features
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.tasks.base import TaskContext
 from marrow.tasks.detection.config import DetectionConfig
-from marrow.tasks.detection.head import StepHead, spread
 from marrow.tasks.detection.recordings import windows_of
-from marrow.tasks.one_go import budget_within, check_one_process, choice_for, fit_in_one_go
+from marrow.tasks.one_go import choice_for, fit_in_one_go, one_process
 from marrow.tasks.recognition.trainable import layer_scales
-from marrow.train.device import make_fabric
-from marrow.train.optim import adamw
-from marrow.train.schedule import rise_and_fall
+
+
+class StepHead(nn.Module):
+    """Read every step of an encoder's time axis: Linear, LayerNorm, ReLU, Linear.
+
+    Bodies are averaged, over what is present of each joint; joints stay side by side.
+
+    Args:
+        joints: of the features (1 where the encoder has no joint axis).
+        dim: length of a feature vector.
+        classes: outputs, the background included.
+        hidden_width: of the layer between.
+    """
+
+    def __init__(self, joints: int, dim: int, classes: int, hidden_width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(joints * dim, hidden_width)
+        self.norm = nn.LayerNorm(hidden_width)
+        self.classify = nn.Linear(hidden_width, classes)
+        initialise_linear(self)
+
+    def forward(
+        self, features: Features, kept: Bool[Tensor, "batch hidden"] | None = None, rate: float = 0.0
+    ) -> Float[Tensor, "batch time class"]:
+        """Return one score per time step and class, before the softmax.
+
+        Args:
+            features: from the encoder.
+            kept: dropout: which hidden numbers of a window, in all its steps, remain; None: all.
+            rate: share of them that does not, for which the others make up.
+        """
+        weight = features.present[..., None].to(features.tokens.dtype)
+        steps = ((features.tokens * weight).sum(1) / weight.sum(1).clamp(min=1.0)).flatten(2)
+        hidden = F.relu(self.norm(self.hidden(steps)))
+        if kept is not None:
+            hidden = hidden * kept[:, None, :] / (1.0 - rate)
+        return self.classify(hidden)
+
+
+def spread(
+    scores: Float[Tensor, "batch time class"],
+    share: Float[Tensor, " batch"],
+    length: Int64[Tensor, " batch"],
+    longest: int | None = None,
+    steps: Int64[Tensor, ""] | None = None,
+) -> Float[Tensor, "batch frame class"]:
+    """Spread what is said of time steps over the frames of a window, linearly in between.
+
+    Step i of T lies in the middle of the i-th of T equal parts of the window, and a frame in its own middle: frame f of
+    L is at (f + 1/2) T / L - 1/2, held at the first and the last step. The same convention resizes the windows.
+
+    Args:
+        scores: of the steps.
+        share: of the time axis that a window fills; the steps behind it say nothing.
+        length: frames of each window as it was cut; frames beyond it repeat its last step.
+        longest: how many frames to spread over; None: as many as the longest window has, which is read from the device.
+        steps: of the time axis, of which more may have been computed; None: all.
+    """
+    filled = share * (scores.shape[1] if steps is None else steps)
+    frame = torch.arange(int(length.max()) if longest is None else longest, device=scores.device)
+    last = (filled.ceil() - 1.0).clamp(min=0.0)[:, None]
+    position = ((frame + 0.5) * (filled / length)[:, None] - 0.5).clamp(min=0.0).minimum(last)
+    lower = position.floor()
+    upper = (lower + 1.0).minimum(last)
+    low, high = (
+        scores.gather(1, step.to(torch.int64)[:, :, None].expand(-1, -1, scores.shape[2])) for step in (lower, upper)
+    )
+    return torch.lerp(low, high, (position - lower)[:, :, None].to(scores.dtype))
 
 
 @dataclass
@@ -135,18 +198,18 @@ class Detector:
     @torch.no_grad()
     def predict(self, recordings: Recordings, context: TaskContext) -> list[Float64[np.ndarray, "_frame class"]]:
         """Return the probability of each class, the background last, in each frame; without a body, background."""
-        fabric, _ = make_fabric(context.device, context.precision)
+        fabric = context.fabric()
         encoder, head = self.encoder.eval(), self.head.eval()
         cuts = windows_of(recordings, self.config.window_seconds, self.config.stride_seconds)
         sums = [np.zeros((frames, head.classify.out_features)) for frames in recordings.frame_count]
         weights = [np.zeros((frames, 1)) for frames in recordings.frame_count]
         for batch in cut_batches(recordings, cuts, encoder.input, context.batch_clips, fabric.device):
-            some = cuts[batch.row.cpu().numpy()]
-            length = torch.from_numpy(some[:, 2]).to(fabric.device)
+            windows = cuts[batch.row.cpu().numpy()]
+            length = torch.from_numpy(windows[:, 2]).to(fabric.device)
             with fabric.autocast():
                 scores = head(encoder(batch)).float()
             probability = spread(scores, batch.frames() / batch.joints.shape[2], length).softmax(2).cpu().numpy()
-            for (recording, start, frames), values in zip(some.tolist(), probability, strict=True):
+            for (recording, start, frames), values in zip(windows.tolist(), probability, strict=True):
                 # A window knows its middle best.
                 weight = np.minimum(np.arange(frames) + 0.5, frames - np.arange(frames) - 0.5)[:, None]
                 sums[recording][start : start + frames] += weight * values[:frames]
@@ -167,16 +230,9 @@ def train_detector(
 ) -> Detector:
     """Train a copy of an encoder, or leave it as it is, and a head on it.
 
-    Args:
-        encoder: where to start; is left as it is.
-        recordings: to learn from.
-        labels: class of each frame of each of them.
-        class_count: with the background, which is the last.
-        config: the recipe.
-        context: where to compute, seed, limits, and where the encoder comes from.
+    The classes of frames are `labels`; of `class_count`, the background is the last.
     """
-    fabric, _ = make_fabric(context.device, context.precision)
-    check_one_process(fabric.world_size, "action detection")
+    fabric, _ = one_process(context, "action detection")
     fabric.launch()
     encoder = copy.deepcopy(encoder).to(fabric.device)
     encoder.requires_grad_(config.encoder == "finetune")
@@ -184,7 +240,7 @@ def train_detector(
     # What is learned from: windows in which there is a body, and of those the frames in which there is one.
     has_body = [np.asarray(present).any((0, 2)) for _, present in recordings.arrays]
     cuts = windows_of(recordings, config.window_seconds, config.train_stride_seconds)
-    cuts = cuts[[bool(has_body[one][start : start + length].any()) for one, start, length in cuts.tolist()]]
+    cuts = cuts[[bool(has_body[place][start : start + length].any()) for place, start, length in cuts.tolist()]]
     if len(cuts) == 0:
         raise DataError("there is no body in any training recording")
     known = np.concatenate([np.where(seen, label, -1) for seen, label in zip(has_body, labels, strict=True)])
@@ -214,16 +270,12 @@ def train_detector(
         _class_weights(known[known >= 0], class_count, config.class_balance),
     ).to(fabric.device)
     layer_decay = 1.0 if context.origin.source == "random" else config.layer_decay
-    optimizer = adamw(detection, config.optimizer, layer_scales(encoder, layer_decay))
-    rate = partial(
-        rise_and_fall,
-        base=config.optimizer.learning_rate,
-        minimum=min(config.min_learning_rate, config.optimizer.learning_rate),
-        warmup_share=config.warmup_steps / config.steps,
+    highest = config.optimizer.learning_rate
+    lowest = min(config.min_learning_rate, highest)
+    scales = layer_scales(encoder, layer_decay)
+    fitted = fit_in_one_go(
+        *(fabric, detection, scales, loader, config, context, choice), highest_rate=highest, lowest_rate=lowest
     )
-
-    budget, clip_norm = budget_within(config.steps, context), config.optimizer.clip_norm
-    fitted = fit_in_one_go(fabric, detection, optimizer, loader, rate, budget, clip_norm, choice)
     return Detector(
         encoder.eval(),
         detection.head.eval(),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from marrow.data.augment import AugmentConfig
-from marrow.errors import ConfigError
+from marrow.errors import BELOW_1, NOT_NEGATIVE, POSITIVE, UP_TO_1, ConfigError, at_least, check_ranges, one_of
 from marrow.tasks.prediction.metrics import horizons_within
 from marrow.train.optim import OptimizerConfig
 
@@ -68,30 +68,20 @@ class PredictionConfig:
     augment: AugmentConfig | None = None
 
     def __post_init__(self) -> None:
-        smallest = {
-            **dict.fromkeys(("predicted_frames", "step_frames", "train_stride", "test_stride", "steps"), 1),
-            **dict.fromkeys(("batch_windows", "hidden_width", "functions"), 1),
-            **dict.fromkeys(("observed_frames", "recent_frames"), 2),
-            "warmup_steps": 0,
-        }
-        for name, least in smallest.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"motion_prediction.{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("min_learning_rate", "centred_weight", "velocity_weight"):
-            if getattr(self, name) < 0.0:
-                raise ConfigError(f"motion_prediction.{name} must not be negative, got {getattr(self, name)}")
-        if self.mode not in ("direct", "autoregressive"):
-            raise ConfigError(f"motion_prediction.mode must be direct or autoregressive, got {self.mode!r}")
-        if self.begins_with not in ("linear_regression", "zero_velocity"):
-            raise ConfigError(
-                f"motion_prediction.begins_with must be linear_regression or zero_velocity, got {self.begins_with!r}"
-            )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"motion_prediction.dropout must lie in [0, 1), got {self.dropout}")
-        if not 0.0 < self.encoder_rate <= 1.0:
-            raise ConfigError(f"motion_prediction.encoder_rate must lie in (0, 1], got {self.encoder_rate}")
-        if self.fps <= 0:
-            raise ConfigError(f"motion_prediction.fps must be positive, got {self.fps}")
+        check_ranges(
+            self,
+            "motion_prediction.",
+            **dict.fromkeys(("predicted_frames", "step_frames", "train_stride", "test_stride", "steps"), at_least(1)),
+            **dict.fromkeys(("batch_windows", "hidden_width", "functions"), at_least(1)),
+            **dict.fromkeys(("observed_frames", "recent_frames"), at_least(2)),
+            warmup_steps=at_least(0),
+            **dict.fromkeys(("min_learning_rate", "centred_weight", "velocity_weight"), NOT_NEGATIVE),
+            mode=one_of("direct", "autoregressive"),
+            begins_with=one_of("linear_regression", "zero_velocity"),
+            dropout=BELOW_1,
+            encoder_rate=UP_TO_1,
+            fps=POSITIVE,
+        )
         if self.warmup_steps >= self.steps:
             raise ConfigError(
                 "motion_prediction.warmup_steps must be fewer than motion_prediction.steps, got "

@@ -19,8 +19,43 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from marrow.errors import ConfigError, DataError
+from marrow.tasks.numbers import About, Quantity
 
 HORIZONS_MS = (80, 160, 320, 400, 560, 720, 880, 1000)
+MEASURES = {"global": "mpjpe", "root_centred": "mpjpe_root"}
+_COLUMNS_MS = (80, 160, 320, 400, 560, 1000)
+_HEADLINES = tuple(f"mpjpe_{horizon}ms_mm" for horizon in (400, 320, 160, 80))
+ABOUT = About(
+    "motion_prediction",
+    "Motion prediction",
+    plot="curves",
+    columns=tuple(f"{name}_{horizon}ms_mm" for name in MEASURES.values() for horizon in _COLUMNS_MS),
+    drawn=_HEADLINES,
+    headline=_HEADLINES,
+    lead="Mean distance of joints from where they went, so many milliseconds after the last frame that was seen; the "
+    "lower, the better. Zero velocity: nothing moves any more; constant velocity: everything goes on as it did; "
+    "linear regression: as the last steps lead one to expect.",
+    axis="ms ahead",
+)
+
+
+def error_at(measure: str, horizon_ms: int) -> Quantity:
+    """Say what the error at a horizon is: "global" or "root_centred"."""
+    words, short, chart = f"position error {horizon_ms} ms ahead", f"{horizon_ms} ms", "Position error in the room"
+    if measure == "root_centred":
+        words, short, chart = (
+            f"{words}, root-centred",
+            f"{short}, root-centred",
+            "Position error, root-centred: the posture alone",
+        )
+    return Quantity(words, "mm", "lower", heading=short, at=float(horizon_ms), chart=chart)
+
+
+QUANTITIES = {
+    f"{name}_{horizon}ms_mm": error_at(measure, horizon)
+    for measure, name in MEASURES.items()
+    for horizon in HORIZONS_MS
+}
 
 # Joints of Human3.6M's 32 that do not move once the hips are held (hips, their two sides, the base of the spine), and
 # those that stay on another joint. The 22 that are left are forecast.
@@ -45,13 +80,7 @@ def frame_of(horizon_ms: int, fps: float) -> int | None:
 
 
 def horizons_within(frames: int, fps: float, horizons_ms: Sequence[int] = HORIZONS_MS) -> dict[int, int]:
-    """Return the horizons that fall on one of the forecast frames, with that frame, counted from 1.
-
-    Args:
-        frames: how many are forecast.
-        fps: frames per second of the forecast.
-        horizons_ms: that are asked for.
-    """
+    """Return the horizons that fall on one of the forecast frames, with that frame, counted from 1."""
     places = {horizon: frame_of(horizon, fps) for horizon in horizons_ms}
     return {horizon: frame for horizon, frame in places.items() if frame is not None and frame <= frames}
 
@@ -61,10 +90,7 @@ def joint_errors_mm(
 ) -> Float64[np.ndarray, "*batch joint"]:
     """Return each joint's distance from its truth.
 
-    Args:
-        forecast: positions in metres.
-        truth: where the joints were.
-        centre: the joint that is subtracted on both sides; None: positions count as they are.
+    Positions are in metres; `centre` is the joint that is subtracted on both sides, None: they count as they are.
     """
     difference = forecast.astype(np.float64) - truth.astype(np.float64)
     if centre is not None:
@@ -80,11 +106,7 @@ def window_errors_mm(
 ) -> tuple[Float64[np.ndarray, "window frame"], Bool[np.ndarray, "window frame"]]:
     """Return the mean error over the joints of all bodies, and in which frames there was one to score.
 
-    Args:
-        forecast: positions in metres.
-        truth: where the joints were.
-        present: where that is known.
-        centre: the joint that is subtracted on both sides; None: positions count as they are.
+    `present` says where the truth is known; the others are those of `joint_errors_mm`.
     """
     if centre is not None:
         present = present & present[..., centre, None]
@@ -111,9 +133,9 @@ def mean_error_mm(
     if group is None:
         group = np.zeros(len(sums_mm), np.int64)
     means = []
-    for one in np.unique(group):
-        count = windows[group == one].sum(0)
-        total = sums_mm[group == one].sum(0)
+    for number in np.unique(group):
+        count = windows[group == number].sum(0)
+        total = sums_mm[group == number].sum(0)
         means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
     stacked = np.stack(means)
     known = ~np.isnan(stacked)

@@ -9,56 +9,20 @@ from jaxtyping import Bool, Float64
 
 from marrow.data.frames import ClipArrays
 from marrow.tasks.base import Report
-from marrow.tasks.numbers import About, Quantity
 from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.metrics import (
-    HORIZONS_MS,
+    MEASURES,
+    QUANTITIES,
     h36m_completed,
     horizons_within,
     mean_error_mm,
     window_errors_mm,
 )
-from marrow.tasks.prediction.poses import centre_of, side_by_side
-from marrow.tasks.prediction.windows import ForecastWindows
+from marrow.tasks.prediction.windows import ForecastWindows, centre_of, side_by_side
 
 # Windows that are kept to be looked at, and how many of their observed frames.
 EXAMPLES = 4
 _EXAMPLE_FRAMES = 25
-_MEASURES = {"global": "mpjpe", "root_centred": "mpjpe_root"}
-_COLUMNS_MS = (80, 160, 320, 400, 560, 1000)
-_HEADLINES = tuple(f"mpjpe_{horizon}ms_mm" for horizon in (400, 320, 160, 80))
-ABOUT = About(
-    "motion_prediction",
-    "Motion prediction",
-    plot="curves",
-    columns=tuple(f"{name}_{horizon}ms_mm" for name in _MEASURES.values() for horizon in _COLUMNS_MS),
-    drawn=_HEADLINES,
-    headline=_HEADLINES,
-    lead="Mean distance of joints from where they went, so many milliseconds after the last frame that was seen; the "
-    "lower, the better. Zero velocity: nothing moves any more; constant velocity: everything goes on as it did; "
-    "linear regression: as the last steps lead one to expect.",
-    axis="ms ahead",
-)
-
-
-def error_at(measure: str, horizon_ms: int) -> Quantity:
-    """Say what the error at a horizon is: "global" or "root_centred"."""
-    words, short, chart = f"position error {horizon_ms} ms ahead", f"{horizon_ms} ms", "Position error in the room"
-    if measure == "root_centred":
-        words, short, chart = (
-            f"{words}, root-centred",
-            f"{short}, root-centred",
-            "Position error, root-centred: the posture alone",
-        )
-    return Quantity(words, "mm", "lower", heading=short, at=float(horizon_ms), chart=chart)
-
-
-QUANTITIES = {
-    f"{name}_{horizon}ms_mm": error_at(measure, horizon)
-    for measure, name in _MEASURES.items()
-    for horizon in HORIZONS_MS
-}
-
 # From observed windows to what follows them, in metres of the source: [window body frame joint 3].
 Forecast = Callable[[Sequence[ClipArrays]], Float64[np.ndarray, "window body frame joint 3"]]
 
@@ -66,26 +30,18 @@ Forecast = Callable[[Sequence[ClipArrays]], Float64[np.ndarray, "window body fra
 def report_of(
     report: Report, windows: ForecastWindows, forecast: Forecast, config: PredictionConfig, batch_windows: int
 ) -> Report:
-    """Forecast all test windows, then score them.
-
-    Args:
-        report: all but the scores, and what it says of the test windows.
-        windows: one set of test windows.
-        forecast: continues them.
-        config: how many frames of them are given.
-        batch_windows: that are forecast at a time.
-    """
+    """Forecast all test windows, then score them."""
     horizons = horizons_within(config.predicted_frames, config.fps)
     frames = np.array(list(horizons.values())) - 1
-    sums = {measure: np.zeros((len(windows.recordings), len(frames))) for measure in _MEASURES}
-    counts = {measure: np.zeros((len(windows.recordings), len(frames)), np.int64) for measure in _MEASURES}
+    sums = {measure: np.zeros((len(windows.recordings), len(frames))) for measure in MEASURES}
+    counts = {measure: np.zeros((len(windows.recordings), len(frames)), np.int64) for measure in MEASURES}
     shown = set(np.linspace(0, len(windows.cuts) - 1, EXAMPLES).round().astype(int).tolist())
     examples = []
     for begin in range(0, len(windows.cuts), batch_windows):
         cuts = windows.cuts[begin : begin + batch_windows]
         # The forecaster is given what was observed, and nothing else.
         observed = [windows.recordings.cut(where, start, config.observed_frames) for where, start, _ in cuts.tolist()]
-        said = forecast(observed)
+        forecasts = forecast(observed)
 
         # What came. A joint that was never observed cannot be forecast.
         future = [
@@ -96,14 +52,18 @@ def report_of(
         before, seen = side_by_side(observed)
         present &= seen.any(2, keepdims=True)
         if windows.group is not None:
-            said = h36m_completed(said, before[:, :, -1])
+            forecasts = h36m_completed(forecasts, before[:, :, -1])
         for measure, centre in (("global", None), ("root_centred", centre_of(windows.recordings.skeleton))):
-            errors, scored = window_errors_mm(said[:, :, frames], truth[:, :, frames], present[:, :, frames], centre)
+            errors, scored = window_errors_mm(
+                forecasts[:, :, frames], truth[:, :, frames], present[:, :, frames], centre
+            )
             np.add.at(sums[measure], cuts[:, 0], np.where(scored, errors, 0.0))
             np.add.at(counts[measure], cuts[:, 0], scored)
         for place in sorted(shown & set(range(begin, begin + len(cuts)))):
             at = place - begin
-            examples.append(_example(windows, int(cuts[at, 0]), config.fps, before[at], truth[at], said[at], seen[at]))
+            examples.append(
+                _example(windows, int(cuts[at, 0]), config.fps, before[at], truth[at], forecasts[at], seen[at])
+            )
 
     detail: dict[str, Any] = {
         "horizons_ms": list(horizons),
@@ -116,7 +76,7 @@ def report_of(
                 "windows": int((windows.cuts[:, 0] == number).sum()),
                 **{
                     measure: {"sums_mm": sums[measure][number].tolist(), "windows": counts[measure][number].tolist()}
-                    for measure in _MEASURES
+                    for measure in MEASURES
                 },
             }
             for number in np.unique(windows.cuts[:, 0]).tolist()
@@ -137,25 +97,19 @@ def report_of(
 
 
 def figures_of(detail: dict[str, Any]) -> dict[str, Any]:
-    """Score recordings: the fields of a report that say how good they are."""
-    scores = scores_of(detail)
-    return {"metrics": scores, "quantities": {name: QUANTITIES[name] for name in scores}}
-
-
-def scores_of(detail: dict[str, Any]) -> dict[str, float]:
-    """Average what `Report.detail` has of every recording."""
+    """Average over recordings (`Report.detail`): the fields of a report that say how good the forecasts are."""
     recordings = detail["recordings"]
     group = None
     if recordings[0]["group"] is not None:
-        group = np.unique([one["group"] for one in recordings], return_inverse=True)[1].astype(np.int64)
+        group = np.unique([recording["group"] for recording in recordings], return_inverse=True)[1].astype(np.int64)
     scores: dict[str, float] = {}
-    for measure, name in _MEASURES.items():
-        sums = np.array([one[measure]["sums_mm"] for one in recordings], np.float64)
-        windows = np.array([one[measure]["windows"] for one in recordings], np.int64)
+    for measure, name in MEASURES.items():
+        sums = np.array([recording[measure]["sums_mm"] for recording in recordings], np.float64)
+        windows = np.array([recording[measure]["windows"] for recording in recordings], np.int64)
         for horizon, error in zip(detail["horizons_ms"], mean_error_mm(sums, windows, group).tolist(), strict=True):
             if np.isfinite(error):
                 scores[f"{name}_{horizon}ms_mm"] = error
-    return scores
+    return {"metrics": scores, "quantities": {name: QUANTITIES[name] for name in scores}}
 
 
 def _example(

@@ -1,8 +1,8 @@
 """Motion prediction: from two seconds of motion to the next one, for any encoder.
 
-An encoder and a head (`tasks/prediction_forecaster.py`) are trained to continue windows of the training recordings, and
+An encoder and a head (`forecaster.py`) are trained to continue windows of the training recordings, and
 continue those of the test recordings; no label is read. Scores are position errors in millimetres at the field's
-horizons (`tasks/prediction_metrics.py`), with the body's way through the room (`mpjpe_80ms_mm`) and without it
+horizons (`metrics.py`), with the body's way through the room (`mpjpe_80ms_mm`) and without it
 (`mpjpe_root_80ms_mm`).
 
 Three forecasts without an encoder stand beside every score: that nothing moves any more (zero velocity), which is hard
@@ -15,22 +15,26 @@ Recordings are resampled to the task's frame rate between neighbouring frames. W
 frame may therefore hold a share of the recorded frame that follows it, less than one frame ahead.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from marrow.data.recordings import Recordings, sliding
+import torch
+
+from marrow.data.augment import AugmentConfig
+from marrow.data.recordings import CutLoader, Cuts, Recordings, sliding, uncropped
 from marrow.errors import DataError
+from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.prediction.baselines import raw_prediction
+from marrow.tasks.one_go import choice_for, fit_in_one_go, one_process
+from marrow.tasks.prediction.baselines import fit_weights, raw_prediction
 from marrow.tasks.prediction.config import PredictionConfig
-from marrow.tasks.prediction.forecaster import TrainedForecaster
-from marrow.tasks.prediction.scoring import ABOUT, EXAMPLES, figures_of, report_of
-from marrow.tasks.prediction.training import train_forecaster
-from marrow.tasks.prediction.windows import frames_at, left_out, scored_windows
+from marrow.tasks.prediction.forecaster import ForecastHead, Forecasting, TrainedForecaster
+from marrow.tasks.prediction.metrics import ABOUT
+from marrow.tasks.prediction.scoring import EXAMPLES, figures_of, report_of
+from marrow.tasks.prediction.windows import centre_of, frames_at, left_out, scored_windows
 from marrow.train.run_directory import plain
-
-_NAME = "motion_prediction"
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,8 @@ class MotionPrediction:
         config: the recipe.
     """
 
+    name = "motion_prediction"
     config: PredictionConfig = field(default_factory=PredictionConfig)
-
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return _NAME
 
     def quick(self) -> "MotionPrediction":
         """Return the same task in its smallest useful size."""
@@ -86,7 +86,7 @@ class MotionPrediction:
         variant = "" if config.mode == "direct" else "autoregressive"
         note = f"{_cost(context, trained)} {left_out('training', recordings.frame_count, length, config.fps)}".strip()
         report = Report(
-            f"{_NAME}/{variant}" if variant else _NAME,
+            f"{self.name}/{variant}" if variant else self.name,
             {},
             declared=replace(ABOUT, variant=variant),
             settings={
@@ -120,7 +120,7 @@ class MotionPrediction:
     def pool(self, parts: Sequence[Report]) -> Report:
         """Score the windows of all folds as one."""
         first = parts[0]
-        recordings = [one for part in parts for one in part.detail["recordings"]]
+        recordings = [recording for part in parts for recording in part.detail["recordings"]]
         examples = [
             part.detail["examples"][number]
             for number in range(EXAMPLES)
@@ -140,3 +140,53 @@ def _cost(context: TaskContext, trained: TrainedForecaster) -> str:
     if origin.cpu_seconds is None:
         return f"Trained for {own}, after a pre-training whose cost is not known."
     return f"Trained for {own}, after the {origin.cpu_seconds:.0f} processor seconds of pre-training."
+
+
+def train_forecaster(
+    encoder: Encoder, recordings: Recordings, cuts: Cuts, config: PredictionConfig, context: TaskContext
+) -> TrainedForecaster:
+    """Train a copy of an encoder and a head.
+
+    The windows, observed and learned frames together, are of recordings at the frame rate of the task.
+    """
+    fabric, _ = one_process(context, "motion prediction")
+    fabric.launch()
+    encoder = copy.deepcopy(encoder).to(fabric.device)
+    frames = config.observed_frames + config.learned_frames
+    augment = _turned_only(config.augment or context.origin.augment or AugmentConfig())
+    # Windows are resized to as many frames as they have, which leaves them as they are.
+    whole = replace(encoder.input, window_frames=frames, stream="joint", pace="resized")
+    batch_windows = min(config.batch_windows, len(cuts))
+    choice = choice_for(context, fabric.device.type, config.steps, "Motion prediction")
+    cut = {"batch_clips": batch_windows, "seed": context.seed, "device": fabric.device, "fixed": choice.fixed}
+    loader = CutLoader(recordings, cuts, whole, augment, aligned_by=config.observed_frames, **cut)
+
+    head = _head_for(encoder, recordings, cuts, config, context.seed).to(fabric.device)
+    forecasting = Forecasting(encoder, head, config)
+    rate = 1.0 if context.origin.source == "random" else config.encoder_rate
+    highest = config.optimizer.learning_rate * config.optimizer.scale(batch_windows)
+    fitted = fit_in_one_go(
+        *(fabric, forecasting, dict.fromkeys(encoder.parameters(), rate), loader, config, context, choice),
+        highest_rate=highest,
+        lowest_rate=config.min_learning_rate,
+    )
+    return TrainedForecaster(forecasting.eval(), fabric, fitted.step, fitted.last["cpu_seconds"], augment)
+
+
+def _turned_only(augment: AugmentConfig) -> AugmentConfig:
+    """Return an augmentation that does to a whole window, observed and future, one and the same linear thing."""
+    return replace(uncropped(augment), mirror_probability=0.0, jitter_metres=0.0)
+
+
+def _head_for(
+    encoder: Encoder, recordings: Recordings, cuts: Cuts, config: PredictionConfig, seed: int
+) -> ForecastHead:
+    """Make a head for the features of an encoder, which begins with what least squares say."""
+    centre = centre_of(encoder.skeleton)
+    weights = torch.zeros(2, config.learned_frames, config.recent_frames - 1)
+    if config.begins_with == "linear_regression":
+        solved = fit_weights(recordings, cuts, config.observed_frames, config.recent_frames, centre)
+        weights = torch.from_numpy(solved).float()
+    with seeded_weights(seed):
+        shape, joints = encoder.feature_shape, len(encoder.skeleton.joints)
+        return ForecastHead(shape.joints, shape.dim, joints, centre, weights, config)

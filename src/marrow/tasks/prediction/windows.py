@@ -1,13 +1,17 @@
-"""The windows of motion prediction: which ones of the test recordings are forecast and scored, and what is left out."""
+"""The windows of motion prediction: which ones are forecast and scored, what is left out, and their poses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
 
+from marrow.data.frames import ClipArrays
 from marrow.data.recordings import Cuts, Recordings, sliding
 from marrow.errors import ConfigError, DataError
-from marrow.skeleton.layout import H36M_32
+from marrow.skeleton.layout import H36M_32, Skeleton
 from marrow.store.format import Store
 from marrow.tasks.base import TaskData
 from marrow.tasks.prediction.config import PredictionConfig
@@ -73,7 +77,7 @@ def _h36m_windows(
     left_out = f"Left out, as one of two takes is missing: {', '.join(missing)}." if missing else ""
     length, frames = config.observed_frames + config.predicted_frames, recordings.frame_count.tolist()
     sets = []
-    for name, draws in sorted(H36M_SETS.items(), key=lambda each: -each[1]):
+    for name, draws in sorted(H36M_SETS.items(), key=lambda drawn: -drawn[1]):
         cuts = [
             (recording, start, length)
             for takes in whole.values()
@@ -101,3 +105,34 @@ def left_out(half: str, frame_count: Int64[np.ndarray, " recording"], length: in
     if not short:
         return ""
     return f"{short} of {len(frame_count)} {half} clips are shorter than a window ({length / fps:.1f} s) and left out."
+
+
+def side_by_side(
+    clips: Sequence[ClipArrays],
+) -> tuple[Float64[np.ndarray, "window body frame joint 3"], Bool[np.ndarray, "window body frame joint"]]:
+    """Stack clips of one length; bodies that a clip does not have are absent."""
+    bodies = max(present.shape[0] for _, present in clips)
+    frames, joint_count = clips[0][1].shape[1:]
+    joints = np.zeros((len(clips), bodies, frames, joint_count, 3))
+    present = np.zeros(joints.shape[:-1], bool)
+    for clip, (its_joints, its_present) in enumerate(clips):
+        joints[clip, : len(its_joints)] = np.where(its_present[..., None], its_joints, 0.0)
+        present[clip, : len(its_present)] = its_present
+    return joints, present
+
+
+def held(
+    joints: Float[Tensor, "batch body time joint 3"], present: Bool[Tensor, "batch body time joint"]
+) -> Float[Tensor, "batch body time joint 3"]:
+    """Let every joint stay where it was last seen, and where it will first be seen before that; zero if it never is."""
+    frame = torch.arange(joints.shape[2], device=joints.device)[:, None].expand_as(present)
+    last = torch.where(present, frame, -1).cummax(dim=2).values
+    first = torch.where(present, frame, joints.shape[2] - 1).amin(dim=2, keepdim=True)
+    source = torch.where(last >= 0, last, first)
+    return torch.where(present[..., None], joints, 0.0).gather(2, source[..., None].expand_as(joints))
+
+
+def centre_of(skeleton: Skeleton) -> int:
+    """Return the joint that root-centred positions are relative to: the skeleton's centre, else its first root."""
+    roots = [joint for joint, parent in enumerate(skeleton.parents) if joint == parent]
+    return skeleton.anchors.get("centre", roots[0] if roots else 0)

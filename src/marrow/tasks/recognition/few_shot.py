@@ -8,17 +8,15 @@ the task `knn`). Scores are means over several draws of the clips, which depend 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
-from marrow.data.label_draws import DRAWS, SHOTS, check_amount
+from marrow.data.label_draws import DRAWS, SHOTS
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.numbers import About
-from marrow.tasks.recognition.linear_probe import LogisticConfig
+from marrow.tasks.recognition.declared import about_of
 from marrow.tasks.recognition.over_draws import (
     DrawnPrediction,
     check_draws,
@@ -26,14 +24,8 @@ from marrow.tasks.recognition.over_draws import (
     pooled_over_draws,
     report_over_draws,
 )
-from marrow.tasks.recognition.readouts import Logistic, nearest_class_mean, standardised
-from marrow.train.device import make_fabric
+from marrow.tasks.recognition.readouts import Logistic, LogisticConfig, nearest_class_mean, standardised
 from marrow.train.run_directory import plain
-
-WAYS = {
-    "few_shot_logistic": "Logistic regression on frozen features",
-    "few_shot_nearest_mean": "Nearest class mean of frozen features",
-}
 
 
 @dataclass(frozen=True)
@@ -55,9 +47,7 @@ class FewShotConfig:
     logistic: LogisticConfig = field(default_factory=LogisticConfig)
 
     def __post_init__(self) -> None:
-        check_draws(self.draws, self.label_seed, [float(shots) for shots in self.shots])
-        for shots in self.shots:
-            check_amount("per_class", float(shots))
+        check_draws(self, [float(shots) for shots in self.shots], "per_class")
 
 
 @dataclass(frozen=True)
@@ -68,12 +58,8 @@ class FewShot:
         config: how many, and which.
     """
 
+    name = "few_shot"
     config: FewShotConfig = field(default_factory=FewShotConfig)
-
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return "few_shot"
 
     def quick(self) -> "FewShot":
         """Return the task with two numbers of shots and one draw."""
@@ -81,8 +67,8 @@ class FewShot:
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Learn from every draw, predict, then score."""
-        config = self.config
-        chosen = label_choices(
+        config, asked = self.config, plain(self.config)
+        shots_of_draws = label_choices(
             data,
             "per_class",
             [float(shots) for shots in config.shots],
@@ -90,61 +76,57 @@ class FewShot:
             label_seed=config.label_seed,
             lists=config.lists,
         )
-        train, test = standardised(
-            context.table(encoder, data.store, data.train_rows).pooled,
-            context.table(encoder, data.store, data.test_rows).pooled,
-        )
+        train, test = standardised(*(table.pooled for table in context.tables(encoder, data)))
         # Where features go to another device, distances are in fp32, which every device has.
-        device = make_fabric(context.device, context.precision)[0].device
+        device = context.fabric().device
         number = torch.float64 if device.type == "cpu" else torch.float32
-        gallery, query = (torch.from_numpy(each).to(device, number) for each in (train, test))
+        gallery, query = (torch.from_numpy(features).to(device, number) for features in (train, test))
         counts = np.bincount(data.train_labels(), minlength=len(data.classes))
-        asked = plain(config)
+        # Which other numbers of shots were asked for decides no score.
+        settings = {name: value for name, value in asked.items() if name != "shots"}
+        settings |= {"features": "centre crops, standardised by all training clips"}
+        of_mean = {name: value for name, value in settings.items() if name != "logistic"} | {"distance": "cosine"}
         learned: list[tuple[Report, list[DrawnPrediction]]] = []
-        for shots, choices in zip(config.shots, chosen.values(), strict=True):
+        for shots, choices in zip(config.shots, shots_of_draws.values(), strict=True):
             by_logistic: list[DrawnPrediction] = []
             by_mean: list[DrawnPrediction] = []
             converged = True
             for choice in choices:
                 fitted = Logistic.fitted(train[choice.places], choice.label, config.logistic)
-                places = torch.from_numpy(choice.places).to(device)
                 converged &= fitted.converged
                 by_logistic.append(DrawnPrediction(choice, fitted.predict(test)))
+                places = torch.from_numpy(choice.places).to(device)
                 by_mean.append(DrawnPrediction(choice, nearest_class_mean(gallery[places], choice.label, query)))
-            # Which other numbers of shots were asked for decides no score.
-            settings = {name: value for name, value in asked.items() if name != "shots"}
-            settings |= {"features": "centre crops, standardised by all training clips"}
-            mean = {name: value for name, value in settings.items() if name != "logistic"} | {"distance": "cosine"}
-            noted, variant = _fewer(counts, shots, data.classes), f"{shots} per class"
-            learned += [
-                (_report(f"few_shot_logistic/{variant}", settings, {**noted, "converged": converged}), by_logistic),
-                (_report(f"few_shot_nearest_mean/{variant}", mean, noted), by_mean),
-            ]
+            noted = _fewer(counts, shots, data.classes)
+            for kind, how, note, predictions in (
+                ("few_shot_logistic", settings, {**noted, "converged": converged}, by_logistic),
+                ("few_shot_nearest_mean", of_mean, noted, by_mean),
+            ):
+                task = f"{kind}/{shots} per class"
+                report = Report(
+                    task,
+                    {},
+                    declared=about_of(task),
+                    settings=how,
+                    asked=asked,
+                    noted=note,
+                    seed=context.seed,
+                    source=context.origin.source,
+                )
+                learned.append((report, predictions))
 
         # Predictions are made; from here on test labels are read.
         clips = data.test_clips()
-        known = {"asked": asked, "seed": context.seed, "source": context.origin.source}
-        return [report_over_draws(replace(report, **known), found, clips) for report, found in learned]
+        return [report_over_draws(report, predictions, clips) for report, predictions in learned]
 
     def pool(self, parts: Sequence[Report]) -> Report:
         """Score the predictions of all folds together, draw by draw."""
         return pooled_over_draws(parts)
 
 
-def _report(task: str, settings: dict[str, Any], noted: dict[str, Any]) -> Report:
-    """Return a report without its scores."""
-    return Report(task, {}, declared=about_of(task), settings=settings, noted=noted)
-
-
-def about_of(task: str) -> About:
-    """Say what a report on few shots is about."""
-    kind, _, variant = task.partition("/")
-    return About("few_shot", "Learning from a few clips of each class", plot="labels", way=WAYS[kind], variant=variant)
-
-
 def _fewer(counts: Int64[np.ndarray, " class"], shots: int, classes: tuple[str, ...]) -> dict[str, str]:
     """Say which classes have fewer clips than there are shots; nothing where none has."""
-    fewer = [f"{classes[each]} ({counts[each]})" for each in np.flatnonzero(counts < shots)]
+    fewer = [f"{classes[number]} ({counts[number]})" for number in np.flatnonzero(counts < shots)]
     if not fewer:
         return {}
     shown = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")

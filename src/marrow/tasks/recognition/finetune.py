@@ -14,25 +14,50 @@ With few labels ("finetune/10 % of labels") the epochs stay as many, so that the
 
 Pre-training is not free: every report says what it cost, and `scratch_budget="same_total"` gives training from scratch
 the same time in all, as further epochs.
+
+`finetune` does it in a run directory: something to keep, to use, and to go on with. The same call goes on where an
+interrupted one stopped, and does nothing where it is finished.
+
+    OUT/config.yaml, environment.json   every setting; versions, machine, fingerprint of the store
+    OUT/plan.json, log.jsonl            planned epochs; one entry per epoch: loss, learning rate, time spent
+    OUT/checkpoints/, predictions/      what a resume needs; predicted classes of the test clips after every epoch
+    OUT/encoder/, head.safetensors, head.json   the recogniser: `marrow.Recogniser.load(OUT)`
+    OUT/report.json                     the scores; its presence says that the run is finished
+    OUT/.lock                           which process trains here
 """
 
-import copy
-import tempfile
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Int64
-
+import marrow
+from marrow.data.subsets import protocol_rows
+from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
+from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.numbers import About
-from marrow.tasks.one_go import AT_THE_END
-from marrow.tasks.recognition.finetune_training import Training, label_seed, train, with_labels_used
+from marrow.tasks.encoders import encoder_for, encoder_of, facts_of, origin_of
+from marrow.tasks.metrics import best_epoch
+from marrow.tasks.one_go import one_process
+from marrow.tasks.recognition.declared import about_of
+from marrow.tasks.recognition.finetune_training import (
+    Training,
+    label_seed,
+    processor_seconds,
+    train,
+    train_in_one_go,
+    with_labels_used,
+)
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
-from marrow.train.run_directory import plain
+from marrow.train.run_directory import claim_run, describe_environment, plain, refuse_strangers, run_lock
+
+_log = logging.getLogger(__name__)
+
+# What may differ when a run goes on: it decides where and how fast, not what is learned.
+_MAY_CHANGE = ("run", "store", "device")
 
 
 @dataclass(frozen=True)
@@ -43,25 +68,18 @@ class Finetune:
         config: the recipe.
     """
 
+    name = "finetune"
     config: FinetuneConfig = field(default_factory=FinetuneConfig)
-
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return "finetune"
 
     def quick(self) -> "Finetune":
         """Return the task with two epochs."""
-        schedule = replace(self.config.schedule, warmup_epochs=0.0)
-        return Finetune(replace(self.config, epochs=2, schedule=schedule))
+        return Finetune(self.config.two_epochs())
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Train a copy of the encoder and a head, predict, then score."""
-        with tempfile.TemporaryDirectory(prefix="marrow-finetune-") as folder:
-            finished = finetune_in(Path(folder), encoder, data, self.config, context, AT_THE_END)
-        if finished is None:
-            raise KeyboardInterrupt
-        return [finished[1]]
+        learned = with_labels_used(data, self.config, context)
+        training = train_in_one_go(encoder, learned, self.config, context)
+        return [_report(training, data, len(learned.train_rows), self.config, context)]
 
 
 def finetune_in(
@@ -74,29 +92,27 @@ def finetune_in(
 ) -> tuple[Recogniser, Report] | None:
     """Fine-tune a copy of an encoder in a folder, or go on there.
 
-    Args:
-        folder: receives `log.jsonl`, `checkpoints/`, `predictions/` and `plan.json`.
-        encoder: where to start; is left as it is.
-        data: what to learn from, and what to score.
-        config: the recipe.
-        context: where to compute, seed, limits, and where the encoder comes from.
-        checkpoints: when to save.
+    The folder receives `log.jsonl`, `checkpoints/`, `predictions/` and `plan.json`. The encoder is left as it is.
 
     Returns:
         What came of it, and its report; None where it was interrupted.
     """
     learned = with_labels_used(data, config, context)
-    training = train(folder, copy.deepcopy(encoder), learned, config, context, checkpoints)
+    training = train(folder, encoder, learned, config, context, checkpoints)
     if training is None:
         return None
+    return training.recogniser, _report(training, data, len(learned.train_rows), config, context)
+
+
+def _report(training: Training, data: TaskData, labels: int, config: FinetuneConfig, context: TaskContext) -> Report:
+    """Score what was predicted after each epoch; so many labels were learned from."""
     # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose. Clean scores
     # leave out copies of all training clips, also of those whose labels are not used: others learn from them.
-    clips = data.test_clips()
-    by_epoch: Int64[np.ndarray, "epoch test"] = training.predictions
-    best = int((by_epoch == clips.label).mean(axis=1).argmax())
+    clips, by_epoch = data.test_clips(), training.predictions
+    best = best_epoch(by_epoch, clips.label)
     share = f"/{100 * config.label_fraction:g} % of labels" if config.label_fraction < 1.0 else ""
     origin = context.origin
-    report = Report.scored(
+    return Report.scored(
         f"finetune{share}",
         {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]},
         clips,
@@ -121,40 +137,145 @@ def finetune_in(
             "best_epoch": training.predicted_after[best],
             "stopped_early": training.steps < training.epochs * training.steps_per_epoch,
             "label_seed_used": label_seed(config, context) if config.label_fraction < 1.0 else None,
-            "note": _note(config, context, training, len(learned.train_rows)),
+            "note": _note(config, context, training, labels),
         },
         seed=context.seed,
-        num_labels_used=len(learned.train_rows),
+        num_labels_used=labels,
         source=origin.source,
         about=about_of(f"finetune{share}"),
     )
-    return training.recogniser, report
-
-
-def about_of(task: str) -> About:
-    """Say what a report of fine-tuning is about; heads on raw coordinates learn from all labels, not from a share."""
-    about = About.of_recognition(task)
-    return about if not about.variant else replace(about, beside="")
 
 
 def _note(config: FinetuneConfig, context: TaskContext, training: Training, labels: int) -> str:
     """Say in a sentence or two what a score has cost in all."""
     origin, spent = context.origin, training.cpu_seconds
     epochs = f"{training.steps / training.steps_per_epoch:.3g}"
-    own = f"{epochs} epoch{'' if epochs == '1' else 's'}, {training.steps} steps, {_seconds(spent)}"
+    own = f"{epochs} epoch{'' if epochs == '1' else 's'}, {training.steps} steps, {processor_seconds(spent)}"
     if config.label_fraction < 1.0:
         own += f", with {labels} label{'s'[: labels > 1]}"
     if origin.cpu_seconds is None:
         before = "a pre-training whose cost is not known"
     else:
-        before = f"the {_seconds(origin.cpu_seconds)} of pre-training ({origin.steps} steps)"
+        before = f"the {processor_seconds(origin.cpu_seconds)} of pre-training ({origin.steps} steps)"
     if origin.source != "random":
-        total = "" if origin.cpu_seconds is None else f": {_seconds(spent + origin.cpu_seconds)} in all"
+        total = "" if origin.cpu_seconds is None else f": {processor_seconds(spent + origin.cpu_seconds)} in all"
         return f"Fine-tuned for {own}, after {before}{total}."
     if config.scratch_budget == "same_total":
         return f"Trained from scratch for {own}. Equal total budget: {before} went into further epochs."
     return f"Trained from scratch for {own}. Equal epochs, not equal total: {before} are not made up for."
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.0f} processor second{'' if f'{seconds:.0f}' == '1' else 's'}"
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning leaves behind.
+
+    Args:
+        folder: the run directory, which holds the recogniser.
+        report: its scores; None where it was interrupted, and the same call goes on.
+    """
+
+    folder: Path
+    report: Report | None
+
+
+def finetune(
+    encoder: Encoder | Path | str,
+    store: Store | Path | str,
+    protocol: str,
+    out: Path | str,
+    config: FinetuneConfig | None = None,
+    *,
+    from_scratch: bool = False,
+    transfer: bool | Mapping[str, str | None] = False,
+    context: TaskContext | None = None,
+) -> FinetuneResult:
+    """Fine-tune an encoder, or go on with a fine-tuning that was interrupted.
+
+    Args:
+        encoder: a run directory of `marrow pretrain`, an exported encoder, or an encoder in memory, which is left as it
+            is.
+        store: the data.
+        protocol: a split of the store, leave-one-out:ATTRIBUTE=VALUE, or "FILTER -> FILTER".
+        out: folder of the fine-tuning; made if missing.
+        config: the recipe; the paper's by default.
+        from_scratch: take the encoder's architecture at random initialisation, by the context's seed.
+        transfer: where the store has another skeleton, adapt the encoder to it, joints being matched by name; or joint
+            of the encoder by joint of the store.
+        context: device, precision, seed, limits.
+
+    Raises:
+        ConfigError: settings that do not fit each other, the data, or a run that is in the folder already.
+        CheckpointError: the encoder cannot be read, or the fine-tuning in the folder not be resumed.
+        DataError: clips without labels, or too few.
+        MarrowError: a loss was not finite.
+    """
+    source, out = encoder if isinstance(encoder, Encoder) else Path(encoder), Path(out)
+    run = None if isinstance(source, Encoder) else source
+    config, context = config or FinetuneConfig(), context or TaskContext()
+    store = store if isinstance(store, Store) else Store.open(store)
+
+    # Which encoder, which clips.
+    facts = facts_of(source, 0)
+    start, adapted = encoder_for(encoder_of(source), store, transfer, context.seed, run or facts.name)
+    for note in adapted:
+        _log.info("%s", note)
+    if from_scratch:
+        start = start.fresh(context.seed)
+    if protocol.startswith("leave-one-out:") and "=" not in protocol:
+        raise ConfigError(
+            f"a recogniser is of one fold: give leave-one-out:ATTRIBUTE=VALUE, got {protocol!r}. All folds are scored "
+            "by `marrow evaluate RUN --tasks finetune`"
+        )
+    data = TaskData(store, *protocol_rows(store, protocol), protocol=protocol)
+    with_labels_used(data, config, context).train_labels()  # what is wrong with them is said before a folder is taken
+    origin = origin_of(run, facts.description.get("provenance", {}))
+    context = replace(context, origin=origin.from_scratch() if from_scratch else origin)
+
+    # Where: a folder that is empty or of this very fine-tuning.
+    if run is not None and out.resolve() == run.resolve():
+        raise ConfigError(f"--out must be another folder than the run that is fine-tuned, got {out} for both")
+    fabric, precision = one_process(context, "fine-tuning")
+    settings = {
+        "run": str(run or facts.name),
+        "store": str(store.path),
+        "device": context.device,
+        "encoder_fingerprint": facts.fingerprint,
+        "from_scratch": from_scratch,
+        "transfer": transfer if isinstance(transfer, bool) else dict(transfer),
+        "protocol": protocol,
+        "seed": context.seed,
+        "precision": context.precision,
+        "max_steps": context.max_steps,
+        "max_minutes": context.max_minutes,
+        **plain(config),
+    }
+    environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
+    refuse_strangers(out)
+    with run_lock(out):
+        claim_run(out, settings, environment, _MAY_CHANGE)
+        if (out / "report.json").exists():
+            _log.info("%s is finished already: nothing was done", out)
+            return FinetuneResult(out, Report.load(out / "report.json"))
+
+        # Train, then keep the recogniser and its scores.
+        done = finetune_in(out, start, data, config, context, CheckpointConfig(keep_last=1))
+        if done is None:
+            return FinetuneResult(out, None)
+        recogniser, report = done
+        report.fingerprints = {"run": facts.name, "encoder": facts.fingerprint, "store": store.fingerprint}
+        recogniser.save(
+            out,
+            {
+                "marrow": marrow.__version__,
+                "method": "fine-tuning from scratch" if from_scratch else f"fine-tuning of {facts.name}",
+                "protocol": protocol,
+                "num_labels_used": report.num_labels_used,
+                "store_fingerprint": store.fingerprint,
+                "seed": context.seed,
+                "steps": report.cost["steps_done"],
+                "finetuning": {**report.settings, **report.cost, **report.noted, "asked": report.asked},
+                "before": facts.description.get("provenance", {}),
+            },
+        )
+        report.save(out / "report.json")
+        return FinetuneResult(out, report)

@@ -18,23 +18,22 @@ from lightning_fabric import Fabric
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.frames import flat_frames
-from marrow.data.loader import PlannedSteps, ResidentLoader, evaluation_batches
-from marrow.data.subsets import label_fraction
+from marrow.data.label_draws import draw_labels
+from marrow.data.loader import ResidentLoader
+from marrow.data.sampling import evaluation_batches
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.models.heads import JointsHead, Recogniser
 from marrow.tasks.base import TaskContext, TaskData
-from marrow.tasks.one_go import AT_THE_END, budget_within, check_one_process, choice_for
+from marrow.tasks.one_go import AT_THE_END, budget_within, choice_for, one_process
 from marrow.tasks.recognition.trainable import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice
-from marrow.train.device import PrecisionChoice, make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import adamw, learning_rate
-from marrow.train.schedule import Budget
+from marrow.train.optim import Budget, adamw, learning_rate
 
 _log = logging.getLogger(__name__)
 # Steps that are timed to learn what an epoch costs; the one before them warms up.
@@ -78,20 +77,20 @@ def train(
     context: TaskContext,
     checkpoints: CheckpointConfig,
 ) -> Training | None:
-    """Train an encoder (in place) and a head, or go on in a folder where that was interrupted; None if it is again."""
+    """Train a copy of an encoder and a head, or go on in a folder where that was interrupted; None if it is again."""
     # What to learn from. Clips without a label are an error here, not a class.
     data.train_labels()
     if len(data.train_rows) < 2:
         raise DataError("fine-tuning needs at least 2 training clips: the head normalises over the clips of a batch")
-    fabric, _ = make_one_process(context)
+    fabric, _ = one_process(context, "fine-tuning")
     fabric.launch()
-    device = fabric.device
+    device, encoder = fabric.device, copy.deepcopy(encoder)
     augment = config.augment or context.origin.augment or AugmentConfig()
     batch_clips = min(config.batch_clips, len(data.train_rows))
     steps = config.epochs * (len(data.train_rows) // batch_clips)
     choice = choice_for(context, device.type, steps, "Fine-tuning")
     cut = {"batch_clips": batch_clips, "seed": context.seed, "device": device, "fixed": choice.fixed}
-    loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut)
+    loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut, planned=choice.captured)
 
     # What learns, and how fast each layer of it does.
     recognition = _with_head(encoder, len(data.classes), config, context.seed).to(device)
@@ -118,8 +117,7 @@ def train(
         captured=choice.captured,
     )
     rate = learning_rate(config.optimizer, config.schedule, batch_clips, config.epochs)
-    source = PlannedSteps(loader) if choice.captured else loader
-    fitted = fit(fabric, recognition, optimizer, source, rate, settings, folder, watch)
+    fitted = fit(fabric, recognition, optimizer, loader, rate, settings, folder, watch)
     if not fitted.finished:
         return None
     log = read_log(folder / "log.jsonl")
@@ -138,12 +136,22 @@ def train(
     )
 
 
+def train_in_one_go(encoder: Encoder, data: TaskData, config: FinetuneConfig, context: TaskContext) -> Training:
+    """Train a copy of an encoder and a head in a folder that is gone afterwards; an interruption ends the task."""
+    with tempfile.TemporaryDirectory(prefix="marrow-finetune-") as folder:
+        training = train(Path(folder), encoder, data, config, context, AT_THE_END)
+    if training is None:
+        raise KeyboardInterrupt
+    return training
+
+
 def with_labels_used(data: TaskData, config: FinetuneConfig, context: TaskContext) -> TaskData:
     """Return the data with the training clips alone whose labels are used."""
     if config.label_fraction == 1.0:
         return data
     seed = label_seed(config, context)
-    return replace(data, train_rows=label_fraction(data.store, data.train_rows, config.label_fraction, seed))
+    rows = draw_labels(data.store, data.train_rows, "stratified", config.label_fraction, seed)
+    return replace(data, train_rows=rows)
 
 
 def label_seed(config: FinetuneConfig, context: TaskContext) -> int:
@@ -152,18 +160,16 @@ def label_seed(config: FinetuneConfig, context: TaskContext) -> int:
     return next(seed for seed in (config.label_seed, context.origin.seed, context.seed) if seed is not None)
 
 
-def make_one_process(context: TaskContext) -> tuple[Fabric, PrecisionChoice]:
-    """Make the Fabric of a fine-tuning, and refuse several processes before they write anything."""
-    fabric, precision = make_fabric(context.device, context.precision)
-    check_one_process(fabric.world_size, "fine-tuning")
-    return fabric, precision
-
-
 def training_seconds(log: Sequence[Mapping[str, Any]], clock: str) -> float:
     """Return what a training has taken by its log ("cpu" or "wall"), without the predictions after each epoch."""
     # An entry's clock is read before its own predictions: it contains those that the entry before it counts.
     before, last = [{}, *log][-2:]
     return last[f"{clock}_seconds"] - before.get(f"prediction_{clock}_seconds", 0.0)
+
+
+def processor_seconds(seconds: float) -> str:
+    """Return a time in words."""
+    return f"{seconds:.0f} processor second{'' if f'{seconds:.0f}' == '1' else 's'}"
 
 
 def _with_head(encoder: Encoder, classes: int, config: FinetuneConfig, seed: int) -> Recognition:
@@ -202,9 +208,8 @@ def _further_epochs(
     settings = FitConfig(
         Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1, compiled=choice.compiled, captured=choice.captured
     )
-    source = PlannedSteps(loader) if choice.captured else loader
     with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
-        timed = fit(fabric, twin, adamw(twin, config.optimizer), source, lambda _: 0.0, settings, Path(folder))
+        timed = fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
         if not timed.finished:
             raise KeyboardInterrupt  # there is nothing yet to go on with
         seconds = [entry[clock] for entry in read_log(Path(folder) / "log.jsonl")]
@@ -261,7 +266,7 @@ class _Predictions:
 
     def until(self, step: int) -> Int64[np.ndarray, "epoch test"]:
         """Return what was predicted up to a step, in the order of time."""
-        return np.stack([np.load(self._folder / f"step-{each:08d}.npy") for each in self.steps(step)])
+        return np.stack([np.load(self._folder / f"step-{number:08d}.npy") for number in self.steps(step)])
 
     def steps(self, last: int) -> list[int]:
         """Return the steps up to one after which there was a prediction."""

@@ -17,18 +17,14 @@ with published figures only. The best epoch is the one with the highest score on
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from marrow.data.augment import AugmentConfig
@@ -36,14 +32,12 @@ from marrow.data.loader import ResidentLoader
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.features import encode_on
-from marrow.tasks.numbers import About
-from marrow.train.device import make_fabric
+from marrow.tasks.metrics import best_epoch
+from marrow.tasks.recognition.declared import about_of
+from marrow.tasks.recognition.readouts import Logistic, LogisticConfig, standardised
 
 Views = Mapping[str, Float[Tensor, "clip _"]]
 EpochBatches = Callable[[], Iterator[tuple[Views, Int64[Tensor, " clip"]]]]
-
-# What the way is called that `augmented` chooses.
-AUGMENTED = "augmented"
 
 
 @dataclass(frozen=True)
@@ -66,19 +60,6 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
-class LogisticConfig:
-    """Settings of the quick head.
-
-    Args:
-        inverse_penalty: scikit-learn's C. Fixed, for there is no validation split to choose it on.
-        max_iterations: of the solver; whether it converged before is in the report.
-    """
-
-    inverse_penalty: float = 1.0
-    max_iterations: int = 5000
-
-
-@dataclass(frozen=True)
 class LinearProbe:
     """Linear evaluation: reports `linear_probe/pooled`, `linear_probe/joints`, `logistic/pooled`.
 
@@ -89,14 +70,10 @@ class LinearProbe:
             `linear_probe_augmented/...`; None trains on the cached features of centre crops.
     """
 
+    name = "linear_probe"
     probe: ProbeConfig = ProbeConfig()
-    logistic: LogisticConfig | None = LogisticConfig()
+    logistic: LogisticConfig | None = field(default_factory=LogisticConfig)
     augmented: AugmentConfig | None = None
-
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return "linear_probe"
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Train the heads, predict, then score."""
@@ -106,8 +83,9 @@ class LinearProbe:
         prefix = "linear_probe"
         if self.augmented is None:
             train = context.table(encoder, data.store, data.train_rows)
-            device = make_fabric(context.device, context.precision)[0].device
-            batches = cached_batches(train.views(), label, self.probe.batch_clips, context.seed, device)
+            batches = cached_batches(
+                train.views(), label, self.probe.batch_clips, context.seed, context.fabric().device
+            )
             steps = len(_splits(label, self.probe.batch_clips))
         else:
             loader = _augmented_loader(encoder, data, context, self.augmented, self.probe.batch_clips)
@@ -115,42 +93,32 @@ class LinearProbe:
             prefix = "linear_probe_augmented"
             settings |= {"features": "augmented, extracted in every epoch", "augment": asdict(self.augmented)}
         fit = fit_heads(batches, test.views(), len(data.classes), self.probe, steps_per_epoch=steps, context=context)
-        cost = {"steps_per_epoch": steps, "steps_done": fit.steps_done}
-        # By task: predictions, settings, cost, and what is noted.
-        outcomes: dict[str, tuple[dict[str, Int64[np.ndarray, " test"]], dict, dict, dict]] = {}
+        outcomes: dict[str, dict[str, Any]] = {}
         if self.logistic is not None:
             train = context.table(encoder, data.store, data.train_rows)
-            predicted, converged = _logistic(train.pooled, label, test.pooled, self.logistic)
-            chosen = {**asdict(self.logistic), "features": "centre crops, standardised"}
-            outcomes["logistic/pooled"] = {"top1": predicted}, chosen, {}, {"converged": converged}
+            train_features, test_features = standardised(train.pooled, test.pooled)
+            logistic = Logistic.fitted(train_features, label.numpy(), self.logistic)
+            outcomes["logistic/pooled"] = {
+                "predictions": {"top1": logistic.predict(test_features)},
+                "settings": {**asdict(self.logistic), "features": "centre crops, standardised"},
+                "noted": {"converged": logistic.converged},
+            }
 
         # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
         clips = data.test_clips()
         for view, by_epoch in fit.predictions.items():
-            best = int((by_epoch == clips.label).mean(axis=1).argmax())
-            predictions = {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]}
-            noted = {"stopped_early": fit.stopped_early, "best_epoch": best + 1}
-            outcomes[f"{prefix}/{view}"] = predictions, settings, cost, noted
+            best = best_epoch(by_epoch, clips.label)
+            outcomes[f"{prefix}/{view}"] = {
+                "predictions": {"top1_last": by_epoch[-1], "top1_best": by_epoch[best]},
+                "settings": settings,
+                "cost": {"steps_per_epoch": steps, "steps_done": fit.steps_done},
+                "noted": {"stopped_early": fit.stopped_early, "best_epoch": best + 1},
+            }
+        common = {"seed": context.seed, "num_labels_used": len(label)}
         return [
-            Report.scored(
-                task,
-                predictions,
-                clips,
-                settings=chosen,
-                cost=cost,
-                noted=noted,
-                seed=context.seed,
-                num_labels_used=len(label),
-                about=about_of(task),
-            )
-            for task, (predictions, chosen, cost, noted) in outcomes.items()
+            Report.scored(task, test=clips, about=about_of(task), **common, **outcome)
+            for task, outcome in outcomes.items()
         ]
-
-
-def about_of(task: str) -> About:
-    """Say what a report of the linear probe is about."""
-    ways = {"linear_probe_augmented": AUGMENTED, "logistic": "logistic regression"}
-    return replace(About.of_recognition(task), kind="linear_probe", way=ways.get(task.partition("/")[0], ""))
 
 
 @dataclass(frozen=True)
@@ -187,7 +155,7 @@ def fit_heads(
         steps_per_epoch: batches per epoch.
         context: seed and limits. `max_steps` shortens the schedule with the training; `max_minutes` cuts it.
     """
-    device = make_fabric(context.device, context.precision)[0].device
+    device = context.fabric().device
     generator = torch.Generator().manual_seed(context.seed)
     heads = nn.ModuleDict(
         {view: _head(x.shape[1], class_count, config.init_std, generator) for view, x in test.items()}
@@ -242,15 +210,7 @@ def _splits(order: Int64[Tensor, " clip"], batch_clips: int) -> list[Tensor]:
 def cached_batches(
     views: Views, label: Int64[Tensor, " clip"], batch_clips: int, seed: int, device: torch.device
 ) -> EpochBatches:
-    """Return what shuffles clips anew in every epoch; features are copied to the device once, and an order per epoch.
-
-    Args:
-        views: features by kind.
-        label: of each clip.
-        batch_clips: clips per batch.
-        seed: of the orders.
-        device: where the batches are wanted.
-    """
+    """Return what shuffles clips anew in every epoch; features are copied to the device once, an order per epoch."""
     generator = torch.Generator().manual_seed(seed)
     views, label = {view: features.to(device) for view, features in views.items()}, label.to(device)
 
@@ -264,7 +224,7 @@ def cached_batches(
 def _augmented_loader(
     encoder: Encoder, data: TaskData, context: TaskContext, augment: AugmentConfig, batch_clips: int
 ) -> ResidentLoader:
-    device = make_fabric(context.device, context.precision)[0].device
+    device = context.fabric().device
     return ResidentLoader(
         data.store,
         data.train_rows,
@@ -278,36 +238,17 @@ def _augmented_loader(
 
 
 def _augmented_batches(encoder: Encoder, loader: ResidentLoader, context: TaskContext) -> EpochBatches:
-    fabric, _ = make_fabric(context.device, context.precision)
-
+    fabric = context.fabric()
     encode = encode_on(fabric, encoder.to(fabric.device), captured=context.compile != "off")
 
     def epoch() -> Iterator[tuple[Views, Int64[Tensor, " clip"]]]:
         was_training = encoder.training
         encoder.eval()
         try:
-            for _ in range(loader.steps_per_epoch):
-                for batch, _ in loader.next_step():
-                    pooled, joints_kept = encode(batch)
-                    yield {"pooled": pooled, "joints": joints_kept}, batch.label
+            for batch, _ in islice(loader, loader.steps_per_epoch):
+                pooled, joints_kept = encode(batch)
+                yield {"pooled": pooled, "joints": joints_kept}, batch.label
         finally:
             encoder.train(was_training)
 
     return epoch
-
-
-def _logistic(
-    train: Float[Tensor, "train dim"],
-    label: Int64[Tensor, " train"],
-    test: Float[Tensor, "test dim"],
-    config: LogisticConfig,
-) -> tuple[Int64[np.ndarray, " test"], bool]:
-    """Predict by logistic regression, and tell whether its solver converged."""
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(C=config.inverse_penalty, max_iter=config.max_iterations)
-    )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        model.fit(train.double().numpy(), label.numpy())
-    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return model.predict(test.double().numpy()).astype(np.int64), converged

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from marrow.data.label_draws import LabelLists, Scheme, draw_labels
-from marrow.errors import ConfigError
+from marrow.data.label_draws import LabelLists, Scheme, check_amount, draw_labels
+from marrow.errors import NOT_NEGATIVE, ConfigError, at_least, check_ranges
 from marrow.tasks import metrics
 from marrow.tasks.base import Report, TaskData, TestClips
-from marrow.tasks.numbers import DRAWS_STD, Quantity, scored_by
+from marrow.tasks.numbers import DRAWS_STD, scored_by
 
 Rows = Int64[np.ndarray, " _"]
 
@@ -55,24 +55,20 @@ class DrawnPrediction:
     best: Int64[np.ndarray, " test"] | None = None
 
 
-def check_draws(draws: int, label_seed: int, amounts: Sequence[float]) -> None:
-    """Raise a ConfigError where there is nothing to draw."""
-    if draws < 1:
-        raise ConfigError(f"draws must be at least 1, got {draws}")
-    if label_seed < 0:
-        raise ConfigError(f"label_seed must not be negative, got {label_seed}")
+def check_draws(settings: Any, amounts: Sequence[float], scheme: Scheme) -> None:
+    """Raise a ConfigError where there is nothing to draw.
+
+    Of a task's settings, `draws` and `label_seed` are read.
+    """
+    check_ranges(settings, draws=at_least(1), label_seed=NOT_NEGATIVE)
     if not amounts or len(set(amounts)) < len(amounts):
         raise ConfigError(f"expected one amount of labels or several different ones, got {list(amounts)}")
+    for amount in amounts:
+        check_amount(scheme, amount)
 
 
 def label_choices(
-    data: TaskData,
-    scheme: Scheme,
-    amounts: Sequence[float],
-    *,
-    draws: int,
-    label_seed: int,
-    lists: Path | None,
+    data: TaskData, scheme: Scheme, amounts: Sequence[float], *, draws: int, label_seed: int, lists: Path | None
 ) -> dict[float, list[LabelChoice]]:
     """Draw labels, or take them from a file, in which case that decides the seeds.
 
@@ -88,15 +84,15 @@ def label_choices(
         ConfigError: the file is none, or does not fit the data or the amounts.
     """
     published = None if lists is None else LabelLists.load(lists)
-    if published is not None and published.scheme != scheme:
-        raise ConfigError(f"{lists} holds draws of the scheme {published.scheme}, {scheme} is asked for")
     if published is not None:
+        if published.scheme != scheme:
+            raise ConfigError(f"{lists} holds draws of the scheme {published.scheme}, {scheme} is asked for")
         published.warn_of_another_store(data.store)
     chosen: dict[float, list[LabelChoice]] = {}
     for amount in amounts:
         if published is not None:
-            found = published.select(data.protocol, float(amount), draws)
-            drawn = [(draw.seed, published.rows(draw, data.store, data.train_rows)) for draw in found]
+            listed = published.select(data.protocol, float(amount), draws)
+            drawn = [(draw.seed, published.rows(draw, data.store, data.train_rows)) for draw in listed]
         else:
             seeds = range(label_seed, label_seed + draws)
             drawn = [(seed, draw_labels(data.store, data.train_rows, scheme, float(amount), seed)) for seed in seeds]
@@ -105,34 +101,28 @@ def label_choices(
 
 
 def _choice(data: TaskData, seed: int, rows: Rows) -> LabelChoice:
-    every = np.asarray(data.store.label)
-    label = every[rows].astype(np.int64)
+    labels = np.asarray(data.store.label)
+    label = labels[rows].astype(np.int64)
     # The labels of all training clips name the classes that there are; nothing else is taken from them.
-    known = np.unique(every[data.train_rows])
-    missed = tuple(data.classes[each] for each in known if each >= 0 and each not in label)
+    in_training = np.unique(labels[data.train_rows])
+    missed = tuple(data.classes[number] for number in in_training if number >= 0 and number not in label)
     order = np.argsort(data.train_rows)
     places = order[np.searchsorted(data.train_rows, rows, sorter=order)]
     return LabelChoice(seed, rows, places, label, missed)
 
 
-def report_over_draws(report: Report, found: Sequence[DrawnPrediction], test: TestClips) -> Report:
-    """Score predictions as means over draws; intervals are over clips, of the mean over draws.
-
-    Args:
-        report: all but the scores.
-        found: one per draw.
-        test: the test clips.
-    """
+def report_over_draws(report: Report, predictions: Sequence[DrawnPrediction], test: TestClips) -> Report:
+    """Score predictions as means over draws; intervals are over clips, of the mean over draws."""
     draws: list[dict[str, Any]] = []
-    for each in found:
+    for drawn in predictions:
         draw: dict[str, Any] = {
-            "seed": each.choice.seed,
-            "labels": len(each.choice.rows),
-            "classes_missed": list(each.choice.missed),
-            "predictions": each.predicted.tolist(),
+            "seed": drawn.choice.seed,
+            "labels": len(drawn.choice.rows),
+            "classes_missed": list(drawn.choice.missed),
+            "predictions": drawn.predicted.tolist(),
         }
-        if each.best is not None:
-            draw["predictions_best"] = each.best.tolist()
+        if drawn.best is not None:
+            draw["predictions_best"] = drawn.best.tolist()
         draws.append(draw)
     detail = {
         "draws": draws,
@@ -148,68 +138,57 @@ def pooled_over_draws(parts: Sequence[Report]) -> Report:
     details = [part.detail for part in parts]
     draws = []
     for of_folds in zip(*(detail["draws"] for detail in details), strict=True):
-        joined = {
-            name: [value for draw in of_folds for value in draw[name]] for name in _PREDICTIONS if name in of_folds[0]
+        draw = {
+            "seed": of_folds[0]["seed"],
+            "labels": round(float(np.mean([draw["labels"] for draw in of_folds]))),
+            "classes_missed": sorted({name for draw in of_folds for name in draw["classes_missed"]}),
         }
-        draws.append(
-            {
-                "seed": of_folds[0]["seed"],
-                "labels": round(float(np.mean([draw["labels"] for draw in of_folds]))),
-                "classes_missed": sorted({name for draw in of_folds for name in draw["classes_missed"]}),
-                **joined,
-            }
-        )
+        for key in _SCORE_OF:
+            if key in of_folds[0]:
+                draw[key] = [predicted for draw in of_folds for predicted in draw[key]]
+        draws.append(draw)
     detail = {
         "draws": draws,
-        "label": [label for each in details for label in each["label"]],
-        "copied": [copied for each in details for copied in each["copied"]],
+        "label": [label for detail in details for label in detail["label"]],
+        "copied": [copied for detail in details for copied in detail["copied"]],
         "classes": details[0]["classes"],
     }
     return _scored(parts[0], detail)
 
 
-# Predictions of a draw by the score that they become.
-_PREDICTIONS = {"predictions": "top1", "predictions_best": "top1_best"}
+# The score of a draw's predictions.
+_SCORE_OF = {"predictions": "top1", "predictions_best": "top1_best"}
 
 
 def _scored(report: Report, detail: dict[str, Any]) -> Report:
     """Return a report with the scores of what was predicted with each draw."""
     draws, label = detail["draws"], np.asarray(detail["label"], np.int64)
-    halves = metrics.counted_clips(np.asarray(detail["copied"], bool))
-    scores: dict[str, float] = {}
-    intervals: dict[str, tuple[float, float]] = {}
-    quantities: dict[str, Quantity] = {}
-    of_draws: list[dict[str, float]] = [{} for _ in draws]
-    for key, name in _PREDICTIONS.items():
+    copied = np.asarray(detail["copied"], bool)
+    report = replace(report, metrics={}, intervals={}, quantities={})
+    scores_of_draws: list[dict[str, float]] = [{} for _ in draws]
+    for key, name in _SCORE_OF.items():
         if key not in draws[0]:
             continue
-        right, quantity = np.array([draw[key] for draw in draws]) == label, scored_by(name)
-        for suffix, kept in halves.items():
-            metric = f"{name}{suffix}_percent"
-            quantities[metric] = quantity.without_copies(f"{name}_percent") if suffix else quantity
-            per_clip = right[:, kept].mean(axis=0)
-            scores[metric] = 100.0 * float(per_clip.mean())
-            low, high = metrics.bootstrap_interval(per_clip)
-            intervals[metric] = (100.0 * low, 100.0 * high)
-            for of_draw, mine in zip(of_draws, right, strict=True):
-                of_draw[metric] = 100.0 * float(mine[kept].mean())
+        is_right = np.array([draw[key] for draw in draws]) == label
+        report.add_percent(name, scored_by(name), is_right.mean(axis=0), copied)
+        for suffix, counted in metrics.counted_clips(copied).items():
+            for scores, of_draw in zip(scores_of_draws, is_right, strict=True):
+                scores[f"{name}{suffix}_percent"] = 100.0 * float(of_draw[counted].mean())
     if len(draws) > 1:  # one draw has no spread
-        quantities["top1_draws_std_percent"] = DRAWS_STD
-        scores["top1_draws_std_percent"] = metrics.mean_and_std([each["top1_percent"] for each in of_draws])[1]
+        spread = metrics.mean_and_std([scores["top1_percent"] for scores in scores_of_draws])[1]
+        report.metrics["top1_draws_std_percent"] = spread
+        report.quantities["top1_draws_std_percent"] = DRAWS_STD
     recalls = [
         metrics.per_class_recall_percent(np.asarray(draw["predictions"], np.int64), label, tuple(detail["classes"]))
         for draw in draws
     ]
     return replace(
         report,
-        metrics=scores,
-        intervals=intervals,
-        quantities=quantities,
         per_class={name: float(np.mean([recall[name] for recall in recalls])) for name in recalls[0]},
         num_labels_used=round(float(np.mean([draw["labels"] for draw in draws]))),
         detail={
             **detail,
-            "draws": [{**draw, "scores": of_draw} for draw, of_draw in zip(draws, of_draws, strict=True)],
+            "draws": [{**draw, "scores": scores} for draw, scores in zip(draws, scores_of_draws, strict=True)],
         },
     )
 
@@ -218,7 +197,7 @@ def missing_note(choices: Sequence[LabelChoice]) -> str:
     """Say how many draws miss classes, and how many leave nothing to tell apart; nothing where none does."""
     missing = sum(bool(choice.missed) for choice in choices)
     single = sum(len(np.unique(choice.label)) == 1 for choice in choices)
-    said = f" Classes are missed in {missing} of {len(choices)} draws, and there never predicted." if missing else ""
+    note = f" Classes are missed in {missing} of {len(choices)} draws, and there never predicted." if missing else ""
     if single:
-        said += f" A single class is held by {single} of {len(choices)}, and there predicted for every clip."
-    return said
+        note += f" A single class is held by {single} of {len(choices)}, and there predicted for every clip."
+    return note

@@ -15,7 +15,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from marrow.tasks.recognition.linear_probe import LogisticConfig
+
+@dataclass(frozen=True)
+class LogisticConfig:
+    """Settings of the quick head.
+
+    Args:
+        inverse_penalty: scikit-learn's C. Fixed, for there is no validation split to choose it on.
+        max_iterations: of the solver; whether it converged before is in the report.
+    """
+
+    inverse_penalty: float = 1.0
+    max_iterations: int = 5000
 
 
 def standardised(
@@ -54,7 +65,7 @@ class Logistic:
             # One clip per class is what was asked for.
             warnings.filterwarnings("ignore", message="The number of unique classes")
             model.fit(features, label)
-        return cls(model, classes, not any(issubclass(each.category, ConvergenceWarning) for each in caught))
+        return cls(model, classes, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught))
 
     def log_probability(self, features: Float64[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
         """Return the logarithm of the probability of each learned class."""

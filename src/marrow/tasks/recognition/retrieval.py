@@ -1,8 +1,10 @@
-"""Retrieval: every test clip is a query, and the training clips are ranked by how alike they are.
+"""Nearest neighbours: every test clip is a query, and the training clips are ranked by how alike they are.
 
-Features averaged over bodies, time and joints, compared by cosine; of equally near clips the earlier one comes first.
+Nothing is trained. Features are of centre crops, averaged over bodies, time and joints, and compared by cosine; of
+equally near clips the earlier one comes first.
 
-- recall@k: the share of queries that have a clip of their class among the k nearest (recall@1 is the task `knn`).
+- knn: a query gets the label of the nearest clip (k = 1, the field's "action retrieval").
+- recall@k: the share of queries that have a clip of their class among the k nearest; recall@1 is the score of knn.
 - mAP: the mean over queries of the average precision over the whole ranking: with R clips of the query's class, at the
   ranks r_1 < ... < r_R, it is the mean of i / r_i. Where the gallery has none, both are 0.
 
@@ -18,22 +20,36 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, at_least, check_ranges
 from marrow.models.encoder import Encoder
-from marrow.tasks import metrics
+from marrow.models.features import nearest_neighbour_labels
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.numbers import About, Quantity
-from marrow.train.device import make_fabric
+from marrow.tasks.recognition.declared import MEAN_AVERAGE_PRECISION, about_of, recall_at
 from marrow.train.run_directory import plain
 
-# The recall at 1 is the accuracy of the nearest neighbour: mAP is what stands for retrieval alone.
-ABOUT = About("retrieval", "Retrieval", headline=("map_percent",))
-MEAN_AVERAGE_PRECISION = Quantity("mean average precision", "%", "higher", heading="mAP")
 
+@dataclass(frozen=True)
+class Knn:
+    """The label of the nearest training clip (k = 1), whatever its distance: report `knn/pooled`."""
 
-def recall_at(rank: int) -> Quantity:
-    """Say what recall at a rank is."""
-    return Quantity(f"recall at {rank}", "%", "higher", heading=f"recall@{rank}")
+    name = "knn"
+
+    def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
+        """Look every test clip up among the training clips."""
+        gallery, query = context.tables(encoder, data)
+        label, device = torch.from_numpy(data.train_labels()), context.fabric().device
+        predicted = nearest_neighbour_labels(query.pooled.to(device), gallery.pooled.to(device), label.to(device))
+        return [
+            Report.scored(
+                "knn/pooled",
+                {"top1": predicted.cpu().numpy()},
+                data.test_clips(),
+                settings={"k": 1, "distance": "cosine", "features": "centre crops"},
+                seed=context.seed,
+                num_labels_used=len(label),
+                about=about_of("knn/pooled"),
+            )
+        ]
 
 
 @dataclass(frozen=True)
@@ -51,8 +67,7 @@ class RetrievalConfig:
     def __post_init__(self) -> None:
         if not self.ranks or min(self.ranks) < 1:
             raise ConfigError(f"ranks must be whole numbers from 1 on, got {list(self.ranks)}")
-        if self.chunk_queries < 1:
-            raise ConfigError(f"chunk_queries must be at least 1, got {self.chunk_queries}")
+        check_ranges(self, chunk_queries=at_least(1))
 
 
 @dataclass(frozen=True)
@@ -63,23 +78,17 @@ class Retrieval:
         config: the ranks.
     """
 
+    name = "retrieval"
     config: RetrievalConfig = field(default_factory=RetrievalConfig)
-
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return "retrieval"
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Rank the training clips for every test clip."""
-        gallery = context.table(encoder, data.store, data.train_rows)
-        query = context.table(encoder, data.store, data.test_rows)
-        label = torch.from_numpy(data.train_labels())
-        device = make_fabric(context.device, context.precision)[0].device
+        gallery, query = context.tables(encoder, data)
+        label, device = torch.from_numpy(data.train_labels()), context.fabric().device
         # A ranking follows from features alone. All of them together would not fit into memory, so each is scored at
         # once: from here on test labels are read, and only compared.
         clips = data.test_clips()
-        found = Rankings.scored(
+        rankings = Rankings.scored(
             query.pooled.to(device),
             torch.from_numpy(clips.label).to(device),
             gallery.pooled.to(device),
@@ -87,14 +96,14 @@ class Retrieval:
             self.config,
         )
         detail = {
-            "first_hit": found.first_hit.tolist(),
-            "average_precision": found.average_precision.tolist(),
+            "first_hit": rankings.first_hit.tolist(),
+            "average_precision": rankings.average_precision.tolist(),
             "copied": clips.copied.tolist(),
         }
         report = Report(
             "retrieval/pooled",
             {},
-            declared=ABOUT,
+            declared=about_of("retrieval/pooled"),
             settings={"distance": "cosine", "features": "centre crops"},
             asked=plain(self.config),
             seed=context.seed,
@@ -155,22 +164,11 @@ class Rankings:
 def _scored(report: Report, detail: dict[str, Any]) -> Report:
     """Return a report with the scores of what is known of the rankings."""
     first_hit, copied = np.asarray(detail["first_hit"], np.int64), np.asarray(detail["copied"], bool)
+    scored = replace(report, metrics={}, intervals={}, quantities={}, detail=detail)
+    for rank in report.asked["ranks"]:
+        is_hit = ((first_hit > 0) & (first_hit <= rank)).astype(np.float64)
+        scored.add_percent(f"recall_at_{rank}", recall_at(rank), is_hit, copied)
     precision = np.asarray(detail["average_precision"], np.float64)
-    per_query = {
-        f"recall_at_{rank}": (recall_at(rank), ((first_hit > 0) & (first_hit <= rank)).astype(np.float64))
-        for rank in report.asked["ranks"]
-    }
-    per_query["map"] = MEAN_AVERAGE_PRECISION, precision
-    halves = metrics.counted_clips(copied)
-    scores: dict[str, float] = {}
-    intervals: dict[str, tuple[float, float]] = {}
-    quantities: dict[str, Quantity] = {}
-    for name, (quantity, values) in per_query.items():
-        official = f"{name}_percent"
-        for suffix, kept in halves.items():
-            quantities[f"{name}{suffix}_percent"] = quantity.without_copies(official) if suffix else quantity
-            scores[f"{name}{suffix}_percent"] = 100.0 * float(values[kept].mean())
-            # The bootstrap costs as much as there are distinct values: a thousandth is near enough for an interval.
-            low, high = metrics.bootstrap_interval(values[kept].round(3))
-            intervals[f"{name}{suffix}_percent"] = (100.0 * low, 100.0 * high)
-    return replace(report, metrics=scores, intervals=intervals, quantities=quantities, detail=detail)
+    # A thousandth is near enough for an interval.
+    scored.add_percent("map", MEAN_AVERAGE_PRECISION, precision, copied, decimals=3)
+    return scored

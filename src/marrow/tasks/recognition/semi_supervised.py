@@ -10,8 +10,6 @@ There is no validation split. The score is that of the last epoch; the best epoc
 apart, stands beside it (`top1_best_percent`).
 """
 
-import copy
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,14 +18,13 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int64
 
-from marrow.data.label_draws import DRAWS, FRACTIONS, check_amount
+from marrow.data.label_draws import DRAWS, FRACTIONS
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.numbers import About
-from marrow.tasks.one_go import AT_THE_END
-from marrow.tasks.recognition.finetune_training import Training, train
-from marrow.tasks.recognition.linear_probe import LogisticConfig
+from marrow.tasks.metrics import best_epoch
+from marrow.tasks.recognition.declared import about_of
+from marrow.tasks.recognition.finetune_training import Training, processor_seconds, train_in_one_go
 from marrow.tasks.recognition.over_draws import (
     DrawnPrediction,
     LabelChoice,
@@ -37,7 +34,7 @@ from marrow.tasks.recognition.over_draws import (
     pooled_over_draws,
     report_over_draws,
 )
-from marrow.tasks.recognition.readouts import Logistic, standardised
+from marrow.tasks.recognition.readouts import Logistic, LogisticConfig, standardised
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train.run_directory import plain
 
@@ -72,9 +69,7 @@ class SemiSupervisedConfig:
     linear: LogisticConfig = field(default_factory=LogisticConfig)
 
     def __post_init__(self) -> None:
-        check_draws(self.draws, self.label_seed, self.fractions)
-        for share in self.fractions:
-            check_amount(self.scheme, share)
+        check_draws(self, self.fractions, self.scheme)
         if self.finetune.label_fraction != 1.0 or self.finetune.label_seed is not None:
             raise ConfigError(
                 "semi_supervised.finetune.label_fraction and label_seed are not for this task; set "
@@ -90,25 +85,21 @@ class SemiSupervised:
         config: shares, draws, and how the labels are learned.
     """
 
+    name = "semi_supervised"
     config: SemiSupervisedConfig = field(default_factory=SemiSupervisedConfig)
-
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return "semi_supervised"
 
     def quick(self) -> "SemiSupervised":
         """Return the task with two shares, one draw and two epochs."""
         config = self.config
-        schedule = replace(config.finetune.schedule, warmup_epochs=0.0)
-        finetune = replace(config.finetune, epochs=2, schedule=schedule)
-        return SemiSupervised(replace(config, fractions=config.fractions[:2], draws=1, finetune=finetune))
+        return SemiSupervised(
+            replace(config, fractions=config.fractions[:2], draws=1, finetune=config.finetune.two_epochs())
+        )
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Learn from every draw of every share, predict, then score."""
         config = self.config
         # All draws first: what is wrong with one is said before an hour's training.
-        chosen = label_choices(
+        choices_of_share = label_choices(
             data,
             config.scheme,
             config.fractions,
@@ -116,19 +107,22 @@ class SemiSupervised:
             label_seed=config.label_seed,
             lists=config.lists,
         )
-        linear = config.readout == "linear"
-        learn = self._linear if linear else self._finetuned
-        learned = {share: learn(encoder, data, context, choices) for share, choices in chosen.items()}
+        is_linear = config.readout == "linear"
+        learn = self._linear if is_linear else self._finetuned
+        learned = {share: learn(encoder, data, context, choices) for share, choices in choices_of_share.items()}
 
         # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
         clips = data.test_clips()
         reports = []
         for share, (by_draw, settings, cost, noted) in learned.items():
-            found = [
-                DrawnPrediction(choice, by_epoch[-1], None if linear else _best(by_epoch, clips.label))
-                for choice, by_epoch in zip(chosen[share], by_draw, strict=True)
+            choices = choices_of_share[share]
+            predictions = [
+                DrawnPrediction(
+                    choice, by_epoch[-1], None if is_linear else by_epoch[best_epoch(by_epoch, clips.label)]
+                )
+                for choice, by_epoch in zip(choices, by_draw, strict=True)
             ]
-            task = f"{self.name}{'_linear' if linear else ''}/{100 * share:g} %"
+            task = f"{self.name}{'_linear' if is_linear else ''}/{100 * share:g} %"
             report = Report(
                 task,
                 {},
@@ -136,11 +130,11 @@ class SemiSupervised:
                 settings=settings,
                 asked=self._asked(),
                 cost=cost,
-                noted={**noted, "note": noted["note"] + missing_note(chosen[share])},
+                noted={**noted, "note": noted["note"] + missing_note(choices)},
                 seed=context.seed,
                 source=context.origin.source,
             )
-            reports.append(report_over_draws(report, found, clips))
+            reports.append(report_over_draws(report, predictions, clips))
         return reports
 
     def pool(self, parts: Sequence[Report]) -> Report:
@@ -151,20 +145,13 @@ class SemiSupervised:
         self, encoder: Encoder, data: TaskData, context: TaskContext, choices: Sequence[LabelChoice]
     ) -> _Learned:
         """Predict by logistic regression, which has one epoch."""
-        train_table = context.table(encoder, data.store, data.train_rows)
-        train_features, test_features = standardised(
-            train_table.pooled, context.table(encoder, data.store, data.test_rows).pooled
-        )
-        by_draw, converged = [], True
-        for choice in choices:
-            features = train_features[choice.places]
-            fitted = Logistic.fitted(features, choice.label, self.config.linear)
-            converged &= fitted.converged
-            by_draw.append(fitted.predict(test_features)[None])
-        settings = {
-            **self._settings(),
-            "features": "centre crops, standardised by all training clips",
-        }
+        train_features, test_features = standardised(*(table.pooled for table in context.tables(encoder, data)))
+        fitted = [
+            Logistic.fitted(train_features[choice.places], choice.label, self.config.linear) for choice in choices
+        ]
+        by_draw = [logistic.predict(test_features)[None] for logistic in fitted]
+        settings = {**self._settings(), "features": "centre crops, standardised by all training clips"}
+        converged = all(logistic.converged for logistic in fitted)
         return by_draw, settings, {}, {"converged": converged, "note": f"Logistic regression on {_labels(choices)}."}
 
     def _finetuned(
@@ -178,38 +165,29 @@ class SemiSupervised:
                 by_draw.append(np.full((1, len(data.test_rows)), choice.label[0]))
                 continue
             learned = replace(data, train_rows=choice.rows)
-            trainings.append(self._trained(encoder, learned, replace(context, seed=context.seed + choice.seed)))
+            of_draw = replace(context, seed=context.seed + choice.seed)
+            trainings.append(train_in_one_go(encoder, learned, self.config.finetune, of_draw))
             by_draw.append(trainings[-1].predictions)
-        seconds = sum(training.cpu_seconds for training in trainings)
-        start = context.origin.start
-        steps = sorted({training.steps for training in trainings})
-        spent = (
-            f", {_range(steps)} steps, {seconds:.0f} processor second{'s'[: f'{seconds:.0f}' != '1']} in all"
-            if trainings
-            else ""
+        origin, steps = context.origin, sorted({training.steps for training in trainings})
+        cpu_seconds, wall_seconds = (
+            sum(getattr(training, clock) for training in trainings) for clock in ("cpu_seconds", "wall_seconds")
         )
         settings = {
             **self._settings(),
-            "start": start,
+            "start": origin.start,
             "layer_decay": trainings[0].layer_decay if trainings else None,
             "augment": plain(trainings[0].augment) if trainings else None,
             "epochs": trainings[0].epochs if trainings else 0,
         }
         cost = {
             "steps_done": steps,
-            "training_cpu_seconds": round(seconds, 1),
-            "training_wall_seconds": round(sum(training.wall_seconds for training in trainings), 1),
-            "pretraining_steps": context.origin.steps,
-            "pretraining_cpu_seconds": context.origin.cpu_seconds,
+            "training_cpu_seconds": round(cpu_seconds, 1),
+            "training_wall_seconds": round(wall_seconds, 1),
+            "pretraining_steps": origin.steps,
+            "pretraining_cpu_seconds": origin.cpu_seconds,
         }
-        return by_draw, settings, cost, {"note": f"Fine-tuned {start} on {_labels(choices)}{spent}."}
-
-    def _trained(self, encoder: Encoder, learned: TaskData, context: TaskContext) -> Training:
-        with tempfile.TemporaryDirectory(prefix="marrow-semi-supervised-") as folder:
-            training = train(Path(folder), copy.deepcopy(encoder), learned, self.config.finetune, context, AT_THE_END)
-        if training is None:
-            raise KeyboardInterrupt
-        return training
+        spent = f", {_range(steps)} steps, {processor_seconds(cpu_seconds)} in all" if trainings else ""
+        return by_draw, settings, cost, {"note": f"Fine-tuned {origin.start} on {_labels(choices)}{spent}."}
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings that decide a score: which other shares were asked for does not."""
@@ -220,18 +198,6 @@ class SemiSupervised:
         # What the other readout would need decided nothing.
         chosen.pop("finetune" if self.config.readout == "linear" else "linear")
         return chosen
-
-
-def about_of(task: str) -> About:
-    """Say what a report on a share of the labels is about."""
-    kind, _, variant = task.partition("/")
-    way = "Logistic regression on frozen features" if kind == "semi_supervised_linear" else "Fine-tuned"
-    return About("semi_supervised", "Learning from a share of the labels", plot="labels", way=way, variant=variant)
-
-
-def _best(by_epoch: Int64[np.ndarray, "epoch test"], label: Int64[np.ndarray, " test"]) -> Int64[np.ndarray, " test"]:
-    """Return the predictions with the most correct ones, the first of equals."""
-    return by_epoch[int((by_epoch == label).mean(axis=1).argmax())]
 
 
 def _labels(choices: Sequence[LabelChoice]) -> str:

@@ -21,10 +21,9 @@ from jaxtyping import Float64
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
-from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.recognition.linear_probe import LogisticConfig
-from marrow.tasks.recognition.readouts import Logistic, standardised
-from marrow.tasks.run_facts import check_skeleton, facts_of
+from marrow.tasks.base import Report, TaskContext, TaskData, without_labels
+from marrow.tasks.encoders import check_skeleton, facts_of
+from marrow.tasks.recognition.readouts import Logistic, LogisticConfig, standardised
 from marrow.train.run_directory import plain
 
 PUBLISHED_WEIGHTS: Mapping[str, float] = {"joint": 0.6, "bone": 0.6, "motion": 0.4, "bone_motion": 0.4}
@@ -64,24 +63,18 @@ class StreamFusion:
         config: the other streams.
     """
 
+    name = "stream_fusion"
     config: StreamFusionConfig = field(default_factory=StreamFusionConfig)
     # What was loaded: the cache of features knows an encoder by its identity, and folds ask for the same ones.
     _loaded: dict[tuple[str, str, int | None], Encoder] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        return "stream_fusion"
-
     def unsuited(self, data: TaskData) -> str | None:
         """Say that there is nothing to fuse, or that clips have no label."""
         if not self.config.runs:
             return "it fuses the encoder with those of other streams, and none are given (stream_fusion.runs)"
-        rows = np.concatenate([data.train_rows, data.test_rows])
-        unlabelled = int((np.asarray(data.store.label)[rows] < 0).sum())
-        return f"{unlabelled} of {len(rows)} clips have no label" if unlabelled else None
+        return without_labels(data)
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Fit every stream, add them up, predict, then score."""
@@ -89,47 +82,44 @@ class StreamFusion:
         label = data.train_labels()
         by_stream: dict[str, Float64[np.ndarray, "test class"]] = {}
         classes, converged = np.unique(label), {}
-        for stream, one in streams.items():
-            train, test = standardised(
-                context.table(one, data.store, data.train_rows).pooled,
-                context.table(one, data.store, data.test_rows).pooled,
-            )
+        for stream, of_stream in streams.items():
+            train, test = standardised(*(table.pooled for table in context.tables(of_stream, data)))
             fitted = Logistic.fitted(train, label, self.config.logistic)
             by_stream[stream], converged[stream] = fitted.log_probability(test), fitted.converged
 
         asked = plain(self.config)
-        common = {"logistic": asked["logistic"], "features": "centre crops, standardised"}
-        common["fused"] = "logarithms of the probabilities of a logistic regression on each stream"
-        variants = [
-            (
-                f"{kind} weights",
-                weights,
-                {**common, "weights": weights, "encoders": fingerprints},
-                converged,
-            )
+        common = {
+            "logistic": asked["logistic"],
+            "features": "centre crops, standardised",
+            "fused": "logarithms of the probabilities of a logistic regression on each stream",
+        }
+        # By variant: weights, settings, and whether the solvers converged.
+        variants = {
+            f"{kind} weights": (weights, {**common, "weights": weights, "encoders": fingerprints}, converged)
             for kind, weights in self._weights(streams).items()
-        ]
-        variants += [
-            (stream, {stream: 1.0}, {**common, "encoder": fingerprints[stream]}, converged[stream])
-            for stream in streams
-        ]
-        predicted = [classes[fused(by_stream, weights).argmax(axis=1)] for _, weights, _, _ in variants]
+        }
+        for stream in streams:
+            settings = {**common, "encoder": fingerprints[stream]}
+            variants[stream] = {stream: 1.0}, settings, converged[stream]
+        predicted = {
+            variant: classes[fused(by_stream, weights).argmax(axis=1)] for variant, (weights, _, _) in variants.items()
+        }
 
         # Predictions are made; from here on test labels are read.
         clips = data.test_clips()
         return [
             Report.scored(
                 f"{self.name}/{variant}",
-                {"top1": answer},
+                {"top1": predicted[variant]},
                 clips,
                 settings=settings,
                 asked=asked,
-                noted={"converged": converged},
+                noted={"converged": did_converge},
                 seed=context.seed,
                 num_labels_used=len(label),
                 source=context.origin.source,
             )
-            for (variant, _, settings, converged), answer in zip(variants, predicted, strict=True)
+            for variant, (_, settings, did_converge) in variants.items()
         ]
 
     def _weights(self, streams: Mapping[str, Encoder]) -> dict[str, dict[str, float]]:

@@ -1,6 +1,6 @@
 """What fine-tuning minimises, and its settings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from marrow.data.augment import AugmentConfig
 from marrow.data.batch import Batch
 from marrow.data.draws import Draws
-from marrow.errors import ConfigError
+from marrow.errors import BELOW_1, NOT_NEGATIVE, UP_TO_1, ConfigError, at_least, check_ranges
 from marrow.models.blocks import DropPath
 from marrow.models.encoder import Encoder
 from marrow.models.heads import JointsHead
 from marrow.models.trainable import StepOutput, Trainable
-from marrow.train.optim import OptimizerConfig
-from marrow.train.schedule import ScheduleConfig
+from marrow.train.optim import OptimizerConfig, ScheduleConfig
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,23 @@ class FinetuneConfig:
     predict_every: int = 1
 
     def __post_init__(self) -> None:
-        for name, smallest in (("epochs", 1), ("batch_clips", 2), ("hidden_width", 1), ("predict_every", 1)):
-            if getattr(self, name) < smallest:
-                raise ConfigError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
-        for name in ("drop_path", "dropout", "label_smoothing"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
-        for name in ("layer_decay", "label_fraction"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
-        if self.label_seed is not None and self.label_seed < 0:
-            raise ConfigError(f"label_seed must not be negative, got {self.label_seed}")
+        check_ranges(
+            self,
+            **dict.fromkeys(("epochs", "hidden_width", "predict_every"), at_least(1)),
+            batch_clips=at_least(2),
+            **dict.fromkeys(("drop_path", "dropout", "label_smoothing"), BELOW_1),
+            **dict.fromkeys(("layer_decay", "label_fraction"), UP_TO_1),
+            label_seed=NOT_NEGATIVE,
+        )
         if self.schedule.warmup_epochs > self.epochs:
             raise ConfigError(
                 f"schedule.warmup_epochs must not exceed epochs, got {self.schedule.warmup_epochs:g} of {self.epochs}; "
                 f"for so short a run set schedule.warmup_epochs to {self.epochs / 10:g}, for example"
             )
+
+    def two_epochs(self) -> "FinetuneConfig":
+        """Return the recipe in its smallest useful size."""
+        return replace(self, epochs=2, schedule=replace(self.schedule, warmup_epochs=0.0))
 
 
 @dataclass

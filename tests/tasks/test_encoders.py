@@ -1,0 +1,65 @@
+"""What `--transfer` makes of an encoder and a store."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from marrow.data.window import InputConfig
+from marrow.errors import ConfigError
+from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
+from marrow.tasks.encoders import encoder_for
+
+RUN = Path("run")
+
+
+def encoder_of(skeleton, alignment="none"):
+    torch.manual_seed(0)
+    return PatchTransformer(PatchTransformerConfig(8, 1, 2), InputConfig(8, alignment=alignment), skeleton).eval()
+
+
+def test_the_same_skeleton_needs_nothing(small_store):
+    encoder = encoder_of(KINECT_V1_20)
+    for transfer in (False, True):
+        result, notes = encoder_for(encoder, small_store, transfer, 0, RUN)
+        assert result is encoder
+        assert notes == []
+
+
+def test_another_skeleton_is_refused_with_a_hint(small_store):
+    with pytest.raises(ConfigError, match=r"run was trained on .*kinect_v2_25.*; or adapt the encoder with --transfer"):
+        encoder_for(encoder_of(KINECT_V2_25), small_store, False, 0, RUN)
+
+
+def test_another_skeleton_is_adapted_to(small_store):
+    encoder = encoder_of(KINECT_V2_25)
+    result, notes = encoder_for(encoder, small_store, True, 0, RUN)
+    assert result.skeleton == small_store.skeleton
+    assert notes == [
+        "the encoder of kinect_v2_25 was adapted to kinect_v1_20: 20 joints keep what it learned; 5 of kinect_v2_25 "
+        "are missing (Neck, HandTipLeft, ThumbLeft, HandTipRight, ThumbRight)"
+    ]
+    assert encoder.skeleton is KINECT_V2_25
+    assert np.isfinite(result.embed([small_store.sequence(0)])).all()
+
+
+def test_pairs_and_seed_are_passed_on(small_store):
+    encoder = encoder_of(KINECT_V2_25)
+    pairs = {"Head": "Neck", "Spine": None}
+    one, two, three = (encoder_for(encoder, small_store, pairs, seed, RUN)[0].joint_position for seed in (1, 1, 2))
+    head, neck = KINECT_V1_20.index("Head"), KINECT_V2_25.index("Neck")
+    torch.testing.assert_close(one[:, head], encoder.joint_position[:, neck])
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+    assert not torch.equal(one, three)
+    with pytest.raises(ConfigError, match=r"'kinect_v2_25' has no joint 'Nek'. Did you mean 'Neck'"):
+        encoder_for(encoder, small_store, {"Head": "Nek"}, 0, RUN)
+
+
+def test_another_axis_that_points_up_is_said_where_it_matters(small_store):
+    upright = replace(KINECT_V2_25, up="z")
+    note = encoder_for(encoder_of(upright), small_store, True, 0, RUN)[1][1]
+    assert note.endswith("learned them with z pointing up; in this store y does")
+    assert len(encoder_for(encoder_of(upright, alignment="yaw"), small_store, True, 0, RUN)[1]) == 1
