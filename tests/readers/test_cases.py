@@ -486,7 +486,7 @@ def _with_places(text: str) -> str:
 @BOTH
 def test_case_10_bones_without_a_length(tmp_path, reader):
     _, summary = made(tmp_path, reader(unit_metres=0.01), {"a.bvh": _with_places(bvh())})
-    assert any("no length" in text and "OFFSET" in text for text in summary.warnings)
+    assert ["no length" in text and "OFFSET" in text for text in summary.warnings] == [True]
     known = Recordings().for_root(tmp_path / "in")
     assert known.findings is not None
     assert any("no length" in doubt.text for doubt in known.findings.doubts)

@@ -159,9 +159,11 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     positions, present = _sample_rows(samples, told.min_confidence)
     skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
     positions, present = positions[:, list(kept)], present[:, list(kept)]
-    _doubt_bones(positions, present, skeleton, doubts)
+    has_length = _doubt_bones(positions, present, skeleton, doubts)
     up = _up(first, positions, present, skeleton, told, reasons, doubts)
     size = measure_body(positions, present, skeleton)
+    if size.is_extent_alone and not has_length:
+        size = BodySize({})
     unit = _unit(first, size, told, reasons, doubts)
     fps = _fps(contents, samples, told, reasons, doubts)
     return Decisions(
@@ -370,13 +372,13 @@ def _doubt_bones(
     present: Bool[np.ndarray, "row joint"],
     skeleton: Skeleton,
     doubts: list[Doubt],
-) -> None:
-    """Doubt a body in one point, and one of which most bones have no length."""
+) -> bool:
+    """Doubt a body in one point, and one of which most bones have no length; return whether it is neither."""
     seen = np.where(present[..., None], positions, np.nan)
     lengths = [np.linalg.norm(seen[:, joint] - seen[:, parent], axis=-1) for joint, parent in skeleton.bones]
     longest = max((float(np.nanmax(length)) for length in lengths if np.isfinite(length).any()), default=None)
     if longest is None:
-        return
+        return True
     none = [
         skeleton.joints[joint]
         for (joint, _), length in zip(skeleton.bones, lengths, strict=True)
@@ -387,6 +389,7 @@ def _doubt_bones(
     elif none and len(none) >= len(lengths) / 2:
         shown = ", ".join(none[:4]) + (", ..." if len(none) > 4 else "")
         doubts.append(Doubt(f"most bones have no length ({shown}): do position channels replace their OFFSET?"))
+    return 2 * len(none) < max(len(lengths), 1)
 
 
 def _up(

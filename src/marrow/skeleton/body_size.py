@@ -115,11 +115,11 @@ def chest_above_hips(
     The chest where a layout has no shoulders. Empty for a layout that does not say where they are.
     """
     anchors = skeleton.anchors
-    hips = [anchors.get("left_hip"), anchors.get("right_hip")]
-    top = [anchors.get("left_shoulder"), anchors.get("right_shoulder")]
-    if None in top:
-        top = [anchors.get("chest")]
-    if None in hips or None in top:
+    hips = [anchors[role] for role in ("left_hip", "right_hip") if role in anchors]
+    top = [anchors[role] for role in ("left_shoulder", "right_shoulder") if role in anchors]
+    if len(top) < 2:
+        top = [anchors["chest"]] if "chest" in anchors else []
+    if len(hips) < 2 or not top:
         return np.empty((0, 3))
     seen = present[:, [*hips, *top]].all(axis=1)
     return (joints[seen][:, top].mean(axis=1) - joints[seen][:, hips].mean(axis=1)).astype(np.float64)

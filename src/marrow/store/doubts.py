@@ -54,12 +54,13 @@ def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[
         summary: what it holds; its own `checks` are not looked at.
         motion: what was measured on its frames.
     """
+    has_length = not motion.points and not _without_length(summary)
     return [
         _check("splits", _splits(store, summary)),
         _check("copies", _copies(summary)),
         _size(store, summary, motion),
-        _up(store, motion),
-        _sides(store, motion),
+        _up(store, motion) if has_length else Check("upward axis", not_run="bodies have no length"),
+        _sides(store, motion) if has_length else Check("left and right", not_run="bodies have no length"),
         _check("bones", _bones(summary, motion)),
         _check("frame rate", _rates(store, summary)),
         _check("motion", _motion(store, motion)),
@@ -105,8 +106,8 @@ def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
     if motion.points:
         bodies = _count(motion.points, "body", "bodies")
         return Check(name, (f"in {bodies} all joints lie in one point (do channels replace their OFFSET?)",))
-    without_length = [bone for bone, metres in summary.bone_metres.items() if metres < _NO_BONE_METRES]
-    if without_length and len(without_length) >= len(summary.bone_metres) / 2:
+    without_length = _without_length(summary)
+    if without_length:
         return Check(name, (f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?",))
     if motion.size.of_adult is None:
         return Check(name, not_run="no trunk, leg or whole body can be measured")
@@ -126,6 +127,12 @@ def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
     unit, metres = fitting
     read = "" if read_as is None else f", they were read as units of {read_as:g} m"
     return Check(name, (f"{text}: they would fit in {unit}{read}; {_option(store, 'unit_metres', f'{metres:g}')}",))
+
+
+def _without_length(summary: "Summary") -> list[str]:
+    """Return the bones without a length if these are most of all; else none."""
+    bones = [bone for bone, metres in summary.bone_metres.items() if metres < _NO_BONE_METRES]
+    return bones if len(bones) >= len(summary.bone_metres) / 2 else []
 
 
 def _up(store: Store, motion: MotionChecks) -> Check:
