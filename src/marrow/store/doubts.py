@@ -54,7 +54,7 @@ def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[
         summary: what it holds; its own `checks` are not looked at.
         motion: what was measured on its frames.
     """
-    has_length = not motion.points and not _without_length(summary)
+    has_length = 2 * motion.points < int(store.body_count.sum()) and not _without_length(summary)
     return [
         _check("splits", _splits(store, summary)),
         _check("copies", _copies(summary)),
@@ -103,30 +103,36 @@ def _copies(summary: "Summary") -> Iterator[str]:
 
 def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
     name = "size of bodies"
+    doubts: list[str] = []
     if motion.points:
         bodies = _count(motion.points, "body", "bodies")
-        return Check(name, (f"in {bodies} all joints lie in one point (do channels replace their OFFSET?)",))
+        doubts.append(f"in {bodies} all joints lie in one point (zeros in place of a body, or of OFFSET?)")
     without_length = _without_length(summary)
-    if without_length:
-        return Check(name, (f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?",))
+    if without_length and not doubts:
+        doubts.append(f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?")
+    if without_length or motion.size.is_plausible:
+        return Check(name, tuple(doubts))
     if motion.size.of_adult is None:
-        return Check(name, not_run="no trunk, leg or whole body can be measured")
-    if motion.size.is_plausible:
-        return Check(name)
+        return Check(name, tuple(doubts), "" if doubts else "no trunk, leg or whole body can be measured")
+    return Check(name, (*doubts, _wrong_size(store, motion.size)))
+
+
+def _wrong_size(store: Store, size: BodySize) -> str:
+    """Say how large bodies are, and which unit would fit."""
     read_as = store.options.get("unit_metres")
-    in_file = BodySize({part: length / (read_as or 1.0) for part, length in motion.size.lengths.items()})
-    measured = ", ".join(f"{part} {length:.2g} m" for part, length in motion.size.lengths.items())
-    text = f"bodies are {motion.size.of_adult:.2g} times as large as an adult ({measured})"
-    if motion.size.is_extent_alone:
+    in_file = BodySize({part: length / (read_as or 1.0) for part, length in size.lengths.items()})
+    measured = ", ".join(f"{part} {length:.2g} m" for part, length in size.lengths.items())
+    text = f"bodies are {size.of_adult or 0:.2g} times as large as an adult ({measured})"
+    if size.is_extent_alone:
         text = f"{text}, unless they are parts of bodies"
     if read_as is None and store.source == "import":  # the unit that was measured then is not kept
-        return Check(name, (f"{text}; {_option(store, 'unit_metres', 'METRES')}",))
+        return f"{text}; {_option(store, 'unit_metres', 'METRES')}"
     fitting = next((unit for unit in in_file.fitting_units if abs(unit[1] / (read_as or 1.0) - 1) > 1e-3), None)
     if fitting is None:
-        return Check(name, (f"{text}: a person's size in no usual unit (pixels? normalised?)",))
+        return f"{text}: a person's size in no usual unit (pixels? normalised?)"
     unit, metres = fitting
     read = "" if read_as is None else f", they were read as units of {read_as:g} m"
-    return Check(name, (f"{text}: they would fit in {unit}{read}; {_option(store, 'unit_metres', f'{metres:g}')}",))
+    return f"{text}: they would fit in {unit}{read}; {_option(store, 'unit_metres', f'{metres:g}')}"
 
 
 def _without_length(summary: "Summary") -> list[str]:
