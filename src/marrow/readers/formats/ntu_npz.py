@@ -62,7 +62,6 @@ class NtuNpz:
             fps=_FPS,
             unit_metres=1.0,
             up="y",
-            software="NTU RGB+D as NPZ",
             axes="; ".join(f"x_{part}: {_axes(rows.shape)}" for part, rows in clip_arrays),
             left_out=tuple(name for name in arrays if name not in used),
             doubts=tuple(doubts),

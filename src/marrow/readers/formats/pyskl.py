@@ -196,7 +196,6 @@ def _contents(
         fps=_FPS_OF_NTU if of_ntu else None,
         unit_metres=0.0 if dimensions == 2 else 1.0 if is_kinect else None,
         up="-y" if dimensions == 2 else "y" if is_kinect else None,
-        software="pyskl / mmaction2",
         axes=f"M T V C, {joint_count} joints of {dimensions} coordinates",
         doubts=doubts,
     )
