@@ -95,7 +95,7 @@ def run(arguments: Namespace) -> int:
     try:
         with progress_bar("importing") as progress:
             summary = convert_recordings(
-                reader,
+                known,
                 root,
                 out,
                 jobs=arguments.jobs,

@@ -113,7 +113,7 @@ class Recordings:
     findings: Findings | None = field(default=None, init=False, hash=False, repr=False, compare=False)
     # What `read` needs of them: the sources of more than one file, by the path of their records.
     _decisions: Decisions | None = field(default=None, init=False, hash=False, repr=False, compare=False)
-    _found_format: str = field(default="", init=False, repr=False)
+    _root: Path | None = field(default=None, init=False, repr=False, compare=False)
     _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
     # Frames per second by the path of their records, of sources that say others than most.
     _rates: Mapping[str, float] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
@@ -142,6 +142,8 @@ class Recordings:
             ParseError: no file of the format can be read.
             ConfigError: an option does not fit the files.
         """
+        if self.findings is not None and self._root == root:
+            return self
         files_format, files, no_recordings = self._files(root)
         contents: dict[Source, Contents] = {}
         faulty: dict[Source, DataError] = {}
@@ -173,14 +175,15 @@ class Recordings:
             no_recordings=tuple(file.relative_to(root).as_posix() for file in no_recordings),
             doubts=(*_doubts_of(contents.values()), *decisions.doubts, *labelled.doubts),
         )
-        known = replace(self)
+        # What was decided stands among the options of the store, as if it had been said.
+        known = replace(self, format=files_format.name, unit_metres=decisions.unit_metres, up=decisions.up)
         for name, value in {
+            "_root": root,
             "skeleton": decisions.skeleton,
             "classes": labelled.classes,
             "splits": splits_of(labelled.members),
             "findings": findings,
             "_decisions": decisions,
-            "_found_format": files_format.name,
             "_several_files": {
                 member.record.path.partition("#")[0]: member.source
                 for member in labelled.members
@@ -215,7 +218,7 @@ class Recordings:
             raise record.fault
         path, _, key = record.path.partition("#")
         source = self._several_files.get(path) or Source(Path(path).stem, (root / path,))
-        recording = get_format(self._found_format).read(source, key, self._read_options)
+        recording = get_format(self.format or "").read(source, key, self._read_options)
         if recording.fps is None and path in self._rates:
             recording = replace(recording, fps=self._rates[path])
         return self._decisions.sequence(recording, source, record)
