@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from marrow.errors import ConfigError, DataError
+from marrow.errors import ConfigError, DataError, did_you_mean
 from marrow.readers.base import is_hidden
 from marrow.readers.recording import HEAD_BYTES, Format, Head
 
@@ -39,7 +39,7 @@ def get_format(name: str) -> Format:
         ConfigError: there is none of that name.
     """
     if name not in FORMATS:
-        raise ConfigError(f"unknown format {name!r}. Formats: {', '.join(FORMATS)}")
+        raise ConfigError(f"unknown format {name!r}.{did_you_mean(name, FORMATS)} Formats: {', '.join(FORMATS)}")
     module, _, attribute = FORMATS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)()
 
