@@ -153,7 +153,10 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
             f"{summary.stored_bytes / 1e6:,.1f} MB"
             + (f", {padded / summary.stored_bytes:.1f} times smaller than padded" if longest <= 300 else ""),
         ),
-        ("classes", f"{len(store.classes) or len(labels)}: {shown}{', …' if len(labels) > 20 else ''}"),
+        (
+            "classes",
+            f"{len(store.classes) or len(summary.labels.keys() - {'-'})}: {shown}{', …' if len(labels) > 20 else ''}",
+        ),
     ]
     if summary.segments:
         counts = ", ".join(f"{name} {count}" for name, count in list(summary.segments.items())[:20])

@@ -135,19 +135,6 @@ def reader_for(reader: Reader, root: Path) -> Reader:
     return reader.for_root(root) if isinstance(reader, FromFiles) else reader
 
 
-def with_fault(root: Path, file: Path, fault: ParseError, attributes: Mapping[str, int | str] | None = None) -> Record:
-    """Return the record of a file of which listing already sees what is wrong; reading raises it.
-
-    Args:
-        root: the folder of the recordings.
-        file: in it.
-        fault: what is wrong.
-        attributes: what is known of the recording all the same.
-    """
-    path = file.relative_to(root).as_posix()
-    return Record(path, path, attributes=attributes or {}, fault=fault)
-
-
 def is_hidden(path: Path) -> bool:
     """Tell whether a path leads to what systems leave beside recordings: "._x", ".ipynb_checkpoints", "__MACOSX".
 
@@ -169,11 +156,19 @@ def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> 
     Raises:
         DataError: there is none.
     """
-    paths = sorted(file for file in files if not is_hidden(file.relative_to(root))) if root.is_dir() else []
+    is_folder = root.is_dir()
+    paths = (
+        sorted(file for file in files if not is_hidden(file.relative_to(root)) and _is_file(file)) if is_folder else []
+    )
     if not paths:
-        state = f"holds no file {pattern}" if root.is_dir() else "is not a folder"
+        state = f"holds no file {pattern}" if is_folder else "is not a folder"
         raise DataError(f"expected a folder with {wanted}; {root} {state}")
     return paths
+
+
+def _is_file(path: Path) -> bool:
+    """Tell a file, or a link that leads nowhere, from folders and pipes."""
+    return path.is_file() or not path.exists()
 
 
 def faulty_record(root: Path, fault: ParseError) -> Record:

@@ -44,7 +44,7 @@ from jaxtyping import Float64
 
 from marrow.errors import ParseError
 from marrow.readers.bvh_tree import Node, Tree, number_in, parse_hierarchy, say_comma, shown_line
-from marrow.readers.number_lines import parse_numbers, shown
+from marrow.readers.number_lines import BLANK_LINES, parse_numbers, shown
 from marrow.readers.text_file import decode, read_bytes
 
 # Frames times nodes: ten hours at 30 Hz of 60 nodes. Ends cost a file nothing, so its size does not bound them.
@@ -133,7 +133,7 @@ def read_file(path: Path, *, needs_rate: bool = True, most_frames: int | None = 
     rows = [line for line in islice(lines, at, None) if line and not line.isspace()]
     notes += beginning.notes
     if len(rows) < len(lines) - at:
-        notes += ("blank lines among the frames",)
+        notes += (BLANK_LINES,)
     if len(rows) != frame_count:
         if len(rows) < max(frame_count - 1, 1):
             line = _line_of(lines, at, len(rows) - 1) if rows else max(len(lines), 1)
@@ -222,7 +222,10 @@ def _parse_settings(path: Path, lines: list[str], needs_rate: bool) -> tuple[Beg
     seconds = number_in(seconds_text)
     if seconds is None or seconds < _SHORTEST_SECONDS:
         if needs_rate:
-            problem = f"expected a frame time above 0 seconds, got {seconds_text!r}{say_comma(seconds_text)}"
+            comma = say_comma(seconds_text)
+            problem = (
+                f"expected a frame time above 0 seconds, got {seconds_text!r}{comma}; the option fps says the rate"
+            )
             raise ParseError(path, at, problem)
         seconds = None
     return Beginning(tree.nodes, seconds, tuple(dict.fromkeys(tree.notes))), int(frame_count), at

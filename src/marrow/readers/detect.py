@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from marrow.errors import ConfigError, DataError
+from marrow.errors import ConfigError, DataError, did_you_mean
 from marrow.readers.base import is_hidden
 from marrow.readers.recording import HEAD_BYTES, Format, Head
 
@@ -39,7 +39,7 @@ def get_format(name: str) -> Format:
         ConfigError: there is none of that name.
     """
     if name not in FORMATS:
-        raise ConfigError(f"unknown format {name!r}. Formats: {', '.join(FORMATS)}")
+        raise ConfigError(f"unknown format {name!r}.{did_you_mean(name, FORMATS)} Formats: {', '.join(FORMATS)}")
     module, _, attribute = FORMATS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)()
 
@@ -57,18 +57,21 @@ def read_head(path: Path) -> Head:
         raise DataError(f"{path}: expected a readable file: {error.strerror or error}") from error
 
 
+def head_of(path: Path) -> Head:
+    """Return the beginning of a file; nothing of one that cannot be read, which reading it will say."""
+    try:
+        return read_head(path)
+    except DataError:
+        return Head(path, b"")
+
+
 def detect(path: Path) -> Format | None:
     """Return the format of a file, or None if it is of none that is known.
 
-    Raises:
-        DataError: it cannot be read.
+    One that cannot be read is of the format that its name says.
     """
-    head = read_head(path)
-    for name in FORMATS:
-        candidate = get_format(name)
-        if candidate.accepts(head):
-            return candidate
-    return None
+    head = head_of(path)
+    return next((candidate for candidate in map(get_format, FORMATS) if candidate.accepts(head)), None)
 
 
 def files_below(paths: Sequence[Path]) -> list[Path]:
@@ -91,5 +94,6 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
                 folders.clear()  # a store: it was made of recordings and holds none
                 continue
             folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
-            found |= {Path(folder) / name: None for name in sorted(names) if not is_hidden(Path(name))}
+            files = (Path(folder) / name for name in sorted(names) if not is_hidden(Path(name)))
+            found |= {file: None for file in files if file.is_file() or not file.exists()}  # no pipes
     return sorted(found)

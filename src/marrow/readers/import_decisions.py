@@ -5,7 +5,9 @@ them, else what is usual. A decision that rests on a measurement or on what is u
 the measurement contradict each other there is a doubt.
 """
 
+import warnings
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,11 +18,13 @@ from marrow.errors import ConfigError, ParseError
 from marrow.readers.base import SkipRecording
 from marrow.readers.known_layouts import known_layout, known_layouts
 from marrow.readers.recording import Contents, Doubt, Recording, Source
+from marrow.readers.upright import turned_up
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
 from marrow.skeleton.guess import parents_by_rigidity
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.names import anchors_by_name, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.skeleton.symmetry import anchors_by_shape, mirror_by_shape
 
 # Frames per second of a recording; what is outside is likely a time, a rate in its place, or milliseconds.
 FPS_PLAUSIBLE = (5.0, 1000.0)
@@ -31,6 +35,12 @@ _UPRIGHT_SHARE = 0.6
 _TRUNK_METRES = 0.48
 _SAMPLE_ROWS = 4000
 _MOST_COUNTED = 1000
+# A bone shorter than this share of the longest has no length.
+_NO_LENGTH = 1e-4
+# How options are given that mend what is doubtful.
+SIDES = """--sides '{"LEFT": "RIGHT", ...}'"""
+_BY_SHAPE = "by the shape of the body: names do not tell"
+_ANCHORS = """--anchors '{"centre": "JOINT", ...}'"""
 # No body is as far away.
 _LARGEST_METRES = 1e6
 
@@ -93,10 +103,10 @@ class Decisions:
             SkipRecording: nobody is seen.
         """
         positions = recording.positions[:, :, list(self.kept)]
-        present: Bool[np.ndarray, "body frame joint"] = np.isfinite(positions).all(axis=-1)
+        present: Bool[np.ndarray, "body frame joint"] = np.asarray(np.isfinite(positions).all(axis=-1))
         if recording.confidence is not None:
             present &= recording.confidence[:, :, list(self.kept)] >= self.min_confidence
-        bodies = present.any(axis=2).any(axis=1)
+        bodies = np.asarray(present.any(axis=(1, 2)))
         if not bodies.any():
             raise SkipRecording("nobody is seen in it" if recording.positions.size else "there is no frame")
         positions, present = positions[bodies], present[bodies]
@@ -117,6 +127,8 @@ class Decisions:
         notes = tuple(
             note for note in recording.notes for _ in range(min(recording.counts.get(note, 1), _MOST_COUNTED))
         )
+        if self.reasons.get("sides") == _BY_SHAPE:
+            notes = (*notes, "left and right were told by the shape of the body, not by names")
         if recording.confidence is not None:
             notes = (*notes, f"joints below a confidence of {self.min_confidence:g} are absent")
         return SkeletonSequence(
@@ -147,8 +159,11 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     positions, present = _sample_rows(samples, told.min_confidence)
     skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
     positions, present = positions[:, list(kept)], present[:, list(kept)]
+    has_length = _doubt_bones(positions, present, skeleton, doubts)
     up = _up(first, positions, present, skeleton, told, reasons, doubts)
     size = measure_body(positions, present, skeleton)
+    if size.is_extent_alone and not has_length:
+        size = BodySize({})
     unit = _unit(first, size, told, reasons, doubts)
     fps = _fps(contents, samples, told, reasons, doubts)
     return Decisions(
@@ -165,35 +180,19 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     )
 
 
-def turned_up(joints: np.ndarray, up: str) -> np.ndarray:
-    """Turn positions by half a turn where an axis points down, so that it points up; left stays left.
-
-    Args:
-        joints: positions `[..., 3]`.
-        up: the axis that points up, with its sign.
-    """
-    if not up.startswith("-"):
-        return joints
-    flipped = "xyz".index(up[1])
-    other = 2 if flipped == 1 else 1 if flipped == 2 else 2
-    signs = np.ones(3)
-    signs[[flipped, other]] = -1
-    return joints * signs
-
-
 def doubt_rate(fps: float) -> str | None:
     """Say what is odd about frames per second; None where nothing is."""
     least, most = FPS_PLAUSIBLE
     if least <= fps <= most:
         return None
     meant = [
-        f"{meaning} ({rate:g} per second)"
+        f"{meaning} ({rate:.4g} per second)"
         for rate, meaning in ((1 / fps, "a rate"), (1000 * fps, "milliseconds"))
         if least <= rate <= most
     ]
     if meant:
-        return f"{fps:g} frames per second: is the time between frames {' or '.join(meant)}?"
-    return f"{fps:g} frames per second are unusual"
+        return f"{fps:.4g} frames per second: is the time between frames {' or '.join(meant)}?"
+    return f"{fps:.4g} frames per second are unusual"
 
 
 def _in_three(positions: np.ndarray) -> np.ndarray:
@@ -211,7 +210,7 @@ def _sample_rows(
     for sample in samples:
         recording = sample.recording
         positions = _in_three(recording.positions)
-        present: Bool[np.ndarray, "body frame joint"] = np.isfinite(positions).all(axis=-1)
+        present: Bool[np.ndarray, "body frame joint"] = np.asarray(np.isfinite(positions).all(axis=-1))
         if recording.confidence is not None:
             present &= recording.confidence >= min_confidence
         flat, flags = positions.reshape(-1, *positions.shape[2:]), present.reshape(-1, present.shape[-1])
@@ -246,7 +245,9 @@ def _skeleton(
             layout = fitting[0]
             reasons["layout"] = f"by the number of joints, {contents.joint_count}"
             others = f"; as many have {', '.join(known.name for known in fitting[1:])}" if fitting[1:] else ""
-            doubts.append(Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout"))
+            doubts.append(
+                Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout NAME")
+            )
     if layout is not None:
         names, parents, mirror, anchors, name = (
             layout.joints,
@@ -259,7 +260,7 @@ def _skeleton(
         names = contents.joints or tuple(f"joint{joint}" for joint in range(contents.joint_count))
         if contents.joints is None:
             reasons["layout"] = "unknown: the files name no joints"
-            doubts.append(Doubt("the files name no joints, and no known layout has as many", "--layout"))
+            doubts.append(Doubt("the files name no joints, and no known layout has as many", "--layout NAME"))
         else:
             reasons["layout"] = "from the files"
         if contents.parents is not None:
@@ -268,17 +269,31 @@ def _skeleton(
             parents = parents_by_rigidity(positions)
             reasons["bones"] = "by which joints keep their distance"
             doubts.append(Doubt("the files say no bones; they were found by which joints keep their distance"))
-        mirror = mirror_by_name(names)
+        mirror = mirror_by_name(names, parents)
+        reasons["sides"] = "by the joints' names"
+        if not _has_pairs(mirror) and contents.dimensions == 3:
+            mirror = mirror_by_shape(positions, parents)
+            reasons["sides"] = _BY_SHAPE
+            if _has_pairs(mirror) and not told.sides:
+                shown = shown_pairs(names, mirror)
+                doubts.append(Doubt(f"left and right were told by the shape of the body, not by names: {shown}", SIDES))
         anchors = _guess_anchors(names, parents, mirror)
         if contents.parents is None:  # where limbs meet in a guessed tree need not be where they join
             anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
+        elif reasons["sides"] == _BY_SHAPE and _has_pairs(mirror) and not anchors:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a joint that is never seen
+                lengths = np.nanmedian(np.linalg.norm(positions - positions[:, list(parents)], axis=-1), axis=0)
+            anchors = anchors_by_shape(np.nan_to_num(lengths), parents, mirror)
         code = zlib.crc32(repr((names, parents)).encode())
         name = f"{format_name}_{len(names)}_{code:08x}"
     if told.sides:
-        mirror = _told_sides(names, told.sides)
+        mirror = _told_sides(names, told.sides, mirror)
+        reasons["sides"] = "as said"
         anchors = {**_guess_anchors(names, parents, mirror, told.sides), **(anchors if layout is not None else {})}
-    if all(partner == joint for joint, partner in enumerate(mirror)):
-        doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", "--sides"))
+    if not _has_pairs(mirror):
+        reasons["sides"] = "none: neither names nor the shape of the body tell"
+        doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", SIDES))
     for role, joint in (told.anchors or {}).items():
         anchors[role] = _index(names, joint)
     skeleton = Skeleton(name, names, parents, mirror, anchors)
@@ -321,13 +336,28 @@ def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
     )
 
 
-def _told_sides(names: Sequence[str], sides: Mapping[str, str]) -> tuple[int, ...]:
-    mirror = list(range(len(names)))
+def _has_pairs(mirror: Sequence[int]) -> bool:
+    return any(partner != joint for joint, partner in enumerate(mirror))
+
+
+def shown_pairs(names: Sequence[str], mirror: Sequence[int], most: int = 3) -> str:
+    """Return some pairs of partners in words: "b1 and b4, b2 and b5, ..."."""
+    pairs = [f"{names[joint]} and {names[partner]}" for joint, partner in enumerate(mirror) if joint < partner]
+    return ", ".join(pairs[:most]) + (", ..." if len(pairs) > most else "")
+
+
+def _told_sides(names: Sequence[str], sides: Mapping[str, str], known: Sequence[int]) -> tuple[int, ...]:
+    """Return a mirror in which some pairs are as said, whatever they or their partners were before."""
+    mirror = list(known)
+    said: set[int] = set()
     for left, right in sides.items():
-        a, b = _index(names, left), _index(names, right)
-        if mirror[a] != a or mirror[b] != b or a == b:
+        pair = _index(names, left), _index(names, right)
+        if said & {*pair} or pair[0] == pair[1]:
             raise ConfigError(f"--sides gives a joint two partners, or itself: {left} and {right}")
-        mirror[a], mirror[b] = b, a
+        said |= {*pair}
+        for joint in pair:
+            mirror[mirror[joint]] = mirror[joint]
+        mirror[pair[0]], mirror[pair[1]] = pair[1], pair[0]
     return tuple(mirror)
 
 
@@ -335,6 +365,31 @@ def _index(names: Sequence[str], joint: str) -> int:
     if joint not in names:
         raise ConfigError(f"the files have no joint {joint!r}. Their joints: {', '.join(names)}")
     return list(names).index(joint)
+
+
+def _doubt_bones(
+    positions: Float32[np.ndarray, "row joint 3"],
+    present: Bool[np.ndarray, "row joint"],
+    skeleton: Skeleton,
+    doubts: list[Doubt],
+) -> bool:
+    """Doubt a body in one point, and one of which most bones have no length; return whether it is neither."""
+    seen = np.where(present[..., None], positions, np.nan)
+    lengths = [np.linalg.norm(seen[:, joint] - seen[:, parent], axis=-1) for joint, parent in skeleton.bones]
+    longest = max((float(np.nanmax(length)) for length in lengths if np.isfinite(length).any()), default=None)
+    if longest is None:
+        return True
+    none = [
+        skeleton.joints[joint]
+        for (joint, _), length in zip(skeleton.bones, lengths, strict=True)
+        if np.isfinite(length).any() and np.nanmedian(length) <= max(longest, 1e-12) * _NO_LENGTH
+    ]
+    if len(none) == len(lengths):
+        doubts.append(Doubt("all joints lie in one point: zeros in place of a body, or channels in place of OFFSET?"))
+    elif none and len(none) >= len(lengths) / 2:
+        shown = ", ".join(none[:4]) + (", ..." if len(none) > 4 else "")
+        doubts.append(Doubt(f"most bones have no length ({shown}): do position channels replace their OFFSET?"))
+    return 2 * len(none) < max(len(lengths), 1)
 
 
 def _up(
@@ -357,10 +412,10 @@ def _up(
     else:
         up, reasons["up"] = "y", "usual; it could not be measured"
         doubts.append(
-            Doubt("which axis points up could not be measured (chest and hips unknown, or people lie)", "--up")
+            Doubt("which axis points up could not be measured (chest and hips unknown, or people lie)", "--up AXIS")
         )
     if measured is None and "could not" not in reasons["up"]:
-        doubts.append(Doubt(f"that {up} points up could not be checked: chest and hips are not known", "--anchors"))
+        doubts.append(Doubt(f"that {up} points up could not be checked: chest and hips are not known", _ANCHORS))
     if measured is not None and measured[0] != up and measured[1] >= _UPRIGHT_SHARE:
         doubts.append(
             Doubt(
@@ -378,7 +433,7 @@ def _unit(contents: Contents, size: BodySize, told: Told, reasons: dict[str, str
         unit, reasons["unit"] = told.unit_metres, "as said"
     elif contents.unit_metres == 0:
         if size.of_adult is None:
-            doubts.append(Doubt("positions are in pixels, and no body could be measured", "--unit_metres"))
+            doubts.append(Doubt("positions are in pixels, and no body could be measured", "--unit_metres METRES"))
             reasons["unit"] = "pixels, taken as millimetres"
             return 0.001
         reasons["unit"] = "pixels or a share of the image: bodies are made as large as an adult"
@@ -386,24 +441,35 @@ def _unit(contents: Contents, size: BodySize, told: Told, reasons: dict[str, str
     elif contents.unit_metres is not None:
         unit, reasons["unit"] = contents.unit_metres, "by the format"
     elif fitting is not None:
-        reasons["unit"] = f"measured: bodies are {size.of_adult or 0:.3g} times an adult in metres, so {fitting[0]}"
-        return fitting[1]
+        name, metres = fitting
+        reasons["unit"] = f"measured: {name}, in which bodies are {(size.of_adult or 0) * metres:.2g} times an adult"
+        if size.is_extent_alone:
+            others = [other for other, _ in size.fitting_units[1:]]
+            also = f" ({', '.join(others)} would fit as well)" if others else ""
+            told_by = (
+                f"the unit was told by how far joints are apart, {size.lengths['extent']:.3g}, without trunk and legs"
+            )
+            doubts.append(Doubt(f"{told_by}: {name}{also}", "--unit_metres METRES"))
+        return metres
     else:
         reasons["unit"] = "metres: it could not be measured" if size.of_adult is None else "metres: no unit fits"
         measured = "no body could be measured" if size.of_adult is None else "bodies fit no usual unit"
-        doubts.append(Doubt(f"the unit is not known ({measured}); metres are assumed", "--unit_metres"))
+        doubts.append(Doubt(f"the unit is not known ({measured}); metres are assumed", "--unit_metres METRES"))
         return 1.0
     scaled = BodySize({part: unit * length for part, length in size.lengths.items()})
+    fitting = next((other for other in size.fitting_units if abs(other[1] - unit) > 1e-3 * unit), None)
     if scaled.is_plausible is False:
         better = f"; {fitting[0]} would fit" if fitting is not None else ""
         doubts.append(
             Doubt(
                 f"bodies are {scaled.of_adult or 0:.2g} times as large as an adult{better}",
-                f"--unit_metres {fitting[1]:g}" if fitting is not None else "--unit_metres",
+                f"--unit_metres {fitting[1]:g}" if fitting is not None else "--unit_metres METRES",
             )
         )
     elif scaled.is_plausible is None:
-        doubts.append(Doubt("the size of bodies could not be checked: there is no length to measure", "--unit_metres"))
+        doubts.append(
+            Doubt("the size of bodies could not be checked: there is no length to measure", "--unit_metres METRES")
+        )
     return unit
 
 
@@ -419,12 +485,15 @@ def _fps(
     if told.fps is not None:
         fps, reasons["fps"] = told.fps, "as said"
     elif rates:
-        fps, reasons["fps"] = rates[0], "by the files"
+        said = Counter(found.fps for found in contents if found.fps is not None)
+        fps, reasons["fps"] = said.most_common(1)[0][0] if said else rates[0], "by the files"
     else:
         fps, reasons["fps"] = _USUAL_FPS, "usual; the files do not say"
-        doubts.append(Doubt(f"the files do not say their frame rate; {fps:g} per second are assumed", "--fps"))
+        doubts.append(Doubt(f"the files do not say their frame rate; {fps:g} per second are assumed", "--fps RATE"))
     odd = [text for text in map(doubt_rate, [told.fps] if told.fps is not None else rates) if text is not None]
-    doubts += [Doubt(text, "--fps") for text in odd[:3]]
+    doubts += [Doubt(text, "--fps RATE") for text in odd[:3]]
     if told.fps is None and len(rates) > 1:
-        doubts.append(Doubt(f"frame rates differ: {', '.join(f'{rate:g}' for rate in rates[:6])} per second", "--fps"))
+        doubts.append(
+            Doubt(f"frame rates differ: {', '.join(f'{rate:g}' for rate in rates[:6])} per second", "--fps RATE")
+        )
     return fps

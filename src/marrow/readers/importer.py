@@ -20,7 +20,7 @@ import numpy as np
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError
 from marrow.readers.base import SkipRecording, Split
-from marrow.readers.detect import detect, files_below, get_format
+from marrow.readers.detect import detect, files_below, get_format, head_of
 from marrow.readers.import_decisions import Decisions, Sample, Told, decide
 from marrow.readers.import_labels import Member, label_members, splits_of
 from marrow.readers.name_pattern import check_pattern
@@ -113,9 +113,10 @@ class Recordings:
     findings: Findings | None = field(default=None, init=False, hash=False, repr=False, compare=False)
     # What `read` needs of them: the sources of more than one file, by the path of their records.
     _decisions: Decisions | None = field(default=None, init=False, hash=False, repr=False, compare=False)
-    _root: Path | None = field(default=None, init=False, hash=False, repr=False, compare=False)
-    _found_format: str = field(default="", init=False, repr=False)
+    _root: Path | None = field(default=None, init=False, repr=False, compare=False)
     _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
+    # Frames per second by the path of their records, of sources that say others than most.
+    _rates: Mapping[str, float] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -181,19 +182,24 @@ class Recordings:
             no_recordings=tuple(file.relative_to(root).as_posix() for file in no_recordings),
             doubts=(*_doubts_of(contents.values()), *decisions.doubts, *labelled.doubts),
         )
-        known = replace(self)
+        # What was decided stands among the options of the store, as if it had been said.
+        known = replace(self, format=files_format.name, unit_metres=decisions.unit_metres, up=decisions.up)
         for name, value in {
+            "_root": root,
             "skeleton": decisions.skeleton,
             "classes": labelled.classes,
             "splits": splits_of(labelled.members),
             "findings": findings,
             "_decisions": decisions,
-            "_found_format": files_format.name,
-            "_root": root,
             "_several_files": {
                 member.record.path.partition("#")[0]: member.source
                 for member in labelled.members
                 if len(member.source.files) > 1
+            },
+            "_rates": {
+                source.path.relative_to(root).as_posix(): found.fps
+                for source, found in contents.items()
+                if found.fps is not None and found.fps != decisions.fps
             },
         }.items():
             object.__setattr__(known, name, value)
@@ -219,9 +225,10 @@ class Recordings:
             raise record.fault
         path, _, key = record.path.partition("#")
         source = self._several_files.get(path) or Source(Path(path).stem, (root / path,))
-        return self._decisions.sequence(
-            get_format(self._found_format).read(source, key, self._read_options), source, record
-        )
+        recording = get_format(self.format or "").read(source, key, self._read_options)
+        if recording.fps is None and path in self._rates:
+            recording = replace(recording, fps=self._rates[path])
+        return self._decisions.sequence(recording, source, record)
 
     @property
     def name(self) -> str:
@@ -230,7 +237,7 @@ class Recordings:
 
     @property
     def _read_options(self) -> ReadOptions:
-        return ReadOptions(self.axes, self.layout, self.markers, self.columns, self.follow)
+        return ReadOptions(self.axes, self.layout, self.markers, self.columns, self.follow, self.fps)
 
     def _files(self, root: Path) -> tuple[Format, list[Path], list[Path]]:
         """Return the format of the recordings below a folder, their files, and those that are none."""
@@ -258,8 +265,9 @@ class Recordings:
         if not of_format:
             raise DataError(
                 f"expected recordings below {root}; of its {len(files)} files none is of a known format "
-                f"(the first is {files[0].name}). `marrow import --help` lists the formats; "
-                f"docs/add-a-reader.md shows how to read another, and `marrow.store.write_store` takes arrays"
+                f"(the first is {files[0].name}). `marrow import --help` lists the formats; data sets that `marrow "
+                f"prepare --help` names have readers of their own; docs/add-a-reader.md shows how to read another, and "
+                f"`marrow.store.write_store` takes arrays"
             )
         if len(of_format) > 1:
             listed = "; ".join(
@@ -268,7 +276,8 @@ class Recordings:
             )
             raise DataError(
                 f"expected recordings of one format below {root}, found {listed}. "
-                f"Import them apart: choose with --format NAME or --only PATTERN"
+                f"Import them apart, by {' and '.join(f'--format {name}' for name in of_format)}, or choose files by "
+                f"--only PATTERN"
             )
         name, found = next(iter(of_format.items()))
         return formats[name], found, no_recordings
@@ -278,9 +287,7 @@ class Recordings:
 
         Files of which several formats may be made are taken; those that are surely of another kind are not.
         """
-        from marrow.readers.detect import read_head
-
-        accepted = [file for file in files if wanted.accepts(read_head(file))]
+        accepted = [file for file in files if wanted.accepts(head_of(file))]
         taken = set(accepted or files)
         return [file for file in files if file in taken], [file for file in files if file not in taken]
 

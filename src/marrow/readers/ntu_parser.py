@@ -1,7 +1,8 @@
 """Parse the text of an NTU RGB+D `.skeleton` file into arrays, in one compiled pass over its bytes.
 
 The format, line by line (numbers separated by blanks; lines may end in LF, CR LF or CR; a mark of UTF-8 or UTF-16 may
-come first; blank lines are passed over):
+come first; blank lines are passed over, and one whole frame more or fewer than the first line says is read, both with
+a note):
 
     frame count
     for each frame:
@@ -29,7 +30,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt64
 
 from marrow.errors import ParseError
-from marrow.readers.number_lines import LARGEST, read_bytes
+from marrow.readers.number_lines import BLANK_LINES, LARGEST, read_bytes
 from marrow.readers.text_file import to_plain
 
 JOINT_COUNT = 25
@@ -49,6 +50,7 @@ _BYTE_CLASS[list(b"0123456789+-.eEnNaAiIfF")] = _NUMBER  # the letters of "nan" 
 
 _POWERS_OF_TEN = np.array([10.0**exponent for exponent in range(23)])  # the last one that a float64 holds exactly
 _LARGEST_EXACT = 2**53
+_LONGEST_COUNT = 10
 _TOKEN = re.compile(rb"\S+")
 _BLANK_LINE = re.compile(rb"(\A|\n)[ \t]*\n")
 
@@ -62,12 +64,14 @@ class ParsedSkeletons:
         body_ids: the tracker's id of each row.
         frames: 0-based frame of each row; never decreases.
         joints: positions in metres.
+        notes: what was unusual, in words that are the same for every file.
     """
 
     frame_count: int
     body_ids: UInt64[np.ndarray, "row"]
     frames: Int64[np.ndarray, "row"]
     joints: Float32[np.ndarray, "row 25 3"]
+    notes: tuple[str, ...] = ()
 
 
 def parse_skeleton_file(path: Path) -> ParsedSkeletons:
@@ -86,6 +90,12 @@ def parse_skeleton_file(path: Path) -> ParsedSkeletons:
         content = b"\n".join(line for line in written if line.strip())
         scanned = _scanned(content)
 
+    notes = () if lines is None else (BLANK_LINES,)
+    if lines is None and scanned.problem in (_ENDED, _TRAILING):
+        counted = _scanned_whole_frames(content)
+        if counted is not None:
+            content, scanned, notes = counted
+
     def line_in_file(line: int) -> int:
         return line if lines is None else [*lines, lines[-1] + 1 if lines else 1][min(line - 1, len(lines))]
 
@@ -103,6 +113,7 @@ def parse_skeleton_file(path: Path) -> ParsedSkeletons:
         body_ids=scanned.body_ids[:row_count].copy(),
         frames=scanned.frames[:row_count].copy(),
         joints=positions.astype(np.float32).reshape(row_count, JOINT_COUNT, 3),
+        notes=notes,
     )
 
 
@@ -118,6 +129,24 @@ class _Scanned(NamedTuple):
     row_count: int
     frame_count: int
     column: int
+
+
+def _scanned_whole_frames(content: bytes) -> tuple[bytes, _Scanned, tuple[str, ...]] | None:
+    """Return the text with the count of frames that there are, and so on, where it is one more or one fewer than said.
+
+    None where it is not: several frames that are missing are a file that was cut.
+    """
+    first, _, rest = content.partition(b"\n")
+    if not first.strip().isdigit() or len(first) > _LONGEST_COUNT:
+        return None
+    for more, note in ((1, "one frame more than declared"), (-1, "one frame fewer than declared")):
+        count = int(first) + more
+        if count > 0:
+            counted = str(count).encode() + b"\n" + rest
+            scanned = _scanned(counted)
+            if scanned.problem == _FINE:
+                return counted, scanned, (note,)
+    return None
 
 
 def _scanned(content: bytes) -> _Scanned:

@@ -14,6 +14,9 @@ _SPELLING = b"0123456789+-.eE"
 # All that `bytes.split` takes for blanks.
 _BLANKS = b" \t\r\v\f"
 
+# A note on what was read.
+BLANK_LINES = "blank lines among the frames"
+
 
 def read_bytes(path: Path) -> bytes:
     """Return a file's content.
@@ -39,7 +42,9 @@ def read_lines(path: Path) -> list[bytes]:
     return lines
 
 
-def read_numbers(path: Path, columns: int, *, separator: bytes | None = None) -> Float64[np.ndarray, "line column"]:
+def read_rows(
+    path: Path, columns: int, *, separator: bytes | None = None
+) -> tuple[Float64[np.ndarray, "line column"], tuple[str, ...]]:
     """Read a file of lines that all hold the same count of finite numbers, at least one of them; blank ones are none.
 
     Args:
@@ -47,13 +52,17 @@ def read_numbers(path: Path, columns: int, *, separator: bytes | None = None) ->
         columns: numbers per line.
         separator: what stands between two numbers; any blanks if None.
 
+    Returns:
+        the numbers, and what was passed over, in words that are the same for every file.
+
     Raises:
-        ParseError: it cannot be read, is empty, or a line is not such.
+        ParseError: it cannot be read, is empty, or a line is neither such nor blank.
     """
     lines = read_lines(path)
     if not lines:
         raise ParseError(path, 1, f"expected {columns} numbers per line, got an empty file")
-    return parse_numbers(path, lines, columns, separator=separator, passes_over_blank_lines=True)
+    values = parse_numbers(path, lines, columns, separator=separator, passes_over_blank_lines=True)
+    return values, (BLANK_LINES,) if len(values) < len(lines) else ()
 
 
 def parse_numbers(
@@ -97,7 +106,8 @@ def parse_numbers(
     if values is None or not (np.abs(values) < LARGEST).all():
         at = next(at for at, word in enumerate(words) if not _is_number(word))
         line, column = numbers[at // columns], at % columns + 1
-        raise ParseError(path, line, f"expected a finite number in column {column}, got {shown(words[at])}")
+        comma = " (a decimal comma? Numbers are written with a point)" if b"," in words[at] else ""
+        raise ParseError(path, line, f"expected a finite number in column {column}, got {shown(words[at])}{comma}")
     return values.reshape(len(numbers), columns)
 
 

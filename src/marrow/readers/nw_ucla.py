@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.readers.base import SkipRecording, Split, some_files, split_by, with_fault
+from marrow.readers.base import SkipRecording, Split, faulty_record, some_files, split_by
 from marrow.readers.number_lines import LARGEST, read_bytes
 from marrow.readers.text_file import to_plain
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
@@ -62,7 +62,7 @@ class NWUCLA:
             if action not in _LABELS or view not in _VIEWS:
                 actions = ", ".join(f"{number:02d}" for number in _LABELS)
                 problem = f"expected a name aAA_sSS_eEE_vVV.json with AA one of {actions} and VV 01 to 03"
-                yield with_fault(root, file, ParseError(file, 0, f"{problem}; got {file.name!r}"))
+                yield faulty_record(root, ParseError(file, 0, f"{problem}; got {file.name!r}"))
                 continue
             attributes = {"action": action, "subject": subject, "episode": episode, "view": view}
             yield Record(id=file.stem, path=file.name, label=_LABELS[action], attributes=attributes)

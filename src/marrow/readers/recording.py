@@ -19,6 +19,8 @@ from marrow.skeleton.layout import Skeleton
 
 # How much of a file is looked at to find its format.
 HEAD_BYTES = 1 << 16
+# How the note on nodes of a file begins that are no joints.
+LEFT_OUT = "left out, being no joints: "
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class ReadOptions:
         markers: joint by the markers whose mean it is, for captures of markers.
         columns: what a table's columns are called, by what they are: frame, person, joint, x, y, z, confidence.
         follow: whether people without an identity are followed by their position from frame to frame.
+        fps: frames per second; where they are given, what a file says of them does not matter.
     """
 
     axes: str | None = None
@@ -166,6 +169,7 @@ class ReadOptions:
     markers: Mapping[str, Sequence[str]] | None = field(default=None, hash=False)
     columns: Mapping[str, str] | None = field(default=None, hash=False)
     follow: bool = True
+    fps: float | None = None
 
 
 @runtime_checkable

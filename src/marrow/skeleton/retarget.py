@@ -19,13 +19,14 @@ import numpy as np
 
 from marrow.errors import ConfigError
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.names import without_side
 from marrow.skeleton.sequence import Placement, SkeletonSequence
 
 # Each place of the body, and how joints there are called; of several that a layout has, the first is taken. Words of a
 # name are joined, in lower case, without side and prefix: "upleg" is mixamorig:LeftUpLeg and Up_Leg.R.
 _TRUNK = {
     "pelvis": ("hips", "hipcenter", "hipcentre", "pelvis", "midhip", "hip", "spinebase"),
-    "spine": ("spine", "spinemid"),
+    "spine": ("spine", "spinemid", "lowerback"),
     "head": ("head",),
     "head top": ("headtop", "headend", "headtopend"),
 }
@@ -42,11 +43,11 @@ _LIMB_PLACES = {
 }
 # Named after bones, a joint is where the bone begins: the neck between the shoulders. The end of the toes is the end
 # site of a BVH file.
-_TRUNK_BONES = {**_TRUNK, "shoulder centre": ("neck",)}
+_TRUNK_BONES = {**_TRUNK, "shoulder centre": ("neck", "lowerneck")}
 _LIMB_BONES = {
     "collar": ("shoulder", "collar", "clavicle"),
-    "shoulder": ("upperarm", "uparm", "arm", "humerus"),
-    "elbow": ("forearm", "lowerarm", "lowarm"),
+    "shoulder": ("upperarm", "uparm", "arm", "humerus", "shldr"),
+    "elbow": ("forearm", "lowerarm", "lowarm", "radius"),
     "wrist": ("wrist", "hand"),
     "hip": ("upperleg", "upleg", "thigh", "femur"),
     "knee": ("lowerleg", "lowleg", "leg", "shin", "calf", "tibia"),
@@ -127,7 +128,7 @@ def match(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] |
 
 def place_of_joints(skeleton: Skeleton) -> dict[int, str]:
     """Return the place of the body that each joint is, by its index, for example "left elbow"; as far as names tell."""
-    places = _places([_key(name) for name in skeleton.joints])
+    places = _places(_keys(skeleton))
     return {joint: place if side == "middle" else f"{side} {place}" for (side, place), joint in places.items()}
 
 
@@ -190,7 +191,7 @@ def _by_name(source: Skeleton, target: Skeleton) -> dict[int, int]:
     """Return joints of the source by joint of the target."""
     if set(source.joints) == set(target.joints):
         return {joint: source.joints.index(name) for joint, name in enumerate(target.joints)}
-    keys_of_source, keys_of_target = ([_key(name) for name in skeleton.joints] for skeleton in (source, target))
+    keys_of_source, keys_of_target = (_keys(skeleton) for skeleton in (source, target))
     at_source, at_target = _places(keys_of_source), _places(keys_of_target)
     pairs = {joint: at_source[place] for place, joint in at_target.items() if place in at_source}
     if _is_named_after_bones(keys_of_source) == _is_named_after_bones(keys_of_target):
@@ -201,6 +202,22 @@ def _by_name(source: Skeleton, target: Skeleton) -> dict[int, int]:
         if joint is not None and place is not None and joint not in pairs and place not in pairs.values():
             pairs[joint] = place
     return pairs
+
+
+def _keys(skeleton: Skeleton) -> list[_Key]:
+    """Return side and name of every joint; a side that is no word of its own (lfemur) is told by its partner."""
+    keys = [_key(name) for name in skeleton.joints]
+    for joint, side in enumerate(skeleton.sides):
+        if side != "middle" and (keys[joint][0] == "middle" or "/" in skeleton.joints[joint]):
+            pair = (joint, skeleton.mirror[joint]) if side == "left" else (skeleton.mirror[joint], joint)
+            left, right = (skeleton.joints[place] for place in pair)
+            stems = left.rpartition("/")[2], right.rpartition("/")[2]  # Shin and RightUpLeg/Shin
+            name = stems[0] if stems[0] == stems[1] else without_side(left, right)
+            if name is not None:
+                keys[joint] = side, _key(name)[1]
+    if ("middle", "lowerback") in keys:  # Acclaim: its root is no place on the floor
+        keys = [("middle", "hips") if key == ("middle", "root") else key for key in keys]
+    return keys
 
 
 def _key(name: str) -> _Key:

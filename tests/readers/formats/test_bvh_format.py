@@ -63,7 +63,11 @@ def test_what_a_file_says(tmp_path):
     recording = Bvh().read(found, "", OPTIONS)
     assert recording.positions.dtype == np.float32
     np.testing.assert_allclose(recording.positions, [[[(1, 2, 3), (1, 12, 3), (-4, 12, 3)]] * 2], atol=1e-5)
-    assert (recording.confidence, recording.fps, recording.notes) == (None, None, ())
+    assert (recording.confidence, recording.fps, recording.notes) == (
+        None,
+        None,
+        ("left out, being no joints: Helper",),
+    )
 
 
 @pytest.mark.parametrize("text", [GOOD.replace("\n", "\r"), GOOD.encode("utf-16"), b"\xef\xbb\xbf" + GOOD.encode()])
@@ -74,10 +78,19 @@ def test_other_encodings(tmp_path, text):
 
 
 @pytest.mark.parametrize("time", ["30", "33.3333", "0.0005"])
-def test_an_unusual_rate_is_doubted_and_kept(tmp_path, time):
+def test_an_unusual_rate_is_kept_for_the_importer_to_doubt(tmp_path, time):
     contents = Bvh().peek(source(tmp_path, GOOD.replace("0.0333333", time)), OPTIONS)
     assert contents.fps == pytest.approx(1 / float(time), rel=1e-3)
-    assert [doubt.option for doubt in contents.doubts] == ["--fps RATE"]
+
+
+@pytest.mark.parametrize("time", ["0", "-0.04", "nan", "soon"])
+def test_a_frame_time_that_is_none_does_not_matter_where_the_rate_is_given(tmp_path, time):
+    found = source(tmp_path, GOOD.replace("0.0333333", time))
+    with pytest.raises(ParseError, match="above 0"):
+        Bvh().peek(found, OPTIONS)
+    told = ReadOptions(fps=30.0)
+    assert Bvh().peek(found, told).fps is None
+    assert Bvh().read(found, "", told).positions.shape == (1, 2, 3, 3)
 
 
 def test_the_origin_of_the_scene_is_left_out_and_named(tmp_path):

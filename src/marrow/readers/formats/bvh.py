@@ -11,13 +11,13 @@ from marrow.readers.bvh_file import read_beginning, read_file
 from marrow.readers.bvh_joints import (
     frames_per_second,
     joint_tree,
+    left_out_note,
     no_joints,
-    rate_doubt,
     root_may_be_scene,
     what_root_is,
     what_root_of_file_is,
 )
-from marrow.readers.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
+from marrow.readers.recording import ClipEntry, Contents, Head, ReadOptions, Recording, Source, one_by_one
 
 
 class Bvh:
@@ -43,20 +43,18 @@ class Bvh:
         Raises:
             ParseError: the file does not follow the format.
         """
-        beginning = read_beginning(source.path)
+        beginning = read_beginning(source.path, needs_rate=options.fps is None)
         is_scene = root_may_be_scene(beginning.nodes) and what_root_of_file_is(source.path) != "joint"
         left_out = no_joints(beginning.nodes, is_scene)
         names, parents = joint_tree(beginning.nodes, {node.name for node in beginning.nodes}.difference(left_out))
-        seconds = beginning.frame_seconds or 1.0  # never None: such a file is refused
-        doubt = rate_doubt(seconds)
+        seconds = beginning.frame_seconds
         return Contents(
             clips=(ClipEntry(),),
             joint_count=len(names),
             joints=names,
             parents=parents,
-            fps=frames_per_second(seconds),
+            fps=None if seconds is None else frames_per_second(seconds),
             left_out=tuple(node.name for node in beginning.nodes if node.name in left_out),
-            doubts=(Doubt(doubt, "--fps RATE"),) if doubt else (),
         )
 
     def read(self, source: Source, key: str, options: ReadOptions) -> Recording:
@@ -66,10 +64,11 @@ class Bvh:
             ParseError: it does not follow the format.
             SkipRecording: it has no frame.
         """
-        motion = read_file(source.path)
+        motion = read_file(source.path, needs_rate=options.fps is None)
         if not len(motion.values):
             raise SkipRecording("there is no frame")
         is_scene = root_may_be_scene(motion.nodes) and what_root_is(motion) != "joint"
         left_out = no_joints(motion.nodes, is_scene)
         kept = [place for place, node in enumerate(motion.nodes) if node.name not in left_out]
-        return Recording(motion.places()[:, kept].astype(np.float32)[None], notes=motion.notes)
+        notes = motion.notes + left_out_note([node.name for node in motion.nodes if node.name in left_out])
+        return Recording(motion.places()[:, kept].astype(np.float32)[None], notes=notes)

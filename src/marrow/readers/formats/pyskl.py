@@ -181,7 +181,10 @@ def _contents(
     if is_kinect and of_ntu:
         doubts = ()  # the names of the clips are NTU RGB+D's
     if dimensions == 3 and is_kinect and not of_ntu:
-        doubts = (*doubts, Doubt("positions were taken for metres, y up, as those of Kinect are", "--unit_metres METRES"))
+        doubts = (
+            *doubts,
+            Doubt("positions were taken for metres, y up, as those of Kinect are", "--unit_metres METRES"),
+        )
     missing = sum(name not in names for name in parts)
     if missing:
         doubts = (*doubts, Doubt(f"{missing} names in the splits are of no annotation"))

@@ -43,7 +43,7 @@ class Table:
     """Tables of joints' coordinates."""
 
     name: ClassVar[str] = "table"
-    title: ClassVar[str] = "table (CSV, TSV, Parquet) of coordinates"
+    title: ClassVar[str] = "CSV, TSV and Parquet"
 
     def accepts(self, head: Head) -> bool:
         """Tell by names of columns that are coordinates of joints: a table of anything else, or of numbers, is none."""
