@@ -90,7 +90,7 @@ def import_seconds(source: Path, out: Path, jobs: int) -> float:
 
 def reading_seconds(source: Path) -> float:
     """Return the time that parsing all files takes, once it is known what they are."""
-    from marrow.readers.importer import Recordings
+    from marrow.importing.importer import Recordings
 
     reader = Recordings().for_root(source)
     started = time.perf_counter()

@@ -11,7 +11,7 @@ import pytest
 
 from marrow.cli.main import main
 from marrow.errors import StoreError
-from marrow.readers.importer import Recordings
+from marrow.importing.importer import Recordings
 from marrow.store import Store
 
 HEAD = """HIERARCHY

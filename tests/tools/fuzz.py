@@ -2,7 +2,7 @@
 
     python tests/tools/fuzz.py --seconds 60 [--only bvh,c3d] [--seed 0] [--out fuzz-findings]
 
-For each format, good files (tests/readers/formats/samples.py) are damaged (mutations.py), found, and read as `marrow
+For each format, good files (tests/importing/samples.py) are damaged (mutations.py), found, and read as `marrow
 import` does it, in a process of its own with little memory and little time per input. A finding is an exception that is
 no `MarrowError`, a message of several lines, positions that are not finite, a process that dies, or an input that takes
 too long. Its files and traceback are kept, with the command that makes it again.
@@ -28,16 +28,16 @@ from typing import Any
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 _TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(Path(__file__).parent), str(_TESTS / "readers" / "formats")]
+sys.path[:0] = [str(Path(__file__).parent), str(_TESTS / "importing")]
 
 import numpy as np  # noqa: E402
 from mutations import damaged  # noqa: E402
 from samples import FORMAT_SAMPLES, READER_SAMPLES, Case  # noqa: E402
 
 from marrow.errors import MarrowError  # noqa: E402
+from marrow.importing.detect import FORMATS, detect  # noqa: E402
+from marrow.importing.importer import Recordings  # noqa: E402
 from marrow.readers import get_reader, reader_for  # noqa: E402
-from marrow.readers.detect import FORMATS, detect  # noqa: E402
-from marrow.readers.importer import Recordings  # noqa: E402
 from marrow.skeleton.sequence import SkeletonSequence  # noqa: E402
 
 # Beyond what Python and its modules take.

@@ -18,10 +18,9 @@ from marrow.cli.arguments import check_page, make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.cli.prepare import print_summary, progress_bar
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording
-from marrow.readers.detect import FORMATS, get_format
-from marrow.readers.importer import Findings, Recordings
-from marrow.readers.recording import LEFT_OUT
+from marrow.importing.detect import FORMATS, get_format
+from marrow.importing.importer import Findings, Recordings
+from marrow.readers.base import LEFT_OUT, SkipRecording
 from marrow.skeleton.retarget import place_of_joints
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.convert import convert_recordings, default_jobs

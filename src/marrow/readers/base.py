@@ -13,6 +13,8 @@ from marrow.errors import DataError, ParseError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
+# How the note on nodes of a file begins that are no joints.
+LEFT_OUT = "left out, being no joints: "
 # What lies beside recordings and is none, whatever it holds.
 _LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 

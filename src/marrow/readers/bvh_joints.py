@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from marrow.readers.base import LEFT_OUT
 from marrow.readers.bvh_file import Motion, read_file
 from marrow.readers.bvh_tree import Node
-from marrow.readers.recording import LEFT_OUT
 
 # A length below this (in the file's unit) is none.
 _NO_LENGTH = 1e-6
