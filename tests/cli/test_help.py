@@ -11,6 +11,7 @@ from marrow.cli.main import COMMANDS
 # What a person has to find in the help of each command.
 PROMISED = {
     "prepare": ("--out", "--jobs", "nw_ucla", "ntu", "synthetic"),
+    "import": ("--dry_run", "--preview", "--out", "--fps", "--unit_metres", "bvh", "mediapipe"),
     "inspect": ("--json", "STORE"),
     "pretrain": (
         "--recipe",
@@ -116,7 +117,10 @@ _EVALUATE = ["evaluate", "run", "--store", "store", "--protocol", "xsub"]
         (["parity", "mamp", "file.npz", "--tolerance", "small"], "--tolerance: expected float, got 'small'"),
         (["report", "run", "--out", "features.parquet"], "must end in .html, got 'features.parquet'"),
         (["compare", "run", "--out", "features.parquet"], "must end in .html, got 'features.parquet'"),
-        (["prepare", "bvh", "somewhere", "--out", "store", "--options.up", "w"], "expected one of x, y, z, got 'w'"),
+        (
+            ["prepare", "bvh", "somewhere", "--out", "store", "--options.up", "w"],
+            "expected one of x, y, z, -x, -y, -z, got 'w'",
+        ),
         (["inspect", "somewhere", "--picture", "clips.png"], "--picture must end in .svg, got 'clips.png'"),
         (["inspect", __file__], "is a file, not a store"),
         ([*_PRETRAIN, "--recipe", "broken.yaml"], "broken.yaml:2: cannot be read as YAML"),

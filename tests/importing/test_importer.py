@@ -10,9 +10,9 @@ import pytest
 
 import marrow
 from marrow.errors import ConfigError, DataError, ParseError
+from marrow.importing import detect
 from marrow.importing.importer import Recordings
 from marrow.importing.recording import ClipEntry, Contents, Head, ReadOptions, Recording, Source, one_by_one
-from marrow.readers import detect
 from marrow.readers.text_file import read_json
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.convert import convert_recordings

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args
 
 import numpy as np
 from docstring_parser import parse as parse_docstring
@@ -59,8 +60,14 @@ def build_parser() -> ArgumentParser:
         if field.init and field.name != "paths":
             default = getattr(Recordings, field.name, None)
             text = described[field.name] + ("" if default is None else f" (default: {default})")
-            parser.add_argument(f"--{field.name}", type=field.type, default=SUPPRESS, help=text)
+            parser.add_argument(f"--{field.name}", type=_without_none(field.type), default=SUPPRESS, help=text)
     return parser
+
+
+def _without_none(kind: Any) -> Any:
+    """Return a type without None, which nobody gives on a command line."""
+    kinds = [part for part in get_args(kind) if part is not NoneType]
+    return kinds[0] if NoneType in get_args(kind) and len(kinds) == 1 else kind
 
 
 def run(arguments: Namespace) -> int:

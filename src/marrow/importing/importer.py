@@ -67,7 +67,7 @@ class Recordings:
     """Reader of recordings of any known format.
 
     Args:
-        format: of the files; None to find it by their content.
+        format: of the files, where their content does not tell.
         paths: files and folders below the root that are meant; None for all.
         only: pattern of the names of files that are meant, for example "*.json".
         labels: where labels come from: "auto" (the files, else the pattern, else folders), "folder", "none",
