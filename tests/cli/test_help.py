@@ -119,7 +119,7 @@ _EVALUATE = ["evaluate", "run", "--store", "store", "--protocol", "xsub"]
         (["compare", "run", "--out", "features.parquet"], "must end in .html, got 'features.parquet'"),
         (
             ["prepare", "bvh", "somewhere", "--out", "store", "--options.up", "w"],
-            "expected one of x, y, z, -x, -y, -z, got 'w'",
+            "one of x, y, z, -x, -y, -z, got 'w'",
         ),
         (["inspect", "somewhere", "--picture", "clips.png"], "--picture must end in .svg, got 'clips.png'"),
         (["inspect", __file__], "is a file, not a store"),
