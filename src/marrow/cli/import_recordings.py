@@ -21,7 +21,7 @@ from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import SkipRecording
 from marrow.readers.detect import FORMATS, get_format
 from marrow.readers.importer import Findings, Recordings
-from marrow.skeleton.retarget import place_of_joints
+from marrow.skeleton.places import place_of_joints
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.convert import convert_recordings, default_jobs
 

@@ -14,11 +14,13 @@ from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, ParseError
 from marrow.readers.base import SkipRecording
-from marrow.readers.known_layouts import known_layout, known_layouts
 from marrow.readers.recording import Contents, Doubt, Recording, Source
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
+from marrow.skeleton.derived import derive, room_for, with_middles
 from marrow.skeleton.guess import parents_by_rigidity
+from marrow.skeleton.known import LAYOUTS
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.layout_file import get_layout
 from marrow.skeleton.names import anchors_by_name, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -62,8 +64,8 @@ class Decisions:
     """What the files are taken for.
 
     Args:
-        skeleton: the layout, its upward axis positive.
-        kept: indices of the files' joints that are the layout's.
+        skeleton: the layout, its upward axis positive; what is derived comes last.
+        kept: indices of the files' joints that are the layout's measured ones.
         dimensions: of the files' positions.
         unit_metres: length of the files' unit.
         up: the axis that points up in the files.
@@ -113,6 +115,7 @@ class Decisions:
         fps = self.fps if self.fps_told or recording.fps is None else recording.fps
         if not 0 < fps < np.inf:
             raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
+        joints, present = derive(*room_for(joints, present, self.skeleton), self.skeleton.derived)
         # Preparing counts notes: one that says how often it was is there as often.
         notes = tuple(
             note for note in recording.notes for _ in range(min(recording.counts.get(note, 1), _MOST_COUNTED))
@@ -146,7 +149,8 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     doubts: list[Doubt] = []
     positions, present = _sample_rows(samples, told.min_confidence)
     skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
-    positions, present = positions[:, list(kept)], present[:, list(kept)]
+    positions, present = room_for(positions[:, list(kept)], present[:, list(kept)], skeleton)
+    positions, present = derive(positions, present, skeleton.derived)
     up = _up(first, positions, present, skeleton, told, reasons, doubts)
     size = measure_body(positions, present, skeleton)
     unit = _unit(first, size, told, reasons, doubts)
@@ -232,16 +236,16 @@ def _skeleton(
     """Decide the layout, and which of the files' joints it has."""
     layout = contents.layout
     if told.layout is not None:
-        layout = known_layout(told.layout)
-        if len(layout.joints) != contents.joint_count:
+        layout = get_layout(told.layout)
+        if layout.measured_count != contents.joint_count:
             raise ConfigError(
-                f"the layout {told.layout!r} has {len(layout.joints)} joints; the files have {contents.joint_count}"
+                f"the layout {told.layout!r} has {layout.measured_count} joints; the files have {contents.joint_count}"
             )
         reasons["layout"] = "as said"
     elif layout is not None:
         reasons["layout"] = "by the format"
     elif contents.joints is None:
-        fitting = [known for known in known_layouts().values() if len(known.joints) == contents.joint_count]
+        fitting = [known for known in LAYOUTS.values() if len(known.joints) == contents.joint_count]
         if fitting:
             layout = fitting[0]
             reasons["layout"] = f"by the number of joints, {contents.joint_count}"
@@ -255,7 +259,9 @@ def _skeleton(
             dict(layout.anchors),
             layout.name,
         )
+        derived, places, up = layout.derived, layout.places, layout.up
     else:
+        derived, places, up = {}, {}, "y"
         names = contents.joints or tuple(f"joint{joint}" for joint in range(contents.joint_count))
         if contents.joints is None:
             reasons["layout"] = "unknown: the files name no joints"
@@ -279,11 +285,15 @@ def _skeleton(
         doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", "--sides"))
     for role, joint in (told.anchors or {}).items():
         anchors[role] = _index(names, joint)
-    skeleton = Skeleton(name, names, parents, mirror, anchors)
-    if not told.joints:
-        return skeleton, tuple(range(len(names)))
-    kept = tuple(sorted(_index(names, joint) for joint in told.joints))
-    return _restricted(skeleton, kept), kept
+    skeleton = Skeleton(name, names, parents, mirror, anchors, up, derived, places)
+    kept = tuple(range(skeleton.measured_count))
+    if told.joints:
+        kept = tuple(sorted(_index(names[: skeleton.measured_count], joint) for joint in told.joints))
+        skeleton = _restricted(skeleton, kept)
+    whole = with_middles(skeleton)
+    if whole.derived:
+        reasons["derived"] = ", ".join(whole.joints[joint] for joint in whole.derived)
+    return whole, kept
 
 
 def _guess_anchors(
@@ -300,7 +310,14 @@ def _guess_anchors(
 
 
 def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
-    """Return a layout of some of the joints; the parent of each is the nearest above it that is kept."""
+    """Return a layout of some of the joints and what is derived of them alone.
+
+    The parent of each is the nearest above it that is kept.
+    """
+    derived = {
+        joint: sources for joint, sources in skeleton.derived.items() if all(source in kept for source, _ in sources)
+    }
+    kept = [*kept, *derived]
     place = {joint: index for index, joint in enumerate(kept)}
 
     def nearest(joint: int) -> int:
@@ -316,6 +333,12 @@ def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
         parents=tuple(nearest(joint) for joint in kept),
         mirror=tuple(place.get(skeleton.mirror[joint], place[joint]) for joint in kept),
         anchors={role: place[joint] for role, joint in skeleton.anchors.items() if joint in place},
+        up=skeleton.up,
+        derived={
+            place[joint]: tuple((place[source], weight) for source, weight in sources)
+            for joint, sources in derived.items()
+        },
+        places={name: place[joint] for name, joint in skeleton.places.items() if joint in place},
     )
 
 
@@ -347,6 +370,8 @@ def _up(
     measured = upward_axis(chest_above_hips(positions, present, skeleton))
     if told.up is not None:
         up, reasons["up"] = told.up, "as said"
+    elif skeleton.up != "y":
+        up, reasons["up"] = skeleton.up, "by the layout"
     elif contents.up is not None:
         up, reasons["up"] = contents.up, "by the format"
     elif measured is not None and measured[1] >= _UPRIGHT_SHARE:
