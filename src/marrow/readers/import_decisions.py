@@ -304,9 +304,11 @@ def _guess_anchors(
     for left, right in (sides or {}).items():
         of_joint[_index(names, left)], of_joint[_index(names, right)] = "left", "right"
     anchors = anchors_by_name(names, parents, mirror, of_joint)
-    if anchors.get("centre") == anchors.get("chest"):  # limbs that hang from one joint say nothing of the trunk
-        anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
-    return anchors
+    # Limbs that hang from one joint say nothing of the trunk, and what is on one side is not in the middle.
+    unknown = {role for role in ("centre", "chest") if role in anchors and of_joint[anchors[role]] != "middle"}
+    if anchors.get("centre") == anchors.get("chest"):
+        unknown = {"centre", "chest"}
+    return {role: joint for role, joint in anchors.items() if role not in unknown}
 
 
 def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
