@@ -11,6 +11,7 @@ from marrow.cli.main import COMMANDS
 # What a person has to find in the help of each command.
 PROMISED = {
     "prepare": ("--out", "--jobs", "nw_ucla", "ntu", "synthetic"),
+    "import": ("--out", "--dry_run", "--layout", "--labels"),
     "layouts": ("LAYOUT", "--picture", "--json"),
     "inspect": ("--json", "STORE"),
     "pretrain": (
