@@ -351,3 +351,13 @@ def test_a_layout_of_ones_own(tmp_path: Path) -> None:
     write(tmp_path / "others" / "a.json", BODY[:9], joints=None, parents=None)
     with pytest.raises(ConfigError, match="10 joints; the files have 9"):
         read_all(tmp_path / "others", layout=str(layout))
+
+
+def test_names_that_are_those_of_a_layout_are_that_layout(tmp_path: Path) -> None:
+    """In its order and, where the files say how, in its tree; else they are the files' own."""
+    layout = marrow.get_skeleton("xsens_23")
+    body = np.random.default_rng(0).normal(size=(23, 3))
+    write(tmp_path / "whole" / "a.json", body, joints=layout.joints, parents=None)
+    assert read_all(tmp_path / "whole")[0].skeleton == layout
+    write(tmp_path / "other_tree" / "a.json", body, joints=layout.joints, parents=(0,) * 23)
+    assert read_all(tmp_path / "other_tree")[0].skeleton.name.startswith("letters_23")

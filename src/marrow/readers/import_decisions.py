@@ -251,6 +251,9 @@ def _skeleton(
             reasons["layout"] = f"by the number of joints, {contents.joint_count}"
             others = f"; as many have {', '.join(known.name for known in fitting[1:])}" if fitting[1:] else ""
             doubts.append(Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout"))
+    elif (known := _known(contents)) is not None:
+        layout = known
+        reasons["layout"] = "by the names of the joints"
     if layout is not None:
         names, parents, mirror, anchors, name = (
             layout.joints,
@@ -294,6 +297,12 @@ def _skeleton(
     if whole.derived:
         reasons["derived"] = ", ".join(whole.joints[joint] for joint in whole.derived)
     return whole, kept
+
+
+def _known(contents: Contents) -> Skeleton | None:
+    """Return the built-in layout of these names in this order, whose joints hang alike where the files say how."""
+    known = next((layout for layout in LAYOUTS.values() if layout.joints == contents.joints), None)
+    return known if known is not None and contents.parents in (None, known.parents) else None
 
 
 def _guess_anchors(
