@@ -10,13 +10,13 @@ TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(or $(JOBS),2) --d
 
 NW_UCLA_RUNS := $(foreach seed,0 1 2,runs/nw_ucla_seed$(seed))
 
-.PHONY: help setup demo test test-fast check format bench docs wheel nw-ucla
+.PHONY: help setup demo test test-fast fuzz check format bench docs wheel nw-ucla
 .DEFAULT_GOAL := help
 
 help:  ## show this
 	@echo "make TARGET, where TARGET is one of:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
-	@echo "Variables: PYTHON=$(PYTHON) (3.11 or newer; makes $(VENV)), QUICK=1 (demo, bench), OUT=folder (demo), JOBS=2 (test)"
+	@echo "Variables: PYTHON=$(PYTHON) (3.11 or newer; makes $(VENV)), QUICK=1 (demo, bench), OUT=folder (demo), JOBS=2 (test), SECONDS=60 ONLY=names (fuzz)"
 
 setup: $(STAMP)  ## make the environment in .venv (the others do it by themselves)
 
@@ -37,6 +37,9 @@ test: $(STAMP)  ## run all tests
 
 test-fast: $(STAMP)  ## run the tests that take less than five seconds each
 	$(TEST) -m "not slow"
+
+fuzz: $(STAMP)  ## feed damaged files to every format (SECONDS=60 each, 25 minutes in all; ONLY=bvh,c3d)
+	$(BIN)/python tests/tools/fuzz.py --seconds $(or $(SECONDS),60) $(if $(ONLY),--only "$(ONLY)")
 
 check: $(STAMP)  ## lint, formatting, types, layers, spelling
 	$(BIN)/ruff check

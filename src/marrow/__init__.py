@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from marrow.data.sampling import batch_from_sequences
     from marrow.data.window import InputConfig
     from marrow.errors import MarrowError
+    from marrow.importing.importer import read
     from marrow.models.encoder import Encoder, Features, FeatureShape
     from marrow.models.export import load_encoder, save_encoder
     from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from marrow.pretraining import pretrain
     from marrow.readers import get_reader
     from marrow.readers.base import Reader, Split
-    from marrow.readers.importer import read
     from marrow.skeleton.known import get_skeleton
     from marrow.skeleton.layout import Skeleton
     from marrow.skeleton.layout_file import load_layout
@@ -117,7 +117,7 @@ _HOMES = {
     "marrow.pretraining": ("pretrain",),
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
-    "marrow.readers.importer": ("read",),
+    "marrow.importing.importer": ("read",),
     "marrow.skeleton.known": ("get_skeleton",),
     "marrow.skeleton.layout": ("Skeleton",),
     "marrow.skeleton.layout_file": ("load_layout",),

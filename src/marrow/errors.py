@@ -16,6 +16,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+# Characters of what is wrong with a file. A sentence has fewer; what is longer has repeated the file.
+_LONGEST_PROBLEM = 1000
+
 
 class MarrowError(Exception):
     """Base of all errors that a user can mend."""
@@ -31,10 +34,12 @@ class ParseError(DataError):
     Args:
         path: the file.
         line: 1-based line number; 0 when the fault lies in no line (the file's name, or that it cannot be read).
-        problem: what was expected and what came.
+        problem: what was expected and what came; what cannot be printed is escaped, and the
+            middle of what is very long left out.
     """
 
     def __init__(self, path: str | Path, line: int, problem: str) -> None:
+        problem = _presentable(problem)
         super().__init__(f"{path}:{line}: {problem}" if line else f"{path}: {problem}")
         self.path = Path(path)
         self.line = line
@@ -99,3 +104,13 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return " Did you mean 'NAME'?" with the name that is spelt most like one, for a message; "" where none is."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _presentable(text: str) -> str:
+    """Return a text on one line and of bounded length: pieces of files hold line ends, orders to terminals."""
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    if len(text) <= _LONGEST_PROBLEM:
+        return text
+    half = _LONGEST_PROBLEM // 2
+    return f"{text[:half]} … {text[-half:]}"

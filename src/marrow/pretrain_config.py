@@ -59,7 +59,7 @@ class PretrainConfig:
         store: folder of the data, as made by `marrow prepare`.
         out: folder of the run; made if missing.
         protocol: whose training half to learn from: the name of a split of the store ("xsub", "xview"), or
-            leave-one-out:ATTRIBUTE=VALUE, or "FILTER -> FILTER". null: every clip.
+            one fold (leave-one-out:ATTRIBUTE=VALUE, k-fold:K#0), or "FILTER -> FILTER". null: every clip.
         method: name of the pretext objective (`marrow.objectives`).
         objective: settings of the objective, of the kind that the method has; null: its defaults.
         encoder: size of the encoder, of the kind that the method trains; null: its defaults.

@@ -280,6 +280,12 @@ class Spoilt:
         nothing = Split(train=lambda record: False, test=lambda record: False)
         return {"both": {"all": everything}, "neither": {"all": nothing}}.get(self.fault, NWUCLA.splits)
 
+    @property
+    def folds(self):
+        faulty = {"fold": "k-fold:1", "attribute": "leave-one-out:person", "one fold": "leave-one-out:subject=1"}
+        name = "xview" if self.fault == "name" else "loso"
+        return {name: faulty.get(self.fault, "leave-one-out:subject")}
+
     def records(self, root):
         records = list(NWUCLA().records(root))
         changes = {"ids": {"id": "one"}, "labels": {"label": 10}}.get(self.fault, {})
@@ -313,6 +319,10 @@ class Spoilt:
         ("labels", "has label 10"),
         ("both", "both halves of all"),
         ("neither", "neither half of all"),
+        ("fold", "at least 2 folds, got 1"),
+        ("attribute", "no clip has the attribute 'person'; attributes: action, episode, subject, view"),
+        ("one fold", "leave-one-out:ATTRIBUTE"),
+        ("name", "a split has this name"),
         ("random", "reading twice gives different positions"),
         ("absent", "an absent joint is not at zero"),
         ("record", "carries another record"),

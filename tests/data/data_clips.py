@@ -83,4 +83,7 @@ def make_store(folder: Path, clip_count: int = 23) -> Store:
             train=lambda record: record.attributes["view"] in (1, 2), test=lambda record: record.attributes["view"] == 3
         )
     }
-    return write_store(folder / "store", sequences, source="made", classes=("a", "b", "c", "d"), splits=splits)
+    folds = {"by_subject": "leave-one-out:subject", "thirds": "k-fold:3"}
+    return write_store(
+        folder / "store", sequences, source="made", classes=("a", "b", "c", "d"), splits=splits, folds=folds
+    )

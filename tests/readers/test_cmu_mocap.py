@@ -128,8 +128,11 @@ def test_records_and_protocol(tmp_path):
 @pytest.mark.parametrize("name", ["walking/running_1", "walking/walking", "dancing/dancing_1", "walking_extra/x_1"])
 def test_wrong_names(tmp_path, name):
     file = write(tmp_path, f"train/{name}.txt", line())
+    write(tmp_path, "test/walking/walking_1.txt", line())
+    wrong, good = CMUMocap().records(tmp_path)
+    assert (good.id, wrong.id, wrong.label) == ("test_walking_1", f"train/{name}.txt", -1)
     with pytest.raises(ParseError, match=r"expected a name ACTION/ACTION_N.txt .* or walking_extra") as caught:
-        list(CMUMocap().records(tmp_path))
+        CMUMocap().read(tmp_path, wrong)
     assert (caught.value.path, caught.value.line) == (file, 0)
 
 

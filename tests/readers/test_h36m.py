@@ -172,8 +172,11 @@ def test_actions_and_protocol(tmp_path):
 @pytest.mark.parametrize("name", ["S2/walking_1.txt", "S1/walking_3.txt", "S1/running_1.txt", "S1/walking.txt"])
 def test_wrong_names(tmp_path, name):
     file = write(tmp_path, name, line())
+    write(tmp_path, "S5/eating_1.txt", line())
+    wrong, good = H36M().records(tmp_path)
+    assert (good.id, wrong.id, wrong.label) == ("S5_eating_1", name, -1)
     with pytest.raises(ParseError, match=r"expected a name S\*/ACTION_TAKE.txt") as caught:
-        list(H36M().records(tmp_path))
+        H36M().read(tmp_path, wrong)
     assert (caught.value.path, caught.value.line) == (file, 0)
 
 
@@ -192,7 +195,7 @@ def test_nothing_there(tmp_path):
         (line() + "\n" + line()[:-60], 2, "expected 99 numbers, got"),
         (line() + ",0", 1, "expected 99 numbers, got 100"),
         (line().replace(",", " "), 1, "expected 99 numbers, got 1 columns"),
-        (line() + "\n\n" + line(), 2, "expected 99 numbers"),
+        (line() + "\n\n" + line()[:-60], 3, "expected 99 numbers"),
         (line() + "\n" + line().replace("0.0000000", "abc", 1), 2, "finite number in column 1, got 'abc'"),
         (line() + "\n" + line()[:-9] + "nan", 2, "finite number in column 99, got 'nan'"),
         (line()[:-9] + "1e400", 1, "finite number in column 99"),

@@ -56,8 +56,10 @@ def test_files_are_found_at_any_depth_and_once(tmp_path):
     (tmp_path / "a" / "S001C001P001R001A002.skeleton").touch()
     assert [record.path[:3] for record in NTU().records(tmp_path)] == ["b/S", "a/S"]
     (tmp_path / "a" / "S001C001P001R001A001.skeleton").touch()
-    with pytest.raises(DataError, match="once"):
-        list(NTU().records(tmp_path))
+    records = list(NTU().records(tmp_path))
+    assert [record.fault is None for record in records] == [True, False, True]
+    with pytest.raises(ParseError, match="once"):
+        NTU().read(tmp_path, records[1])
 
 
 def test_setups_above_17_belong_to_120(tmp_path):
@@ -84,8 +86,12 @@ def test_setups_above_17_belong_to_120(tmp_path):
 )
 def test_wrong_names(tmp_path, name):
     (tmp_path / f"{name}.skeleton").touch()
+    (tmp_path / "S001C001P001R001A001.skeleton").touch()
+    good, wrong = sorted(NTU().records(tmp_path), key=lambda record: record.fault is not None)
+    assert (good.id, good.fault) == ("S001C001P001R001A001", None)
+    assert (wrong.id, wrong.label) == (f"{name}.skeleton", -1)
     with pytest.raises(ParseError, match="expected a") as caught:
-        list(NTU().records(tmp_path))
+        NTU().read(tmp_path, wrong)
     assert caught.value.path == tmp_path / f"{name}.skeleton"
 
 

@@ -49,6 +49,23 @@ def test_file_typed_by_hand(parse):
     assert parsed.joints.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbf" + BY_HAND.encode(),
+        BY_HAND.encode("utf-16"),
+        BY_HAND.replace("\n", "\r"),
+        "\n" + BY_HAND.replace("\n", "\n \n"),
+        BY_HAND.replace("\n", "\r\r\n"),
+        BY_HAND + "\x1a",
+    ],
+)
+def test_marks_line_ends_and_blank_lines(parse, text):
+    plain, other = parse(BY_HAND), parse(text)
+    np.testing.assert_array_equal(plain.joints, other.joints)
+    np.testing.assert_array_equal(plain.frames, other.frames)
+
+
 def test_windows_line_ends_and_blank_ends(parse):
     plain, windows = parse(BY_HAND), parse(BY_HAND.replace("\n", "\r\n") + " \r\n\n")
     np.testing.assert_array_equal(plain.joints, windows.joints)
@@ -93,10 +110,9 @@ BODY = "72057594037931101 0 1 1 1 1 0 0.3 0.8 2"
         ("2.0\n", 1, "count"),
         ("1\n", 2, "more lines"),
         ("99999999999999999999\n0\n", 1, "count"),
-        (edited(1, "4"), 86, "more lines"),
-        (edited(1, "2"), 31, "end after the last frame"),
-        (BY_HAND + "0\n", 86, "end after the last frame"),
-        (edited(2, ""), 2, "count"),
+        (edited(1, "5"), 86, "more lines"),
+        (edited(1, "1"), 3, "end after the last frame"),
+        (BY_HAND + "0\n0\n", 86, "end after the last frame"),
         (edited(3, "2"), 31, "10 numbers"),  # the body that is missing: the next frame's count stands in its place
         (edited(31, "1"), 59, "end after the last frame"),
         (edited(4, BODY[:-2]), 4, "10 numbers"),
@@ -120,7 +136,8 @@ BODY = "72057594037931101 0 1 1 1 1 0 0.3 0.8 2"
         (edited(7, "1.2.3 -0.5 3" + JOINT[10:]), 7, "numbers only"),
         (BY_HAND[: BY_HAND.rindex(" 1 2")], 85, "12 numbers"),
         ("\n".join(BY_HAND.splitlines()[:40]) + "\n", 41, "more lines"),
-        (b"\xff\xfe" + BY_HAND.encode("utf-16-le"), 1, "count"),
+        ("\n" + edited(4, BODY[:-2]).replace("\n", "\n\n"), 8, "10 numbers"),
+        (b"\xef\xbb\xbf" + edited(7, JOINT[:-2]).replace("\n", "\r").encode(), 7, "12 numbers"),
         (b"\x00" * 1000, 1, "count"),
     ],
 )
@@ -129,6 +146,21 @@ def test_malformed_files_name_the_line(parse, text, line, says):
         parse(text)
     assert caught.value.line == line
     assert caught.value.path.name == "S001C001P001R001A001.skeleton"
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        (edited(1, "4"), ("one frame fewer than declared",)),
+        (edited(1, "2"), ("one frame more than declared",)),
+        (BY_HAND.replace("\n", "\n\n"), ("blank lines among the frames",)),
+        (BY_HAND, ()),
+    ],
+)
+def test_one_frame_more_or_fewer(parse, text, notes):
+    parsed = parse(text)
+    assert (parsed.frame_count, parsed.notes) == (3, notes)
+    np.testing.assert_array_equal(parsed.joints, parse(BY_HAND).joints)
 
 
 def test_by_hand_has_85_lines():

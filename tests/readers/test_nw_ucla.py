@@ -77,8 +77,11 @@ def test_nobody(read, skeletons):
 )
 def test_wrong_names(tmp_path, name):
     (tmp_path / f"{name}.json").touch()
+    (tmp_path / "a02_s01_e00_v01.json").touch()
+    (wrong,) = [record for record in NWUCLA().records(tmp_path) if record.id != "a02_s01_e00_v01"]
+    assert (wrong.id, wrong.label) == (f"{name}.json", -1)
     with pytest.raises(ParseError, match="expected a name"):
-        list(NWUCLA().records(tmp_path))
+        NWUCLA().read(tmp_path, wrong)
 
 
 def test_nothing_there(tmp_path):

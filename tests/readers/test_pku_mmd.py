@@ -321,7 +321,7 @@ def test_malformed_split_files(root, content, line, says):
     [
         ("1,0,5,2\n2,5,9\n", 2, r"class,start,end,confidence; got '2,5,9'"),
         ("1,0,5,2,7\n", 1, "expected four whole numbers"),
-        ("1,0,5,2\n\n2,5,9,1\n", 2, "expected four whole numbers"),
+        ("1,0,5,2\n\n2,5,9\n", 3, "expected four whole numbers"),
         ("1,zero,5,2\n", 1, "expected four whole numbers"),
         ("1,-1,5,2\n", 1, "expected four whole numbers"),
         ("1,0,5.5,2\n", 1, "expected four whole numbers"),

@@ -10,7 +10,9 @@ from ntu_text import skeleton_text, standing
 
 from marrow.errors import DataError, ParseError
 from marrow.readers import SkipRecording, get_reader, reader_for
+from marrow.readers.number_lines import parse_numbers
 from marrow.readers.pku_mmd import PKUMMD
+from marrow.readers.text_file import to_plain
 
 NTU_NAME = "S001C001P001R001A001.skeleton"
 UCLA_NAME = "a01_s01_e00_v01.json"
@@ -104,7 +106,7 @@ def read_all(reader_name, folder, file_name, content):
     file.unlink()
     if isinstance(error, ParseError):
         assert error.path == file
-        assert 1 <= error.line <= content.count(b"\n") + 2
+        assert 1 <= error.line <= to_plain(content).count(b"\n") + 2
     elif error is not None and not isinstance(error, SkipRecording):
         raise error
 
@@ -192,7 +194,7 @@ def read_pku_mmd(folder, damaged_name, content):
         error = caught
     if isinstance(error, ParseError):
         assert error.path == root / damaged_name
-        assert 1 <= error.line <= content.count(b"\n") + 2
+        assert 1 <= error.line <= to_plain(content).count(b"\n") + 2
     elif error is not None:  # labels that look like skeletons, or the other way round: two folders of a kind
         assert "PKU-MMD part 1" in str(error)
 
@@ -215,3 +217,11 @@ def test_the_valid_files_are_valid(folder):
         reader = reader_for(get_reader(reader_name), folder)
         assert [reader.read(folder, record).frame_count for record in reader.records(folder)] == [frame_count]
         (folder / file_name).unlink()
+
+
+@pytest.mark.parametrize("separator", [None, b","])
+def test_form_feeds_among_numbers_are_blanks(separator, tmp_path):
+    line = (separator or b" ").join([b"1", b"\f2", b"3\v"])
+    assert parse_numbers(tmp_path / "a.txt", [line], 3, separator=separator).tolist() == [[1, 2, 3]]
+    with pytest.raises(ParseError, match="column 2"):
+        parse_numbers(tmp_path / "a.txt", [line.replace(b"2", b"nan")], 3, separator=separator)

@@ -192,6 +192,7 @@ def test_old_labels_are_used_and_said_where_there_are_no_others(root):
 
 def test_the_store_keeps_segments_and_what_was_recorded(root, tmp_path):
     store = Store.open(convert_recordings(UTKinect(), root, tmp_path / "store").store)
+    assert store.folds == {"loso": "leave-one-out:subject"}
     expected = read_all(UTKinect(), root)["s01_e01"]
     assert store.sequence(0).segments == expected.segments
     np.testing.assert_array_equal(store.recorded(0), expected.recorded)
@@ -254,8 +255,10 @@ def test_malformed_labels(root, content, line, says, trimmed):
 @pytest.mark.parametrize("name", ["joints_s1_e01", "joints_s01", "joints_s01_e01 (1)"])
 def test_wrong_names(root, name):
     put(root, f"{name}.txt", text((1, 2)))
+    (wrong,) = [record for record in UTKinect().records(root) if record.fault is not None]
+    assert (wrong.id, wrong.label) == (f"{name}.txt", -1)
     with pytest.raises(ParseError, match=r"expected a name joints_sSS_eEE\.txt"):
-        list(UTKinect().records(root))
+        UTKinect().read(root, wrong)
 
 
 def test_max_gap_frames_is_checked():

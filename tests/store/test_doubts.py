@@ -202,3 +202,9 @@ def test_a_unit_that_would_fit_is_named_with_its_option(tmp_path):
     assert any("--options.unit_metres 1" in warning for warning in warnings)
     convert_recordings(BVH(unit_metres=1.0), tmp_path / "metres", tmp_path / "right")
     assert not any("unit_metres" in warning for warning in summarise(Store.open(tmp_path / "right")).warnings)
+
+
+def test_one_body_in_one_point_does_not_keep_others_from_being_checked(tmp_path):
+    summary = summary_of(tmp_path, walk("a"), walk("bb"), changed(walk("ccc"), _in_one_point))
+    assert ["in 1 body all joints lie in one point" in text for text in summary.warnings] == [True]
+    assert summary.not_checked == ()

@@ -196,6 +196,20 @@ def test_inspect_json_is_json_and_writes_no_picture_unasked(tmp_path, capsys):
         inspect(tmp_path / "store", "--json", "--picture", tmp_path / "nowhere" / "x.svg")
 
 
+def test_inspect_shows_folds(tmp_path, capsys):
+    write_store(
+        tmp_path / "store",
+        [clip("a", 0), clip("b", 1), clip("c", 1)],
+        source="memory",
+        folds={"thirds": "k-fold:3", "apart": "leave-one-out:label"},
+    )
+    assert inspect(tmp_path / "store") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "folds thirds k-fold:3 folds apart leave-one-out:label" in said
+    assert inspect(tmp_path / "store", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["folds"] == {"thirds": "k-fold:3", "apart": "leave-one-out:label"}
+
+
 def test_the_picture_shows_every_class_before_any_twice(tmp_path):
     clips = [clip(str(row), frames=2 + row, label=row % 5) for row in range(40)]
     rows = picture_rows(write_store(tmp_path / "store", clips, source="memory"))

@@ -49,6 +49,7 @@ def small_store(tmp_path_factory):
         source="test",
         classes=("nod", "wave", "kick"),
         splits={"xview": xview},
+        folds={"loso": "leave-one-out:subject", "halves": "k-fold:2:subject"},
     )
 
 

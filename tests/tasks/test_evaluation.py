@@ -69,6 +69,25 @@ def test_an_encoder_in_memory_of_another_skeleton_is_refused(small_encoder, smal
         evaluate(other, small_store, "xview", context=CPU)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "means", "folds", "single"),
+    [
+        ("loso", "leave-one-out:subject", 4, "loso=0"),
+        ("halves", "k-fold:2:subject", 2, "halves#1"),
+        ("k-fold:3", "k-fold:3", 3, "k-fold:3#2"),
+    ],
+)
+def test_folds_that_a_store_declares_or_not(small_runs, small_store, protocol, means, folds, single):
+    asked = {"tasks": ["knn"], "baselines": ["raw"], "context": CPU}
+    whole = evaluate(small_runs[0], small_store, protocol, **asked)
+    assert (whole.protocol, whole.settings["asked_protocol"]) == (means, protocol)
+    assert sorted(whole.test_rows) == list(range(24))
+    assert {report.settings["folds"] for report in whole.reports} == {folds}
+    fold = evaluate(small_runs[0], small_store, single, **asked)
+    assert fold.protocol.startswith(means)
+    assert 0 < len(fold.test_rows) < 24
+
+
 def test_leave_one_out_predicts_every_clip_once(small_runs, small_store):
     calls = []
     from marrow.models.patch_transformer import PatchTransformer

@@ -43,7 +43,8 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         "--protocol",
         type=str,
         required=True,
-        help="a split of the store, leave-one-out:ATTRIBUTE for all folds, or leave-one-out:ATTRIBUTE=VALUE for one",
+        help="a split of the store; or all folds: leave-one-out:ATTRIBUTE, k-fold:K, k-fold:K:ATTRIBUTE or a name that "
+        "the store has for one of these; or one fold: leave-one-out:ATTRIBUTE=VALUE, k-fold:K#0",
     )
     parser.add_argument(
         "--tasks",

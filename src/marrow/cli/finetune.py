@@ -30,7 +30,7 @@ def build_parser() -> ArgumentParser:
         "--protocol",
         type=str,
         required=True,
-        help="a split of the store, leave-one-out:ATTRIBUTE=VALUE, or 'FILTER -> FILTER'",
+        help="a split of the store, one fold (leave-one-out:ATTRIBUTE=VALUE, k-fold:K#0), or 'FILTER -> FILTER'",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the fine-tuning; made if missing")
     parser.add_argument(

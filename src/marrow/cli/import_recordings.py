@@ -18,9 +18,9 @@ from marrow.cli.arguments import check_page, make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.cli.prepare import print_summary, progress_bar
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording
-from marrow.readers.detect import FORMATS, get_format
-from marrow.readers.importer import Findings, Recordings
+from marrow.importing.detect import FORMATS, get_format
+from marrow.importing.importer import Findings, Recordings
+from marrow.readers.base import LEFT_OUT, SkipRecording
 from marrow.skeleton.derived import measured
 from marrow.skeleton.places import place_of_joints
 from marrow.skeleton.sequence import SkeletonSequence
@@ -28,6 +28,7 @@ from marrow.store.convert import convert_recordings, default_jobs
 
 _PREVIEW_CLIPS = 12
 _NAMES_SHOWN = 8
+_NOTES_SHOWN = 6
 
 
 def build_parser() -> ArgumentParser:
@@ -77,9 +78,9 @@ def run(arguments: Namespace) -> int:
         known = reader.for_root(root)
     findings = known.findings
     assert findings is not None
-    examples = _examples(known, root, findings)
+    examples, failures = _examples(known, root, findings)
     lines = _lines(findings, examples)
-    _print(lines, findings)
+    _print(lines, findings, failures)
     if arguments.preview is not None:
         _write_preview(arguments.preview, lines, findings, examples)
         print(f"preview: {arguments.preview}")
@@ -94,7 +95,7 @@ def run(arguments: Namespace) -> int:
     try:
         with progress_bar("importing") as progress:
             summary = convert_recordings(
-                reader,
+                known,
                 root,
                 out,
                 jobs=arguments.jobs,
@@ -129,21 +130,24 @@ def _root_of(paths: Sequence[Path]) -> tuple[Path, list[str] | None]:
     return root, [path.relative_to(root).as_posix() for path in resolved]
 
 
-def _examples(reader: Recordings, root: Path, findings: Findings) -> list[SkeletonSequence]:
-    """Read some recordings, of as many classes as there is room for."""
+def _examples(reader: Recordings, root: Path, findings: Findings) -> tuple[list[SkeletonSequence], list[str]]:
+    """Read some recordings, of as many classes as there is room for; return them, and why others cannot be read."""
     readable = [member for member in findings.members if member.record.id not in findings.faults]
     by_class: dict[int, list[Any]] = {}
     for member in readable:
         by_class.setdefault(member.record.label, []).append(member)
     chosen = [member for turn in zip(*by_class.values(), strict=False) for member in turn][:_PREVIEW_CLIPS]
     chosen += [member for member in readable if member not in chosen][: _PREVIEW_CLIPS - len(chosen)]
-    examples = []
+    examples: list[SkeletonSequence] = []
+    failures: list[str] = []
     for member in chosen:
         try:
             examples.append(reader.read(root, member.record))
-        except (SkipRecording, DataError):
-            continue
-    return examples
+        except SkipRecording as skipped:
+            failures.append(f"{root / member.record.path}: will be left out: {skipped}")
+        except DataError as error:
+            failures.append(str(error))
+    return examples, failures
 
 
 def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tuple[str, str]]:
@@ -151,7 +155,7 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     decisions, contents = findings.decisions, findings.contents
     reasons = decisions.reasons
     skeleton = decisions.skeleton
-    software = sorted({found.software for found in contents if found.software})
+    software = sorted({found.software for found in contents if found.software} - {findings.format.title})
     written_by = f", written by {', '.join(software[:3])}" if software else ""
     clips = len(findings.members) - len(findings.faults)
     files = len({file for member in findings.members for file in member.source.files})
@@ -181,11 +185,17 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     lines.append(("joints", "; ".join(named) + (f"; of no known place: {_some(own)}" if own else "")))
     if "derived" in reasons:
         lines.append(("derived", f"{reasons['derived']}, from joints on both sides of them"))
+    if "sides" in reasons:
+        pairs = sum(joint < partner for joint, partner in enumerate(skeleton.mirror))
+        lines.append(("left and right", f"{pairs} pairs ({reasons['sides']})"))
     if "bones" in reasons:
         lines.append(("bones", reasons["bones"]))
     left_out = sorted({name for found in contents for name in found.left_out})
     if left_out:
         lines.append(("left out", f"{len(left_out)} that are no joints: {_some(left_out)}"))
+    notes = Counter(note for example in examples for note in set(example.notes) if not note.startswith(LEFT_OUT))
+    for note, count in notes.most_common(_NOTES_SHOWN):
+        lines.append(("note", f"{note} (in {count} of the {len(examples)} recordings looked at)"))
     missing = _missing(examples)
     if missing:
         lines.append(("joints absent", missing))
@@ -219,7 +229,7 @@ def _some(names: Sequence[str], most: int = _NAMES_SHOWN) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _print(lines: Sequence[tuple[str, str]], findings: Findings) -> None:
+def _print(lines: Sequence[tuple[str, str]], findings: Findings, failures: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -238,7 +248,9 @@ def _print(lines: Sequence[tuple[str, str]], findings: Findings) -> None:
         console.print(Text(f"! {fault}", "red"))
     if len(findings.faults) > _NAMES_SHOWN:
         console.print(Text(f"! and {len(findings.faults) - _NAMES_SHOWN} more that cannot be read", "red"))
-    if not findings.doubts and not findings.faults:
+    for failure in failures:
+        console.print(Text(f"! {failure}", "red"))
+    if not findings.doubts and not findings.faults and not failures:
         console.print("nothing is doubtful", style="green")
 
 
@@ -255,7 +267,10 @@ def _write_preview(
     doubts = [(doubt.option or "-", doubt.text) for doubt in findings.doubts]
     faults = [("cannot be read", str(fault)) for fault in findings.faults.values()]
     names = dict(enumerate(findings.classes))
-    titles = [f"{names.get(example.record.label, 'no label')} · {example.record.id}" for example in examples]
+    titles = [
+        f"{names.get(example.record.label, 'no label')} · {example.record.id.rsplit('/', 1)[-1]}"
+        for example in examples
+    ]
     sheet = contact_sheet(examples, titles) if examples else "<p>no recording can be read</p>"
     write_text_whole(
         path,

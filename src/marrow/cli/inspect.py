@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import make_parser
 from marrow.errors import ConfigError, StoreError
 from marrow.store.format import Store
-from marrow.store.summary import UPRIGHT_ANCHORS, SplitSummary, Summary, summarise
+from marrow.store.summary import SplitSummary, Summary, summarise
 
 _PICTURE_CLIPS = 12
 
@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> int:
         _draw(store, picture)
     if arguments.json:
         described = {"store": str(store.path), "source": store.source, "skeleton": store.skeleton.name}
-        described |= {"fingerprint": store.fingerprint, **asdict(summary)}
+        described |= {"fingerprint": store.fingerprint, "folds": store.folds, **asdict(summary)}
         print(json.dumps(described | ({"picture": str(picture)} if picture else {}), indent=1))
     else:
         _print(store, summary, picture)
@@ -153,7 +153,10 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
             f"{summary.stored_bytes / 1e6:,.1f} MB"
             + (f", {padded / summary.stored_bytes:.1f} times smaller than padded" if longest <= 300 else ""),
         ),
-        ("classes", f"{len(store.classes) or len(labels)}: {shown}{', …' if len(labels) > 20 else ''}"),
+        (
+            "classes",
+            f"{len(store.classes) or len(summary.labels.keys() - {'-'})}: {shown}{', …' if len(labels) > 20 else ''}",
+        ),
     ]
     if summary.segments:
         counts = ", ".join(f"{name} {count}" for name, count in list(summary.segments.items())[:20])
@@ -162,12 +165,13 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         )
     for name, split in summary.splits.items():
         lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test, {_copies(split)}"))
+    lines += [(f"folds {name}", protocol) for name, protocol in store.folds.items()]
     lines += [
         ("joints absent", ", ".join(f"{name} {100 * share:.2g} %" for name, share in most_missing if share) or "none"),
         ("bones", ", ".join(f"{name} {metres:.2f}" for name, metres in summary.bone_metres.items()) + " m"),
         ("bones that vary most", ", ".join(f"{name} {share:.0%}" for name, share in loosest) + " within a clip"),
     ]
-    if store.skeleton.anchors.keys() >= UPRIGHT_ANCHORS:
+    if summary.upright_axis:
         share = f"{summary.upright:.1%} of the frames (chest above hips along {store.skeleton.up})"
         lines.append(("upright", share))
     for reason, count in list(summary.dropped.items())[:8]:

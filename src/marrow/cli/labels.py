@@ -22,8 +22,9 @@ def build_parser() -> ArgumentParser:
         "--protocol",
         type=str,
         required=True,
-        help="whose training half is drawn from: a split of the store, leave-one-out:ATTRIBUTE for all folds, or "
-        "leave-one-out:ATTRIBUTE=VALUE for one",
+        help="whose training half is drawn from: a split of the store; leave-one-out:ATTRIBUTE, k-fold:K, "
+        "k-fold:K:ATTRIBUTE or a name that the store has for one of these, for all folds; or "
+        "leave-one-out:ATTRIBUTE=VALUE or k-fold:K#0 for one",
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write; it ends in .json")
     parser.add_argument(

@@ -20,6 +20,7 @@ from torch import Tensor
 from marrow.data.draws import Draws
 from marrow.data.window import Windows
 from marrow.errors import ConfigError
+from marrow.skeleton.layout import Skeleton
 
 # Hi-TRS's operations by their numbers; each is as likely as the others of its kind.
 SPATIAL = ("scale", "joint_noise", "shear")
@@ -80,6 +81,19 @@ class AugmentConfig:
         for name in ("rotation_radians", "yaw_radians", "jitter_metres"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"augment.{name} must be a finite number of at least 0, got {getattr(self, name)}")
+
+    def check_layout(self, skeleton: Skeleton) -> None:
+        """Refuse to exchange left and right in a layout that does not say which joints these are.
+
+        Raises:
+            ConfigError: this mirrors, and every joint of the layout is its own partner.
+        """
+        if self.mirror_probability > 0 and all(joint == partner for joint, partner in enumerate(skeleton.mirror)):
+            raise ConfigError(
+                f"augment.mirror_probability is {self.mirror_probability:g}, but the layout {skeleton.name!r} has no "
+                "pairs of left and right joints: a mirrored body would have its left leg at the right. Name the pairs "
+                "when the store is made (marrow import --sides, marrow prepare bvh --options.sides), or set it to 0"
+            )
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from marrow.data.subsets import Rows, leave_one_out, protocol_rows
+from marrow.data.subsets import Rows, fold_protocols, protocol_rows
 from marrow.errors import ConfigError
 from marrow.files import write_text_whole
 from marrow.store.format import Store
@@ -102,7 +102,7 @@ class LabelDraw:
     """One draw.
 
     Args:
-        protocol: the division of the data whose training half was drawn from; of leave-one-out, one fold.
+        protocol: the division of the data whose training half was drawn from; of folds, one.
         amount: a share, or a number of clips per class.
         seed: of the draw.
         names: ids of the clips that keep their labels, in the order of the store.
@@ -120,7 +120,7 @@ class LabelLists:
 
     Args:
         store: fingerprint of the store that they were drawn from.
-        protocol: as it was asked for; `leave-one-out:ATTRIBUTE` stands for all its folds.
+        protocol: as it was asked for; one of folds stands for all of them.
         scheme: how they were drawn.
         draws: one per fold, amount and seed.
     """
@@ -134,13 +134,11 @@ class LabelLists:
     def drawn(
         cls, store: Store, protocol: str, scheme: Scheme, amounts: Sequence[float], seeds: Sequence[int]
     ) -> "LabelLists":
-        """Draw from the training half of a protocol, or of each fold of `leave-one-out:ATTRIBUTE`."""
+        """Draw from the training half of a protocol, or of each of its folds."""
         if not amounts or not seeds:
             raise ConfigError(f"expected at least one amount and one seed, got {list(amounts)} and {list(seeds)}")
-        kind, _, attribute = protocol.partition(":")
-        folds = leave_one_out(store, attribute) if kind == "leave-one-out" and "=" not in attribute else [protocol]
         draws = []
-        for fold in folds:
+        for fold in fold_protocols(store, protocol):
             train_rows, _ = protocol_rows(store, fold)
             for amount in amounts:
                 for seed in seeds:

@@ -220,6 +220,7 @@ class ResidentLoader(TrainingLoader):
         fixed: bool = False,
         planned: bool = False,
     ) -> None:
+        augment.check_layout(store.skeleton)
         schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
         self.frames = flat_frames(store, rows, input, device)
         shapes = None
@@ -257,6 +258,7 @@ class StreamingLoader(TrainingLoader):
         workers: int = 2,
         fixed: bool = False,
     ) -> None:
+        augment.check_layout(store.skeleton)
         schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
         max_bodies = int(np.asarray(store.body_count)[rows].max())
         # Whether anything is absent in any clip is not known without reading all of them.

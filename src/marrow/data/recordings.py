@@ -178,6 +178,7 @@ class CutLoader(TrainingLoader):
         aligned_by: int | None = None,
         fixed: bool = False,
     ) -> None:
+        augment.check_layout(recordings.skeleton)
         shapes = None
         if fixed:
             bodies = np.array([present.shape[0] for _, present in recordings.arrays], np.int64)[cuts[:, 0]]

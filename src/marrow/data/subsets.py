@@ -1,16 +1,18 @@
-"""Which rows of a store train and which test: splits, leave-one-out, filters. NumPy only.
+"""Which rows of a store train and which test: splits, folds, filters. NumPy only.
 
 A filter is one or more conditions joined by `&`: `view=1 & subject=1,2,3` or `subject!=10`. Names are those of the
 store's attributes, and `label`.
 """
 
+import hashlib
+
 import numpy as np
 from jaxtyping import Int64
 
 from marrow.errors import ConfigError
+from marrow.readers.folds import Folds, parse_folds
 from marrow.store.format import Store
 
-_LEAVE_ONE_OUT = "leave-one-out:"
 _GRAMMAR = "a filter is NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...], joined by &, as in 'view=1 & subject=1,2,3'"
 
 Rows = Int64[np.ndarray, " _"]
@@ -21,15 +23,23 @@ def protocol_rows(store: Store, protocol: str) -> tuple[Rows, Rows]:
 
     Args:
         store: the data.
-        protocol: the name of one of the store's splits; or `leave-one-out:ATTRIBUTE=VALUE`, which tests on the clips
-            with that value and trains on all others; or `FILTER -> FILTER`, training filter first.
+        protocol: the name of one of the store's splits; or one fold, which is tested on while all other clips train:
+            `leave-one-out:ATTRIBUTE=VALUE`, `k-fold:K#0`, `k-fold:K:ATTRIBUTE#0`, or a name that the store has for
+            one of these with `=VALUE` or `#0`; or `FILTER -> FILTER`, training filter first.
 
     Raises:
-        ConfigError: there is no such split, attribute or value, or a side is empty, or the two overlap.
+        ConfigError: there is no such split, attribute, value or fold, or a side is empty, or the two overlap, or all
+            folds are meant at once.
     """
-    if protocol.startswith(_LEAVE_ONE_OUT):
-        condition = protocol.removeprefix(_LEAVE_ONE_OUT)
-        test = where(store, condition)
+    protocol = resolved(store, protocol)
+    if folds := parse_folds(protocol):
+        if folds.fold is None:
+            one = folds.one("VALUE" if folds.kind == "leave-one-out" else 0)
+            raise ConfigError(f"{protocol!r} stands for all its folds, and one is needed here: {one}")
+        if folds.kind == "leave-one-out":
+            test = where(store, f"{folds.attribute}={folds.fold}")
+        else:
+            test = np.flatnonzero(_k_folds(store, folds) == int(folds.fold))
         train = np.setdiff1d(np.arange(len(store)), test)
     elif "->" in protocol:
         train_filter, _, test_filter = protocol.partition("->")
@@ -47,10 +57,82 @@ def protocol_rows(store: Store, protocol: str) -> tuple[Rows, Rows]:
 
 def leave_one_out(store: Store, attribute: str) -> list[str]:
     """Return one protocol per value of an attribute, in the order of the values."""
-    values = np.unique(_attribute(store, attribute))
+    values = np.unique(_groups(store, attribute))
     if len(values) < 2:
         raise ConfigError(f"leave-one-out needs two values of {attribute!r}, the store has {values.tolist()}")
-    return [f"{_LEAVE_ONE_OUT}{attribute}={value}" for value in values.tolist()]
+    return [Folds("leave-one-out", attribute).one(value) for value in values.tolist()]
+
+
+def fold_protocols(store: Store, protocol: str) -> list[str]:
+    """Return the folds that a protocol stands for, each as a protocol; of any other protocol just itself.
+
+    Every clip is tested in exactly one of the folds.
+
+    Raises:
+        ConfigError: there are not as many values or clips as folds, or some clips lack the attribute.
+    """
+    protocol = resolved(store, protocol)
+    folds = parse_folds(protocol)
+    if folds is None or folds.fold is not None:
+        return [protocol]
+    if folds.kind == "leave-one-out":
+        return leave_one_out(store, folds.attribute)
+    _k_folds(store, folds)  # what is wrong is said before the first fold is done
+    return [folds.one(fold) for fold in range(folds.count)]
+
+
+def resolved(store: Store, protocol: str) -> str:
+    """Return what a name of folds that the store has stands for; any other protocol as it is."""
+    name = protocol.partition("#")[0].partition("=")[0]
+    if name not in store.folds or "->" in protocol:
+        return protocol
+    return store.folds[name] + protocol.removeprefix(name)
+
+
+def _k_folds(store: Store, folds: Folds) -> Rows:
+    """Return the fold of each clip. It depends on ids, labels and values alone, not on the order of the clips."""
+    fold = np.empty(len(store), np.int64)
+    if not folds.attribute:
+        if folds.count > len(store):
+            raise ConfigError(f"{folds.protocol!r}: expected at least {folds.count} clips, the store has {len(store)}")
+        # Dealt out like cards, class by class: no class and no fold has more than one clip too many.
+        order = sorted(range(len(store)), key=lambda row: (int(store.label[row]), _lot(store.ids[row])))
+        fold[order] = np.arange(len(store)) % folds.count
+        return fold
+    values, group, sizes = np.unique(_groups(store, folds.attribute), return_inverse=True, return_counts=True)
+    if folds.count > len(values):
+        raise ConfigError(
+            f"{folds.protocol!r}: expected at least {folds.count} values of {folds.attribute!r}, the store has "
+            f"{len(values)}: {', '.join(map(str, values[:30]))}"
+        )
+    # The largest groups first, each to the fold that has the fewest clips so far.
+    clips = [0] * folds.count
+    for place in sorted(range(len(values)), key=lambda place: (-sizes[place], _lot(str(values[place])))):
+        smallest = clips.index(min(clips))
+        clips[smallest] += int(sizes[place])
+        fold[group == place] = smallest
+    return fold
+
+
+def _lot(name: str) -> bytes:
+    """Return what decides in place of chance, the same everywhere and for ever."""
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+
+def _groups(store: Store, attribute: str) -> np.ndarray:
+    """Return an attribute that every clip has.
+
+    Raises:
+        ConfigError: there is no such attribute, or some clips do not have it, so that they would never be tested.
+    """
+    values = _attribute(store, attribute)
+    lacking = [row for row, value in enumerate(values.tolist()) if value is None]
+    if lacking:
+        raise ConfigError(
+            f"folds over {attribute!r} need it of every clip; {len(lacking)} of {len(store)} have none, the first is "
+            f"{store.ids[lacking[0]]}"
+        )
+    return values
 
 
 def where(store: Store, expression: str) -> Rows:

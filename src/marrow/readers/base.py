@@ -13,6 +13,8 @@ from marrow.errors import DataError, ParseError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
+# How the note on nodes of a file begins that are no joints.
+LEFT_OUT = "left out, being no joints: "
 # What lies beside recordings and is none, whatever it holds.
 _LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
@@ -52,7 +54,8 @@ class SkipRecording(DataError):
 class Reader(Protocol):
     """A source of skeleton sequences. The four properties may be plain attributes of the class.
 
-    A reader whose skeleton or classes stand in the files also has `for_root` (see `FromFiles`).
+    A reader whose skeleton or classes stand in the files also has `for_root` (see `FromFiles`); one whose data set is
+    evaluated fold by fold has `folds` (see `DeclaresFolds`).
     """
 
     @property
@@ -111,6 +114,24 @@ class FromFiles(Protocol):
         ...
 
 
+@runtime_checkable
+class DeclaresFolds(Protocol):
+    """A reader whose data set is also evaluated fold by fold: every clip is tested once, the scores are pooled."""
+
+    @property
+    def folds(self) -> Mapping[str, str]:
+        """Protocols of folds by name: "leave-one-out:ATTRIBUTE", "k-fold:K" (by clip) or "k-fold:K:ATTRIBUTE".
+
+        For example {"loso": "leave-one-out:subject"}; `--protocol loso` then means that. No split has such a name.
+        """
+        ...
+
+
+def declared_folds(reader: Reader) -> Mapping[str, str]:
+    """Return the folds that a reader declares; none where it says nothing of them."""
+    return reader.folds if isinstance(reader, DeclaresFolds) else {}
+
+
 def reader_for(reader: Reader, root: Path) -> Reader:
     """Return a reader that knows its skeleton and classes: whatever goes through a folder begins with this."""
     return reader.for_root(root) if isinstance(reader, FromFiles) else reader
@@ -137,11 +158,19 @@ def some_files(root: Path, files: Iterable[Path], wanted: str, pattern: str) -> 
     Raises:
         DataError: there is none.
     """
-    paths = sorted(file for file in files if not is_hidden(file.relative_to(root))) if root.is_dir() else []
+    is_folder = root.is_dir()
+    paths = (
+        sorted(file for file in files if not is_hidden(file.relative_to(root)) and _is_file(file)) if is_folder else []
+    )
     if not paths:
-        state = f"holds no file {pattern}" if root.is_dir() else "is not a folder"
+        state = f"holds no file {pattern}" if is_folder else "is not a folder"
         raise DataError(f"expected a folder with {wanted}; {root} {state}")
     return paths
+
+
+def _is_file(path: Path) -> bool:
+    """Tell a file, or a link that leads nowhere, from folders and pipes."""
+    return path.is_file() or not path.exists()
 
 
 def faulty_record(root: Path, fault: ParseError) -> Record:

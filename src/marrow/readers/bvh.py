@@ -35,16 +35,20 @@ from marrow.readers.bvh_file import read_file, read_hierarchy
 from marrow.readers.bvh_joints import (
     frames_per_second,
     joint_tree,
+    left_out_note,
     no_joints,
     rate_doubt,
+    rest_pose,
     root_may_be_scene,
     what_root_of_file_is,
 )
 from marrow.readers.bvh_tree import Node
 from marrow.readers.name_pattern import check_pattern, find_groups
+from marrow.readers.upright import turned_up
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.skeleton.names import anchors_by_name, mirror_by_name
 from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.skeleton.symmetry import anchors_by_shape, mirror_by_rest_pose
 
 _UNKNOWN = Skeleton("bvh", (), (), (), {})
 _Tree = tuple[tuple[str, ...], tuple[int, ...]]
@@ -57,7 +61,7 @@ class BVH:
     Args:
         pattern: regular expression with named groups, for labels and attributes from the files' paths.
         unit_metres: length of the files' unit; 0.01 for centimetres.
-        up: the axis that points up.
+        up: the axis that points up; "-y" where y points down, and bodies are turned so that it points up.
         joints: names of the joints to keep; the parent of one is then the nearest above it that is kept.
         anchors: joint by role, where names do not tell: centre, chest, left_hip, right_hip, left_shoulder,
             right_shoulder.
@@ -67,7 +71,7 @@ class BVH:
 
     pattern: str | None = None
     unit_metres: float = 0.01
-    up: Literal["x", "y", "z"] = "y"
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] = "y"
     joints: list[str] | None = field(default=None, hash=False)
     anchors: dict[str, str] | None = field(default=None, hash=False)
     fps: float | None = None
@@ -78,6 +82,8 @@ class BVH:
     classes: tuple[str, ...] = field(default=(), init=False)
     # By path below the folder: what is wrong with a file, as far as that was seen before it is read.
     faults: Mapping[str, ParseError] = field(default_factory=dict, init=False, hash=False, compare=False)
+    # What is to be known of every recording.
+    notes: tuple[str, ...] = field(default=(), init=False, compare=False)
 
     name: ClassVar[str] = "bvh"
     splits: ClassVar[Mapping[str, Split]] = {}
@@ -87,8 +93,8 @@ class BVH:
             raise ConfigError(f"bvh unit_metres must be above 0, got {self.unit_metres}")
         if self.fps is not None and not 0 < self.fps < np.inf:
             raise ConfigError(f"bvh fps must be above 0, got {self.fps}")
-        if self.up not in ("x", "y", "z"):
-            raise ConfigError(f"bvh up must be 'x', 'y' or 'z', got {self.up!r}")
+        if self.up.removeprefix("-") not in ("x", "y", "z"):
+            raise ConfigError(f"bvh up must be 'x', 'y' or 'z', or one of them with a minus; got {self.up!r}")
         for role in self.anchors or ():
             if role not in ANCHOR_ROLES:
                 raise ConfigError(f"bvh anchors are {', '.join(ANCHOR_ROLES)}; got {role!r}")
@@ -131,6 +137,7 @@ class BVH:
         labels = {label for file, label in label_of.items() if label is not None and file not in faults}
         known = copy.copy(self)
         object.__setattr__(known, "skeleton", skeleton)
+        object.__setattr__(known, "notes", self._notes(skeleton))
         object.__setattr__(known, "classes", tuple(sorted(labels)))
         object.__setattr__(
             known, "faults", {file.relative_to(root).as_posix(): faults[file] for file in sorted(faults)}
@@ -156,9 +163,11 @@ class BVH:
                 faults.setdefault(file, error)
         names = sorted({name for found in groups.values() for name in found} - {"label"})
         are_numbers = {name: all(one[name].isdecimal() for one in groups.values() if name in one) for name in names}
+        ids = Counter(file.with_suffix("") for file in files)
         for file, found in groups.items():
+            own = file.with_suffix("") if ids[file.with_suffix("")] == 1 else file  # a.bvh beside a.BVH
             yield Record(
-                id=file.relative_to(root).with_suffix("").as_posix(),
+                id=own.relative_to(root).as_posix(),
                 path=file.relative_to(root).as_posix(),
                 label=self.classes.index(found["label"]) if found.get("label") in self.classes else -1,
                 attributes={
@@ -184,13 +193,13 @@ class BVH:
             raise SkipRecording("there is no frame")
         _check(motion.nodes, self.skeleton.joints, self.skeleton, file, root)
         kept = [place for place, node in enumerate(motion.nodes) if node.name in self.skeleton.joints]
-        joints = (self.unit_metres * motion.places()[:, kept]).astype(np.float32)[None]
+        joints = (self.unit_metres * turned_up(motion.places()[:, kept], self.up)).astype(np.float32)[None]
         notes = list(motion.notes)
         if self.fps is None and motion.frame_seconds is not None and rate_doubt(motion.frame_seconds):
-            notes.append(f"{rate_doubt(motion.frame_seconds)} Say the rate by --options.fps")
-        left_out = [node.name for node in motion.nodes if node.name not in self.skeleton.joints]
-        if left_out and self.joints is None:
-            notes.append(f"left out, being no joints: {', '.join(left_out)}")
+            notes.append(f"{rate_doubt(motion.frame_seconds)} --options.fps says the rate")
+        if self.joints is None:
+            notes += left_out_note([node.name for node in motion.nodes if node.name not in self.skeleton.joints])
+        notes += self.notes
         return SkeletonSequence(
             joints=joints,
             present=np.ones(joints.shape[:3], np.bool_),
@@ -220,6 +229,16 @@ class BVH:
         whole = [tree for tree in counts if set(self.joints or ()) <= set(tree[0])]
         return max(whole or counts, key=lambda tree: counts[tree])
 
+    def _notes(self, skeleton: Skeleton) -> tuple[str, ...]:
+        """Return what is to be known of a skeleton: that its sides were guessed."""
+        pairs = [(one, other) for one, other in enumerate(skeleton.mirror) if one < other]
+        if self.sides or not pairs or mirror_by_name(skeleton.joints, skeleton.parents) == skeleton.mirror:
+            return ()
+        shown = ", ".join(f"{skeleton.joints[one]} and {skeleton.joints[other]}" for one, other in pairs[:3])
+        more = ", ..." if len(pairs) > 3 else ""
+        how = "left and right were told by the shape of the body, not by names"
+        return (f"{how}: {shown}{more}; --options.sides names them",)
+
     def _skeleton(self, nodes: Sequence[Node], left_out: Collection[str]) -> Skeleton:
         everything = [node.name for node in nodes]
         names, parents = self._tree(nodes, left_out)
@@ -235,12 +254,17 @@ class BVH:
         if len(set(partners)) < len(partners):
             twice = next(joint for joint in partners if partners.count(joint) > 1)
             raise ConfigError(f"bvh sides give {twice!r} more than one partner")
-        mirror = _with_partners(names, mirror_by_name(names, parents), self.sides or {})
+        mirror, of_shape = mirror_by_name(names, parents), dict[str, int]()
+        if all(joint == partner for joint, partner in enumerate(mirror)):
+            places = rest_pose(nodes)[[place for place, node in enumerate(nodes) if node.name in names]]
+            mirror = mirror_by_rest_pose(places, parents)
+            of_shape = anchors_by_shape(np.linalg.norm(places - places[list(parents)], axis=-1), parents, mirror)
+        mirror = _with_partners(names, mirror, self.sides or {})
         chosen = {role: names.index(joint) for role, joint in (self.anchors or {}).items()}
         sides = list(Skeleton("", names, parents, mirror, chosen).sides)
         for left, right in (self.sides or {}).items():
             sides[names.index(left)], sides[names.index(right)] = "left", "right"
-        anchors = {**anchors_by_name(names, parents, mirror, sides), **chosen}
+        anchors = {**(anchors_by_name(names, parents, mirror, sides) or of_shape), **chosen}
         # Two sources with as many joints are two layouts.
         code = zlib.crc32(repr((names, parents)).encode())
         return Skeleton(
@@ -249,7 +273,7 @@ class BVH:
             parents=parents,
             mirror=mirror,
             anchors={role: anchors[role] for role in ANCHOR_ROLES if role in anchors},
-            up=self.up,
+            up=self.up.removeprefix("-"),
         )
 
 

@@ -34,6 +34,7 @@ Parent/Name), a root without a name, CR as the end of lines, UTF-16.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -42,8 +43,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ParseError
-from marrow.readers.bvh_tree import Node, number_in, parse_hierarchy, say_comma, shown_line
-from marrow.readers.number_lines import parse_numbers, shown
+from marrow.readers.bvh_tree import Node, Tree, number_in, parse_hierarchy, say_comma, shown_line
+from marrow.readers.number_lines import BLANK_LINES, parse_numbers, shown
 from marrow.readers.text_file import decode, read_bytes
 
 # Frames times nodes: ten hours at 30 Hz of 60 nodes. Ends cost a file nothing, so its size does not bound them.
@@ -51,6 +52,8 @@ _MAX_POSITIONS = 1 << 26
 _BLOCK_POSITIONS = 1 << 18
 _BLOCK_ROWS = 4096
 _BEGINNING_BYTES = 1 << 16
+# Of trees that are kept to know them again.
+_KNOWN_LINES = 10_000
 # Below this a rate is none: 1 / 1e-320 is infinite.
 _SHORTEST_SECONDS = 1e-6
 _FRAMES = re.compile(r"frames\s*:\s*(\d{1,9})", re.IGNORECASE)
@@ -98,7 +101,7 @@ def read_hierarchy(path: Path) -> list[Node]:
     Raises:
         ParseError: it cannot be read, or does not follow the format.
     """
-    return _parse_beginning(path, lambda lines: parse_hierarchy(path, lines)[0].nodes)
+    return _parse_beginning(path, lambda lines: _parse_tree(path, lines)[0].nodes)
 
 
 def read_beginning(path: Path, *, needs_rate: bool = True) -> Beginning:
@@ -130,7 +133,7 @@ def read_file(path: Path, *, needs_rate: bool = True, most_frames: int | None = 
     rows = [line for line in islice(lines, at, None) if line and not line.isspace()]
     notes += beginning.notes
     if len(rows) < len(lines) - at:
-        notes += ("blank lines among the frames",)
+        notes += (BLANK_LINES,)
     if len(rows) != frame_count:
         if len(rows) < max(frame_count - 1, 1):
             line = _line_of(lines, at, len(rows) - 1) if rows else max(len(lines), 1)
@@ -195,15 +198,34 @@ def _parse_beginning(path: Path, parse: Callable[[list[str]], _Parsed]) -> _Pars
     return parse(_read_lines(path)[0])
 
 
+def _parse_tree(path: Path, lines: list[str]) -> tuple[Tree, int]:
+    """Return what `parse_hierarchy` does; the files of a data set mostly have one tree, which is parsed once."""
+    end = next((number for number, line in enumerate(lines, start=1) if line.strip().upper() == "MOTION"), None)
+    if end is not None and end <= _KNOWN_LINES:
+        try:
+            return _parse_known_tree("\n".join(lines[:end]))
+        except ParseError:  # it names no file
+            pass
+    return parse_hierarchy(path, lines)
+
+
+@lru_cache(maxsize=8)
+def _parse_known_tree(text: str) -> tuple[Tree, int]:
+    return parse_hierarchy(Path(), text.split("\n"))
+
+
 def _parse_settings(path: Path, lines: list[str], needs_rate: bool) -> tuple[Beginning, int, int]:
     """Return what stands before the frames, the number of frames that it declares, and how many lines it takes."""
-    tree, at = parse_hierarchy(path, lines)
+    tree, at = _parse_tree(path, lines)
     frame_count, at = _parse_setting(path, lines, at, _FRAMES, "Frames: COUNT")
     seconds_text, at = _parse_setting(path, lines, at, _FRAME_TIME, "Frame Time: SECONDS")
     seconds = number_in(seconds_text)
     if seconds is None or seconds < _SHORTEST_SECONDS:
         if needs_rate:
-            problem = f"expected a frame time above 0 seconds, got {seconds_text!r}{say_comma(seconds_text)}"
+            comma = say_comma(seconds_text)
+            problem = (
+                f"expected a frame time above 0 seconds, got {seconds_text!r}{comma}; the option fps says the rate"
+            )
             raise ParseError(path, at, problem)
         seconds = None
     return Beginning(tree.nodes, seconds, tuple(dict.fromkeys(tree.notes))), int(frame_count), at
@@ -241,6 +263,10 @@ def _parse_setting(path: Path, lines: list[str], at: int, pattern: re.Pattern[st
     raise ParseError(path, max(len(lines), 1), f"expected '{wanted}', got the end of the file")
 
 
+def _axis_vectors(axes: list[int], frame_count: int) -> Float64[np.ndarray, "frame node 3"]:
+    return np.broadcast_to(np.eye(3)[axes], (frame_count, len(axes), 3))
+
+
 def _place(nodes: list[Node], values: Float64[np.ndarray, "frame column"]) -> Float64[np.ndarray, "frame node 3"]:
     """Return where the nodes are: forward kinematics from the channels of every frame."""
     from pymotion.ops.skeleton_np import fk
@@ -249,15 +275,22 @@ def _place(nodes: list[Node], values: Float64[np.ndarray, "frame column"]) -> Fl
     offsets = np.tile(np.array([node.offset for node in nodes], np.float64), (len(values), 1, 1))
     turns = np.zeros((len(values), len(nodes), 4))
     turns[..., 0] = 1.0
+    # (node, axis, column) of the first turn of every node, of the second, ...: as many nodes at once as have one.
+    rounds: dict[int, list[tuple[int, int, int]]] = {}
     column = 0
     for place, node in enumerate(nodes):
+        turn = 0
         for axis, kind in node.channels or ():
             if kind == "position":
                 offsets[:, place, axis] = values[:, column]
             else:
-                angle = np.radians(values[:, column : column + 1])
-                turns[:, place] = quat_np.mul(turns[:, place], quat_np.from_angle_axis(angle, np.eye(3)[axis]))
+                rounds.setdefault(turn, []).append((place, axis, column))
+                turn += 1
             column += 1
+    for turn in range(len(rounds)):
+        turning, axes, columns = map(list, zip(*rounds[turn], strict=True))
+        turned = quat_np.from_angle_axis(np.radians(values[:, columns, None]), _axis_vectors(axes, len(values)))
+        turns[:, turning] = quat_np.mul(turns[:, turning], turned)
     parents = np.array([node.parent for node in nodes])
     # Matrices rather than quaternions: those would be normalised once more, to 1e-8.
     places, _ = fk(quat_np.to_matrix(turns), offsets[:, 0], offsets, parents)

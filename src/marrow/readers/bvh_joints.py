@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float64
 
+from marrow.readers.base import LEFT_OUT
 from marrow.readers.bvh_file import Motion, read_file
 from marrow.readers.bvh_tree import Node
 
@@ -88,6 +90,19 @@ def joint_tree(nodes: Sequence[Node], kept: Collection[str]) -> tuple[tuple[str,
     return tuple(nodes[place].name for place in row), tuple(parents)
 
 
+def rest_pose(nodes: Sequence[Node]) -> Float64[np.ndarray, "node 3"]:
+    """Return where the nodes are when nothing is turned, in the file's unit."""
+    places = np.zeros((len(nodes), 3))
+    for place, node in enumerate(nodes[1:], start=1):
+        places[place] = places[node.parent] + (node.offset or (0.0, 0.0, 0.0))
+    return places
+
+
+def left_out_note(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the note on nodes that are no joints; none where there are none."""
+    return (f"{LEFT_OUT}{', '.join(names)}",) if names else ()
+
+
 def frames_per_second(frame_seconds: float) -> float:
     """Return the rate that a frame time stands for, rounded where the frame time is."""
     nearest = round(1 / frame_seconds)
@@ -104,4 +119,4 @@ def rate_doubt(frame_seconds: float) -> str:
     if slowest <= frame_seconds <= fastest:
         milliseconds = frames_per_second(frame_seconds / 1000)
         meant = f": a rate of {frame_seconds:g} frames per second, or milliseconds ({milliseconds:.4g} per second)?"
-    return f"the frame time of {frame_seconds:g} s means {rate:.4g} frames per second{meant or ', as no camera has'}"
+    return f"the frame time of {frame_seconds:g} s means {rate:.4g} frames per second{meant or ', as no camera has.'}"

@@ -23,9 +23,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ConfigError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files, split_by
+from marrow.readers.base import SkipRecording, Split, faulty_record, some_files, split_by
 from marrow.readers.kinematics import expm, positions
-from marrow.readers.number_lines import read_numbers
+from marrow.readers.number_lines import read_rows
 from marrow.skeleton.layout import CMU_38, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -111,12 +111,17 @@ class CMUMocap:
         wanted = "CMU recordings (train/walking/walking_1.txt, ...)"
         files = some_files(root, files, wanted, "train/*/*.txt or test/*/*.txt")
         records = [_record(root, file) for file in files]
-        yield from sorted(records, key=lambda record: [record.attributes[name] for name in ("half", "action", "take")])
+        yield from sorted(
+            records,
+            key=lambda record: (record.fault is None, *map(record.attributes.get, ("half", "action", "take"))),
+        )
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one recording."""
-        file = root / record.path
-        values = read_numbers(file, _COLUMNS, separator=b",")[1:]
+        if record.fault is not None:
+            raise record.fault
+        values, notes = read_rows(root / record.path, _COLUMNS, separator=b",")
+        values = values[1:]
         if not len(values):
             raise SkipRecording("there is no frame but the rest pose")
         angles = values[:, 3:].reshape(-1, len(self.skeleton.joints), 3)
@@ -130,7 +135,7 @@ class CMUMocap:
             fps=_FRAMES_PER_SECOND / self.stride,
             skeleton=self.skeleton,
             record=record,
-            notes=(_REST_POSE, *[_FLIPPED] * flips),
+            notes=(*notes, _REST_POSE, *[_FLIPPED] * flips),
         )
 
 
@@ -146,12 +151,11 @@ def _record(root: Path, file: Path) -> Record:
     name = "walking" if action == _EXTRA else action
     match = _NAME.fullmatch(file.stem)
     if name not in _CLASSES or match is None or match[1] != name:
-        raise ParseError(
-            file,
-            0,
+        problem = (
             f"expected a name ACTION/ACTION_N.txt with one of the actions {', '.join(_CLASSES)}, or "
-            f"{_EXTRA}/walking_N.txt; got {action}/{file.name}",
+            f"{_EXTRA}/walking_N.txt; got {action}/{file.name}"
         )
+        return faulty_record(root, ParseError(file, 0, problem))
     return Record(
         id=f"{half}_{action}_{match[2]}",
         path=file.relative_to(root).as_posix(),

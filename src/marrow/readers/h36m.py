@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from marrow.errors import ConfigError, ParseError
-from marrow.readers.base import Split, some_files, split_by
+from marrow.readers.base import Split, faulty_record, some_files, split_by
 from marrow.readers.kinematics import expm, positions
-from marrow.readers.number_lines import read_numbers
+from marrow.readers.number_lines import read_rows
 from marrow.skeleton.layout import H36M_32, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -113,12 +113,13 @@ class H36M:
         files = (file for file in root.rglob("*.txt") if _FOLDER.fullmatch(file.parent.name))
         files = some_files(root, files, "Human3.6M as text (S1/walking_1.txt, ...)", "S*/*.txt")
         records = [_record(root, file) for file in files]
-        yield from sorted(records, key=lambda record: (record.attributes["subject"], record.id))
+        yield from sorted(records, key=lambda record: (record.attributes.get("subject", 0), record.id))
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one recording."""
-        file = root / record.path
-        values = read_numbers(file, _COLUMNS, separator=b",")
+        if record.fault is not None:
+            raise record.fault
+        values, notes = read_rows(root / record.path, _COLUMNS, separator=b",")
         angles = values[:, 3:].reshape(-1, len(self.skeleton.joints), 3)
         path, turn = (None, None) if self.zero_root else follow_root(values[:, :6])
         joints = positions(angles, OFFSETS_M, self.skeleton.parents, path, turn)[:: self.stride].astype(np.float32)[
@@ -130,6 +131,7 @@ class H36M:
             fps=_FRAMES_PER_SECOND / self.stride,
             skeleton=self.skeleton,
             record=record,
+            notes=notes,
         )
 
 
@@ -138,12 +140,11 @@ def _record(root: Path, file: Path) -> Record:
     match = _NAME.fullmatch(file.stem)
     if subject not in _SUBJECTS or match is None or match[1] not in _LABELS:
         subjects = ", ".join(f"S{number}" for number in _SUBJECTS)
-        raise ParseError(
-            file,
-            0,
+        problem = (
             f"expected a name S*/ACTION_TAKE.txt with one of {subjects}, TAKE 1 or 2 and one of the actions "
-            f"{', '.join(_LABELS)}; got {file.parent.name}/{file.name}",
+            f"{', '.join(_LABELS)}; got {file.parent.name}/{file.name}"
         )
+        return faulty_record(root, ParseError(file, 0, problem))
     return Record(
         id=f"S{subject}_{file.stem}",
         path=file.relative_to(root).as_posix(),

@@ -21,8 +21,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt64
 
-from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files, split_by
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import SkipRecording, Split, faulty_record, some_files, split_by
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
 
@@ -126,10 +126,14 @@ class NTU:
         previous = None
         for file in sorted(files, key=lambda file: (file.name, file)):
             if previous is not None and previous.name == file.name:
-                raise DataError(f"expected each recording once, got {previous} and {file}. Remove one of them.")
+                problem = f"expected each recording once, got {previous} as well. Remove one of them"
+                yield faulty_record(root, ParseError(file, 0, problem))
+                continue
             previous = file
-            record = _record(root, file)
-            if record.id not in left_out and (self.version == 120 or _is_of_60(record, file)):
+            record = _record(root, file, self.version)
+            if record.fault is not None or (
+                record.id not in left_out and (self.version == 120 or int(record.attributes["setup"]) <= _SETUPS_OF_60)
+            ):
                 yield record
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
@@ -137,6 +141,8 @@ class NTU:
         # Here and not above, so that listing recordings and showing help need not wait for numba.
         from marrow.readers.ntu_parser import parse_skeleton_file
 
+        if record.fault is not None:
+            raise record.fault
         parsed = parse_skeleton_file(root / record.path)
         if not parsed.joints.any():
             raise SkipRecording(f"nobody is seen in any of its {parsed.frame_count} frames")
@@ -177,29 +183,26 @@ class NTU:
             skeleton=self.skeleton,
             record=record,
             placement=placement,
+            notes=parsed.notes,
         )
 
 
-def _record(root: Path, file: Path) -> Record:
+def _record(root: Path, file: Path, version: int) -> Record:
     match = _NAME.fullmatch(file.stem)
     attributes = dict(zip(_HIGHEST, map(int, match.groups()), strict=True)) if match else {}
     if not attributes or any(not 1 <= attributes[part] <= highest for part, highest in _HIGHEST.items()):
         ranges = ", ".join(f"{part} 1 to {highest}" for part, highest in _HIGHEST.items())
-        raise ParseError(file, 0, f"expected a name SsssCcccPpppRrrrAaaa.skeleton with {ranges}; got {file.name!r}")
+        problem = f"expected a name SsssCcccPpppRrrrAaaa.skeleton with {ranges}; got {file.name!r}"
+        return faulty_record(root, ParseError(file, 0, problem))
+    if version == 60 and attributes["setup"] <= _SETUPS_OF_60 and attributes["action"] > _ACTIONS_OF_60:
+        problem = f"expected an action 1 to {_ACTIONS_OF_60} in setups 1 to 17; got {file.name!r}"
+        return faulty_record(root, ParseError(file, 0, problem))
     return Record(
         id=file.stem,
         path=file.relative_to(root).as_posix(),
         label=attributes["action"] - 1,
         attributes=attributes,
     )
-
-
-def _is_of_60(record: Record, file: Path) -> bool:
-    if int(record.attributes["setup"]) > _SETUPS_OF_60:
-        return False
-    if record.label >= _ACTIONS_OF_60:
-        raise ParseError(file, 0, f"expected an action 1 to {_ACTIONS_OF_60} in setups 1 to 17; got {file.name!r}")
-    return True
 
 
 def _names_in(missing_list: Path) -> frozenset[str]:

@@ -1,6 +1,8 @@
 """Parse the text of an NTU RGB+D `.skeleton` file into arrays, in one compiled pass over its bytes.
 
-The format, line by line (numbers separated by blanks; lines may end in CR LF):
+The format, line by line (numbers separated by blanks; lines may end in LF, CR LF or CR; a mark of UTF-8 or UTF-16 may
+come first; blank lines are passed over, and one whole frame more or fewer than the first line says is read, both with
+a note):
 
     frame count
     for each frame:
@@ -21,14 +23,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numba
 import numpy as np
 from jaxtyping import Float32, Int64, UInt64
 
 from marrow.errors import ParseError
-from marrow.readers.number_lines import LARGEST, read_bytes
+from marrow.readers.number_lines import BLANK_LINES, LARGEST, read_bytes
+from marrow.readers.text_file import to_plain
 
 JOINT_COUNT = 25
 BODY_COLUMNS = 10
@@ -47,7 +50,9 @@ _BYTE_CLASS[list(b"0123456789+-.eEnNaAiIfF")] = _NUMBER  # the letters of "nan" 
 
 _POWERS_OF_TEN = np.array([10.0**exponent for exponent in range(23)])  # the last one that a float64 holds exactly
 _LARGEST_EXACT = 2**53
+_LONGEST_COUNT = 10
 _TOKEN = re.compile(rb"\S+")
+_BLANK_LINE = re.compile(rb"(\A|\n)[ \t]*\n")
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,14 @@ class ParsedSkeletons:
         body_ids: the tracker's id of each row.
         frames: 0-based frame of each row; never decreases.
         joints: positions in metres.
+        notes: what was unusual, in words that are the same for every file.
     """
 
     frame_count: int
     body_ids: UInt64[np.ndarray, "row"]
     frames: Int64[np.ndarray, "row"]
     joints: Float32[np.ndarray, "row 25 3"]
+    notes: tuple[str, ...] = ()
 
 
 def parse_skeleton_file(path: Path) -> ParsedSkeletons:
@@ -73,7 +80,76 @@ def parse_skeleton_file(path: Path) -> ParsedSkeletons:
     Raises:
         ParseError: the file cannot be opened or does not follow the format.
     """
-    content = read_bytes(path)
+    content = to_plain(read_bytes(path))
+    scanned = _scanned(content)
+    lines = None
+    if scanned.problem != _FINE and _BLANK_LINE.search(content):
+        # Rare, so looked at only where the text as it stands does not follow the format.
+        written = content.split(b"\n")
+        lines = [number for number, line in enumerate(written, 1) if line.strip()]
+        content = b"\n".join(line for line in written if line.strip())
+        scanned = _scanned(content)
+
+    notes = () if lines is None else (BLANK_LINES,)
+    if lines is None and scanned.problem in (_ENDED, _TRAILING):
+        counted = _scanned_whole_frames(content)
+        if counted is not None:
+            content, scanned, notes = counted
+
+    def line_in_file(line: int) -> int:
+        return line if lines is None else [*lines, lines[-1] + 1 if lines else 1][min(line - 1, len(lines))]
+
+    if scanned.problem != _FINE:
+        problem = _describe(scanned.problem, content, scanned.line, scanned.column)
+        raise ParseError(path, line_in_file(scanned.line), problem)
+    row_count = scanned.row_count
+    positions, is_late = scanned.positions[:row_count], scanned.is_late[:row_count]
+    late = _parse_late_numbers(content, positions, is_late) if is_late.any() else None
+    if late is not None:
+        line, column = late
+        raise ParseError(path, line_in_file(line), _describe(_NOT_FINITE, content, line, column))
+    return ParsedSkeletons(
+        frame_count=scanned.frame_count,
+        body_ids=scanned.body_ids[:row_count].copy(),
+        frames=scanned.frames[:row_count].copy(),
+        joints=positions.astype(np.float32).reshape(row_count, JOINT_COUNT, 3),
+        notes=notes,
+    )
+
+
+class _Scanned(NamedTuple):
+    """What the compiled pass found: the arrays that it filled, and where it ended."""
+
+    positions: np.ndarray
+    is_late: np.ndarray
+    body_ids: np.ndarray
+    frames: np.ndarray
+    problem: int
+    line: int
+    row_count: int
+    frame_count: int
+    column: int
+
+
+def _scanned_whole_frames(content: bytes) -> tuple[bytes, _Scanned, tuple[str, ...]] | None:
+    """Return the text with the count of frames that there are, and so on, where it is one more or one fewer than said.
+
+    None where it is not: several frames that are missing are a file that was cut.
+    """
+    first, _, rest = content.partition(b"\n")
+    if not first.strip().isdigit() or len(first) > _LONGEST_COUNT:
+        return None
+    for more, note in ((1, "one frame more than declared"), (-1, "one frame fewer than declared")):
+        count = int(first) + more
+        if count > 0:
+            counted = str(count).encode() + b"\n" + rest
+            scanned = _scanned(counted)
+            if scanned.problem == _FINE:
+                return counted, scanned, (note,)
+    return None
+
+
+def _scanned(content: bytes) -> _Scanned:
     text = np.frombuffer(content, np.uint8)
     rows = len(text) // _MIN_BODY_BYTES + 1
     positions = np.empty((rows, JOINT_COUNT * 3))
@@ -82,31 +158,25 @@ def parse_skeleton_file(path: Path) -> ParsedSkeletons:
     frames = np.empty(rows, np.int64)
     arguments = (text, _BYTE_CLASS, _POWERS_OF_TEN, positions, is_late, body_ids, frames)
     try:
-        problem, line, row_count, frame_count, column = _scan(*arguments)
+        ended = _scan(*arguments)
     except OSError:  # compiled, but the cache folder has become unwritable or full: the second call just runs
-        problem, line, row_count, frame_count, column = _scan(*arguments)
-    if problem != _FINE:
-        raise ParseError(path, line, _describe(problem, content, line, column))
-    positions, is_late = positions[:row_count], is_late[:row_count]
-    if is_late.any():
-        _parse_late_numbers(path, content, positions, is_late)
-    return ParsedSkeletons(
-        frame_count=frame_count,
-        body_ids=body_ids[:row_count].copy(),
-        frames=frames[:row_count].copy(),
-        joints=positions.astype(np.float32).reshape(row_count, JOINT_COUNT, 3),
-    )
+        ended = _scan(*arguments)
+    return _Scanned(positions, is_late, body_ids, frames, *ended)
 
 
-def _parse_late_numbers(path: Path, content: bytes, positions: np.ndarray, is_late: np.ndarray) -> None:
-    """Let `float` convert the few numbers with more digits than the compiled pass can round correctly."""
+def _parse_late_numbers(content: bytes, positions: np.ndarray, is_late: np.ndarray) -> tuple[int, int] | None:
+    """Let `float` convert the few numbers with more digits than the compiled pass can round correctly.
+
+    Returns:
+        line and column of the first that is not finite; None where all are.
+    """
     for row, place in np.argwhere(is_late):
         start = int(positions[row, place])
         value = float(_TOKEN.match(content, start).group())  # pyright: ignore[reportOptionalMemberAccess]
         if not abs(value) < LARGEST:
-            line = content.count(b"\n", 0, start) + 1
-            raise ParseError(path, line, _describe(_NOT_FINITE, content, line, int(place) % 3 + 1))
+            return content.count(b"\n", 0, start) + 1, int(place) % 3 + 1
         positions[row, place] = value
+    return None
 
 
 def _describe(problem: int, content: bytes, line: int, column: int) -> str:

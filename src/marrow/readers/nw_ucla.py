@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.readers.base import SkipRecording, Split, some_files, split_by
+from marrow.readers.base import SkipRecording, Split, faulty_record, some_files, split_by
 from marrow.readers.number_lines import LARGEST, read_bytes
+from marrow.readers.text_file import to_plain
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
@@ -49,6 +50,7 @@ class NWUCLA:
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
     splits: ClassVar[Mapping[str, Split]] = {"xview": split_by("view", (1, 2), (3,))}
+    folds: ClassVar[Mapping[str, str]] = {"loso": "leave-one-out:subject"}
     fps: ClassVar[float] = 30.0
 
     def records(self, root: Path) -> Iterator[Record]:
@@ -60,12 +62,15 @@ class NWUCLA:
             if action not in _LABELS or view not in _VIEWS:
                 actions = ", ".join(f"{number:02d}" for number in _LABELS)
                 problem = f"expected a name aAA_sSS_eEE_vVV.json with AA one of {actions} and VV 01 to 03"
-                raise ParseError(file, 0, f"{problem}; got {file.name!r}")
+                yield faulty_record(root, ParseError(file, 0, f"{problem}; got {file.name!r}"))
+                continue
             attributes = {"action": action, "subject": subject, "episode": episode, "view": view}
             yield Record(id=file.stem, path=file.name, label=_LABELS[action], attributes=attributes)
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one recording."""
+        if record.fault is not None:
+            raise record.fault
         file = root / record.path
         text = _text_of(file)
         frames = _frames_of(file, text)
@@ -81,7 +86,7 @@ class NWUCLA:
 
 
 def _text_of(file: Path) -> str:
-    content = read_bytes(file)
+    content = to_plain(read_bytes(file))
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

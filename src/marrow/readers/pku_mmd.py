@@ -31,12 +31,16 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, split_by
-from marrow.readers.number_lines import read_lines, read_numbers, shown
+from marrow.readers.base import SkipRecording, Split, faulty_record, is_hidden, split_by
+from marrow.readers.number_lines import read_lines, read_rows, shown
+from marrow.readers.text_file import to_plain
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 
 _BODIES = 2
+# By which a folder of labels is told from one of skeletons.
+_FILES_LOOKED_AT = 25
+_BEGINNING_BYTES = 4096
 _JOINTS = len(KINECT_V2_25.joints)
 
 # Recordings of part I are numbered; those of part II are named after a scene and a number. L, M, R are the views.
@@ -143,7 +147,11 @@ class PKUMMD:
                 where = {} if labels is None else {"labels": labels.relative_to(root).as_posix()}
                 yield Record(recording, path, attributes={**attributes, **where})
             else:
-                instances = [] if labels is None else parse_labels(labels)
+                try:
+                    instances = [] if labels is None else parse_labels(labels)
+                except ParseError as error:
+                    yield faulty_record(root, error)
+                    continue
                 if not instances:
                     yield Record(recording, path, attributes={**attributes, "missing": _NO_LABELS})
                 crowded = overlapping(filter(self._is_used, instances))
@@ -154,6 +162,8 @@ class PKUMMD:
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one clip, or one recording."""
+        if record.fault is not None:
+            raise record.fault
         if "missing" in record.attributes:
             raise SkipRecording(str(record.attributes["missing"]))
         return self._read_clip(root, record) if self.kind == "trimmed" else self._read_recording(root, record)
@@ -165,8 +175,9 @@ class PKUMMD:
         instance = Instance(0, record.label, start, end, confidence)
         # What the labels alone rule out needs no skeletons.
         self._interval(instance)
-        frames = _load_frames(root / record.path)
+        frames, of_file = _load_frames(root / record.path)
         start, end, notes = self._interval(instance, len(frames))
+        notes += of_file
         if overlaps:
             notes.append(_OVERLAPS)
         if self.max_frames is not None and end - start > self.max_frames:
@@ -176,10 +187,10 @@ class PKUMMD:
         return SkeletonSequence(joints, present, self.fps, self.skeleton, record, notes=tuple(notes))
 
     def _read_recording(self, root: Path, record: Record) -> SkeletonSequence:
-        frames = _load_frames(root / record.path)
+        frames, of_file = _load_frames(root / record.path)
         labels = str(record.attributes.get("labels", ""))
         instances = parse_labels(root / labels) if labels else []
-        notes = [] if instances else [_NO_LABELS]
+        notes = [*of_file] if instances else [*of_file, _NO_LABELS]
         notes += [_OVERLAPS] * len(overlapping(filter(self._is_used, instances)))
         segments = []
         for instance in instances:
@@ -240,7 +251,8 @@ def _bodies(
     return joints, np.repeat(seen[..., None], _JOINTS, axis=-1)
 
 
-def _load_frames(path: Path) -> Float32[np.ndarray, "frame value"]:
+def _load_frames(path: Path) -> tuple[Float32[np.ndarray, "frame value"], tuple[str, ...]]:
+    """Return the numbers of a recording, and notes on how they are written."""
     try:
         status = path.stat()
     except OSError as error:
@@ -250,10 +262,13 @@ def _load_frames(path: Path) -> Float32[np.ndarray, "frame value"]:
 
 # The clips of a recording follow one another: its file, several megabytes, is parsed once for all of them.
 @lru_cache(maxsize=1)
-def _parse_frames(path: Path, modified_ns: int, byte_count: int) -> Float32[np.ndarray, "frame value"]:
-    frames = read_numbers(path, _BODIES * _JOINTS * 3).astype(np.float32)
+def _parse_frames(
+    path: Path, modified_ns: int, byte_count: int
+) -> tuple[Float32[np.ndarray, "frame value"], tuple[str, ...]]:
+    values, notes = read_rows(path, _BODIES * _JOINTS * 3)
+    frames = values.astype(np.float32)
     frames.flags.writeable = False
-    return frames
+    return frames, notes
 
 
 def _find_files(root: Path, part: int) -> tuple[dict[str, Path], dict[str, Path], dict[str, dict[str, str]]]:
@@ -268,7 +283,7 @@ def _find_files(root: Path, part: int) -> tuple[dict[str, Path], dict[str, Path]
     """
     if not root.is_dir():
         raise DataError(f"expected a folder with PKU-MMD; {root} is not a folder")
-    texts = sorted(root.rglob("*.txt"))
+    texts = sorted(file for file in root.rglob("*.txt") if not is_hidden(file.relative_to(root)) and file.is_file())
     folders: dict[Path, list[Path]] = {}
     for file in texts:
         if _RECORDING[part].fullmatch(file.stem):
@@ -289,6 +304,8 @@ def parse_labels(file: Path) -> list[Instance]:
     """
     instances = []
     for number, line in enumerate(read_lines(file), start=1):
+        if not line.strip():
+            continue
         match = _LABEL_LINE.fullmatch(line)
         if match is None or any(len(word) > 9 for word in match.groups()):
             raise ParseError(file, number, f"expected four whole numbers class,start,end,confidence; got {shown(line)}")
@@ -345,11 +362,20 @@ def parse_split(file: Path) -> dict[str, str]:
 
 
 def _kind(files: list[Path]) -> str:
-    """Tell labels from skeletons by the first line that is written: numbers with commas between, or with blanks."""
-    for file in files:
-        for line in read_lines(file)[:1]:
-            return "labels" if b"," in line else "skeletons"
-    return "labels"  # all empty: a folder in which nothing was labelled
+    """Tell labels from skeletons by first lines: numbers with commas between, or with blanks; most files decide."""
+    first_lines = [line for file in files[:_FILES_LOOKED_AT] if (line := _first_line(file))]
+    with_commas = sum(b"," in line for line in first_lines)
+    return "skeletons" if with_commas < len(first_lines) / 2 else "labels"  # all empty: nothing was labelled
+
+
+def _first_line(file: Path) -> bytes:
+    """Return the first line that is not blank, of those at a file's beginning; nothing where it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            lines = to_plain(opened.read(_BEGINNING_BYTES)).split(b"\n")
+    except OSError:  # which reading it will say
+        return b""
+    return next((line for line in lines if line.strip()), b"")
 
 
 def _only_folder(root: Path, part: int, kind: str, folders: list[Path]) -> Path:

@@ -69,6 +69,21 @@ def decode(content: bytes) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def to_plain(content: bytes) -> bytes:
+    """Return text as UTF-8 without a mark, its lines ended by LF, without zeros and Ctrl-Z at its end.
+
+    What is no text is returned as it is: whoever parses it says so with the line.
+    """
+    marks = tuple(mark for mark, _ in _MARKS)
+    if content.startswith(marks) or b"\0" in content[:64]:
+        text = decode(content)
+        if text is not None:
+            return text.encode("utf-8", "replace")
+    if content.endswith((b"\0", b"\x1a")):
+        content = content.rstrip(b"\0\x1a")
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
+
+
 def read_bytes(path: Path, largest: int = MAX_TEXT_BYTES) -> bytes:
     """Return a file's bytes.
 

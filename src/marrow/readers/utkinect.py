@@ -16,8 +16,8 @@ older `actionLabel.txt`, in which seven of the limits are wrong, is taken only w
 - By default a sequence is made of each recording, with its actions as segments, for detection.
 - `trimmed` makes a clip of each action, for recognition. Its id is the recording's with the action: s01_e01_walk.
 
-Protocol: `xsub` trains on the first five people and tests on the others. Leaving out one person at a time goes by the
-attribute `subject`, leaving out one recording by `recording`.
+Protocols: `xsub` trains on the first five people and tests on the others; `loso` leaves out one person at a time.
+Leaving out one recording at a time is `leave-one-out:recording`.
 """
 
 import re
@@ -30,8 +30,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from marrow.errors import ConfigError, DataError, ParseError
-from marrow.readers.base import SkipRecording, Split, some_files, split_by
-from marrow.readers.number_lines import read_lines, read_numbers, shown
+from marrow.readers.base import SkipRecording, Split, faulty_record, some_files, split_by
+from marrow.readers.number_lines import read_lines, read_rows, shown
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 
@@ -103,6 +103,7 @@ class UTKinect:
     skeleton: ClassVar[Skeleton] = KINECT_V1_20
     classes: ClassVar[tuple[str, ...]] = tuple(_ACTIONS.values())
     splits: ClassVar[Mapping[str, Split]] = {"xsub": split_by("subject", (1, 2, 3, 4, 5))}
+    folds: ClassVar[Mapping[str, str]] = {"loso": "leave-one-out:subject"}
     fps: ClassVar[float] = 30.0
 
     def __post_init__(self) -> None:
@@ -113,25 +114,30 @@ class UTKinect:
         """List the recordings of a folder, or the actions in them, in the order of time; rows are not read."""
         wanted = "UTKinect recordings (joints_sSS_eEE.txt)"
         files = some_files(root, root.glob("joints_*.txt"), wanted, "joints_*.txt")
-        labels = _parse_labels(_labels_file(root))
+        labels, faults = _parse_labels(_labels_file(root))
         for file in files:
             match = _NAME.fullmatch(file.stem)
             if match is None:
-                raise ParseError(file, 0, f"expected a name joints_sSS_eEE.txt, got {file.name!r}")
-            about = {"subject": int(match[2]), "episode": int(match[3]), "recording": match[1]}
-            if not self.trimmed:
-                yield Record(match[1], file.name, attributes=about)
+                yield faulty_record(root, ParseError(file, 0, f"expected a name joints_sSS_eEE.txt, got {file.name!r}"))
                 continue
-            for action, _, _ in labels.get(match[1], ()):
-                yield Record(f"{match[1]}_{action}", file.name, _LABELS[action], {**about, "action": action})
+            about = {"subject": int(match[2]), "episode": int(match[3]), "recording": match[1]}
+            if match[1] in faults:
+                yield Record(match[1], file.name, attributes=about, fault=faults[match[1]])
+            elif not self.trimmed:
+                yield Record(match[1], file.name, attributes=about)
+            else:
+                for action, _, _ in labels.get(match[1], ()):
+                    yield Record(f"{match[1]}_{action}", file.name, _LABELS[action], {**about, "action": action})
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         """Read one recording, or one action of it."""
-        rows = _read_rows(root / record.path)
+        if record.fault is not None:
+            raise record.fault
+        rows, of_file = _read_rows(root / record.path)
         origin, frame_count = int(rows.number[0]), int(rows.number[-1] - rows.number[0]) + 1
         source = _labels_file(root)
-        intervals = _parse_labels(source).get(str(record.attributes["recording"]), [])
-        notes = [_OLD_LABELS] if source.name == _OLD_LABELS_FILE else []
+        intervals = _parse_labels(source)[0].get(str(record.attributes["recording"]), [])
+        notes = [*of_file, _OLD_LABELS] if source.name == _OLD_LABELS_FILE else [*of_file]
         if self.trimmed:
             # An interval owns its frames, be it a segment or a clip.
             at = next(at for at, interval in enumerate(intervals) if interval.action == record.attributes["action"])
@@ -214,8 +220,9 @@ def _segment(intervals: list[_Interval], at: int, origin: int, frame_count: int)
     return Segment(start, end, _LABELS[action]), notes
 
 
-def _read_rows(path: Path) -> _Rows:
-    values = read_numbers(path, _COLUMNS)
+def _read_rows(path: Path) -> tuple[_Rows, tuple[str, ...]]:
+    """Return the rows of a file, and notes on how they are written."""
+    values, notes = read_rows(path, _COLUMNS)
     numbers = values[:, 0].astype(np.int64)
     steps = np.diff(numbers, prepend=numbers[:1])
     wrong = (numbers != values[:, 0]) | (numbers < 0) | (steps < 0) | (steps > _LONGEST_GAP_FRAMES)
@@ -226,7 +233,7 @@ def _read_rows(path: Path) -> _Rows:
         raise ParseError(path, row + 1, f"{problem}; got {values[row, 0]:g}")
     is_first = np.append(True, steps[1:] > 0)
     joints = values[:, 1:].reshape(-1, len(KINECT_V1_20.joints), 3).astype(np.float32)
-    return _Rows(numbers[is_first], joints[is_first], numbers[~is_first])
+    return _Rows(numbers[is_first], joints[is_first], numbers[~is_first]), notes
 
 
 def _labels_file(root: Path) -> Path:
@@ -236,35 +243,52 @@ def _labels_file(root: Path) -> Path:
     return found[0]
 
 
-def _parse_labels(path: Path) -> dict[str, list[_Interval]]:
-    """Return the intervals of each recording in the order of time.
+def _parse_labels(path: Path) -> tuple[dict[str, list[_Interval]], dict[str, ParseError]]:
+    """Return the intervals of each recording in the order of time, and what is wrong with those of single recordings.
 
     Raises:
-        ParseError: the file does not follow the format.
+        ParseError: the file does not follow the format, and not just in the lines of one recording.
     """
     labels: dict[str, list[_Interval]] = {}
-    seen: set[tuple[str, str]] = set()
+    faults: dict[str, ParseError] = {}
     recording = ""
     for number, line in enumerate(read_lines(path), start=1):
         text = line.decode("utf-8", "replace").strip()
-        match = _LABEL.fullmatch(text)
-        if match is None:
-            if not _HEADING.fullmatch(text):
-                raise ParseError(path, number, f"expected a line 's01_e01' or 'walk: 252 390', got {shown(line)}")
-            if text in labels:
-                raise ParseError(path, number, f"expected the labels of {text} once, and here they begin again")
+        if _HEADING.fullmatch(text):
             recording = text
-            labels[recording] = []
-        elif not recording:
-            raise ParseError(path, number, f"expected a line 's01_e01' before the first action, got {shown(line)}")
-        elif match[1] not in _LABELS:
-            raise ParseError(path, number, f"expected one of the actions {', '.join(_LABELS)}; got {match[1]!r}")
-        elif (recording, match[1]) in seen:
-            raise ParseError(path, number, f"expected each action of {recording} once, got {match[1]!r} again")
-        elif match[2] and int(match[3]) < int(match[2]):
-            raise ParseError(path, number, f"expected the first frame before the last one, got {shown(line)}")
-        else:
-            seen.add((recording, match[1]))
-            if match[2]:
-                labels[recording].append(_Interval(match[1], int(match[2]), int(match[3])))
-    return {recording: sorted(intervals, key=lambda interval: interval[1:]) for recording, intervals in labels.items()}
+            if text in labels:
+                faults[text] = ParseError(path, number, f"expected the labels of {text} once, they begin again here")
+            labels.setdefault(text, [])
+        elif text:
+            try:
+                interval = _parse_label(path, number, line)
+                if not recording:
+                    problem = f"expected a line 's01_e01' before the first action, got {shown(line)}"
+                    raise ParseError(path, number, problem)
+                if any(interval.action == other.action for other in labels[recording]):
+                    problem = f"expected each action of {recording} once, got {interval.action!r} again"
+                    raise ParseError(path, number, problem)
+            except ParseError as error:
+                if not recording:
+                    raise
+                faults.setdefault(recording, error)
+                continue
+            labels[recording].append(interval)
+    return {
+        recording: sorted((each for each in intervals if each.last >= 0), key=lambda interval: interval[1:])
+        for recording, intervals in labels.items()
+    }, faults
+
+
+def _parse_label(path: Path, number: int, line: bytes) -> _Interval:
+    """Return what a line of an action says; frames of -1 where the action is missing."""
+    match = _LABEL.fullmatch(line.decode("utf-8", "replace").strip())
+    if match is None:
+        raise ParseError(path, number, f"expected a line 's01_e01' or 'walk: 252 390', got {shown(line)}")
+    if match[1] not in _LABELS:
+        raise ParseError(path, number, f"expected one of the actions {', '.join(_LABELS)}; got {match[1]!r}")
+    if match[2] is None:
+        return _Interval(match[1], -1, -1)
+    if int(match[3]) < int(match[2]):
+        raise ParseError(path, number, f"expected the first frame before the last one, got {shown(line)}")
+    return _Interval(match[1], int(match[2]), int(match[3]))

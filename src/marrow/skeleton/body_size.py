@@ -18,6 +18,9 @@ from marrow.skeleton.layout import Skeleton
 _ADULT_METRES = {"trunk": 0.48, "thigh": 0.42, "shank": 0.40, "extent": 1.6}
 # From a child of three years to a giant.
 _LEAST, _MOST = 0.55, 1.35
+# The extent alone may be that of a part of a body: legs, or what is above a desk.
+_LEAST_EXTENT = 0.3
+_METRIC = ("metres", "centimetres", "millimetres")
 UNITS_METRES = {
     "metres": 1.0,
     "centimetres": 0.01,
@@ -53,17 +56,29 @@ class BodySize:
         return None if self.of_adult is None else _LEAST <= self.of_adult <= _MOST
 
     @property
-    def fitting_unit(self) -> tuple[str, float] | None:
-        """The unit in which this is a person, by name and in metres; None where there is none of the usual ones."""
+    def is_extent_alone(self) -> bool:
+        """Whether neither trunk nor limbs are known, so that a part of a body and a small body look the same."""
+        return "extent" in self.lengths
+
+    @property
+    def fitting_units(self) -> tuple[tuple[str, float], ...]:
+        """The usual units in which this is a person, by name and in metres, the likeliest first.
+
+        By trunk and limbs that is the one in which it is nearest to an adult. By its extent alone it may be a part of a
+        body, and units that people use for recordings come before others.
+        """
         if self.of_adult is None:
-            return None
-        fits = {
-            name: abs(np.log(self.of_adult * metres))
-            for name, metres in UNITS_METRES.items()
-            if _LEAST <= self.of_adult * metres <= _MOST
-        }
-        name = min(fits, key=lambda unit: fits[unit], default=None)
-        return None if name is None else (name, UNITS_METRES[name])
+            return ()
+        least = _LEAST_EXTENT if self.is_extent_alone else _LEAST
+        off = {name: abs(np.log(self.of_adult * metres)) for name, metres in UNITS_METRES.items()}
+        fitting = [name for name, metres in UNITS_METRES.items() if least <= self.of_adult * metres <= _MOST]
+        fitting.sort(key=lambda name: (self.is_extent_alone and name not in _METRIC, off[name]))
+        return tuple((name, UNITS_METRES[name]) for name in fitting)
+
+    @property
+    def fitting_unit(self) -> tuple[str, float] | None:
+        """The likeliest unit, by name and in metres; None where none of the usual ones fits."""
+        return next(iter(self.fitting_units), None)
 
 
 def measure_body(
@@ -95,16 +110,19 @@ def measure_body(
 def chest_above_hips(
     joints: Float32[np.ndarray, "row joint 3"], present: Bool[np.ndarray, "row joint"], skeleton: Skeleton
 ) -> Float64[np.ndarray, "seen 3"]:
-    """Return where the chest is, seen from the middle of the hips, in the rows where all three were seen.
+    """Return where the shoulders are, seen from the hips (their middles), in the rows where all four were seen.
 
-    Empty for a layout that does not say where they are.
+    The chest where a layout has no shoulders. Empty for a layout that does not say where they are.
     """
-    roles = ("chest", "left_hip", "right_hip")
-    if not skeleton.anchors.keys() >= set(roles):
+    anchors = skeleton.anchors
+    hips = [anchors[role] for role in ("left_hip", "right_hip") if role in anchors]
+    top = [anchors[role] for role in ("left_shoulder", "right_shoulder") if role in anchors]
+    if len(top) < 2:
+        top = [anchors["chest"]] if "chest" in anchors else []
+    if len(hips) < 2 or not top:
         return np.empty((0, 3))
-    chest, left, right = (skeleton.anchors[role] for role in roles)
-    seen = present[:, [chest, left, right]].all(axis=1)
-    return (joints[seen, chest] - (joints[seen, left] + joints[seen, right]) / 2).astype(np.float64)
+    seen = present[:, [*hips, *top]].all(axis=1)
+    return (joints[seen][:, top].mean(axis=1) - joints[seen][:, hips].mean(axis=1)).astype(np.float64)
 
 
 def upward_axis(above: Float64[np.ndarray, "row 3"]) -> tuple[str, float] | None:

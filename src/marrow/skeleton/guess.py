@@ -30,4 +30,5 @@ def parents_by_rigidity(joints: Float32[np.ndarray, "row joint 3"]) -> tuple[int
     tree = tree + tree.T
     root = int(np.where(seen.any(axis=0), mean, 0).sum(axis=0).argmin())
     _, before = breadth_first_order(tree, root, directed=False)
-    return tuple(int(before[joint]) if joint != root else root for joint in range(count))
+    # What costs next to nothing is no edge to SciPy: joints in one point are not reached, and hang on the root.
+    return tuple(int(before[joint]) if joint != root and before[joint] >= 0 else root for joint in range(count))

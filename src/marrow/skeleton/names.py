@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 
 # A word for left, and what then stands for right. Words of languages stand alone (between other signs or by capitals);
 # "left" is looked for anywhere, since nothing else has a partner with "right" in its place.
-_ANYWHERE = (("left", "right"), ("左", "右"), ("왼", "오른"))
+_ANYWHERE = (("left", "right"), ("左", "右"), ("왼", "오른"), ("лев", "прав"), ("ひだり", "みぎ"))
 _WORDS = (
     *(("izquierda", "derecha"), ("izquierdo", "derecho"), ("izq", "der"), ("izq", "dcha"), ("izq", "dcho")),
     *(("gauche", "droite"), ("gauche", "droit"), ("links", "rechts"), ("linke", "rechte"), ("linker", "rechter")),
     *(("sinistra", "destra"), ("sinistro", "destro"), ("sx", "dx"), ("esquerda", "direita"), ("esquerdo", "direito")),
+    *(("esq", "dir"), ("lewy", "prawy"), ("lewa", "prawa"), ("lewe", "prawe"), ("vänster", "höger")),
+    *(("venstre", "højre"), ("venstre", "høyre"), ("sol", "sağ"), ("sol", "sag")),
     *(("lt", "rt"), ("lft", "rgt"), ("lf", "rf")),
 )
 # What a single letter may stand right before, without a capital between them.
@@ -42,14 +44,15 @@ _SOLID = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _LIMBS = {
     "hip": (
         *(r"up(per)?[ _]?leg", r"thigh", r"femur", r"muslo", r"cuisse", r"coxa", r"大腿", r"hip(?!s)", r"cadera"),
-        *(r"hanche", r"(?<!先)足(?!首|先|ik|ＩＫ)"),
+        *(r"hanche", r"(?<!先)足(?!首|先|ik|ＩＫ)", r"oberschenkel", r"coscia", r"бедр", r"허벅지", r"buttock"),
     ),
     "shoulder": (
         *(r"up(per)?[ _]?arm", r"humerus", r"上腕", r"上臂", r"(?<!fore)(?<!lower)(?<!fore[ _])(?<!lower[ _])arm"),
-        *(r"(?<!ante)brazo", r"(?<!前)腕(?!捩)", r"sho?u?ld", r"hombro", r"épaule", r"epaule", r"肩"),
+        *(r"oberarm", r"(?<!ante)bra[zcç]o", r"(?<!avant)(?<!avant[ _])bras", r"(?<!avam)braccio", r"(?<!前)腕(?!捩)"),
+        *(r"плечо", r"팔(?!뚝|꿈치|목)", r"sho?u?ld", r"shldr", r"hombro", r"épaule", r"epaule", r"肩"),
     ),
 }
-_NECK = re.compile(r"neck|cuello|cou(?![a-z])|首|颈", re.IGNORECASE)
+_NECK = re.compile(r"neck|cuello|cou(?![a-z])|hals|collo|pesco[cç]o|шея|목|首|颈", re.IGNORECASE)
 
 
 def right_names(name: str) -> Iterator[str]:
@@ -63,6 +66,17 @@ def right_names(name: str) -> Iterator[str]:
             if start >= done:
                 text, done = text + name[done:start] + right, end
         yield text + name[done:]
+
+
+def without_side(left: str, right: str) -> str | None:
+    """Return what partners are called without what tells their side: "femur" of lfemur and rfemur; None if no side.
+
+    Args:
+        left: name of the left one.
+        right: name of the right one.
+    """
+    marks = [(start, end) for start, end, word in _left_marks(left) if left[:start] + word + left[end:] == right]
+    return left[: marks[0][0]] + left[marks[0][1] :] if marks else None
 
 
 def mirror_by_name(joints: Sequence[str], parents: Sequence[int] | None = None) -> tuple[int, ...]:

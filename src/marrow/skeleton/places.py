@@ -16,13 +16,14 @@ from typing import Any
 
 from marrow.skeleton.known import same_joints
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.names import without_side
 
 # Each place of the body (`BODY`), and how joints there are called; of several that a layout has, the first is taken.
 # Words of a name are joined, in lower case, without side and prefix: "upleg" is mixamorig:LeftUpLeg and Up_Leg.R.
 _TRUNK = {
     "pelvis": ("hips", "hipcenter", "hipcentre", "pelvis", "hip", "spinebase"),
     "hip centre": ("midhip",),
-    "spine": ("spine", "spinemid"),
+    "spine": ("spine", "spinemid", "lowerback"),
     "chest": ("chest", "spinechest"),
     "head": ("head",),
     "nose": ("nose",),
@@ -42,10 +43,10 @@ _LIMB_PLACES = {
 }
 # Named after bones, a joint is where the bone begins: the neck between the shoulders. The end of the toes is the end
 # site of a BVH file.
-_TRUNK_BONES = {**_TRUNK, "shoulder centre": ("neck",)}
+_TRUNK_BONES = {**_TRUNK, "shoulder centre": ("neck", "lowerneck")}
 _LIMB_BONES = {
     "collar": ("shoulder", "collar", "clavicle"),
-    "shoulder": ("upperarm", "uparm", "arm", "humerus"),
+    "shoulder": ("upperarm", "uparm", "arm", "humerus", "shldr"),
     "elbow": ("forearm", "lowerarm", "lowarm", "radius"),
     "wrist": ("wrist", "hand"),
     "hip": ("upperleg", "upleg", "thigh", "femur"),
@@ -60,9 +61,7 @@ _PLACE_WORDS = {"elbow", "knee"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PREFIXES = {"mixamorig", "joint", "jnt", "bip"}
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_GLUED_SIDE = re.compile(
-    r"(left|right)(?=[a-z])|\b([lr])(?=(?:clavicle|humerus|radius|wrist|hand|thumb|femur|tibia|foot|toes)$)"
-)
+_GLUED_SIDE = re.compile(r"(left|right)(?=[a-z])")
 
 # The side ("left", "right", "middle") of a joint, and its name without it.
 NameKey = tuple[str, str]
@@ -77,7 +76,7 @@ def places_of(skeleton: Skeleton) -> dict[str, int]:
     if not places:
         places = {
             place if side == "middle" else f"{side} {place}": joint
-            for (side, place), joint in _places_by_name([name_key(name) for name in skeleton.joints]).items()
+            for (side, place), joint in _places_by_name(name_keys(skeleton)).items()
         }
     return dict(sorted(places.items(), key=lambda of: of[1]))
 
@@ -97,10 +96,26 @@ def full_description(skeleton: Skeleton) -> dict[str, Any]:
     return skeleton.description() | {"places": dict(skeleton.places)}
 
 
-def name_key(name: str) -> NameKey:
+def name_keys(skeleton: Skeleton) -> list[NameKey]:
+    """Return side and name of every joint; a side that is no word of its own (lfemur) is told by its partner."""
+    keys = [_name_key(name) for name in skeleton.joints]
+    for joint, side in enumerate(skeleton.sides):
+        if side != "middle" and (keys[joint][0] == "middle" or "/" in skeleton.joints[joint]):
+            pair = (joint, skeleton.mirror[joint]) if side == "left" else (skeleton.mirror[joint], joint)
+            left, right = (skeleton.joints[place] for place in pair)
+            stems = left.rpartition("/")[2], right.rpartition("/")[2]  # Shin and RightUpLeg/Shin
+            name = stems[0] if stems[0] == stems[1] else without_side(left, right)
+            if name is not None:
+                keys[joint] = side, _name_key(name)[1]
+    if ("middle", "lowerback") in keys:  # Acclaim: its root is no place on the floor
+        keys = [("middle", "hips") if key == ("middle", "root") else key for key in keys]
+    return keys
+
+
+def _name_key(name: str) -> NameKey:
     """Return the side of a joint, and its name without side and prefix."""
     words = [word.lower() for word in _WORD.findall(name.rsplit(":", 1)[-1])]
-    words = [part for word in words for part in _GLUED_SIDE.sub(r"\g<0> ", word).split()]
+    words = [part for word in words for part in _GLUED_SIDE.sub(r"\1 ", word).split()]
     while len(words) > 1 and (words[0] in _PREFIXES or words[0].isdecimal()):
         words.pop(0)
     side = next((word for word in words if word in _SIDES), None)

@@ -18,7 +18,7 @@ from marrow.errors import ConfigError
 from marrow.skeleton.body import MIDDLES, NEAR
 from marrow.skeleton.derived import derive
 from marrow.skeleton.layout import Skeleton
-from marrow.skeleton.places import NameKey, is_named_after_bones, name_key, places_of
+from marrow.skeleton.places import NameKey, is_named_after_bones, name_keys, places_of
 from marrow.skeleton.sequence import Placement, SkeletonSequence
 
 _CHAIN = re.compile(r"(.*?)\d+")
@@ -162,7 +162,7 @@ def _by_place(source: Skeleton, target: Skeleton) -> dict[int, int]:
         return {joint: source.joints.index(name) for joint, name in enumerate(target.joints)}
     at_source, at_target = places_of(source), places_of(target)
     pairs = {joint: at_source[place] for place, joint in at_target.items() if place in at_source}
-    keys_of_source, keys_of_target = ([name_key(name) for name in skeleton.joints] for skeleton in (source, target))
+    keys_of_source, keys_of_target = (name_keys(skeleton) for skeleton in (source, target))
     if is_named_after_bones(keys_of_source) == is_named_after_bones(keys_of_target):
         own_of_source = set(range(len(source.joints))) - set(at_source.values())
         own_of_target = set(range(len(target.joints))) - set(at_target.values())

@@ -23,6 +23,8 @@ _LEAST_ALIKE = 0.6
 _LENGTH_TOLERANCE = 0.05
 # What an image may lie off its joint, as a share of the body's size.
 _TOLERANCE = 0.04
+# Poses looked at; the first of a recording is often a rest pose.
+_POSES = 6
 # Planes tried: those between the joints that lie farthest apart tell most.
 _PLANES = 400
 # With hands and a face a body has fewer joints; the work grows with their square.
@@ -79,6 +81,21 @@ def mirror_by_rest_pose(
             best = (_paired(mirror), -error, mirror)
     mirror = max(best[2], mirror_by_bones(points, parents), key=_paired)
     return mirror if _paired(mirror) >= _LEAST_SHARE * seen.sum() else tuple(range(count))
+
+
+def mirror_by_shape(
+    rows: Float[np.ndarray, "row joint 3"], parents: Sequence[int], up: Literal["x", "y", "z"] | None = None
+) -> tuple[int, ...]:
+    """Return each joint's left-right partner as some poses of a body tell it: the pose that tells of the most pairs.
+
+    Args:
+        rows: positions of one body per row in any unit; not a number where a joint was not seen.
+        parents: parent of each joint; the root is its own.
+        up: the axis that points up; None where that is not known.
+    """
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(_POSES, len(rows))).round().astype(int))
+    mirrors = [mirror_by_rest_pose(rows[row], parents, up) for row in chosen]
+    return max(mirrors, key=_paired, default=tuple(range(len(parents))))
 
 
 def mirror_by_bones(positions: Float[np.ndarray, "joint 3"], parents: Sequence[int]) -> tuple[int, ...]:
@@ -149,6 +166,55 @@ def mirror_by_bones(positions: Float[np.ndarray, "joint 3"], parents: Sequence[i
             if is_free and score >= _LEAST_ALIKE * max(size[one], size[other]) and lengths[one] + lengths[other] > 0:
                 pair(one, other)
     return tuple(mirror)
+
+
+def anchors_by_shape(
+    lengths: Float[np.ndarray, " joint"], parents: Sequence[int], mirror: Sequence[int]
+) -> dict[str, int]:
+    """Return hips, shoulders, centre and chest where only the shape of a body tells of them; nothing where unsure.
+
+    Legs and arms are the two pairs of limbs that reach farthest. The legs hang nearer to the root, and reach farther.
+    A limb begins at the first of its two longest bones in a row: not at a collar bone. Which side is the left one is
+    not known: it is the one that comes first.
+
+    Args:
+        lengths: of the bone between each joint and its parent, in any unit.
+        parents: parent of each joint; the root is its own.
+        mirror: left-right partner of each.
+    """
+    tops = [joint for joint, other in enumerate(mirror) if joint < other and parents[joint] == parents[other]]
+    chains = {joint: _main_chain(joint, lengths, parents) for joint in tops if mirror[parents[joint]] == parents[joint]}
+    reach = {joint: float(sum(lengths[below] for below in chain[1:])) for joint, chain in chains.items()}
+    farthest = sorted((joint for joint, chain in chains.items() if len(chain) > 2), key=lambda joint: -reach[joint])[:2]
+    if len(farthest) < 2:
+        return {}
+    leg, arm = farthest
+    if len(ancestors(leg, parents)) >= len(ancestors(arm, parents)):
+        return {}
+    anchors = {"centre": parents[leg], "chest": parents[arm]}
+    for limb, top in (("hip", leg), ("shoulder", arm)):
+        chain = chains[top]
+        begin = max(range(len(chain) - 2), key=lambda at: lengths[chain[at + 1]] + lengths[chain[at + 2]])
+        anchors |= {f"left_{limb}": chain[begin], f"right_{limb}": mirror[chain[begin]]}
+    return anchors
+
+
+def _main_chain(top: int, lengths: Float[np.ndarray, " joint"], parents: Sequence[int]) -> list[int]:
+    """Return a joint and those below it, on the way that reaches farthest."""
+    below: dict[int, list[int]] = {}
+    for joint, parent in enumerate(parents):
+        if joint != parent:
+            below.setdefault(parent, []).append(joint)
+    order = [top]
+    for joint in order:
+        order += below.get(joint, [])
+    reach: dict[int, float] = {}
+    for joint in reversed(order):
+        reach[joint] = float(lengths[joint]) + max((reach[child] for child in below.get(joint, [])), default=0.0)
+    chain = [top]
+    while below.get(chain[-1]):
+        chain.append(max(below[chain[-1]], key=lambda child: reach[child]))
+    return chain
 
 
 def _may_pair(points: np.ndarray, parents: Sequence[int], seen: np.ndarray, allowed: float) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
 from marrow.readers import get_reader
-from marrow.readers.base import FromFiles, Reader, SkipRecording, reader_for
+from marrow.readers.base import FromFiles, Reader, SkipRecording, declared_folds, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.writer import (
@@ -193,6 +193,7 @@ def convert_recordings(
                 options=plan.options,
                 classes=reader.classes,
                 splits=reader.splits,
+                folds=declared_folds(reader),
             )
             store = Store.open(out)
     return PrepareSummary(

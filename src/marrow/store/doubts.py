@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marrow.readers.import_decisions import doubt_rate
+from marrow.importing.decisions import doubt_rate
 from marrow.skeleton.body_size import BodySize
 from marrow.store.format import Store
 from marrow.store.motion_checks import MotionChecks
@@ -28,6 +28,7 @@ _FORWARD_MIN = 0.3
 # Two joints that are nearer are one.
 _NO_BONE_METRES = 1e-4
 _NAMES_SHOWN = 6
+_PAIRS = """'{"LEFT": "RIGHT", ...}'"""
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[
         summary: what it holds; its own `checks` are not looked at.
         motion: what was measured on its frames.
     """
+    has_length = 2 * motion.points < int(store.body_count.sum()) and not _without_length(summary)
     return [
         _check("splits", _splits(store, summary)),
         _check("copies", _copies(summary)),
         _size(store, summary, motion),
-        _up(store, motion),
-        _sides(store, motion),
-        _check("bones", _bones(summary)),
+        _up(store, motion) if has_length else Check("upward axis", not_run="bodies have no length"),
+        _sides(store, motion) if has_length else Check("left and right", not_run="bodies have no length"),
+        _check("bones", _bones(summary, motion)),
         _check("frame rate", _rates(store, summary)),
         _check("motion", _motion(store, motion)),
         _check("absent joints", _absent(summary)),
@@ -101,37 +103,59 @@ def _copies(summary: "Summary") -> Iterator[str]:
 
 def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
     name = "size of bodies"
+    doubts: list[str] = []
     if motion.points:
         bodies = _count(motion.points, "body", "bodies")
-        return Check(name, (f"in {bodies} all joints lie in one point (do channels replace their OFFSET?)",))
-    without_length = [bone for bone, metres in summary.bone_metres.items() if metres < _NO_BONE_METRES]
-    if without_length and len(without_length) >= len(summary.bone_metres) / 2:
-        return Check(name, (f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?",))
+        doubts.append(f"in {bodies} all joints lie in one point (zeros in place of a body, or of OFFSET?)")
+    without_length = _without_length(summary)
+    if without_length and not doubts:
+        doubts.append(f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?")
+    if without_length or motion.size.is_plausible:
+        return Check(name, tuple(doubts))
     if motion.size.of_adult is None:
-        return Check(name, not_run="no trunk, leg or whole body can be measured")
-    if motion.size.is_plausible:
-        return Check(name)
+        return Check(name, tuple(doubts), "" if doubts else "no trunk, leg or whole body can be measured")
+    return Check(name, (*doubts, _wrong_size(store, motion.size)))
+
+
+def _wrong_size(store: Store, size: BodySize) -> str:
+    """Say how large bodies are, and which unit would fit."""
     read_as = store.options.get("unit_metres")
-    in_file = BodySize({part: length / (read_as or 1.0) for part, length in motion.size.lengths.items()})
-    fitting = in_file.fitting_unit
-    measured = ", ".join(f"{part} {length:.2g} m" for part, length in motion.size.lengths.items())
-    text = f"bodies are {motion.size.of_adult:.2g} times as large as an adult ({measured})"
+    in_file = BodySize({part: length / (read_as or 1.0) for part, length in size.lengths.items()})
+    measured = ", ".join(f"{part} {length:.2g} m" for part, length in size.lengths.items())
+    text = f"bodies are {size.of_adult or 0:.2g} times as large as an adult ({measured})"
+    if size.is_extent_alone:
+        text = f"{text}, unless they are parts of bodies"
+    if read_as is None and store.source == "import":  # the unit that was measured then is not kept
+        return f"{text}; {_option(store, 'unit_metres', 'METRES')}"
+    fitting = next((unit for unit in in_file.fitting_units if abs(unit[1] / (read_as or 1.0) - 1) > 1e-3), None)
     if fitting is None:
-        return Check(name, (f"{text}: a person's size in no usual unit (pixels? normalised?)",))
+        return f"{text}: a person's size in no usual unit (pixels? normalised?)"
     unit, metres = fitting
     read = "" if read_as is None else f", they were read as units of {read_as:g} m"
-    return Check(name, (f"{text}: they would fit in {unit}{read}; {_option(store, 'unit_metres', f'{metres:g}')}",))
+    return f"{text}: they would fit in {unit}{read}; {_option(store, 'unit_metres', f'{metres:g}')}"
+
+
+def _without_length(summary: "Summary") -> list[str]:
+    """Return the bones without a length if these are most of all; else none."""
+    bones = [bone for bone, metres in summary.bone_metres.items() if metres < _NO_BONE_METRES]
+    return bones if len(bones) >= len(summary.bone_metres) / 2 else []
 
 
 def _up(store: Store, motion: MotionChecks) -> Check:
     name = "upward axis"
     if motion.up is None:
-        return Check(name, not_run=f"chest and hips of {store.skeleton.name} are not known; anchors name them")
+        anchors = store.skeleton.anchors
+        top = () if {"left_shoulder", "right_shoulder"} <= anchors.keys() else ("chest",)
+        unknown = [role for role in (*top, "left_hip", "right_hip") if role not in anchors]
+        if not unknown:
+            return Check(name, not_run="chest and hips are never seen together")
+        mend = _option(store, "anchors", "'{\"" + unknown[0] + '": "JOINT", ...}\'')
+        return Check(name, not_run=f"it is not known which joints are {' and '.join(unknown)}; {mend}")
     axis, share = motion.up
     up = store.skeleton.up
     upright = share if axis == up else 0.0
     if axis != up and share >= _OTHER_AXIS_MIN:
-        option = _option(store, "up", axis)
+        option = _option(store, "up", _in_file(store, axis))
         return Check(
             name, (f"up looks like {axis}, not {up}: along it the chest is above the hips in {share:.0%}; {option}",)
         )
@@ -143,12 +167,26 @@ def _up(store: Store, motion: MotionChecks) -> Check:
     return Check(name)
 
 
+def _in_file(store: Store, axis: str) -> str:
+    """Return which axis of the files an axis of the store is; "AXIS" where that is not known."""
+    read_as = store.options.get("up")
+    if read_as is None and store.source == "import":  # what was measured then is not kept
+        return "AXIS"
+    if not str(read_as).startswith("-"):
+        return axis
+    # Two axes were turned round, so that the upward one points up; see `marrow.readers.upright`.
+    kept = "x" if read_as != "-x" else "y"
+    return axis if axis.endswith(kept) else axis[1:] if axis.startswith("-") else f"-{axis}"
+
+
 def _sides(store: Store, motion: MotionChecks) -> Check:
     name = "left and right"
     skeleton = store.skeleton
     if all(partner == joint for joint, partner in enumerate(skeleton.mirror)):
         text = "no pairs of left and right joints are known: bodies cannot be mirrored, nor sides be checked"
-        return Check(name, not_run=f"{text}; {_option(store, 'sides', 'PAIRS')}")
+        return Check(name, not_run=f"{text}; {_option(store, 'sides', _PAIRS)}")
+    if motion.up is not None and motion.up[0] != skeleton.up and motion.up[1] >= _OTHER_AXIS_MIN:
+        return Check(name, not_run="which way is the front cannot be told before the upward axis is right")
     doubts = []
     if motion.feet_forward is not None and motion.feet_forward < _FORWARD_MIN:
         doubts.append(
@@ -162,7 +200,7 @@ def _sides(store: Store, motion: MotionChecks) -> Check:
     return Check(name, tuple(doubts))
 
 
-def _bones(summary: "Summary") -> Iterator[str]:
+def _bones(summary: "Summary", motion: MotionChecks) -> Iterator[str]:
     loose = [name for name, variation in summary.bone_variation.items() if variation > _BONE_VARIATION_MAX]
     if loose:
         yield (
@@ -171,7 +209,8 @@ def _bones(summary: "Summary") -> Iterator[str]:
         )
     # No bone of a person is longer than a thigh by half; a wrong joint order joins hands and feet.
     long = [f"{name} {metres:.2f} m" for name, metres in summary.bone_metres.items() if metres > 0.8]
-    if long and len(long) < len(summary.bone_metres) / 2:
+    is_of_size = motion.size.is_plausible is not False  # else that is said already
+    if long and is_of_size and len(long) < len(summary.bone_metres) / 2:
         yield f"bones of unlikely length (wrong joint order?): {_some(long)}"
 
 
@@ -179,7 +218,7 @@ def _rates(store: Store, summary: "Summary") -> Iterator[str]:
     for rate in summary.fps:
         odd = doubt_rate(rate)
         if odd is not None:
-            yield f"{odd} {_option(store, 'fps', 'RATE')}"
+            yield f"{odd}{'' if odd.endswith('?') else ';'} {_option(store, 'fps', 'RATE')}"
     if len(summary.fps) > 1:
         yield f"clips differ in frame rate: {_some([f'{rate:g}' for rate in summary.fps])} per second"
 
@@ -226,7 +265,7 @@ def _option(store: Store, name: str, value: str) -> str:
     if store.source == "import":
         return f"import again with --{name}{'=' if value.startswith('-') else ' '}{value}"
     if name in store.options:
-        return f"prepare again with --options.{name} {value}"
+        return f"prepare again with --options.{name}{'=' if value.startswith('-') else ' '}{value}"
     return f"the reader {store.source} has no option for it"
 
 

@@ -48,6 +48,7 @@ class Store:
         skeleton: layout of the joint axis.
         classes: class names in the order of the labels; empty where the source has none.
         splits: names of the protocols.
+        folds: protocols of folds by name, as the source declares them; empty in older stores.
         fingerprint: hash of all that the store holds; the same however it was made.
         label: 0-based class of each clip, -1 where unknown.
         frame_count: frames of each clip.
@@ -72,6 +73,7 @@ class Store:
         self.skeleton = Skeleton.from_description(header["skeleton"])
         self.classes: tuple[str, ...] = tuple(header["classes"])
         self.splits: tuple[str, ...] = tuple(header["splits"])
+        self.folds: dict[str, str] = dict(header.get("folds", {}))
         self.fingerprint: str = header["fingerprint"]
         self._shards: list[dict[str, Any]] = header["shards"]
         self._index = index
@@ -168,8 +170,10 @@ class Store:
             ConfigError: the store has no such protocol.
         """
         if split not in self.splits:
-            hint = did_you_mean(split, self.splits, cutoff=0.4)
-            raise ConfigError(f"{self.path} has no split {split!r}. Splits: {', '.join(self.splits) or 'none'}.{hint}")
+            hint = did_you_mean(split, [*self.splits, *self.folds], cutoff=0.4)
+            folds = f". Folds: {', '.join(self.folds)}" if self.folds else ""
+            splits = ", ".join(self.splits) or "none"
+            raise ConfigError(f"{self.path} has no split {split!r}. Splits: {splits}{folds}.{hint}")
         members = np.asarray(self._texts(f"split.{split}"))
         return np.flatnonzero(members == "train"), np.flatnonzero(members == "test")
 

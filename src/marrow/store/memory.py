@@ -25,6 +25,7 @@ def write_store(
     source: str,
     classes: Sequence[str] = (),
     splits: Mapping[str, Split] | None = None,
+    folds: Mapping[str, str] | None = None,
 ) -> Store:
     """Write sequences that are made or read in this process.
 
@@ -34,6 +35,7 @@ def write_store(
         source: what to call where they come from.
         classes: class names in the order of the labels.
         splits: protocols by name.
+        folds: protocols of folds by name, for example {"loso": "leave-one-out:subject"}.
 
     Raises:
         StoreError: the folder is in use, or the disk is full.
@@ -48,7 +50,16 @@ def write_store(
         try:
             unfinished.mkdir(parents=True)
             parts, skeleton = _write_shards(unfinished, sequences)
-            finish_store(unfinished, parts, skeleton, source=source, options={}, classes=classes, splits=splits or {})
+            finish_store(
+                unfinished,
+                parts,
+                skeleton,
+                source=source,
+                options={},
+                classes=classes,
+                splits=splits or {},
+                folds=folds,
+            )
             if path.exists():
                 path.rmdir()
             unfinished.rename(path)

@@ -106,7 +106,7 @@ def check_motion(store: Store) -> MotionChecks:
             checks.swapped_sides += _exchanges_sides(body_joints, body_flags, skeleton)
             checks.swapped_people += _exchanges_people(body_joints, body_flags, scale)
             checks.points += _points(body_joints, body_flags)
-            seconds = _longest_gap(body_flags.any(axis=(0, 2))) / fps
+            seconds = _longest_gap(np.asarray(body_flags.any(axis=(0, 2)))) / fps
             if seconds >= GAP_SECONDS:
                 checks.gaps += 1
                 if seconds > longest:

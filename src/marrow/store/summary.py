@@ -17,8 +17,6 @@ from marrow.store.format import Store
 from marrow.store.motion_checks import check_motion
 from marrow.store.writer import Dropped
 
-# What tells whether a body is upright.
-UPRIGHT_ANCHORS = frozenset(("chest", "left_hip", "right_hip"))
 # What moving a clip there and back may leave of a difference.
 _SAME_METRES = 1e-6
 # Frames over which the median length of a bone is taken.

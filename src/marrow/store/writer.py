@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from marrow.errors import DataError, StoreError
+from marrow.errors import ConfigError, DataError, StoreError
 from marrow.files import sync_folder
 from marrow.readers.base import Split
+from marrow.readers.folds import check_declared_folds
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.places import full_description
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -251,11 +252,13 @@ def finish_store(
     options: Mapping[str, Any],
     classes: Sequence[str],
     splits: Mapping[str, Split],
+    folds: Mapping[str, str] | None = None,
 ) -> None:
     """Write the index, the list of what was dropped, and last the header that makes the folder a store.
 
     Raises:
-        DataError: there is no clip, an id occurs twice, or the labels, attributes or splits contradict themselves.
+        DataError: there is no clip, an id occurs twice, or the labels, attributes, splits or folds contradict
+            themselves.
     """
     import pyarrow as pa
 
@@ -267,6 +270,10 @@ def finish_store(
             f"{store}: nothing to store. " + (f"Dropped: {'; '.join(reasons[:3])}" if reasons else "No clip.")
         )
     _check_entries(entries, classes)
+    try:
+        check_declared_folds(folds or {}, splits, {name for entry in entries for name in entry["attributes"]})
+    except ConfigError as error:
+        raise DataError(f"{store}: {error}") from error
     memberships = {name: [_membership(name, split, entry) for entry in entries] for name, split in splits.items()}
     index = _parquet(_index_columns(entries, memberships))
     replace_durably(store / INDEX_FILE, index)
@@ -282,6 +289,7 @@ def finish_store(
         "skeleton": full_description(skeleton),
         "classes": list(classes),
         "splits": list(splits),
+        **({"folds": dict(folds)} if folds else {}),
         "fingerprint": _fingerprint(source, skeleton, classes, entries, memberships),
         "clip_count": len(entries),
         "dropped_count": len(dropped),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from marrow.data.augment import AugmentConfig
+from marrow.data.subsets import resolved
 from marrow.errors import ConfigError, DataError
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
@@ -53,8 +54,9 @@ def evaluate(
     Args:
         encoders: run directories, exported encoders, or encoders in memory: one, or one per seed.
         store: the data.
-        protocol: a split of the store ("xview"), "leave-one-out:ATTRIBUTE=VALUE", or "leave-one-out:ATTRIBUTE" for all
-            folds, whose predictions are pooled to one score over all clips.
+        protocol: a split of the store ("xview"); all folds, whose predictions are pooled to one score over all clips:
+            "leave-one-out:ATTRIBUTE", "k-fold:K", "k-fold:K:ATTRIBUTE" or a name that the store has for one of these;
+            or one fold: "leave-one-out:ATTRIBUTE=VALUE", "k-fold:K#0".
         tasks: names of tasks, or tasks with settings of their own; or one name. "all": every task that the data is for.
         may_leave_out: leave out tasks that the data is not for, and say so in the notes, as "all" does; otherwise
             that is an error.
@@ -84,7 +86,7 @@ def evaluate(
     if not sources or not tasks:
         raise ConfigError(f"expected at least one run and one task, got {len(sources)} runs and {len(tasks)} tasks")
     folds = folds_of(store, protocol)
-    asked_protocol = protocol
+    asked_protocol, protocol = protocol, resolved(store, protocol)
     if drop_duplicates != "none":
         folds = [without_duplicates(fold, drop_duplicates) for fold in folds]
         protocol = folds[0].protocol if len(folds) == 1 else f"{protocol}, without {drop_duplicates} copies"

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from marrow.data.subsets import leave_one_out, protocol_rows
+from marrow.data.subsets import fold_protocols, protocol_rows
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.store.copies import copied_rows
@@ -18,10 +18,8 @@ from marrow.train.run_directory import plain
 
 
 def folds_of(store: Store, protocol: str) -> list[TaskData]:
-    """Return the train and test halves of a protocol: one, or one per held-out value."""
-    kind, _, attribute = protocol.partition(":")
-    names = leave_one_out(store, attribute) if kind == "leave-one-out" and "=" not in attribute else [protocol]
-    return [TaskData(store, *protocol_rows(store, name), protocol=name) for name in names]
+    """Return the train and test halves of a protocol: one, or one per fold."""
+    return [TaskData(store, *protocol_rows(store, name), protocol=name) for name in fold_protocols(store, protocol)]
 
 
 def without_duplicates(data: TaskData, half: str = "test", *, near: bool | None = None) -> TaskData:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from marrow.errors import ParseError
-from marrow.readers.base import Reader, SkipRecording, reader_for
+from marrow.errors import ConfigError, ParseError
+from marrow.readers.base import Reader, SkipRecording, declared_folds, reader_for
+from marrow.readers.folds import check_declared_folds
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
 PLAUSIBLE_BONE_M = (0.05, 0.8)
@@ -29,6 +30,7 @@ def check_reader(
     - What is read belongs to its record, holds somebody, is finite where present and zero where absent, and has bones
       of 0.05 to 0.8 m: in metres, not in millimetres.
     - No record is in both halves of a split, and none in neither unless `splits_cover` is False.
+    - Folds that it declares can be read, go by an attribute that records have, and have no name of a split.
     - A malformed file is refused with a `ParseError` that names it, and the line unless its name is what is wrong.
 
     Args:
@@ -48,6 +50,7 @@ def check_reader(
     assert records, f"{reader.name}: no recordings below {root}"
     assert records == list(reader.records(root)), f"{reader.name}: listing twice gives different records"
     _check_records(reader, records, splits_cover)
+    _check_folds(reader, records)
 
     bone_lengths = []
     for index in np.unique(np.linspace(0, len(records) - 1, min(recordings_read, len(records)), dtype=int)):
@@ -78,6 +81,14 @@ def _check_records(reader: Reader, records: Iterable[Record], splits_cover: bool
             assert halves < 2, f"{reader.name}: {record.id} is in both halves of {name}"
             covers = splits_cover if isinstance(splits_cover, bool) else name in splits_cover
             assert halves or not covers, f"{reader.name}: {record.id} is in neither half of {name}"
+
+
+def _check_folds(reader: Reader, records: Iterable[Record]) -> None:
+    attributes = {name for record in records for name in record.attributes}
+    try:
+        check_declared_folds(declared_folds(reader), reader.splits, attributes)
+    except ConfigError as error:
+        raise AssertionError(f"{reader.name}: {error}") from error
 
 
 def _check_sequence(reader: Reader, record: Record, sequence: SkeletonSequence, again: SkeletonSequence) -> None:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import marrow
-from marrow.data.subsets import protocol_rows
+from marrow.data.subsets import fold_protocols, protocol_rows
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
@@ -195,7 +195,7 @@ def finetune(
         encoder: a run directory of `marrow pretrain`, an exported encoder, or an encoder in memory, which is left as it
             is.
         store: the data.
-        protocol: a split of the store, leave-one-out:ATTRIBUTE=VALUE, or "FILTER -> FILTER".
+        protocol: a split of the store, one fold (leave-one-out:ATTRIBUTE=VALUE, k-fold:K#0), or "FILTER -> FILTER".
         out: folder of the fine-tuning; made if missing.
         config: the recipe; the paper's by default.
         from_scratch: take the encoder's architecture at random initialisation, by the context's seed.
@@ -221,9 +221,10 @@ def finetune(
         _log.info("%s", note)
     if from_scratch:
         start = start.fresh(context.seed)
-    if protocol.startswith("leave-one-out:") and "=" not in protocol:
+    folds = fold_protocols(store, protocol)
+    if len(folds) > 1:
         raise ConfigError(
-            f"a recogniser is of one fold: give leave-one-out:ATTRIBUTE=VALUE, got {protocol!r}. All folds are scored "
+            f"a recogniser is of one fold: give one such as {folds[0]}, got {protocol!r}. All folds are scored "
             "by `marrow evaluate RUN --tasks finetune`"
         )
     data = TaskData(store, *protocol_rows(store, protocol), protocol=protocol)

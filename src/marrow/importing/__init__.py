@@ -1,0 +1,1 @@
+"""Recordings of any format into a store: what they are, what they are taken for, and how each is written."""

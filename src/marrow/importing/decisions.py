@@ -1,0 +1,538 @@
+"""What imported files are taken for: layout, unit, upward axis, frame rate; why, and what else they may be.
+
+Everything is decided in one order: what the user says, else what the files say, else what is measured on a few of
+them, else what is usual. A decision that rests on a measurement or on what is usual says so, and where the files and
+the measurement contradict each other there is a doubt.
+"""
+
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from marrow.errors import ConfigError, ParseError
+from marrow.importing.recording import Contents, Doubt, Recording, Source
+from marrow.readers.base import SkipRecording
+from marrow.readers.upright import turned_up
+from marrow.skeleton.body import anchors_by_place
+from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
+from marrow.skeleton.derived import derive, room_for, with_middles
+from marrow.skeleton.guess import parents_by_rigidity
+from marrow.skeleton.known import LAYOUTS
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.layout_file import get_layout
+from marrow.skeleton.names import anchors_by_name, mirror_by_name
+from marrow.skeleton.places import places_of
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.skeleton.symmetry import anchors_by_shape, mirror_by_shape
+
+# Frames per second of a recording; what is outside is likely a time, a rate in its place, or milliseconds.
+FPS_PLAUSIBLE = (5.0, 1000.0)
+_USUAL_FPS = 30.0
+# Of the bodies in a store that is right, nearly all are upright in the median; people who lie are a minority.
+_UPRIGHT_SHARE = 0.6
+# In an image there are no metres: an adult's trunk is taken for this.
+_TRUNK_METRES = 0.48
+_SAMPLE_ROWS = 4000
+_MOST_COUNTED = 1000
+# A bone shorter than this share of the longest has no length.
+_NO_LENGTH = 1e-4
+# How options are given that mend what is doubtful.
+SIDES = """--sides '{"LEFT": "RIGHT", ...}'"""
+_BY_SHAPE = "by the shape of the body: names do not tell"
+_ANCHORS = """--anchors '{"centre": "JOINT", ...}'"""
+# No body is as far away.
+_LARGEST_METRES = 1e6
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of the files; see `Recordings`."""
+
+    fps: float | None = None
+    unit_metres: float | None = None
+    up: str | None = None
+    layout: str | None = None
+    joints: Sequence[str] | None = None
+    sides: Mapping[str, str] | None = None
+    anchors: Mapping[str, str] | None = None
+    min_confidence: float = 0.3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of the recordings on which is measured."""
+
+    contents: Contents
+    recording: Recording
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the files are taken for.
+
+    Args:
+        skeleton: the layout, its upward axis positive; what is derived comes last.
+        kept: indices of the files' joints that are the layout's measured ones.
+        dimensions: of the files' positions.
+        unit_metres: length of the files' unit.
+        up: the axis that points up in the files.
+        fps: frames per second where a recording does not say; None: each says.
+        fps_told: whether `fps` also holds against the recordings.
+        min_confidence: joints below it are absent.
+        reasons: where layout, unit, up, fps, sides and bones come from, in words.
+        doubts: what may be otherwise.
+    """
+
+    skeleton: Skeleton
+    kept: tuple[int, ...]
+    dimensions: int
+    unit_metres: float
+    up: str
+    fps: float
+    fps_told: bool
+    min_confidence: float
+    reasons: dict[str, str]
+    doubts: tuple[Doubt, ...]
+
+    def sequence(self, recording: Recording, source: Source, record: Record) -> SkeletonSequence:
+        """Return a recording in metres, upright, with presence for confidence.
+
+        Raises:
+            ParseError: a position is farther away than anybody can be, or the frame rate is none.
+            SkipRecording: nobody is seen.
+        """
+        positions = recording.positions[:, :, list(self.kept)]
+        present: Bool[np.ndarray, "body frame joint"] = np.asarray(np.isfinite(positions).all(axis=-1))
+        if recording.confidence is not None:
+            present &= recording.confidence[:, :, list(self.kept)] >= self.min_confidence
+        bodies = np.asarray(present.any(axis=(1, 2)))
+        if not bodies.any():
+            raise SkipRecording("nobody is seen in it" if recording.positions.size else "there is no frame")
+        positions, present = positions[bodies], present[bodies]
+        joints = turned_up(_in_three(np.where(present[..., None], positions, 0).astype(np.float64)), self.up)
+        joints *= self.unit_metres
+        if np.abs(joints).max() > _LARGEST_METRES:
+            body, frame, joint = (int(axis[0]) for axis in np.nonzero(np.abs(joints).max(axis=-1) > _LARGEST_METRES))
+            raise ParseError(
+                source.path,
+                0,
+                f"expected positions within {_LARGEST_METRES:,.0f} m, got {np.abs(joints).max():.3g} m "
+                f"(person {body}, frame {frame}, joint {self.skeleton.joints[joint]}): --unit_metres says the unit",
+            )
+        fps = self.fps if self.fps_told or recording.fps is None else recording.fps
+        if not 0 < fps < np.inf:
+            raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
+        joints, present = derive(*room_for(joints, present, self.skeleton), self.skeleton.derived)
+        # Preparing counts notes: one that says how often it was is there as often.
+        notes = tuple(
+            note for note in recording.notes for _ in range(min(recording.counts.get(note, 1), _MOST_COUNTED))
+        )
+        if self.reasons.get("sides") == _BY_SHAPE:
+            notes = (*notes, "left and right were told by the shape of the body, not by names")
+        if recording.confidence is not None:
+            notes = (*notes, f"joints below a confidence of {self.min_confidence:g} are absent")
+        return SkeletonSequence(
+            joints=joints.astype(np.float32),
+            present=present,
+            fps=float(fps),
+            skeleton=self.skeleton,
+            record=record,
+            notes=notes,
+        )
+
+
+def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sample], told: Told) -> Decisions:
+    """Decide what files are that share a layout.
+
+    Args:
+        format_name: of the files; unknown layouts are named after it.
+        contents: of all sources, at least one.
+        samples: some of their recordings, at least one.
+        told: by the user.
+
+    Raises:
+        ConfigError: the user says something that does not fit the files.
+    """
+    first = contents[0]
+    reasons: dict[str, str] = {}
+    doubts: list[Doubt] = []
+    positions, present = _sample_rows(samples, told.min_confidence)
+    skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
+    positions, present = room_for(positions[:, list(kept)], present[:, list(kept)], skeleton)
+    positions, present = derive(positions, present, skeleton.derived)
+    has_length = _doubt_bones(positions, present, skeleton, doubts)
+    up = _up(first, positions, present, skeleton, told, reasons, doubts)
+    size = measure_body(positions, present, skeleton)
+    if size.is_extent_alone and not has_length:
+        size = BodySize({})
+    unit = _unit(first, size, told, reasons, doubts)
+    fps = _fps(contents, samples, told, reasons, doubts)
+    return Decisions(
+        skeleton=replace(skeleton, up=up.lstrip("-")),
+        kept=kept,
+        dimensions=first.dimensions,
+        unit_metres=unit,
+        up=up,
+        fps=fps,
+        fps_told=told.fps is not None,
+        min_confidence=told.min_confidence,
+        reasons=reasons,
+        doubts=tuple(doubts),
+    )
+
+
+def doubt_rate(fps: float) -> str | None:
+    """Say what is odd about frames per second; None where nothing is."""
+    least, most = FPS_PLAUSIBLE
+    if least <= fps <= most:
+        return None
+    meant = [
+        f"{meaning} ({rate:.4g} per second)"
+        for rate, meaning in ((1 / fps, "a rate"), (1000 * fps, "milliseconds"))
+        if least <= rate <= most
+    ]
+    if meant:
+        return f"{fps:.4g} frames per second: is the time between frames {' or '.join(meant)}?"
+    return f"{fps:.4g} frames per second are unusual"
+
+
+def _in_three(positions: np.ndarray) -> np.ndarray:
+    """Return positions with a third coordinate of zero where they have two."""
+    if positions.shape[-1] == 3:
+        return positions
+    return np.concatenate([positions, np.zeros_like(positions[..., :1])], axis=-1)
+
+
+def _sample_rows(
+    samples: Sequence[Sample], min_confidence: float
+) -> tuple[Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
+    """Return bodies of all samples, one per row, in the files' own unit and axes."""
+    rows, seen = [], []
+    for sample in samples:
+        recording = sample.recording
+        positions = _in_three(recording.positions)
+        present: Bool[np.ndarray, "body frame joint"] = np.asarray(np.isfinite(positions).all(axis=-1))
+        if recording.confidence is not None:
+            present &= recording.confidence >= min_confidence
+        flat, flags = positions.reshape(-1, *positions.shape[2:]), present.reshape(-1, present.shape[-1])
+        step = max(1, len(flat) * len(samples) // _SAMPLE_ROWS)
+        rows.append(flat[::step])
+        seen.append(flags[::step])
+    return np.concatenate(rows).astype(np.float32), np.concatenate(seen)
+
+
+def _skeleton(
+    format_name: str,
+    contents: Contents,
+    positions: Float32[np.ndarray, "row joint 3"],
+    told: Told,
+    reasons: dict[str, str],
+    doubts: list[Doubt],
+) -> tuple[Skeleton, tuple[int, ...]]:
+    """Decide the layout, and which of the files' joints it has."""
+    layout = contents.layout
+    if told.layout is not None:
+        layout = get_layout(told.layout)
+        if layout.measured_count != contents.joint_count:
+            raise ConfigError(
+                f"the layout {told.layout!r} has {layout.measured_count} joints; the files have {contents.joint_count}"
+            )
+        reasons["layout"] = "as said"
+    elif layout is not None:
+        reasons["layout"] = "by the format"
+    elif contents.joints is None:
+        fitting = [known for known in LAYOUTS.values() if len(known.joints) == contents.joint_count]
+        if fitting:
+            layout = fitting[0]
+            reasons["layout"] = f"by the number of joints, {contents.joint_count}"
+            others = f"; as many have {', '.join(known.name for known in fitting[1:])}" if fitting[1:] else ""
+            doubts.append(
+                Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout NAME")
+            )
+    elif (known := _known(contents)) is not None:
+        layout = known
+        reasons["layout"] = "by the names of the joints"
+    if layout is not None:
+        names, parents, mirror, anchors, name = (
+            layout.joints,
+            layout.parents,
+            layout.mirror,
+            dict(layout.anchors),
+            layout.name,
+        )
+        derived, places, up = layout.derived, layout.places, layout.up
+    else:
+        derived, places, up = {}, {}, "y"
+        names = contents.joints or tuple(f"joint{joint}" for joint in range(contents.joint_count))
+        if contents.joints is None:
+            reasons["layout"] = "unknown: the files name no joints"
+            doubts.append(Doubt("the files name no joints, and no known layout has as many", "--layout NAME"))
+        else:
+            reasons["layout"] = "from the files"
+        if contents.parents is not None:
+            parents = contents.parents
+        else:
+            parents = parents_by_rigidity(positions)
+            reasons["bones"] = "by which joints keep their distance"
+            doubts.append(Doubt("the files say no bones; they were found by which joints keep their distance"))
+        mirror = mirror_by_name(names, parents)
+        reasons["sides"] = "by the joints' names"
+        if not _has_pairs(mirror) and contents.dimensions == 3:
+            mirror = mirror_by_shape(positions, parents)
+            reasons["sides"] = _BY_SHAPE
+            if _has_pairs(mirror) and not told.sides:
+                shown = shown_pairs(names, mirror)
+                doubts.append(Doubt(f"left and right were told by the shape of the body, not by names: {shown}", SIDES))
+        anchors = _guess_anchors(names, parents, mirror)
+        if contents.parents is None:  # where limbs meet in a guessed tree need not be where they join
+            anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
+            anchors = anchors_by_place(places_of(Skeleton("", tuple(names), parents, mirror, {}))) | anchors
+        elif reasons["sides"] == _BY_SHAPE and _has_pairs(mirror) and not anchors:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a joint that is never seen
+                lengths = np.nanmedian(np.linalg.norm(positions - positions[:, list(parents)], axis=-1), axis=0)
+            anchors = anchors_by_shape(np.nan_to_num(lengths), parents, mirror)
+        code = zlib.crc32(repr((names, parents)).encode())
+        name = f"{format_name}_{len(names)}_{code:08x}"
+    if told.sides:
+        mirror = _told_sides(names, told.sides, mirror)
+        reasons["sides"] = "as said"
+        anchors = {**_guess_anchors(names, parents, mirror, told.sides), **(anchors if layout is not None else {})}
+    if not _has_pairs(mirror):
+        reasons["sides"] = "none: neither names nor the shape of the body tell"
+        doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", SIDES))
+    for role, joint in (told.anchors or {}).items():
+        anchors[role] = _index(names, joint)
+    skeleton = Skeleton(name, names, parents, mirror, anchors, up, derived, places)
+    kept = tuple(range(skeleton.measured_count))
+    if told.joints:
+        kept = tuple(sorted(_index(names[: skeleton.measured_count], joint) for joint in told.joints))
+        skeleton = _restricted(skeleton, kept)
+    whole = with_middles(skeleton)
+    if whole.derived:
+        reasons["derived"] = ", ".join(whole.joints[joint] for joint in whole.derived)
+    return whole, kept
+
+
+def _known(contents: Contents) -> Skeleton | None:
+    """Return the built-in layout of these names in this order, whose joints hang alike where the files say how."""
+    known = next((layout for layout in LAYOUTS.values() if layout.joints == contents.joints), None)
+    return known if known is not None and contents.parents in (None, known.parents) else None
+
+
+def _guess_anchors(
+    names: Sequence[str], parents: Sequence[int], mirror: Sequence[int], sides: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """Return the joint of each role as names and tree tell, where the user may have said which joints are left."""
+    of_joint = list(Skeleton("", tuple(names), tuple(parents), tuple(mirror), {}).sides)
+    for left, right in (sides or {}).items():
+        of_joint[_index(names, left)], of_joint[_index(names, right)] = "left", "right"
+    anchors = anchors_by_name(names, parents, mirror, of_joint)
+    # Limbs that hang from one joint say nothing of the trunk, and what is on one side is not in the middle.
+    unknown = {role for role in ("centre", "chest") if role in anchors and of_joint[anchors[role]] != "middle"}
+    if anchors.get("centre") == anchors.get("chest"):
+        unknown = {"centre", "chest"}
+    return {role: joint for role, joint in anchors.items() if role not in unknown}
+
+
+def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
+    """Return a layout of some of the joints and what is derived of them alone.
+
+    The parent of each is the nearest above it that is kept.
+    """
+    derived = {
+        joint: sources for joint, sources in skeleton.derived.items() if all(source in kept for source, _ in sources)
+    }
+    kept = [*kept, *derived]
+    place = {joint: index for index, joint in enumerate(kept)}
+
+    def nearest(joint: int) -> int:
+        above = skeleton.parents[joint]
+        while above not in place and skeleton.parents[above] != above:
+            above = skeleton.parents[above]
+        return place.get(above, place[joint])
+
+    names = tuple(skeleton.joints[joint] for joint in kept)
+    return Skeleton(
+        name=f"{skeleton.name}_{len(kept)}_{zlib.crc32(repr(names).encode()):08x}",
+        joints=names,
+        parents=tuple(nearest(joint) for joint in kept),
+        mirror=tuple(place.get(skeleton.mirror[joint], place[joint]) for joint in kept),
+        anchors={role: place[joint] for role, joint in skeleton.anchors.items() if joint in place},
+        up=skeleton.up,
+        derived={
+            place[joint]: tuple((place[source], weight) for source, weight in sources)
+            for joint, sources in derived.items()
+        },
+        places={name: place[joint] for name, joint in skeleton.places.items() if joint in place},
+    )
+
+
+def _has_pairs(mirror: Sequence[int]) -> bool:
+    return any(partner != joint for joint, partner in enumerate(mirror))
+
+
+def shown_pairs(names: Sequence[str], mirror: Sequence[int], most: int = 3) -> str:
+    """Return some pairs of partners in words: "b1 and b4, b2 and b5, ..."."""
+    pairs = [f"{names[joint]} and {names[partner]}" for joint, partner in enumerate(mirror) if joint < partner]
+    return ", ".join(pairs[:most]) + (", ..." if len(pairs) > most else "")
+
+
+def _told_sides(names: Sequence[str], sides: Mapping[str, str], known: Sequence[int]) -> tuple[int, ...]:
+    """Return a mirror in which some pairs are as said, whatever they or their partners were before."""
+    mirror = list(known)
+    said: set[int] = set()
+    for left, right in sides.items():
+        pair = _index(names, left), _index(names, right)
+        if said & {*pair} or pair[0] == pair[1]:
+            raise ConfigError(f"--sides gives a joint two partners, or itself: {left} and {right}")
+        said |= {*pair}
+        for joint in pair:
+            mirror[mirror[joint]] = mirror[joint]
+        mirror[pair[0]], mirror[pair[1]] = pair[1], pair[0]
+    return tuple(mirror)
+
+
+def _index(names: Sequence[str], joint: str) -> int:
+    if joint not in names:
+        raise ConfigError(f"the files have no joint {joint!r}. Their joints: {', '.join(names)}")
+    return list(names).index(joint)
+
+
+def _doubt_bones(
+    positions: Float32[np.ndarray, "row joint 3"],
+    present: Bool[np.ndarray, "row joint"],
+    skeleton: Skeleton,
+    doubts: list[Doubt],
+) -> bool:
+    """Doubt a body in one point, and one of which most bones have no length; return whether it is neither."""
+    seen = np.where(present[..., None], positions, np.nan)
+    lengths = [np.linalg.norm(seen[:, joint] - seen[:, parent], axis=-1) for joint, parent in skeleton.bones]
+    longest = max((float(np.nanmax(length)) for length in lengths if np.isfinite(length).any()), default=None)
+    if longest is None:
+        return True
+    none = [
+        skeleton.joints[joint]
+        for (joint, _), length in zip(skeleton.bones, lengths, strict=True)
+        if np.isfinite(length).any() and np.nanmedian(length) <= max(longest, 1e-12) * _NO_LENGTH
+    ]
+    if len(none) == len(lengths):
+        doubts.append(Doubt("all joints lie in one point: zeros in place of a body, or channels in place of OFFSET?"))
+    elif none and len(none) >= len(lengths) / 2:
+        shown = ", ".join(none[:4]) + (", ..." if len(none) > 4 else "")
+        doubts.append(Doubt(f"most bones have no length ({shown}): do position channels replace their OFFSET?"))
+    return 2 * len(none) < max(len(lengths), 1)
+
+
+def _up(
+    contents: Contents,
+    positions: Float32[np.ndarray, "row joint 3"],
+    present: Bool[np.ndarray, "row joint"],
+    skeleton: Skeleton,
+    told: Told,
+    reasons: dict[str, str],
+    doubts: list[Doubt],
+) -> str:
+    measured = upward_axis(chest_above_hips(positions, present, skeleton))
+    if told.up is not None:
+        up, reasons["up"] = told.up, "as said"
+    elif skeleton.up != "y":
+        up, reasons["up"] = skeleton.up, "by the layout"
+    elif contents.up is not None:
+        up, reasons["up"] = contents.up, "by the format"
+    elif measured is not None and measured[1] >= _UPRIGHT_SHARE:
+        up = measured[0]
+        reasons["up"] = f"measured: there the chest is above the hips in {measured[1]:.0%} of the bodies looked at"
+    else:
+        up, reasons["up"] = "y", "usual; it could not be measured"
+        doubts.append(
+            Doubt("which axis points up could not be measured (chest and hips unknown, or people lie)", "--up AXIS")
+        )
+    if measured is None and "could not" not in reasons["up"]:
+        doubts.append(Doubt(f"that {up} points up could not be checked: chest and hips are not known", _ANCHORS))
+    if measured is not None and measured[0] != up and measured[1] >= _UPRIGHT_SHARE:
+        doubts.append(
+            Doubt(
+                f"{up} is taken to point up, but the chest is above the hips along {measured[0]} "
+                f"in {measured[1]:.0%} of the bodies looked at",
+                f"--up={measured[0]}",
+            )
+        )
+    return up
+
+
+def _unit(contents: Contents, size: BodySize, told: Told, reasons: dict[str, str], doubts: list[Doubt]) -> float:
+    fitting = size.fitting_unit
+    if told.unit_metres is not None:
+        unit, reasons["unit"] = told.unit_metres, "as said"
+    elif contents.unit_metres == 0:
+        if size.of_adult is None:
+            doubts.append(Doubt("positions are in pixels, and no body could be measured", "--unit_metres METRES"))
+            reasons["unit"] = "pixels, taken as millimetres"
+            return 0.001
+        reasons["unit"] = "pixels or a share of the image: bodies are made as large as an adult"
+        return 1 / size.of_adult
+    elif contents.unit_metres is not None:
+        unit, reasons["unit"] = contents.unit_metres, "by the format"
+    elif fitting is not None:
+        name, metres = fitting
+        reasons["unit"] = f"measured: {name}, in which bodies are {(size.of_adult or 0) * metres:.2g} times an adult"
+        if size.is_extent_alone:
+            others = [other for other, _ in size.fitting_units[1:]]
+            also = f" ({', '.join(others)} would fit as well)" if others else ""
+            told_by = (
+                f"the unit was told by how far joints are apart, {size.lengths['extent']:.3g}, without trunk and legs"
+            )
+            doubts.append(Doubt(f"{told_by}: {name}{also}", "--unit_metres METRES"))
+        return metres
+    else:
+        reasons["unit"] = "metres: it could not be measured" if size.of_adult is None else "metres: no unit fits"
+        measured = "no body could be measured" if size.of_adult is None else "bodies fit no usual unit"
+        doubts.append(Doubt(f"the unit is not known ({measured}); metres are assumed", "--unit_metres METRES"))
+        return 1.0
+    scaled = BodySize({part: unit * length for part, length in size.lengths.items()})
+    fitting = next((other for other in size.fitting_units if abs(other[1] - unit) > 1e-3 * unit), None)
+    if scaled.is_plausible is False:
+        better = f"; {fitting[0]} would fit" if fitting is not None else ""
+        doubts.append(
+            Doubt(
+                f"bodies are {scaled.of_adult or 0:.2g} times as large as an adult{better}",
+                f"--unit_metres {fitting[1]:g}" if fitting is not None else "--unit_metres METRES",
+            )
+        )
+    elif scaled.is_plausible is None:
+        doubts.append(
+            Doubt("the size of bodies could not be checked: there is no length to measure", "--unit_metres METRES")
+        )
+    return unit
+
+
+def _fps(
+    contents: Sequence[Contents],
+    samples: Sequence[Sample],
+    told: Told,
+    reasons: dict[str, str],
+    doubts: list[Doubt],
+) -> float:
+    rates = sorted({found.fps for found in contents if found.fps is not None})
+    rates = rates or sorted({sample.recording.fps for sample in samples if sample.recording.fps is not None})
+    if told.fps is not None:
+        fps, reasons["fps"] = told.fps, "as said"
+    elif rates:
+        said = Counter(found.fps for found in contents if found.fps is not None)
+        fps, reasons["fps"] = said.most_common(1)[0][0] if said else rates[0], "by the files"
+    else:
+        fps, reasons["fps"] = _USUAL_FPS, "usual; the files do not say"
+        doubts.append(Doubt(f"the files do not say their frame rate; {fps:g} per second are assumed", "--fps RATE"))
+    odd = [text for text in map(doubt_rate, [told.fps] if told.fps is not None else rates) if text is not None]
+    doubts += [Doubt(text, "--fps RATE") for text in odd[:3]]
+    if told.fps is None and len(rates) > 1:
+        doubts.append(
+            Doubt(f"frame rates differ: {', '.join(f'{rate:g}' for rate in rates[:6])} per second", "--fps RATE")
+        )
+    return fps

@@ -1,0 +1,1 @@
+"""The JSON of pose estimators, and people who are followed through it."""

@@ -1,0 +1,397 @@
+"""Any recordings as one data set: what the files do not say is measured or asked for, and every guess is said.
+
+The reader behind `marrow import`. `for_root` finds the format of each file by its content, peeks into all of them, and
+decides what a store has to know: layout, unit, upward axis, frame rate, labels. An option says it; else the files do;
+else it is measured on a few recordings, and stands in `findings` with the option that says otherwise. What cannot be
+read with the rest is a fault of that one recording: it is listed, and reading it raises it.
+
+Positions come out in metres, the upward axis positive. Images have no metres: there a trunk is half a metre, and the
+third coordinate is zero.
+"""
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from marrow.errors import ConfigError, DataError, MarrowError, ParseError
+from marrow.importing.decisions import Decisions, Sample, Told, decide
+from marrow.importing.detect import detect, files_below, get_format, head_of
+from marrow.importing.labels import Member, label_members, splits_of
+from marrow.importing.recording import Contents, Doubt, Format, ReadOptions, Source
+from marrow.readers.base import SkipRecording, Split
+from marrow.readers.name_pattern import check_pattern
+from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
+from marrow.skeleton.sequence import Record, SkeletonSequence
+
+_UNKNOWN = Skeleton("import", (), (), (), {})
+# Recordings on which units, axes and layouts are measured.
+_SAMPLES = 8
+# Doubts that are told of the same text are told once; of different ones as many of a format.
+_DOUBTS = 6
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found below a folder, and what it was taken for.
+
+    Args:
+        format: of the files.
+        contents: what each source that can be read says of itself, in order.
+        decisions: layout, unit, axis and rate, and where each comes from.
+        members: every recording, in order.
+        classes: names of the labels, in order.
+        labels_from: where labels come from, in words.
+        faults: what is wrong with single recordings, by their id.
+        no_recordings: files of no known format, relative to the folder.
+        doubts: what was taken for something that it may not be.
+    """
+
+    format: Format
+    contents: tuple[Contents, ...]
+    decisions: Decisions
+    members: tuple[Member, ...]
+    classes: tuple[str, ...]
+    labels_from: str
+    faults: dict[str, DataError]
+    no_recordings: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Reader of recordings of any known format.
+
+    Args:
+        format: of the files; None to find it by their content.
+        paths: files and folders below the root that are meant; None for all.
+        only: pattern of the names of files that are meant, for example "*.json".
+        labels: where labels come from: "auto" (the files, else the pattern, else folders), "folder", "none",
+            "attribute:NAME", or the path of a table with the columns file and label.
+        pattern: regular expression with named groups, searched for in the path of a file below the root, without its
+            extension; the group `label` is the class, the others are attributes.
+        fps: frames per second, where the files do not say or are wrong.
+        unit_metres: length of the files' unit in metres.
+        up: the axis that points up in the files; "-y" where y points down.
+        layout: name of the layout of the joints (`marrow layouts`), or a YAML file with one.
+        joints: names of joints to keep.
+        sides: right joint by left joint, where names do not tell.
+        anchors: joint by role: centre, chest, left_hip, right_hip, left_shoulder, right_shoulder.
+        min_confidence: joints below it are absent.
+        axes: letters of an array's axes, for example "NTVC".
+        markers: joint by the markers whose mean it is.
+        columns: what a table's columns are called, by what they are.
+        follow: whether people without an identity are followed from frame to frame by their position.
+    """
+
+    format: str | None = None
+    paths: list[str] | None = field(default=None, hash=False)
+    only: str | None = None
+    labels: str = "auto"
+    pattern: str | None = None
+    fps: float | None = None
+    unit_metres: float | None = None
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None
+    layout: str | None = None
+    joints: list[str] | None = field(default=None, hash=False)
+    sides: dict[str, str] | None = field(default=None, hash=False)
+    anchors: dict[str, str] | None = field(default=None, hash=False)
+    min_confidence: float = 0.3
+    axes: str | None = None
+    markers: dict[str, list[str]] | None = field(default=None, hash=False)
+    columns: dict[str, str] | None = field(default=None, hash=False)
+    follow: bool = True
+
+    # What stands in the files: known after `for_root`.
+    skeleton: Skeleton = field(default=_UNKNOWN, init=False)
+    classes: tuple[str, ...] = field(default=(), init=False)
+    splits: Mapping[str, Split] = field(default_factory=dict, init=False, hash=False)
+    findings: Findings | None = field(default=None, init=False, hash=False, repr=False, compare=False)
+    # What `read` needs of them: the sources of more than one file, by the path of their records.
+    _decisions: Decisions | None = field(default=None, init=False, hash=False, repr=False, compare=False)
+    _root: Path | None = field(default=None, init=False, repr=False, compare=False)
+    _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
+    # Frames per second by the path of their records, of sources that say others than most.
+    _rates: Mapping[str, float] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.format is not None:
+            get_format(self.format)
+        if self.fps is not None and not 0 < self.fps < np.inf:
+            raise ConfigError(f"fps must be a number above 0, got {self.fps}")
+        if self.unit_metres is not None and not 0 < self.unit_metres < np.inf:
+            raise ConfigError(f"unit_metres must be a number above 0, got {self.unit_metres}")
+        for role in self.anchors or ():
+            if role not in ANCHOR_ROLES:
+                raise ConfigError(f"anchors are {', '.join(ANCHOR_ROLES)}; got {role!r}")
+        check_pattern(self.pattern)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what only the listing of recordings needs, which is long: workers just read."""
+        return {**self.__dict__, "findings": None, "splits": {}}
+
+    def for_root(self, root: Path) -> "Recordings":
+        """Return this reader with layout, classes and findings of the files below a folder.
+
+        A reader that has them already, of the same folder, is returned as it is.
+
+        Raises:
+            DataError: there is no recording, or there are files of several formats.
+            ParseError: no file of the format can be read.
+            ConfigError: an option does not fit the files.
+        """
+        if self.findings is not None and self._root == root:
+            return self
+        files_format, files, no_recordings = self._files(root)
+        contents: dict[Source, Contents] = {}
+        faulty: dict[Source, DataError] = {}
+        sources = files_format.gather(files)
+        for source in sources:
+            try:
+                contents[source] = files_format.peek(source, self._read_options)
+            except (ParseError, SkipRecording) as error:
+                faulty[source] = error
+        if not sources:
+            raise DataError(
+                f"expected recordings below {root}; of the {len(files)} files of the format {files_format.name} none "
+                f"is one by itself (the first is {files[0].name})"
+            )
+        if not contents:
+            raise next(iter(faulty.values()))
+        contents, of_other_layouts = _of_one_layout(contents)
+        faulty |= of_other_layouts
+        told = Told(
+            self.fps, self.unit_metres, self.up, self.layout, self.joints, self.sides, self.anchors, self.min_confidence
+        )
+        samples = self._samples(files_format, contents)
+        decisions = decide(files_format.name, list(contents.values()), samples, told)
+        labelled = label_members(root, contents, list(faulty), self.labels, self.pattern)
+        findings = Findings(
+            format=files_format,
+            contents=tuple(contents.values()),
+            decisions=decisions,
+            members=labelled.members,
+            classes=labelled.classes,
+            labels_from=labelled.source,
+            faults=labelled.faults
+            | {member.record.id: faulty[member.source] for member in labelled.members if member.source in faulty},
+            no_recordings=tuple(file.relative_to(root).as_posix() for file in no_recordings),
+            doubts=(*_doubts_of(contents.values()), *decisions.doubts, *labelled.doubts),
+        )
+        # What was decided stands among the options of the store, as if it had been said.
+        known = replace(self, format=files_format.name, unit_metres=decisions.unit_metres, up=decisions.up)
+        for name, value in {
+            "_root": root,
+            "skeleton": decisions.skeleton,
+            "classes": labelled.classes,
+            "splits": splits_of(labelled.members),
+            "findings": findings,
+            "_decisions": decisions,
+            "_several_files": {
+                member.record.path.partition("#")[0]: member.source
+                for member in labelled.members
+                if len(member.source.files) > 1
+            },
+            "_rates": {
+                source.path.relative_to(root).as_posix(): found.fps
+                for source, found in contents.items()
+                if found.fps is not None and found.fps != decisions.fps
+            },
+        }.items():
+            object.__setattr__(known, name, value)
+        return known
+
+    def records(self, root: Path) -> Iterator[Record]:
+        """List the recordings, by path; `for_root` comes first."""
+        if self.findings is None:
+            raise ConfigError("this reader learns everything from the files: use Recordings(...).for_root(root)")
+        faults = self.findings.faults
+        yield from (replace(member.record, fault=faults.get(member.record.id)) for member in self.findings.members)
+
+    def read(self, root: Path, record: Record) -> SkeletonSequence:
+        """Read one recording; `for_root` comes first.
+
+        Raises:
+            ParseError: the file does not follow its format, or has another layout than most.
+            SkipRecording: nobody can be seen in it.
+        """
+        if self._decisions is None:
+            raise ConfigError("this reader learns everything from the files: use Recordings(...).for_root(root)")
+        if record.fault is not None:
+            raise record.fault
+        path, _, key = record.path.partition("#")
+        source = self._several_files.get(path) or Source(Path(path).stem, (root / path,))
+        recording = get_format(self.format or "").read(source, key, self._read_options)
+        if recording.fps is None and path in self._rates:
+            recording = replace(recording, fps=self._rates[path])
+        return self._decisions.sequence(recording, source, record)
+
+    @property
+    def name(self) -> str:
+        """How stores refer to the source."""
+        return "import"
+
+    @property
+    def _read_options(self) -> ReadOptions:
+        return ReadOptions(self.axes, self.layout, self.markers, self.columns, self.follow, self.fps)
+
+    def _files(self, root: Path) -> tuple[Format, list[Path], list[Path]]:
+        """Return the format of the recordings below a folder, their files, and those that are none."""
+        if not root.is_dir():
+            raise DataError(f"expected a folder; {root} is none")
+        files = files_below([root / path for path in self.paths] if self.paths else [root])
+        files = [file for file in files if self.only is None or fnmatch.fnmatch(file.name, self.only)]
+        table_of_labels = {Path(self.labels).resolve(), (root / self.labels).resolve()}
+        files = [file for file in files if file.resolve() not in table_of_labels]
+        if not files:
+            matching = "" if self.only is None else f" with a name like {self.only!r}"
+            raise DataError(f"expected recordings below {root}; there is no file{matching}")
+        told = self.format or ("table" if self.columns else "c3d" if self.markers else None)
+        if told is not None:
+            return get_format(told), *self._of_format(get_format(told), files)
+        of_format: dict[str, list[Path]] = {}
+        formats: dict[str, Format] = {}
+        for file in files:
+            candidate = detect(file)
+            name = "" if candidate is None else candidate.name
+            of_format.setdefault(name, []).append(file)
+            if candidate is not None:
+                formats[name] = candidate
+        no_recordings = of_format.pop("", [])
+        if not of_format:
+            raise DataError(
+                f"expected recordings below {root}; of its {len(files)} files none is of a known format "
+                f"(the first is {files[0].name}). `marrow import --help` lists the formats; data sets that `marrow "
+                f"prepare --help` names have readers of their own; docs/add-a-reader.md shows how to read another, and "
+                f"`marrow.store.write_store` takes arrays"
+            )
+        if len(of_format) > 1:
+            listed = "; ".join(
+                f"{len(found)} of {name} ({found[0].name}{', ...' if len(found) > 1 else ''})"
+                for name, found in of_format.items()
+            )
+            raise DataError(
+                f"expected recordings of one format below {root}, found {listed}. "
+                f"Import them apart, by {' and '.join(f'--format {name}' for name in of_format)}, or choose files by "
+                f"--only PATTERN"
+            )
+        name, found = next(iter(of_format.items()))
+        return formats[name], found, no_recordings
+
+    def _of_format(self, wanted: Format, files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+        """Return the files to read as a format that was asked for, and the others.
+
+        Files of which several formats may be made are taken; those that are surely of another kind are not.
+        """
+        accepted = [file for file in files if wanted.accepts(head_of(file))]
+        taken = set(accepted or files)
+        return [file for file in files if file in taken], [file for file in files if file not in taken]
+
+    def _samples(self, files_format: Format, contents: Mapping[Source, Contents]) -> list[Sample]:
+        """Read a few recordings, evenly spread over all."""
+        sources = list(contents)
+        places = np.unique(np.linspace(0, len(sources) - 1, min(_SAMPLES, len(sources))).round().astype(int))
+        samples = []
+        failure: MarrowError | None = None
+        for source in [sources[place] for place in places]:
+            clips = contents[source].clips
+            chosen = np.unique(np.linspace(0, len(clips) - 1, max(1, _SAMPLES // len(places))).round().astype(int))
+            for place in chosen[: len(clips)]:
+                try:
+                    recording = files_format.read(source, clips[place].key, self._read_options)
+                except DataError as error:
+                    failure = failure or error
+                    continue
+                samples.append(Sample(contents[source], recording))
+        if not samples and failure is not None:
+            raise failure
+        return samples
+
+
+def read(path: str | Path, **options: Any) -> list[SkeletonSequence]:
+    """Read the recordings of a file or a folder, of any known format, into memory.
+
+    Args:
+        path: a file, or a folder of files of one format.
+        options: of `Recordings`, where the files do not say it: fps, unit_metres, up, layout, ...
+
+    Returns:
+        the recordings in the order of their paths; their labels are indices of `Recordings.classes`. Recordings in
+        which nobody is seen are left out.
+
+    Raises:
+        DataError: there is nothing to read, or it is of no known format.
+        ParseError: a file does not follow its format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"expected a file or a folder of recordings; there is no {path}")
+    root, paths = (path, None) if path.is_dir() else (path.parent, [path.name])
+    reader = Recordings(paths=paths, **options).for_root(root)
+    sequences = []
+    for record in reader.records(root):
+        try:
+            sequences.append(reader.read(root, record))
+        except SkipRecording:
+            continue
+    return sequences
+
+
+def _of_one_layout(
+    contents: Mapping[Source, Contents],
+) -> tuple[dict[Source, Contents], dict[Source, ParseError]]:
+    """Keep the sources of the layout that most clips have; return a fault for each of the others."""
+    clips_by_layout: Counter[tuple[Any, ...]] = Counter()
+    for found in contents.values():
+        clips_by_layout[_layout_key(found)] += len(found.clips)
+    usual = clips_by_layout.most_common(1)[0][0]
+    kept = {source: found for source, found in contents.items() if _layout_key(found) == usual}
+    model, model_contents = next(iter(kept.items()))
+    total = sum(clips_by_layout.values())
+    faults = {}
+    for source, found in contents.items():
+        if source in kept:
+            continue
+        faults[source] = ParseError(
+            source.path,
+            0,
+            f"expected the layout of {model.path.name} ({clips_by_layout[usual]} of {total} clips have it: "
+            f"{_described(model_contents)}), got {_described(found, model_contents)}. "
+            f"Import the files of each layout apart (--only PATTERN), or leave these out (--on_error drop)",
+        )
+    return kept, faults
+
+
+def _layout_key(contents: Contents) -> tuple[Any, ...]:
+    layout = contents.layout.name if contents.layout is not None else None
+    return (layout, contents.joints, contents.parents, contents.joint_count, contents.dimensions)
+
+
+def _described(contents: Contents, other: Contents | None = None) -> str:
+    """Say what layout a source has; where it is near another one, where they differ."""
+    counted = f"{contents.joint_count} joints in {contents.dimensions}D"
+    if contents.layout is not None:
+        return f"{contents.layout.name}, {counted}"
+    if contents.joints is None:
+        return counted
+    if other is not None and other.joints is not None:
+        missing = [joint for joint in other.joints if joint not in contents.joints]
+        surplus = [joint for joint in contents.joints if joint not in other.joints]
+        differences = [*(f"no {joint}" for joint in missing[:2]), *(f"{joint} more" for joint in surplus[:2])]
+        if differences:
+            return f"{counted}, {', '.join(differences)}"
+        return f"{counted} in another order or tree"
+    return f"{counted}, {', '.join(contents.joints[:3])}, ..."
+
+
+def _doubts_of(contents: Iterable[Contents]) -> list[Doubt]:
+    """Return what the sources doubt, each once, with how many share it."""
+    counts = Counter(doubt for found in contents for doubt in found.doubts)
+    return [
+        doubt if count == 1 else Doubt(f"{doubt.text} ({count} files)", doubt.option)
+        for doubt, count in counts.most_common(_DOUBTS)
+    ]

@@ -1,0 +1,1 @@
+"""What Kinect's programs and data sets write."""

@@ -1,0 +1,1 @@
+"""Motion capture: BVH, Acclaim, C3D."""
