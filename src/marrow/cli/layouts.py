@@ -141,7 +141,9 @@ def _compare(source: "Skeleton", target: "Skeleton", as_json: bool) -> None:
         else:
             table.append((name, "", there.get(joint, "-"), "missing"))
     _print((target.name, f"is in {source.name}", "place", ""), table)
-    print(f"\n{len(pairs)} of {len(target.joints)} joints are there, {len(derived)} derived, {len(missing)} missing")
+    there_already = sum(other not in source.derived for other in pairs.values())
+    counted = f"{len(target.joints) - there_already - len(missing)} derived, {len(missing)} missing"
+    print(f"\n{there_already} of {len(target.joints)} joints are there, {counted}")
     if found.unmatched_source:
         print(f"left of {source.name}: {', '.join(found.unmatched_source)}")
 

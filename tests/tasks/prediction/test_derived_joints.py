@@ -17,6 +17,7 @@ from marrow.skeleton.places import places_of
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
+from marrow.store.summary import summarise
 from marrow.tasks.prediction.baselines import raw_prediction
 from marrow.tasks.prediction.task import MotionPrediction
 from marrow.tasks.prediction.windows import centre_of
@@ -55,6 +56,9 @@ def test_a_store_and_an_encoder_keep_what_is_derived(tmp_path):
     again = Store.open(store.path)
     assert again.skeleton == COCO_19
     assert places_of(again.skeleton)["hip centre"] == 18
+    summary = summarise(again)
+    assert summary.missing.keys() == set(COCO_17.joints), "what is derived is not missing"
+    assert "MidHip" not in summary.bone_metres
     sequence = again.sequence(0)
     np.testing.assert_array_equal(sequence.joints[..., 18, :], sequence.joints[:, :, HIPS].mean(2))
     config = PatchTransformerConfig(width=16, depth=1, heads=2, patch_frames=4)
