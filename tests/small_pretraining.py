@@ -13,7 +13,7 @@ from marrow.objectives.mamp import MAMPConfig
 from marrow.pretrain_config import PretrainConfig
 from marrow.pretraining import PretrainResult
 from marrow.readers.base import Split
-from marrow.skeleton.layout import get_skeleton
+from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.train.checkpoint import CheckpointConfig

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from marrow.pretraining import pretrain
     from marrow.readers import get_reader
     from marrow.readers.base import Reader, Split
-    from marrow.skeleton.layout import Skeleton, get_skeleton
+    from marrow.skeleton.known import get_skeleton
+    from marrow.skeleton.layout import Skeleton
+    from marrow.skeleton.layout_file import load_layout
     from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
     from marrow.store.convert import prepare
     from marrow.store.format import Store
@@ -86,6 +88,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, which the tests ask for
     "get_reader",
     "get_skeleton",
     "load_encoder",
+    "load_layout",
     "prepare",
     "pretrain",
     "read",
@@ -115,7 +118,9 @@ _HOMES = {
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
     "marrow.importing.importer": ("read",),
-    "marrow.skeleton.layout": ("Skeleton", "get_skeleton"),
+    "marrow.skeleton.known": ("get_skeleton",),
+    "marrow.skeleton.layout": ("Skeleton",),
+    "marrow.skeleton.layout_file": ("load_layout",),
     "marrow.skeleton.sequence": ("Placement", "Record", "Segment", "SkeletonSequence"),
     "marrow.store.convert": ("prepare",),
     "marrow.store.format": ("Store",),

@@ -11,7 +11,8 @@ from marrow.cli.main import COMMANDS
 # What a person has to find in the help of each command.
 PROMISED = {
     "prepare": ("--out", "--jobs", "nw_ucla", "ntu", "synthetic"),
-    "import": ("--dry_run", "--preview", "--out", "--fps", "--unit_metres", "bvh", "mediapipe"),
+    "import": ("--dry_run", "--preview", "--out", "--layout", "--labels", "--fps", "bvh", "mediapipe"),
+    "layouts": ("LAYOUT", "--picture", "--json"),
     "inspect": ("--json", "STORE"),
     "pretrain": (
         "--recipe",

@@ -49,8 +49,8 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
         assert f"  {name} " in shown
         assert line in shown
     assert list(frame.COMMANDS) == [
-        *("prepare", "import", "inspect", "pretrain", "evaluate", "labels", "finetune", "convert-weights"),
-        *("report", "compare", "grid", "embed", "doctor", "parity", "demo"),
+        *("prepare", "import", "layouts", "inspect", "pretrain", "evaluate", "labels", "finetune"),
+        *("convert-weights", "report", "compare", "grid", "embed", "doctor", "parity", "demo"),
     ]
 
 

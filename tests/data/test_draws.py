@@ -10,7 +10,7 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.draws import STREAMS, Draws
 from marrow.data.loader import ResidentLoader, Schedule
 from marrow.data.window import InputConfig
-from marrow.skeleton.layout import get_skeleton
+from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store

@@ -114,7 +114,7 @@ def test_cells_are_commands_of_marrow_in_the_order_of_the_file(write_grid, cells
             "grid.yaml:17: cannot be read as YAML: 'line' is given twice",
         ),
         ("rows:", "rows: [", "cannot be read as YAML"),
-        (GOOD, "- 1", "expected a grid, one `name: value` in a line"),
+        (GOOD, "- 1", "expected one `name: value` in a line"),
         (GOOD, "protocol: xview\nrows: []", "grid.yaml:2: expected a list of rows"),
         (GOOD, "protocol: xview\nrows: [MAE]", "grid.yaml:2: row 1: expected `name: value` pairs, got 'MAE'"),
         (

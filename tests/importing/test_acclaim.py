@@ -1,6 +1,7 @@
 """Acclaim: places worked out on paper, which skeleton a motion has, and damaged files."""
 
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from marrow.importing.detect import read_head
 from marrow.importing.motion_capture.acclaim import Acclaim
 from marrow.importing.recording import ReadOptions, Source
 from marrow.readers import SkipRecording
+from marrow.skeleton.motion_capture import ACCLAIM_35
 from marrow.skeleton.names import mirror_by_name
 
 OPTIONS = ReadOptions()
@@ -55,6 +57,25 @@ root 0 0 0 0 0 0
 lfemur 0 0 0
 ltibia 90
 """
+# The bones of CMU's skeletons, and what begins where each one ends.
+_LEG, _ARM = (
+    ("hipjoint", "femur", "tibia", "foot", "toes"),
+    ("clavicle", "humerus", "radius", "wrist", "hand", "fingers"),
+)
+CMU_BONES = (
+    *(f"{side}{bone_of_leg}" for side in "lr" for bone_of_leg in _LEG),
+    *("lowerback", "upperback", "thorax", "lowerneck", "upperneck", "head"),
+    *(f"{side}{bone_of_arm}" for side in "lr" for bone_of_arm in (*_ARM, "thumb")),
+)
+CMU_TREE = (
+    "root lhipjoint rhipjoint lowerback",
+    *(f"{side}{above} {side}{below}" for side in "lr" for above, below in pairwise(_LEG)),
+    *("lowerback upperback", "upperback thorax", "thorax lowerneck lclavicle rclavicle"),
+    *("lowerneck upperneck", "upperneck head"),
+    *(f"{side}{above} {side}{below}" for side in "lr" for above, below in pairwise(_ARM)),
+    *(f"{side}wrist {side}thumb" for side in "lr"),
+)
+
 # Joints: the root, the hip (where lfemur begins), the knee (where ltibia begins), the ankle (ltibia's end).
 PLACES = [
     [(10, 1, 0), (12, 1, 0), (12, -6, 0), (12, -11, 0)],
@@ -265,3 +286,15 @@ def test_damaged_bytes_give_nothing_but_our_errors(tmp_path_factory, data, damag
     for act in (Acclaim().peek, lambda source, options: Acclaim().read(source, "", options)):
         with suppress(MarrowError):
             act(found, OPTIONS)
+
+
+def test_the_skeleton_of_cmu_is_the_layout_that_is_built_in(tmp_path):
+    head, _, _ = SKELETON.partition(":bonedata")
+    bones = "".join(bone(name, "0 1 0", 1) for name in CMU_BONES)
+    tree = "".join(f"    {line}\n" for line in CMU_TREE)
+    skeleton, motion = tmp_path / "01.asf", tmp_path / "01_01.amc"
+    skeleton.write_text(f"{head}:bonedata\n{bones}:hierarchy\n  begin\n{tree}  end\n")
+    motion.write_text(MOTION)
+    contents = Acclaim().peek(Source("01_01", (motion, skeleton)), OPTIONS)
+    assert contents.joints == ACCLAIM_35.joints
+    assert contents.parents == ACCLAIM_35.parents

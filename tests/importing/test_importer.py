@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -319,6 +319,48 @@ def test_a_file_or_a_folder_is_read_into_memory(tmp_path: Path) -> None:
     assert (sequence.frame_count, sequence.fps, sequence.record.id) == (7, 50.0, "1")
     with pytest.raises(DataError, match="there is no"):
         marrow.read(tmp_path / "nowhere")
+
+
+def test_the_middles_that_a_layout_lacks_are_derived(tmp_path: Path) -> None:
+    """Legs and arms without Hips and Neck: both middles come after the files' joints; unit and up are measured."""
+    kept = [joint for joint, name in enumerate(NAMES) if name not in ("Hips", "Neck")]
+    names = tuple(NAMES[joint] for joint in kept)
+    # Legs hang from the arms, the right arm from the left one: there is no trunk to hang from.
+    write(tmp_path / "a.json", 100 * BODY[kept], joints=names, parents=(6, 0, 1, 7, 3, 4, 6, 6))
+    (sequence,) = read_all(tmp_path)
+    assert sequence.skeleton.joints == (*names, "MidShoulder", "MidHip")
+    np.testing.assert_allclose(sequence.joints[0, 0], np.concatenate([BODY[kept], BODY[[1, 0]]]), atol=1e-6)
+    assert sequence.skeleton.derived == {8: ((6, 0.5), (7, 0.5)), 9: ((0, 0.5), (3, 0.5))}
+    assert "could not be" not in doubts(tmp_path)
+
+
+def test_a_layout_of_ones_own(tmp_path: Path) -> None:
+    """Ten joints without names, in a layout of which the last one is derived and z points up."""
+    (tmp_path / "mine").mkdir()
+    layout = tmp_path / "mine" / "suit.yaml"
+    lines = [f"  j{joint}: {{parent: j{parent}}}" for joint, parent in enumerate(PARENTS) if joint]
+    layout.write_text("up: z\njoints:\n  j0:\n" + "\n".join(lines) + "\nderived: {low: {of: [j4, j7]}}\n")
+    write(tmp_path / "files" / "a.json", BODY[:, [2, 0, 1]], joints=None, parents=None)
+    (sequence,) = read_all(tmp_path / "files", layout=str(layout))
+    assert (sequence.skeleton.name, sequence.skeleton.up) == ("suit", "z")
+    assert sequence.skeleton.joints[-1] == "low"
+    np.testing.assert_allclose(sequence.joints[0, 0, 10], [0, 0, 0.08], atol=1e-6)
+    np.testing.assert_allclose(sequence.joints[0, 0, 1], [0, 0, 1.4], atol=1e-6)
+    kept = read_all(tmp_path / "files", layout=str(layout), joints=["j0", "j1", "j4"])[0]
+    assert kept.skeleton.joints == ("j0", "j1", "j4")
+    write(tmp_path / "others" / "a.json", BODY[:9], joints=None, parents=None)
+    with pytest.raises(ConfigError, match="10 joints; the files have 9"):
+        read_all(tmp_path / "others", layout=str(layout))
+
+
+def test_names_that_are_those_of_a_layout_are_that_layout(tmp_path: Path) -> None:
+    """In its order and, where the files say how, in its tree; else they are the files' own."""
+    layout = marrow.get_skeleton("xsens_23")
+    body = np.random.default_rng(0).normal(size=(23, 3))
+    write(tmp_path / "whole" / "a.json", body, joints=layout.joints, parents=None)
+    assert replace(read_all(tmp_path / "whole")[0].skeleton, up="y") == layout
+    write(tmp_path / "other_tree" / "a.json", body, joints=layout.joints, parents=(0,) * 23)
+    assert read_all(tmp_path / "other_tree")[0].skeleton.name.startswith("letters_23")
 
 
 def test_ids_with_numbers_of_thousands_of_digits_are_ordered():

@@ -2,9 +2,7 @@
 
 import os
 import pickle
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from marrow.importing.arrays.pyskl import Pyskl
 from marrow.importing.detect import read_head
 from marrow.importing.recording import Head, ReadOptions
 from marrow.readers.base import SkipRecording
-from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.estimators import COCO_17
 
 PLAIN = ReadOptions()
 
@@ -221,14 +219,9 @@ def test_no_damage_brings_another_error(tmp_path_factory, data):
         pass
 
 
-def test_seventeen_points_in_two_dimensions_are_cocos_where_it_is_known(tmp_path, monkeypatch):
-    names = tuple(f"point{joint}" for joint in range(17))
-    layout = Skeleton("coco_17", names, (0,) * 17, tuple(range(17)), {})
-    monkeypatch.setitem(
-        sys.modules, "marrow.skeleton.estimators", SimpleNamespace(ESTIMATOR_LAYOUTS={"coco_17": layout})
-    )
+def test_seventeen_points_in_two_dimensions_are_cocos(tmp_path):
     source = write(tmp_path, coco_2d()[0])
     contents = Pyskl().peek(source, PLAIN)
-    assert contents.layout is layout
+    assert contents.layout is COCO_17
     assert [doubt.option for doubt in contents.doubts] == ["--layout NAME"]
     assert Pyskl().peek(source, ReadOptions(layout="coco_17")).doubts == ()

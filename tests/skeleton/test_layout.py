@@ -5,17 +5,23 @@ import re
 import pytest
 
 from marrow.errors import ConfigError
-from marrow.skeleton.layout import H36M_32, KINECT_V2_25, SKELETONS, Skeleton, get_skeleton, mirror_by_name
+from marrow.skeleton.known import LAYOUTS, get_skeleton
+from marrow.skeleton.layout import H36M_32, KINECT_V2_25, Skeleton, mirror_by_name
+
+# How the layouts write a side; Acclaim has one small letter before the bone (but lowerneck, root).
+LEFT, RIGHT = ("Left|^L[A-Z]|left", "^l(?!ower)"), ("Right|^R[A-Z]|right", "^r(?!oot)")
 
 
-@pytest.mark.parametrize("name", sorted(SKELETONS))
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
 def test_names_tell_the_partners_of_every_layout(name):
     skeleton = get_skeleton(name)
+    assert skeleton.name == name
     assert mirror_by_name(skeleton.joints) == skeleton.mirror
     assert skeleton.sides.count("left") == skeleton.sides.count("right") > 0
+    is_acclaim = name.startswith("acclaim")
     for joint, side in zip(skeleton.joints, skeleton.sides, strict=True):
-        assert (side == "left") == bool(re.search("Left|^L[A-Z]", joint))
-        assert (side == "right") == bool(re.search("Right|^R[A-Z]", joint))
+        assert (side == "left") == bool(re.search(LEFT[is_acclaim], joint))
+        assert (side == "right") == bool(re.search(RIGHT[is_acclaim], joint))
     for role, joint in skeleton.anchors.items():
         assert skeleton.sides[joint] == role.partition("_")[0] or role in ("centre", "chest")
 
@@ -62,5 +68,5 @@ def test_joints_are_found_by_name():
     assert KINECT_V2_25.index("HipLeft") == 12
     with pytest.raises(ConfigError, match=r"has no joint 'Tail'\. Its joints: SpineBase, "):
         KINECT_V2_25.index("Tail")
-    with pytest.raises(ConfigError, match="unknown skeleton 'dog'"):
+    with pytest.raises(ConfigError, match="unknown layout 'dog'"):
         get_skeleton("dog")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from marrow.errors import DataError
-from marrow.skeleton.layout import Skeleton, get_skeleton
+from marrow.skeleton.known import get_skeleton
+from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store import write_store
 from marrow.store.summary import Summary, summarise

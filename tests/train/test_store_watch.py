@@ -15,7 +15,7 @@ from marrow.models.patch_transformer import PatchTransformerConfig
 from marrow.objectives.mamp import MAMPConfig
 from marrow.pretrain_config import PretrainConfig
 from marrow.pretraining import pretrain
-from marrow.skeleton.layout import get_skeleton
+from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store

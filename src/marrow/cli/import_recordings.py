@@ -22,7 +22,8 @@ from marrow.errors import ConfigError, DataError, ParseError
 from marrow.importing.detect import FORMATS, get_format
 from marrow.importing.importer import Findings, Recordings
 from marrow.readers.base import LEFT_OUT, SkipRecording
-from marrow.skeleton.retarget import place_of_joints
+from marrow.skeleton.derived import measured
+from marrow.skeleton.places import place_of_joints
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.convert import convert_recordings, default_jobs
 
@@ -189,6 +190,8 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     named = [f"{joint} = {places[index]}" for index, joint in enumerate(skeleton.joints) if index in places]
     own = [joint for index, joint in enumerate(skeleton.joints) if index not in places]
     lines.append(("joints", "; ".join(named) + (f"; of no known place: {_some(own)}" if own else "")))
+    if "derived" in reasons:
+        lines.append(("derived", f"{reasons['derived']}, from joints on both sides of them"))
     if "sides" in reasons:
         pairs = sum(joint < partner for joint, partner in enumerate(skeleton.mirror))
         lines.append(("left and right", f"{pairs} pairs ({reasons['sides']})"))
@@ -222,7 +225,7 @@ def _missing(examples: Sequence[SkeletonSequence]) -> str:
         seen = example.present[example.present.any(axis=-1)]
         absent += (~seen).sum(axis=0)
         frames += len(seen)
-    shares = absent / max(frames, 1)
+    shares = absent / max(frames, 1) * measured(examples[0].skeleton)
     names = examples[0].skeleton.joints
     return ", ".join(
         f"{names[joint]} {shares[joint]:.0%}" for joint in np.argsort(-shares, kind="stable")[:5] if shares[joint] > 0

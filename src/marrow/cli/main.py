@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("marrow.cli.prepare", "turn raw recordings into a store"),
     "import": ("marrow.cli.import_recordings", "turn recordings of any known format into a store"),
+    "layouts": ("marrow.cli.layouts", "list layouts of joints, show one, or compare two"),
     "inspect": ("marrow.cli.inspect", "show what a store holds and what looks wrong in it"),
     "pretrain": ("marrow.cli.pretrain", "learn an encoder from a store, without labels"),
     "evaluate": ("marrow.cli.evaluate", "score an encoder beside its baselines"),

@@ -31,7 +31,7 @@ class FlatFrames:
 
     Args:
         joints: positions as stored, in metres; finite, and zero where absent whatever was stored there.
-        present: which joints were seen.
+        present: which joints were seen; derived ones are absent, and only alignment knows of them.
         first: row of each clip's first frame of its first body.
         frame_count: frames of each clip.
         body_count: bodies of each clip.
@@ -182,6 +182,10 @@ def _flatten(
             matrix[clip], origin[clip] = alignment_of(
                 clip_joints[:, observed], clip_present[:, observed], skeleton, input.alignment
             )
+
+    # What nobody measured has served its purpose: it is nothing to be seen, predicted or compared.
+    for joint in skeleton.derived:
+        joints[:, joint], present[:, joint] = 0.0, False
 
     return FlatFrames(
         joints=joints,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from marrow.errors import ConfigError
-from marrow.grid.yaml_file import Mapping, Section, load, nearest
 from marrow.tasks import TASKS, get_task
+from marrow.yaml_file import Mapping, Section, load, nearest
 
 BUDGETS = ("epochs", "max_steps", "max_minutes", "max_cpu_seconds")
 DEFAULT_GROUP = "main"

@@ -15,14 +15,18 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, ParseError
-from marrow.importing.known_layouts import known_layout, known_layouts
 from marrow.importing.recording import Contents, Doubt, Recording, Source
 from marrow.readers.base import SkipRecording
 from marrow.readers.upright import turned_up
+from marrow.skeleton.body import anchors_by_place
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
+from marrow.skeleton.derived import derive, room_for, with_middles
 from marrow.skeleton.guess import parents_by_rigidity
+from marrow.skeleton.known import LAYOUTS
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.layout_file import get_layout
 from marrow.skeleton.names import anchors_by_name, mirror_by_name
+from marrow.skeleton.places import places_of
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.skeleton.symmetry import anchors_by_shape, mirror_by_shape
 
@@ -72,8 +76,8 @@ class Decisions:
     """What the files are taken for.
 
     Args:
-        skeleton: the layout, its upward axis positive.
-        kept: indices of the files' joints that are the layout's.
+        skeleton: the layout, its upward axis positive; what is derived comes last.
+        kept: indices of the files' joints that are the layout's measured ones.
         dimensions: of the files' positions.
         unit_metres: length of the files' unit.
         up: the axis that points up in the files.
@@ -123,6 +127,7 @@ class Decisions:
         fps = self.fps if self.fps_told or recording.fps is None else recording.fps
         if not 0 < fps < np.inf:
             raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
+        joints, present = derive(*room_for(joints, present, self.skeleton), self.skeleton.derived)
         # Preparing counts notes: one that says how often it was is there as often.
         notes = tuple(
             note for note in recording.notes for _ in range(min(recording.counts.get(note, 1), _MOST_COUNTED))
@@ -158,7 +163,8 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     doubts: list[Doubt] = []
     positions, present = _sample_rows(samples, told.min_confidence)
     skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
-    positions, present = positions[:, list(kept)], present[:, list(kept)]
+    positions, present = room_for(positions[:, list(kept)], present[:, list(kept)], skeleton)
+    positions, present = derive(positions, present, skeleton.derived)
     has_length = _doubt_bones(positions, present, skeleton, doubts)
     up = _up(first, positions, present, skeleton, told, reasons, doubts)
     size = measure_body(positions, present, skeleton)
@@ -231,16 +237,16 @@ def _skeleton(
     """Decide the layout, and which of the files' joints it has."""
     layout = contents.layout
     if told.layout is not None:
-        layout = known_layout(told.layout)
-        if len(layout.joints) != contents.joint_count:
+        layout = get_layout(told.layout)
+        if layout.measured_count != contents.joint_count:
             raise ConfigError(
-                f"the layout {told.layout!r} has {len(layout.joints)} joints; the files have {contents.joint_count}"
+                f"the layout {told.layout!r} has {layout.measured_count} joints; the files have {contents.joint_count}"
             )
         reasons["layout"] = "as said"
     elif layout is not None:
         reasons["layout"] = "by the format"
     elif contents.joints is None:
-        fitting = [known for known in known_layouts().values() if len(known.joints) == contents.joint_count]
+        fitting = [known for known in LAYOUTS.values() if len(known.joints) == contents.joint_count]
         if fitting:
             layout = fitting[0]
             reasons["layout"] = f"by the number of joints, {contents.joint_count}"
@@ -248,6 +254,9 @@ def _skeleton(
             doubts.append(
                 Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout NAME")
             )
+    elif (known := _known(contents)) is not None:
+        layout = known
+        reasons["layout"] = "by the names of the joints"
     if layout is not None:
         names, parents, mirror, anchors, name = (
             layout.joints,
@@ -256,7 +265,9 @@ def _skeleton(
             dict(layout.anchors),
             layout.name,
         )
+        derived, places, up = layout.derived, layout.places, layout.up
     else:
+        derived, places, up = {}, {}, "y"
         names = contents.joints or tuple(f"joint{joint}" for joint in range(contents.joint_count))
         if contents.joints is None:
             reasons["layout"] = "unknown: the files name no joints"
@@ -280,6 +291,7 @@ def _skeleton(
         anchors = _guess_anchors(names, parents, mirror)
         if contents.parents is None:  # where limbs meet in a guessed tree need not be where they join
             anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
+            anchors = anchors_by_place(places_of(Skeleton("", tuple(names), parents, mirror, {}))) | anchors
         elif reasons["sides"] == _BY_SHAPE and _has_pairs(mirror) and not anchors:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # a joint that is never seen
@@ -296,11 +308,21 @@ def _skeleton(
         doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", SIDES))
     for role, joint in (told.anchors or {}).items():
         anchors[role] = _index(names, joint)
-    skeleton = Skeleton(name, names, parents, mirror, anchors)
-    if not told.joints:
-        return skeleton, tuple(range(len(names)))
-    kept = tuple(sorted(_index(names, joint) for joint in told.joints))
-    return _restricted(skeleton, kept), kept
+    skeleton = Skeleton(name, names, parents, mirror, anchors, up, derived, places)
+    kept = tuple(range(skeleton.measured_count))
+    if told.joints:
+        kept = tuple(sorted(_index(names[: skeleton.measured_count], joint) for joint in told.joints))
+        skeleton = _restricted(skeleton, kept)
+    whole = with_middles(skeleton)
+    if whole.derived:
+        reasons["derived"] = ", ".join(whole.joints[joint] for joint in whole.derived)
+    return whole, kept
+
+
+def _known(contents: Contents) -> Skeleton | None:
+    """Return the built-in layout of these names in this order, whose joints hang alike where the files say how."""
+    known = next((layout for layout in LAYOUTS.values() if layout.joints == contents.joints), None)
+    return known if known is not None and contents.parents in (None, known.parents) else None
 
 
 def _guess_anchors(
@@ -311,13 +333,22 @@ def _guess_anchors(
     for left, right in (sides or {}).items():
         of_joint[_index(names, left)], of_joint[_index(names, right)] = "left", "right"
     anchors = anchors_by_name(names, parents, mirror, of_joint)
-    if anchors.get("centre") == anchors.get("chest"):  # limbs that hang from one joint say nothing of the trunk
-        anchors = {role: joint for role, joint in anchors.items() if role not in ("centre", "chest")}
-    return anchors
+    # Limbs that hang from one joint say nothing of the trunk, and what is on one side is not in the middle.
+    unknown = {role for role in ("centre", "chest") if role in anchors and of_joint[anchors[role]] != "middle"}
+    if anchors.get("centre") == anchors.get("chest"):
+        unknown = {"centre", "chest"}
+    return {role: joint for role, joint in anchors.items() if role not in unknown}
 
 
 def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
-    """Return a layout of some of the joints; the parent of each is the nearest above it that is kept."""
+    """Return a layout of some of the joints and what is derived of them alone.
+
+    The parent of each is the nearest above it that is kept.
+    """
+    derived = {
+        joint: sources for joint, sources in skeleton.derived.items() if all(source in kept for source, _ in sources)
+    }
+    kept = [*kept, *derived]
     place = {joint: index for index, joint in enumerate(kept)}
 
     def nearest(joint: int) -> int:
@@ -333,6 +364,12 @@ def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
         parents=tuple(nearest(joint) for joint in kept),
         mirror=tuple(place.get(skeleton.mirror[joint], place[joint]) for joint in kept),
         anchors={role: place[joint] for role, joint in skeleton.anchors.items() if joint in place},
+        up=skeleton.up,
+        derived={
+            place[joint]: tuple((place[source], weight) for source, weight in sources)
+            for joint, sources in derived.items()
+        },
+        places={name: place[joint] for name, joint in skeleton.places.items() if joint in place},
     )
 
 
@@ -404,6 +441,8 @@ def _up(
     measured = upward_axis(chest_above_hips(positions, present, skeleton))
     if told.up is not None:
         up, reasons["up"] = told.up, "as said"
+    elif skeleton.up != "y":
+        up, reasons["up"] = skeleton.up, "by the layout"
     elif contents.up is not None:
         up, reasons["up"] = contents.up, "by the format"
     elif measured is not None and measured[1] >= _UPRIGHT_SHARE:

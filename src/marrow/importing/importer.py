@@ -77,7 +77,7 @@ class Recordings:
         fps: frames per second, where the files do not say or are wrong.
         unit_metres: length of the files' unit in metres.
         up: the axis that points up in the files; "-y" where y points down.
-        layout: name of the layout of the joints.
+        layout: name of the layout of the joints (`marrow layouts`), or a YAML file with one.
         joints: names of joints to keep.
         sides: right joint by left joint, where names do not tell.
         anchors: joint by role: centre, chest, left_hip, right_hip, left_shoulder, right_shoulder.

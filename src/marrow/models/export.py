@@ -6,7 +6,7 @@ alignment), the skeleton with its joint names, units, and where it came from. No
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.places import full_description
 
 ENCODER_VERSION = 1
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
@@ -68,7 +69,7 @@ def describe(encoder: Encoder) -> dict[str, Any]:
         "size": encoder.size_name(),
         "config": asdict(encoder.config),  # pyright: ignore[reportArgumentType]
         "input": asdict(encoder.input),
-        "skeleton": {field.name: getattr(encoder.skeleton, field.name) for field in fields(Skeleton)},
+        "skeleton": full_description(encoder.skeleton),
         "unit": "metre",
     }
 
@@ -114,14 +115,13 @@ def load_encoder(folder: Path | str) -> Encoder:
                 f"{folder}: encoder format version {description['version']}, this marrow reads {ENCODER_VERSION}"
             )
         encoder_type: Any = get_encoder(description["kind"])
-        layout = dict(description["skeleton"])
-        for name in ("joints", "parents", "mirror"):
-            layout[name] = tuple(layout[name])
         config = {
             name: tuple(value) if isinstance(value, list) else value for name, value in description["config"].items()
         }
         encoder: Encoder = encoder_type(
-            encoder_type.config_type(**config), InputConfig(**description["input"]), Skeleton(**layout)
+            encoder_type.config_type(**config),
+            InputConfig(**description["input"]),
+            Skeleton.from_description(description["skeleton"]),
         )
         encoder.load_state_dict(load_file(folder / WEIGHTS))
     except MarrowError:

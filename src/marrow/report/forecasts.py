@@ -170,8 +170,7 @@ def _skeleton(evaluation: EvaluationReport) -> Skeleton | None:
     layout = evaluation.runs[0].description.get("skeleton") if evaluation.runs else None
     if not isinstance(layout, dict):
         return None
-    lists = {name: tuple(layout.get(name, ())) for name in ("joints", "parents", "mirror")}
     try:
-        return Skeleton(**{**layout, **lists})
-    except (TypeError, ConfigError):
+        return Skeleton.from_description(layout)
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
         return None

@@ -1,11 +1,13 @@
 """What a body is: joint names, parents, the left-right mirror, and the joints that alignment leans on.
 
 All layouts name joints in the order in which their source writes them. Joint indices are 0-based everywhere in marrow;
-the tables in the literature are mostly 1-based.
+the tables in the literature are mostly 1-based. All built-in layouts by name: `skeleton/known.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from marrow.errors import ConfigError
 from marrow.skeleton.names import ancestors, right_names
@@ -26,6 +28,10 @@ class Skeleton:
         anchors: joints by role, for alignment: `centre`, `chest` (top of the trunk), `left_hip`, `right_hip`,
             `left_shoulder`, `right_shoulder`.
         up: the axis that points up in this layout's sources: "x", "y" or "z".
+        derived: joints that nobody measured, each with the joints that it is made of and their weights, which add up
+            to one; no joints where they are not in this layout. See `skeleton/derived.py`.
+        places: joints by the place of the body that they are (`marrow.skeleton.body.BODY`), where the layout says so
+            itself. What a layout is does not depend on it: `marrow.skeleton.places.places_of` knows the built-in ones.
     """
 
     name: str
@@ -34,6 +40,10 @@ class Skeleton:
     mirror: tuple[int, ...]
     anchors: dict[str, int] = field(hash=False)
     up: str = "y"
+    derived: dict[int, tuple[tuple[int, float], ...]] = field(
+        default_factory=dict[int, tuple[tuple[int, float], ...]], hash=False
+    )
+    places: dict[str, int] = field(default_factory=dict[str, int], hash=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         joint_count = len(self.joints)
@@ -44,11 +54,63 @@ class Skeleton:
                 raise ConfigError(f"skeleton {self.name!r}: {what} must be {joint_count} indices, got {indices}")
         if any(self.mirror[self.mirror[joint]] != joint for joint in range(joint_count)):
             raise ConfigError(f"skeleton {self.name!r}: mirror must be its own inverse")
+        for joint, sources in self.derived.items():
+            indices = [joint, *(source for source, _ in sources)]
+            if not all(0 <= index < joint_count for index in indices):
+                raise ConfigError(f"skeleton {self.name!r}: derived joints must be indices, got {joint}: {sources}")
+            if any(source in self.derived for source, _ in sources):
+                raise ConfigError(f"skeleton {self.name!r}: {self.joints[joint]} is derived from a derived joint")
+            if sources and abs(sum(weight for _, weight in sources) - 1) > 1e-6:
+                raise ConfigError(f"skeleton {self.name!r}: weights of {self.joints[joint]} must add up to 1")
+        if not all(0 <= joint < joint_count for joint in self.places.values()):
+            raise ConfigError(f"skeleton {self.name!r}: places must be indices, got {self.places}")
+
+    @classmethod
+    def from_description(cls, described: Mapping[str, Any]) -> "Skeleton":
+        """Return the layout that `description` describes.
+
+        Raises:
+            KeyError, TypeError, ValueError, ConfigError: it describes none.
+        """
+        return cls(
+            name=described["name"],
+            joints=tuple(described["joints"]),
+            parents=tuple(described["parents"]),
+            mirror=tuple(described["mirror"]),
+            anchors=dict(described["anchors"]),
+            up=described["up"],
+            derived={
+                int(joint): tuple((int(source), float(weight)) for source, weight in sources)
+                for joint, sources in dict(described.get("derived", {})).items()
+            },
+            places=dict(described.get("places", {})),
+        )
+
+    def description(self) -> dict[str, Any]:
+        """Return what the layout is as plain values; `derived` is left out where there are none, `places` always."""
+        described: dict[str, Any] = {
+            "name": self.name,
+            "joints": self.joints,
+            "parents": self.parents,
+            "mirror": self.mirror,
+            "anchors": dict(self.anchors),
+            "up": self.up,
+        }
+        if self.derived:
+            described["derived"] = {
+                str(joint): [list(pair) for pair in sources] for joint, sources in self.derived.items()
+            }
+        return described
 
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
         """Pairs (joint, parent) without the root."""
         return tuple((joint, parent) for joint, parent in enumerate(self.parents) if joint != parent)
+
+    @property
+    def measured_count(self) -> int:
+        """How many joints are measured: as many as the files have."""
+        return len(self.joints) - len(self.derived)
 
     @cached_property
     def sides(self) -> tuple[str, ...]:
@@ -87,16 +149,24 @@ class Skeleton:
 
 
 def build_layout(name: str, table: str, anchors: dict[str, str]) -> Skeleton:
-    """Build a layout from lines `joint parent` in joint order; the names say which are left and right."""
+    """Build a layout from lines `joint parent place` in joint order; the names say which are left and right.
+
+    A place is a key of `BODY` without its side and with _ between words; - stands for a joint that is none.
+    """
     rows = [line.split() for line in table.strip().splitlines()]
     joints = tuple(row[0] for row in rows)
-    return Skeleton(
+    layout = Skeleton(
         name=name,
         joints=joints,
         parents=tuple(joints.index(row[1]) for row in rows),
         mirror=mirror_by_name(joints),
         anchors={role: joints.index(joint) for role, joint in anchors.items()},
     )
+    for joint, (_, _, place) in enumerate(rows):
+        if place != "-":
+            side = layout.sides[joint]
+            layout.places[f"{'' if side == 'middle' else side + ' '}{place.replace('_', ' ')}"] = joint
+    return layout
 
 
 ANCHORS_OF_SIDES = {
@@ -110,31 +180,31 @@ ANCHORS_OF_SIDES = {
 KINECT_V2_25 = build_layout(
     "kinect_v2_25",
     """
-    SpineBase      SpineMid
-    SpineMid       SpineShoulder
-    Neck           SpineShoulder
-    Head           Neck
-    ShoulderLeft   SpineShoulder
-    ElbowLeft      ShoulderLeft
-    WristLeft      ElbowLeft
-    HandLeft       WristLeft
-    ShoulderRight  SpineShoulder
-    ElbowRight     ShoulderRight
-    WristRight     ElbowRight
-    HandRight      WristRight
-    HipLeft        SpineBase
-    KneeLeft       HipLeft
-    AnkleLeft      KneeLeft
-    FootLeft       AnkleLeft
-    HipRight       SpineBase
-    KneeRight      HipRight
-    AnkleRight     KneeRight
-    FootRight      AnkleRight
-    SpineShoulder  SpineShoulder
-    HandTipLeft    HandLeft
-    ThumbLeft      HandLeft
-    HandTipRight   HandRight
-    ThumbRight     HandRight
+    SpineBase      SpineMid       pelvis
+    SpineMid       SpineShoulder  spine
+    Neck           SpineShoulder  neck
+    Head           Neck           head
+    ShoulderLeft   SpineShoulder  shoulder
+    ElbowLeft      ShoulderLeft   elbow
+    WristLeft      ElbowLeft      wrist
+    HandLeft       WristLeft      hand
+    ShoulderRight  SpineShoulder  shoulder
+    ElbowRight     ShoulderRight  elbow
+    WristRight     ElbowRight     wrist
+    HandRight      WristRight     hand
+    HipLeft        SpineBase      hip
+    KneeLeft       HipLeft        knee
+    AnkleLeft      KneeLeft       ankle
+    FootLeft       AnkleLeft      foot
+    HipRight       SpineBase      hip
+    KneeRight      HipRight       knee
+    AnkleRight     KneeRight      ankle
+    FootRight      AnkleRight     foot
+    SpineShoulder  SpineShoulder  shoulder_centre
+    HandTipLeft    HandLeft       hand_tip
+    ThumbLeft      HandLeft       thumb
+    HandTipRight   HandRight      hand_tip
+    ThumbRight     HandRight      thumb
     """,
     {"centre": "SpineBase", "chest": "SpineShoulder", **ANCHORS_OF_SIDES},
 )
@@ -143,26 +213,26 @@ KINECT_V2_25 = build_layout(
 KINECT_V1_20 = build_layout(
     "kinect_v1_20",
     """
-    HipCenter       Spine
-    Spine           ShoulderCenter
-    ShoulderCenter  ShoulderCenter
-    Head            ShoulderCenter
-    ShoulderLeft    ShoulderCenter
-    ElbowLeft       ShoulderLeft
-    WristLeft       ElbowLeft
-    HandLeft        WristLeft
-    ShoulderRight   ShoulderCenter
-    ElbowRight      ShoulderRight
-    WristRight      ElbowRight
-    HandRight       WristRight
-    HipLeft         HipCenter
-    KneeLeft        HipLeft
-    AnkleLeft       KneeLeft
-    FootLeft        AnkleLeft
-    HipRight        HipCenter
-    KneeRight       HipRight
-    AnkleRight      KneeRight
-    FootRight       AnkleRight
+    HipCenter       Spine           pelvis
+    Spine           ShoulderCenter  spine
+    ShoulderCenter  ShoulderCenter  shoulder_centre
+    Head            ShoulderCenter  head
+    ShoulderLeft    ShoulderCenter  shoulder
+    ElbowLeft       ShoulderLeft    elbow
+    WristLeft       ElbowLeft       wrist
+    HandLeft        WristLeft       hand
+    ShoulderRight   ShoulderCenter  shoulder
+    ElbowRight      ShoulderRight   elbow
+    WristRight      ElbowRight      wrist
+    HandRight       WristRight      hand
+    HipLeft         HipCenter       hip
+    KneeLeft        HipLeft         knee
+    AnkleLeft       KneeLeft        ankle
+    FootLeft        AnkleLeft       foot
+    HipRight        HipCenter       hip
+    KneeRight       HipRight        knee
+    AnkleRight      KneeRight       ankle
+    FootRight       AnkleRight      foot
     """,
     {"centre": "HipCenter", "chest": "ShoulderCenter", **ANCHORS_OF_SIDES},
 )
@@ -172,38 +242,38 @@ KINECT_V1_20 = build_layout(
 H36M_32 = build_layout(
     "h36m_32",
     """
-    Hips             Hips
-    HipRight         Hips
-    KneeRight        HipRight
-    AnkleRight       KneeRight
-    FootRight        AnkleRight
-    ToeRight         FootRight
-    HipLeft          Hips
-    KneeLeft         HipLeft
-    AnkleLeft        KneeLeft
-    FootLeft         AnkleLeft
-    ToeLeft          FootLeft
-    SpineBase        Hips
-    SpineMid         SpineBase
-    Neck             SpineMid
-    Head             Neck
-    HeadTop          Head
-    CollarLeft       SpineMid
-    ShoulderLeft     CollarLeft
-    ElbowLeft        ShoulderLeft
-    WristLeft        ElbowLeft
-    ThumbBaseLeft    WristLeft
-    ThumbLeft        ThumbBaseLeft
-    HandLeft         WristLeft
-    HandTipLeft      HandLeft
-    CollarRight      SpineMid
-    ShoulderRight    CollarRight
-    ElbowRight       ShoulderRight
-    WristRight       ElbowRight
-    ThumbBaseRight   WristRight
-    ThumbRight       ThumbBaseRight
-    HandRight        WristRight
-    HandTipRight     HandRight
+    Hips            Hips            hip_centre
+    HipRight        Hips            hip
+    KneeRight       HipRight        knee
+    AnkleRight      KneeRight       ankle
+    FootRight       AnkleRight      foot
+    ToeRight        FootRight       toe
+    HipLeft         Hips            hip
+    KneeLeft        HipLeft         knee
+    AnkleLeft       KneeLeft        ankle
+    FootLeft        AnkleLeft       foot
+    ToeLeft         FootLeft        toe
+    SpineBase       Hips            -
+    SpineMid        SpineBase       spine
+    Neck            SpineMid        shoulder_centre
+    Head            Neck            head
+    HeadTop         Head            head_top
+    CollarLeft      SpineMid        collar
+    ShoulderLeft    CollarLeft      shoulder
+    ElbowLeft       ShoulderLeft    elbow
+    WristLeft       ElbowLeft       wrist
+    ThumbBaseLeft   WristLeft       -
+    ThumbLeft       ThumbBaseLeft   thumb
+    HandLeft        WristLeft       hand
+    HandTipLeft     HandLeft        hand_tip
+    CollarRight     SpineMid        collar
+    ShoulderRight   CollarRight     shoulder
+    ElbowRight      ShoulderRight   elbow
+    WristRight      ElbowRight      wrist
+    ThumbBaseRight  WristRight      -
+    ThumbRight      ThumbBaseRight  thumb
+    HandRight       WristRight      hand
+    HandTipRight    HandRight       hand_tip
     """,
     {"centre": "Hips", "chest": "Neck", **ANCHORS_OF_SIDES},
 )
@@ -214,44 +284,44 @@ H36M_32 = build_layout(
 CMU_38 = build_layout(
     "cmu_38",
     """
-    Hips                 Hips
-    LHipJoint            Hips
-    LeftUpLeg            LHipJoint
-    LeftLeg              LeftUpLeg
-    LeftFoot             LeftLeg
-    LeftToeBase          LeftFoot
-    LeftToeBase_end      LeftToeBase
-    RHipJoint            Hips
-    RightUpLeg           RHipJoint
-    RightLeg             RightUpLeg
-    RightFoot            RightLeg
-    RightToeBase         RightFoot
-    RightToeBase_end     RightToeBase
-    LowerBack            Hips
-    Spine                LowerBack
-    Spine1               Spine
-    Neck                 Spine1
-    Neck1                Neck
-    Head                 Neck1
-    Head_end             Head
-    LeftShoulder         Spine1
-    LeftArm              LeftShoulder
-    LeftForeArm          LeftArm
-    LeftHand             LeftForeArm
-    LeftFingerBase       LeftHand
-    LeftHandIndex1       LeftFingerBase
-    LeftHandIndex1_end   LeftHandIndex1
-    LThumb               LeftHand
-    LThumb_end           LThumb
-    RightShoulder        Spine1
-    RightArm             RightShoulder
-    RightForeArm         RightArm
-    RightHand            RightForeArm
-    RightFingerBase      RightHand
-    RightHandIndex1      RightFingerBase
-    RightHandIndex1_end  RightHandIndex1
-    RThumb               RightHand
-    RThumb_end           RThumb
+    Hips                 Hips             pelvis
+    LHipJoint            Hips             -
+    LeftUpLeg            LHipJoint        hip
+    LeftLeg              LeftUpLeg        knee
+    LeftFoot             LeftLeg          ankle
+    LeftToeBase          LeftFoot         foot
+    LeftToeBase_end      LeftToeBase      toe
+    RHipJoint            Hips             -
+    RightUpLeg           RHipJoint        hip
+    RightLeg             RightUpLeg       knee
+    RightFoot            RightLeg         ankle
+    RightToeBase         RightFoot        foot
+    RightToeBase_end     RightToeBase     toe
+    LowerBack            Hips             -
+    Spine                LowerBack        spine
+    Spine1               Spine            -
+    Neck                 Spine1           shoulder_centre
+    Neck1                Neck             neck
+    Head                 Neck1            head
+    Head_end             Head             head_top
+    LeftShoulder         Spine1           collar
+    LeftArm              LeftShoulder     shoulder
+    LeftForeArm          LeftArm          elbow
+    LeftHand             LeftForeArm      wrist
+    LeftFingerBase       LeftHand         -
+    LeftHandIndex1       LeftFingerBase   -
+    LeftHandIndex1_end   LeftHandIndex1   -
+    LThumb               LeftHand         -
+    LThumb_end           LThumb           -
+    RightShoulder        Spine1           collar
+    RightArm             RightShoulder    shoulder
+    RightForeArm         RightArm         elbow
+    RightHand            RightForeArm     wrist
+    RightFingerBase      RightHand        -
+    RightHandIndex1      RightFingerBase  -
+    RightHandIndex1_end  RightHandIndex1  -
+    RThumb               RightHand        -
+    RThumb_end           RThumb           -
     """,
     {
         "centre": "Hips",
@@ -262,12 +332,3 @@ CMU_38 = build_layout(
         "right_shoulder": "RightArm",
     },
 )
-
-SKELETONS: dict[str, Skeleton] = {layout.name: layout for layout in (KINECT_V2_25, KINECT_V1_20, H36M_32, CMU_38)}
-
-
-def get_skeleton(name: str) -> Skeleton:
-    """Return a layout by name, or say which there are."""
-    if name not in SKELETONS:
-        raise ConfigError(f"unknown skeleton {name!r}. Known skeletons: {', '.join(sorted(SKELETONS))}")
-    return SKELETONS[name]

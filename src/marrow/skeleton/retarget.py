@@ -1,71 +1,27 @@
-"""From one layout to another: which joint of a skeleton is which of another, by their names.
+"""From one layout to another: which joint of a skeleton is which of another, by the places of the body that they are.
 
-Sources name a joint in one of two ways. Kinect, Human3.6M, SMPL and pose estimators name the place (elbow, knee); BVH
-and most motion capture name the bone that begins there (the forearm begins at the elbow, so ForeArm is the elbow). The
-same word then means different places: ShoulderLeft of Kinect is the joint, where BVH has LeftArm; LeftShoulder of BVH
-is the inner end of the collar bone. So names are first understood as places of the body, each layout in its own way,
-and then compared. What is no place that the tables know is compared by name, where both layouts name alike.
+Layouts call the same place differently and different places alike, so joints are first understood as places of the
+body (`skeleton/places.py`), each layout in its own way, and then compared. What is no place that the tables know is
+compared by name, where both layouts name alike. The middle of the hips and of the shoulders can be derived.
 
 Whatever is unsure stays unmatched: a wrong joint is worse than none. A user who knows better names the pairs.
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
 
 from marrow.errors import ConfigError
+from marrow.skeleton.body import MIDDLES, NEAR
+from marrow.skeleton.derived import derive
 from marrow.skeleton.layout import Skeleton
-from marrow.skeleton.names import without_side
+from marrow.skeleton.places import NameKey, is_named_after_bones, name_keys, places_of
 from marrow.skeleton.sequence import Placement, SkeletonSequence
 
-# Each place of the body, and how joints there are called; of several that a layout has, the first is taken. Words of a
-# name are joined, in lower case, without side and prefix: "upleg" is mixamorig:LeftUpLeg and Up_Leg.R.
-_TRUNK = {
-    "pelvis": ("hips", "hipcenter", "hipcentre", "pelvis", "midhip", "hip", "spinebase"),
-    "spine": ("spine", "spinemid", "lowerback"),
-    "head": ("head",),
-    "head top": ("headtop", "headend", "headtopend"),
-}
-_TRUNK_PLACES = {
-    **_TRUNK,
-    "shoulder centre": ("shouldercenter", "shouldercentre", "spineshoulder", "thorax"),
-    "neck": ("neck",),
-}
-_LIMB_PLACES = {
-    **{place: (place,) for place in ("shoulder", "elbow", "wrist", "hand", "thumb", "hip", "knee", "ankle", "foot")},
-    "collar": ("collar", "clavicle"),
-    "hand tip": ("handtip",),
-    "toe": ("toe", "toes", "bigtoe"),
-}
-# Named after bones, a joint is where the bone begins: the neck between the shoulders. The end of the toes is the end
-# site of a BVH file.
-_TRUNK_BONES = {**_TRUNK, "shoulder centre": ("neck", "lowerneck")}
-_LIMB_BONES = {
-    "collar": ("shoulder", "collar", "clavicle"),
-    "shoulder": ("upperarm", "uparm", "arm", "humerus", "shldr"),
-    "elbow": ("forearm", "lowerarm", "lowarm", "radius"),
-    "wrist": ("wrist", "hand"),
-    "hip": ("upperleg", "upleg", "thigh", "femur"),
-    "knee": ("lowerleg", "lowleg", "leg", "shin", "calf", "tibia"),
-    "ankle": ("ankle", "foot"),
-    "foot": ("toebase", "toes", "toe", "ball"),
-    "toe": ("toebaseend", "toesend", "toeend"),
-}
-_BONE_WORDS = {name for place in ("shoulder", "elbow", "hip", "knee") for name in _LIMB_BONES[place]}
-_PLACE_WORDS = {"elbow", "knee"}
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_PREFIXES = {"mixamorig", "joint", "jnt", "bip"}
-_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_GLUED_SIDE = re.compile(r"(left|right)(?=[a-z])")
 _CHAIN = re.compile(r"(.*?)\d+")
-
-# The side ("left", "right", "middle") of a joint, and its name without it.
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -76,11 +32,14 @@ class JointMatch:
         source: the layout that data come from.
         target: the layout that they are wanted in.
         sources: for each joint of the target the joint of the source, or None; each at most once.
+        derived: joints of the target that are nowhere in the source but follow from others that are, as in
+            `Skeleton.derived`.
     """
 
     source: Skeleton
     target: Skeleton
     sources: tuple[int | None, ...]
+    derived: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict, hash=False)
 
     @property
     def pairs(self) -> dict[str, str]:
@@ -108,35 +67,33 @@ def match(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] |
     Args:
         source: the layout that data come from.
         target: the layout that they are wanted in.
-        joints: joint of the source by joint of the target, where names do not tell, or None for one that is to stay
-            unmatched; all others are matched by name.
+        joints: joint of the source by joint of the target, where places and names do not tell, or None for one that is
+            to stay unmatched; all others are matched as usual.
 
     Raises:
         ConfigError: `joints` names one that a layout does not have, or one of the source twice; or nothing matches.
     """
     named = _as_named(source, target, joints or {})
-    by_name = _by_name(source, target)
-    pairs = {joint: place for joint, place in by_name.items() if joint not in named and place not in named.values()}
-    pairs |= {joint: place for joint, place in named.items() if place is not None}
+    usual = _by_place(source, target)
+    pairs = {joint: other for joint, other in usual.items() if joint not in named and other not in named.values()}
+    pairs |= {joint: other for joint, other in named.items() if other is not None}
     if not pairs:
         raise ConfigError(
             f"no joint of {target.name!r} ({', '.join(target.joints)}) is known in {source.name!r} "
             f"({', '.join(source.joints)}); say which is which, as joint of the one: joint of the other"
         )
-    return JointMatch(source, target, tuple(pairs.get(joint) for joint in range(len(target.joints))))
+    derived = {joint: sources for joint, sources in _derivable(target, pairs).items() if joint not in named}
+    return JointMatch(source, target, tuple(pairs.get(joint) for joint in range(len(target.joints))), derived)
 
 
-def place_of_joints(skeleton: Skeleton) -> dict[int, str]:
-    """Return the place of the body that each joint is, by its index, for example "left elbow"; as far as names tell."""
-    places = _places(_keys(skeleton))
-    return {joint: place if side == "middle" else f"{side} {place}" for (side, place), joint in places.items()}
-
-
-def retarget(sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, str] | None = None) -> SkeletonSequence:
+def retarget(
+    sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, str | None] | None = None
+) -> SkeletonSequence:
     """Return a recording in another layout; joints that it does not have are absent.
 
     Positions stay where they are, and bones as long; where another axis points up in the target, everything is turned,
-    and `placement` leads back.
+    and `placement` leads back. What is derived of the result, because the recording does not have it or has derived it
+    itself, its layout marks as such.
 
     Args:
         sequence: in its own layout.
@@ -146,24 +103,36 @@ def retarget(sequence: SkeletonSequence, target: Skeleton, joints: Mapping[str, 
     Raises:
         ConfigError: as for `match`.
     """
-    sources = match(sequence.skeleton, target, joints).sources
-    wanted = [joint for joint, source in enumerate(sources) if source is not None]
-    taken = [source for source in sources if source is not None]
+    found = match(sequence.skeleton, target, joints)
+    wanted = [joint for joint, source in enumerate(found.sources) if source is not None]
+    taken = [source for source in found.sources if source is not None]
     shape = (sequence.body_count, sequence.frame_count, len(target.joints))
     positions, present = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
     # A roll of the axes keeps them right-handed.
     steps = ("xyz".index(target.up) - "xyz".index(sequence.skeleton.up)) % 3
     positions[:, :, wanted] = np.roll(sequence.joints[:, :, taken], steps, axis=-1)
     present[:, :, wanted] = sequence.present[:, :, taken]
+    positions, present = derive(positions, present, found.derived)
     old = sequence.placement
     turned = old.rotation @ np.roll(np.eye(3), steps, axis=0).T
     return replace(
         sequence,
         joints=positions,
         present=present,
-        skeleton=target,
+        skeleton=_marked(target, found),
         placement=Placement(turned, old.translation, old.scale),
     )
+
+
+def _marked(target: Skeleton, found: JointMatch) -> Skeleton:
+    """Return the target with those joints marked that are derived in this recording."""
+    derived = {**target.derived, **found.derived}
+    place = {source: joint for joint, source in enumerate(found.sources) if source is not None}
+    for joint, sources in found.source.derived.items():
+        if joint in place and place[joint] not in derived:
+            whole = all(source in place for source, _ in sources)
+            derived[place[joint]] = tuple((place[source], weight) for source, weight in sources) if whole else ()
+    return replace(target, derived=derived) if derived.keys() != target.derived.keys() else target
 
 
 def _as_named(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None]) -> dict[int, int | None]:
@@ -187,73 +156,48 @@ def _index(skeleton: Skeleton, joint: str) -> int:
     return skeleton.joints.index(joint)
 
 
-def _by_name(source: Skeleton, target: Skeleton) -> dict[int, int]:
+def _by_place(source: Skeleton, target: Skeleton) -> dict[int, int]:
     """Return joints of the source by joint of the target."""
     if set(source.joints) == set(target.joints):
         return {joint: source.joints.index(name) for joint, name in enumerate(target.joints)}
-    keys_of_source, keys_of_target = (_keys(skeleton) for skeleton in (source, target))
-    at_source, at_target = _places(keys_of_source), _places(keys_of_target)
+    at_source, at_target = places_of(source), places_of(target)
     pairs = {joint: at_source[place] for place, joint in at_target.items() if place in at_source}
-    if _is_named_after_bones(keys_of_source) == _is_named_after_bones(keys_of_target):
-        pairs |= _same_names(keys_of_source, keys_of_target, pairs)
-    # Where a layout has only one joint between chest and head, that is the neck of some and the collar of others.
-    for wanted, instead in (("neck", "shoulder centre"), ("shoulder centre", "neck")):
-        joint, place = at_target.get(("middle", wanted)), at_source.get(("middle", instead))
-        if joint is not None and place is not None and joint not in pairs and place not in pairs.values():
-            pairs[joint] = place
+    keys_of_source, keys_of_target = (name_keys(skeleton) for skeleton in (source, target))
+    if is_named_after_bones(keys_of_source) == is_named_after_bones(keys_of_target):
+        own_of_source = set(range(len(source.joints))) - set(at_source.values())
+        own_of_target = set(range(len(target.joints))) - set(at_target.values())
+        pairs |= {
+            joint: other
+            for joint, other in _same_names(keys_of_source, keys_of_target, pairs).items()
+            if joint in own_of_target and other in own_of_source
+        }
+    # Where a layout has one joint of two that are near each other, it stands for the other one.
+    for one, other in NEAR:
+        for wanted, instead in ((one, other), (other, one)):
+            joint, near = at_target.get(wanted), at_source.get(instead)
+            is_alone = instead not in at_target and wanted not in at_source
+            if joint is not None and near is not None and joint not in pairs and is_alone:
+                pairs[joint] = near
     return pairs
 
 
-def _keys(skeleton: Skeleton) -> list[_Key]:
-    """Return side and name of every joint; a side that is no word of its own (lfemur) is told by its partner."""
-    keys = [_key(name) for name in skeleton.joints]
-    for joint, side in enumerate(skeleton.sides):
-        if side != "middle" and (keys[joint][0] == "middle" or "/" in skeleton.joints[joint]):
-            pair = (joint, skeleton.mirror[joint]) if side == "left" else (skeleton.mirror[joint], joint)
-            left, right = (skeleton.joints[place] for place in pair)
-            stems = left.rpartition("/")[2], right.rpartition("/")[2]  # Shin and RightUpLeg/Shin
-            name = stems[0] if stems[0] == stems[1] else without_side(left, right)
-            if name is not None:
-                keys[joint] = side, _key(name)[1]
-    if ("middle", "lowerback") in keys:  # Acclaim: its root is no place on the floor
-        keys = [("middle", "hips") if key == ("middle", "root") else key for key in keys]
-    return keys
+def _derivable(target: Skeleton, pairs: Mapping[int, int]) -> dict[int, tuple[tuple[int, float], ...]]:
+    """Return the joints of the target that follow from those that are matched."""
+    places = places_of(target)
+    derived: dict[int, tuple[tuple[int, float], ...]] = {}
+    twins = dict(NEAR) | {other: one for one, other in NEAR}
+    for place, sources in MIDDLES.items():
+        joint = places.get(place, places.get(twins[place]))
+        made_of = [(places.get(source), weight) for source, weight in sources]
+        if joint is not None and joint not in pairs and all(source in pairs for source, _ in made_of):
+            derived[joint] = tuple((source, weight) for source, weight in made_of if source is not None)
+    for joint, made_of in target.derived.items():
+        if joint not in pairs and joint not in derived and made_of and all(source in pairs for source, _ in made_of):
+            derived[joint] = made_of
+    return derived
 
 
-def _key(name: str) -> _Key:
-    """Return the side of a joint, and its name without side and prefix."""
-    words = [word.lower() for word in _WORD.findall(name.rsplit(":", 1)[-1])]
-    words = [part for word in words for part in _GLUED_SIDE.sub(r"\1 ", word).split()]
-    while len(words) > 1 and (words[0] in _PREFIXES or words[0].isdecimal()):
-        words.pop(0)
-    side = next((word for word in words if word in _SIDES), None)
-    if side is None:
-        return "middle", "".join(words) or name.casefold()
-    words.remove(side)
-    return _SIDES[side], "".join(words)
-
-
-def _is_named_after_bones(keys: Sequence[_Key]) -> bool:
-    parts = {part for _, part in keys}
-    return bool(parts & _BONE_WORDS) and not parts & _PLACE_WORDS
-
-
-def _places(keys: Sequence[_Key]) -> dict[tuple[str, str], int]:
-    """Return joints by side and place of the body, without those of which there are two of the same name."""
-    counts = Counter(keys)
-    bones = _is_named_after_bones(keys)
-    trunk, limbs = (_TRUNK_BONES, _LIMB_BONES) if bones else (_TRUNK_PLACES, _LIMB_PLACES)
-    joints: dict[tuple[str, str], int] = {}
-    for sides, table in ((("middle",), trunk), (("left", "right"), limbs)):
-        for side in sides:
-            for place, names in table.items():
-                name = next((name for name in names if (side, name) in counts), None)
-                if name is not None and counts[side, name] == 1:
-                    joints[side, place] = keys.index((side, name))
-    return joints
-
-
-def _same_names(source: Sequence[_Key], target: Sequence[_Key], taken: Mapping[int, int]) -> dict[int, int]:
+def _same_names(source: Sequence[NameKey], target: Sequence[NameKey], taken: Mapping[int, int]) -> dict[int, int]:
     """Return joints that have a name of their own, the same in both layouts, and are in none of the pairs.
 
     Spine2 of four is not where Spine2 of three is: numbered joints match where both layouts have the same of them.
@@ -268,5 +212,5 @@ def _same_names(source: Sequence[_Key], target: Sequence[_Key], taken: Mapping[i
     return pairs
 
 
-def _numbered(keys: Sequence[_Key], side: str, stem: str) -> set[str]:
+def _numbered(keys: Sequence[NameKey], side: str, stem: str) -> set[str]:
     return {part for where, part in keys if where == side and re.fullmatch(rf"{re.escape(stem)}\d*(end)?", part)}

@@ -224,7 +224,7 @@ def _make_plan(reader: Reader, records: Sequence[Record], root: Path, shard_clip
     check_ids((record.id, record.path) for record in records)
     digest = hashlib.sha256()
     if isinstance(reader, FromFiles):  # the same options may mean another skeleton by now
-        digest.update(json.dumps([asdict(reader.skeleton), reader.classes]).encode())
+        digest.update(json.dumps([reader.skeleton.description(), reader.classes]).encode())
     for record in records:
         line = [record.id, record.path, record.label, dict(record.attributes)]
         digest.update(json.dumps(line, sort_keys=True, default=str).encode())

@@ -70,7 +70,7 @@ class Store:
         self.version: int = header["version"]
         self.source: str = header["source"]
         self.options: dict[str, Any] = header["options"]
-        self.skeleton = _skeleton(header["skeleton"])
+        self.skeleton = Skeleton.from_description(header["skeleton"])
         self.classes: tuple[str, ...] = tuple(header["classes"])
         self.splits: tuple[str, ...] = tuple(header["splits"])
         self.folds: dict[str, str] = dict(header.get("folds", {}))
@@ -105,7 +105,7 @@ class Store:
             store = cls(path, header, _read_parquet(path, path / INDEX_FILE))
             if any(file.get("crc32") is None for shard in header["shards"] for file in shard["files"].values()):
                 _log.warning("%s has no check sums: it cannot be told whether it is damaged. %s", path, _AGAIN)
-        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise StoreError(f"{path / HEADER_FILE} is damaged ({type(error).__name__}: {error}). {_AGAIN}") from error
         if len(store) != header.get("clip_count"):
             raise StoreError(
@@ -370,17 +370,6 @@ class _Records(Sequence[Record]):
 def _unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.ndarray, "... joint"]:
     """Return flags from bits."""
     return np.unpackbits(packed, axis=-1, count=joint_count).view(np.bool_)
-
-
-def _skeleton(header: Mapping[str, Any]) -> Skeleton:
-    return Skeleton(
-        name=header["name"],
-        joints=tuple(header["joints"]),
-        parents=tuple(header["parents"]),
-        mirror=tuple(header["mirror"]),
-        anchors=dict(header["anchors"]),
-        up=header["up"],
-    )
 
 
 def _read_header(path: Path) -> dict[str, Any]:

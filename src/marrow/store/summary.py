@@ -5,6 +5,7 @@ Every figure is exact except the median bone lengths of large stores, which are 
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,7 +61,7 @@ class Summary:
         copies: clips that are bit-identical to an earlier one.
         length_frames: shortest, 5 %, 25 %, median, 75 %, 95 % and longest clip.
         fps: clips by frames per second.
-        missing: share of a body's frames in which a joint is absent, by joint.
+        missing: share of a body's frames in which a joint is absent, by joint; those that are derived say nothing new.
         at_origin: frames of bodies with a joint that is marked present at exactly (0, 0, 0) of the source.
         bone_metres: median length by bone, which is named by its outer joint.
         bone_variation: how much a bone's length changes within a clip: the standard deviation over the mean, median
@@ -180,11 +181,16 @@ def _measure(store: Store) -> dict[str, Any]:
         lengths.append(np.where(whole, length, np.nan)[::stride])
         variations.append(_variation(length, whole, first))
     bones = [skeleton.joints[joint] for joint, _ in skeleton.bones]
+    derived = {skeleton.joints[joint] for joint in skeleton.derived}  # says nothing that the others do not say
+
+    def by_name(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+        return {name: value for name, value in zip(names, values, strict=True) if name not in derived}
+
     return {
-        "missing": dict(zip(skeleton.joints, (absent / stored_rows).tolist(), strict=True)),
+        "missing": by_name(skeleton.joints, (absent / stored_rows).tolist()),
         "at_origin": at_origin,
-        "bone_metres": dict(zip(bones, _medians(np.concatenate(lengths)), strict=True)),
-        "bone_variation": dict(zip(bones, _medians(np.concatenate(variations)), strict=True)),
+        "bone_metres": by_name(bones, _medians(np.concatenate(lengths))),
+        "bone_variation": by_name(bones, _medians(np.concatenate(variations))),
     }
 
 

@@ -28,6 +28,7 @@ from marrow.files import sync_folder
 from marrow.readers.base import Split
 from marrow.readers.folds import check_declared_folds
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.places import full_description
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
 STORE_VERSION = 1
@@ -285,7 +286,7 @@ def finish_store(
         "version": STORE_VERSION,
         "source": source,
         "options": dict(options),
-        "skeleton": asdict(skeleton),
+        "skeleton": full_description(skeleton),
         "classes": list(classes),
         "splits": list(splits),
         **({"folds": dict(folds)} if folds else {}),
@@ -376,7 +377,7 @@ def _fingerprint(
     memberships: Mapping[str, list[str]],
 ) -> str:
     """Hash what a store holds, not how it is cut into shards or where its raw files lay."""
-    digest = hashlib.sha256(json.dumps([source, asdict(skeleton), list(classes), list(memberships)]).encode())
+    digest = hashlib.sha256(json.dumps([source, skeleton.description(), list(classes), list(memberships)]).encode())
     kept = ("id", "label", "fps", "content", "placement", "segments", "attributes")
     for row, entry in enumerate(entries):
         line = [[entry[name] for name in kept], [members[row] for members in memberships.values()]]

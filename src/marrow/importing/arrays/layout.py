@@ -1,10 +1,10 @@
 """Which known layout the joints of an array are in: as a user says it, else by their number, with a doubt."""
 
-import importlib
-
 from marrow.errors import ConfigError
 from marrow.importing.recording import Doubt
-from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, SKELETONS, Skeleton
+from marrow.skeleton.estimators import COCO_17
+from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, Skeleton
+from marrow.skeleton.layout_file import get_layout
 
 _OPTION = "--layout NAME"
 
@@ -24,27 +24,15 @@ def layout_of(
         ConfigError: there is no such layout, or it has another number of joints.
     """
     if given is not None:
-        layouts = {**estimator_layouts(), **SKELETONS}
-        if given not in layouts:
-            raise ConfigError(f"unknown layout {given!r}. Known layouts: {', '.join(sorted(layouts))}")
-        layout = layouts[given]
-        if len(layout.joints) != joint_count:
-            raise ConfigError(f"layout {given!r} has {len(layout.joints)} joints, the files have {joint_count}")
+        layout = get_layout(given)
+        if layout.measured_count != joint_count:
+            raise ConfigError(f"layout {given!r} has {layout.measured_count} joints, the files have {joint_count}")
         return layout, ()
     if not guess:
         return None, ()
-    by_count = {(25, 3): KINECT_V2_25, (20, 3): KINECT_V1_20, (17, 2): estimator_layouts().get("coco_17")}
+    by_count = {(25, 3): KINECT_V2_25, (20, 3): KINECT_V1_20, (17, 2): COCO_17}
     layout = by_count.get((joint_count, dimensions))
     if layout is None:
         return None, ()
     text = f"joints without names: {joint_count} in {dimensions} dimensions were taken for {layout.name}"
     return layout, (Doubt(text, _OPTION),)
-
-
-def estimator_layouts() -> dict[str, Skeleton]:
-    """Return the layouts of pose estimators by name."""
-    try:
-        module = importlib.import_module("marrow.skeleton.estimators")
-    except ImportError:
-        return {}
-    return dict(module.ESTIMATOR_LAYOUTS)

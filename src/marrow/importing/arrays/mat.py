@@ -20,13 +20,10 @@ from marrow.importing.arrays.mat_file import is_mat, read_mat
 from marrow.importing.arrays.plan import Plan, plan_of
 from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
 from marrow.readers.base import SkipRecording
+from marrow.skeleton.estimators import PENN_13
 from marrow.skeleton.layout import KINECT_V1_20
 
 _PENN = {"x", "y", "visibility", "action", "train"}
-_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-_PENN_JOINTS = ("head", *(f"{side}_{limb}" for limb in _LIMBS for side in ("left", "right")))
-# The head has no neck to hang on: the left shoulder stands in, and the shoulders hang together, as the hips do.
-_PENN_PARENTS = (1, 1, 1, 1, 2, 3, 4, 1, 2, 7, 8, 9, 10)
 # Head, shoulders' centre, spine, hips' centre; then the arms and the legs as everywhere.
 _UTD_ORDER = (3, 2, 1, 0, *range(4, 20))
 _UTD_NAME = re.compile(r"a(\d+)_s(\d+)_t(\d+)(_skeleton)?")
@@ -120,9 +117,9 @@ def _utd_contents(path: Path, contents: Contents, layout: str | None) -> Content
 def _penn_arrays(path: Path, variables: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, y, visibility = (variables[name] for name in ("x", "y", "visibility"))
     shapes = [getattr(values, "shape", ()) for values in (x, y, visibility)]
-    if len(shapes[0]) != 2 or shapes[0][1] != len(_PENN_JOINTS) or len(set(shapes)) != 1 or not shapes[0][0]:
+    if len(shapes[0]) != 2 or shapes[0][1] != len(PENN_13.joints) or len(set(shapes)) != 1 or not shapes[0][0]:
         got = ", ".join(" × ".join(map(str, shape)) or "words" for shape in shapes)
-        raise ParseError(path, 0, f"expected x, y and visibility to be frames × {len(_PENN_JOINTS)}, got {got}")
+        raise ParseError(path, 0, f"expected x, y and visibility to be frames × {len(PENN_13.joints)}, got {got}")
     return x, y, visibility
 
 
@@ -140,14 +137,15 @@ def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, .
         attributes["viewpoint"] = pose[0]
     return Contents(
         clips=(ClipEntry("", action[0], attributes, (part,)),),
-        joint_count=len(_PENN_JOINTS),
-        joints=_PENN_JOINTS,
-        parents=_PENN_PARENTS,
+        joint_count=len(PENN_13.joints),
+        joints=PENN_13.joints,
+        parents=PENN_13.parents,
+        layout=PENN_13,
         dimensions=2,
         unit_metres=0.0,
         up="-y",
         software="Penn Action",
-        axes=f"T V = {len(x)} × {len(_PENN_JOINTS)}, x and y apart",
+        axes=f"T V = {len(x)} × {len(PENN_13.joints)}, x and y apart",
         left_out=(*left_out, *(name for name in variables if name not in _PENN | {"pose"})),
     )
 
@@ -159,7 +157,7 @@ def _penn_recording(path: Path, variables: dict[str, Any]) -> Recording:
     too_far = np.abs(positions) > LARGEST
     if too_far.any():
         frame, joint = (int(index) for index in np.argwhere(too_far)[0][:2])
-        where = f"frame {frame + 1}, {_PENN_JOINTS[joint]}"
+        where = f"frame {frame + 1}, {PENN_13.joints[joint]}"
         shown = ", ".join(f"{value:g}" for value in positions[frame, joint])
         raise ParseError(path, 0, f"{where}: expected positions below {LARGEST:,.0f}, got ({shown})")
     if np.isnan(positions).all():

@@ -15,7 +15,8 @@ from marrow.importing.estimators.people import Detections
 from marrow.importing.estimators.people import to_recording as followed
 from marrow.importing.recording import Doubt, ReadOptions, Recording
 from marrow.skeleton.estimators import COCO_17, ESTIMATOR_LAYOUTS
-from marrow.skeleton.layout import SKELETONS, Skeleton
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.layout_file import get_layout
 
 # No image and no sensor reaches farther; its square would overflow float32.
 _LARGEST = 1e6
@@ -227,13 +228,10 @@ def joints_by_count(
         ConfigError: the layout that is asked for has another count, or is unknown.
     """
     if options.layout is not None:
-        layouts = SKELETONS | ESTIMATOR_LAYOUTS
-        if options.layout not in layouts:
-            raise ConfigError(f"unknown layout {options.layout!r}. Known: {', '.join(sorted(layouts))}")
-        layout = layouts[options.layout]
-        if len(layout.joints) != count:
+        layout = get_layout(options.layout)
+        if layout.measured_count != count:
             problem = (
-                f"layout {layout.name!r} has {len(layout.joints)} joints, and {path} has {count} keypoints a person"
+                f"layout {layout.name!r} has {layout.measured_count} joints, and {path} has {count} keypoints a person"
             )
             raise ConfigError(problem)
         return Joints(count, layout)

@@ -20,7 +20,6 @@ from jaxtyping import Float64
 
 from marrow.errors import ParseError
 from marrow.importing.estimators.frame_numbers import stamp
-from marrow.importing.known_layouts import known_layout
 from marrow.importing.recording import (
     HEAD_BYTES,
     ClipEntry,
@@ -36,6 +35,7 @@ from marrow.readers.base import SkipRecording
 from marrow.readers.number_lines import parse_numbers, shown
 from marrow.readers.text_file import read_text
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, Skeleton
+from marrow.skeleton.layout_file import get_layout
 
 _MSR = re.compile(r"(?i)(?<![a-z0-9])(a\d{2})_s(\d{2})_e(\d{2})(?!\d)")
 _ROW = re.compile(r"\s*([+-]?[\d.][\d.eE+-]*[\s,;]+)*[+-]?[\d.][\d.eE+-]*[\s,;]*")
@@ -97,7 +97,7 @@ class KinectText:
         return Contents(
             clips=(entry,),
             joint_count=body.values.shape[2],
-            joints=None if layout is None else layout.joints,
+            joints=None if layout is None else layout.joints[: layout.measured_count],
             layout=layout,
             software="Kinect" if match is not None else "",
             doubts=(Doubt(f"numbers without names were taken for {body.reading}", "--layout NAME"),),
@@ -141,7 +141,7 @@ def _body_of(source: Source, options: ReadOptions) -> _Body:
 def _cached_body(path: Path, _changed: int, size: int, layout_name: str | None) -> _Body:
     if size > _MAX_BYTES:
         raise ParseError(path, 0, f"expected at most {_MAX_BYTES:,} bytes of one recording, got {size:,}")
-    told = None if layout_name is None else known_layout(layout_name)
+    told = None if layout_name is None else get_layout(layout_name)
     text = read_text(path)
     lines = [
         (number, line.replace(";", " ").replace(",", " ").encode())
@@ -171,7 +171,7 @@ def _rows(path: Path, lines: Sequence[tuple[int, bytes]], columns: int) -> Float
 def _joint_lines(path: Path, lines: list[tuple[int, bytes]], columns: int, told: Skeleton | None) -> _Body:
     values = _rows(path, lines, columns)
     layout = told or KINECT_V1_20
-    joints = len(layout.joints)
+    joints = layout.measured_count
     if len(values) % joints:
         raise ParseError(
             path,
@@ -188,8 +188,8 @@ def _counted_frames(path: Path, lines: list[tuple[int, bytes]], told: Skeleton |
     """Read frames that say how many rows they have; the first line says how many frames and joints there are."""
     frame_count, joints = (int(word) if len(word) < 10 else 10**9 for word in _words(lines[0][1].decode()))
     layout = told or {_V1_JOINTS: KINECT_V1_20, _V2_JOINTS: KINECT_V2_25}.get(joints)
-    if layout is not None and len(layout.joints) != joints:
-        raise ParseError(path, lines[0][0], f"expected {len(layout.joints)} joints of {layout.name}, got {joints}")
+    if layout is not None and layout.measured_count != joints:
+        raise ParseError(path, lines[0][0], f"expected {layout.measured_count} joints of {layout.name}, got {joints}")
     if not 0 < joints <= 1000 or frame_count >= len(lines):
         raise ParseError(
             path,
@@ -245,12 +245,14 @@ def _frame_lines(path: Path, lines: list[tuple[int, bytes]], columns: int, told:
     found = _joints_per_row(columns)
     if told is not None:
         found = None
-        joints = len(told.joints)
+        joints = told.measured_count
         for before in (0, 1):
             if columns > before and (columns - before) % (3 * joints) == 0 and (columns - before) // (3 * joints) <= 8:
                 found = (columns - before) // (3 * joints), joints, before
     if found is None:
-        wanted = "3 numbers for each joint" if told is None else f"3 for each of the {len(told.joints)} of {told.name}"
+        wanted = (
+            "3 numbers for each joint" if told is None else f"3 for each of the {told.measured_count} of {told.name}"
+        )
         raise ParseError(path, lines[0][0], f"expected a frame per line, {wanted}; got {columns} numbers in the first")
     bodies, joints, before = found
     rows = _rows(path, lines, columns)

@@ -22,22 +22,17 @@ from marrow.errors import ParseError
 from marrow.importing.recording import ClipEntry, Contents, Head, ReadOptions, Recording, Source
 from marrow.readers.number_lines import parse_numbers
 from marrow.readers.text_file import read_text
+from marrow.skeleton.sensors import UI_PRMD_22
 
 _NAME = re.compile(
     r"(m(?P<movement>\d\d)_s(?P<subject>\d\d)_e(?P<episode>\d\d))_(?P<kind>positions|angles)(?P<inc>_inc)?"
 )
-_JOINTS = (
-    *("Waist", "Spine", "Chest", "Neck", "Head", "HeadTip", "LCollar", "LUpperArm", "LForearm", "LHand"),
-    *("RCollar", "RUpperArm", "RForearm", "RHand", "LUpperLeg", "LLowerLeg", "LFoot", "LToes"),
-    *("RUpperLeg", "RLowerLeg", "RFoot", "RToes"),
-)
-_PARENTS = (0, 0, 1, 2, 3, 4, 2, 6, 7, 8, 2, 10, 11, 12, 0, 14, 15, 16, 0, 18, 19, 20)
 _EXERCISES = (
     *("deep squat", "hurdle step", "inline lunge", "side lunge", "sit to stand"),
     *("standing active straight leg raise", "standing shoulder abduction", "standing shoulder extension"),
     *("standing shoulder internal-external rotation", "standing shoulder scaption"),
 )
-_COLUMNS = 3 * len(_JOINTS)
+_COLUMNS = 3 * len(UI_PRMD_22.joints)
 
 
 @dataclass(frozen=True)
@@ -88,9 +83,10 @@ class UiPrmd:
                     },
                 ),
             ),
-            joint_count=len(_JOINTS),
-            joints=_JOINTS,
-            parents=_PARENTS,
+            joint_count=len(UI_PRMD_22.joints),
+            joints=UI_PRMD_22.joints,
+            parents=UI_PRMD_22.parents,
+            layout=UI_PRMD_22,
             fps=30.0,
             unit_metres=0.01,
             up="y",
@@ -113,7 +109,7 @@ class UiPrmd:
     def _numbers(self, file: Path) -> Float64[np.ndarray, "frame joint 3"]:
         lines = [line.encode() for line in read_text(file).rstrip("\n").split("\n")]
         numbers = parse_numbers(file, lines, _COLUMNS, separator=b",", passes_over_blank_lines=True)
-        return numbers.reshape(-1, len(_JOINTS), 3)
+        return numbers.reshape(-1, len(UI_PRMD_22.joints), 3)
 
 
 def _repetition(file: Path) -> tuple[Path, str]:
@@ -129,7 +125,7 @@ def _chain(
     """Return the places of joints from their offsets and turns; parents come before their children."""
     turns = _turns(angles)
     places, frames = offsets.copy(), turns.copy()
-    for joint, parent in enumerate(_PARENTS):
+    for joint, parent in enumerate(UI_PRMD_22.parents):
         if joint != parent:
             places[:, joint] = places[:, parent] + np.einsum("tij,tj->ti", frames[:, parent], offsets[:, joint])
             frames[:, joint] = frames[:, parent] @ turns[:, joint]

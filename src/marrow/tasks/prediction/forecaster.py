@@ -29,6 +29,7 @@ from marrow.data.window import InputConfig, Windows
 from marrow.models.blocks import ExactLinear, initialise_linear
 from marrow.models.encoder import Encoder, Features
 from marrow.models.trainable import StepOutput, Trainable
+from marrow.skeleton.derived import with_derived_places
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.streams import bone
 from marrow.tasks.prediction.baselines import continued
@@ -234,7 +235,7 @@ class TrainedForecaster:
             moved = (back @ moved[..., None])[..., 0]
             recorded = replace(flat, matrix=torch.eye(3, device=flat.device).expand_as(flat.matrix))
             last = held(*aligned_whole(replace(recorded, origin=torch.zeros_like(flat.origin)), config.observed_frames))
-            part = (last[:, :, -1:].double() + moved).cpu().numpy()
+            part = with_derived_places((last[:, :, -1:].double() + moved).cpu().numpy(), encoder.skeleton)
             parts.append(part)
             frames += part.shape[2]
             observed = [_observe(clip, after) for clip, after in zip(observed, part, strict=True)]

@@ -103,13 +103,17 @@ def window_errors_mm(
     truth: Float[np.ndarray, "window body frame joint 3"],
     present: Bool[np.ndarray, "window body frame joint"],
     centre: int | None = None,
+    measured: Bool[np.ndarray, " joint"] | None = None,
 ) -> tuple[Float64[np.ndarray, "window frame"], Bool[np.ndarray, "window frame"]]:
     """Return the mean error over the joints of all bodies, and in which frames there was one to score.
 
-    `present` says where the truth is known; the others are those of `joint_errors_mm`.
+    `present` says where the truth is known, `measured` which joints count (None: all); the others are those of
+    `joint_errors_mm`.
     """
     if centre is not None:
         present = present & present[..., centre, None]
+    if measured is not None:
+        present = present & measured
     errors = np.where(present, joint_errors_mm(forecast, truth, centre), 0.0)
     count = present.sum((1, 3))
     return errors.sum((1, 3)) / np.maximum(count, 1), count > 0

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from marrow.data.frames import ClipArrays
+from marrow.skeleton.derived import measured
 from marrow.tasks.base import Report
 from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.metrics import (
@@ -35,6 +36,7 @@ def report_of(
     frames = np.array(list(horizons.values())) - 1
     sums = {measure: np.zeros((len(windows.recordings), len(frames))) for measure in MEASURES}
     counts = {measure: np.zeros((len(windows.recordings), len(frames)), np.int64) for measure in MEASURES}
+    counted = measured(windows.recordings.skeleton)
     shown = set(np.linspace(0, len(windows.cuts) - 1, EXAMPLES).round().astype(int).tolist())
     examples = []
     for begin in range(0, len(windows.cuts), batch_windows):
@@ -55,7 +57,7 @@ def report_of(
             forecasts = h36m_completed(forecasts, before[:, :, -1])
         for measure, centre in (("global", None), ("root_centred", centre_of(windows.recordings.skeleton))):
             errors, scored = window_errors_mm(
-                forecasts[:, :, frames], truth[:, :, frames], present[:, :, frames], centre
+                forecasts[:, :, frames], truth[:, :, frames], present[:, :, frames], centre, counted
             )
             np.add.at(sums[measure], cuts[:, 0], np.where(scored, errors, 0.0))
             np.add.at(counts[measure], cuts[:, 0], scored)

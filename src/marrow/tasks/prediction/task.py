@@ -182,7 +182,7 @@ def _head_for(
     encoder: Encoder, recordings: Recordings, cuts: Cuts, config: PredictionConfig, seed: int
 ) -> ForecastHead:
     """Make a head for the features of an encoder, which begins with what least squares say."""
-    centre = centre_of(encoder.skeleton)
+    centre = centre_of(encoder.skeleton, is_measured=True)
     weights = torch.zeros(2, config.learned_frames, config.recent_frames - 1)
     if config.begins_with == "linear_regression":
         solved = fit_weights(recordings, cuts, config.observed_frames, config.recent_frames, centre)

@@ -132,7 +132,13 @@ def held(
     return torch.where(present[..., None], joints, 0.0).gather(2, source[..., None].expand_as(joints))
 
 
-def centre_of(skeleton: Skeleton) -> int:
-    """Return the joint that root-centred positions are relative to: the skeleton's centre, else its first root."""
+def centre_of(skeleton: Skeleton, *, is_measured: bool = False) -> int:
+    """Return the joint that root-centred positions are relative to: the skeleton's centre, else its first root.
+
+    Where `is_measured`, a centre that is derived does not count: what is learned from has no such joint.
+    """
     roots = [joint for joint, parent in enumerate(skeleton.parents) if joint == parent]
-    return skeleton.anchors.get("centre", roots[0] if roots else 0)
+    centre = skeleton.anchors.get("centre")
+    if centre is None or (is_measured and centre in skeleton.derived):
+        return roots[0] if roots else 0
+    return centre

@@ -111,11 +111,11 @@ def load(path: Path) -> Mapping:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected a YAML file with a grid, this is no text") from error
+        raise ConfigError(f"{path}: expected a YAML file, this is no text") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{where}: cannot be read as YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path}: expected a grid, one `name: value` in a line; got {str(values)[:60]!r}")
+        raise ConfigError(f"{path}: expected one `name: value` in a line; got {str(values)[:60]!r}")
     return values
