@@ -450,9 +450,11 @@ def _up(
         reasons["up"] = f"measured: there the chest is above the hips in {measured[1]:.0%} of the bodies looked at"
     else:
         up, reasons["up"] = "y", "usual; it could not be measured"
-        doubts.append(
-            Doubt("which axis points up could not be measured (chest and hips unknown, or people lie)", "--up AXIS")
-        )
+        text = "which axis points up could not be measured: "
+        if measured is None:
+            doubts.append(Doubt(f"{text}chest and hips are not known", f"--up AXIS, or {_ANCHORS}"))
+        else:
+            doubts.append(Doubt(f"{text}people lie, or chests are seldom above hips", "--up AXIS"))
     if measured is None and "could not" not in reasons["up"]:
         doubts.append(Doubt(f"that {up} points up could not be checked: chest and hips are not known", _ANCHORS))
     if measured is not None and measured[0] != up and measured[1] >= _UPRIGHT_SHARE:
@@ -526,6 +528,8 @@ def _fps(
     elif rates:
         said = Counter(found.fps for found in contents if found.fps is not None)
         fps, reasons["fps"] = said.most_common(1)[0][0] if said else rates[0], "by the files"
+        if any(found.fps_of_format for found in contents):
+            reasons["fps"] = "by the format"
     else:
         fps, reasons["fps"] = _USUAL_FPS, "usual; the files do not say"
         doubts.append(Doubt(f"the files do not say their frame rate; {fps:g} per second are assumed", "--fps RATE"))

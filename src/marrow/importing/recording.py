@@ -105,6 +105,7 @@ class Contents:
         layout: the known layout that this is for certain, or by what it was taken for it (then with a doubt).
         dimensions: numbers per position.
         fps: frames per second; None where the file does not say (each recording may have its own).
+        fps_of_format: whether that is what the format says of all its files, and not the file.
         unit_metres: length of the file's unit; None where it does not say; 0 for pixels and other relative units.
         up: the axis that points up, "-y" for images (there y points down); None where the file does not say.
         software: what wrote the file, where it says so.
@@ -120,6 +121,7 @@ class Contents:
     layout: Skeleton | None = None
     dimensions: Literal[2, 3] = 3
     fps: float | None = None
+    fps_of_format: bool = False
     unit_metres: float | None = None
     up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None
     software: str = ""

@@ -107,6 +107,7 @@ def _utd_contents(path: Path, contents: Contents, layout: str | None) -> Content
         parents=None if by_name == "layout" else tuple(place[KINECT_V1_20.parents[joint]] for joint in _UTD_ORDER),
         layout=contents.layout if by_name == "layout" else None,
         fps=_KINECT_FPS,
+        fps_of_format=True,
         unit_metres=1.0,
         up="y",
         software="UTD-MHAD (Kinect v1)",
@@ -124,7 +125,7 @@ def _penn_arrays(path: Path, variables: dict[str, Any]) -> tuple[np.ndarray, np.
 
 
 def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, ...]) -> Contents:
-    x, _, _ = _penn_arrays(path, variables)
+    _penn_arrays(path, variables)
     action, train = variables["action"], variables["train"]
     if not isinstance(action, list) or len(action) != 1:
         raise ParseError(path, 0, "expected action to be the name of a class, got something else")
@@ -145,7 +146,7 @@ def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, .
         unit_metres=0.0,
         up="-y",
         software="Penn Action",
-        axes=f"T V = {len(x)} × {len(PENN_13.joints)}, x and y apart",
+        axes=f"T V of {len(PENN_13.joints)} joints, x and y apart",
         left_out=(*left_out, *(name for name in variables if name not in _PENN | {"pose"})),
     )
 

@@ -60,6 +60,7 @@ class NtuNpz:
             joint_count=_PERSON_VALUES // 3,
             layout=layout,
             fps=_FPS,
+            fps_of_format=True,
             unit_metres=1.0,
             up="y",
             axes="; ".join(f"x_{part}: {_axes(rows.shape)}" for part, rows in clip_arrays),

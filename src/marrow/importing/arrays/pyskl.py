@@ -194,6 +194,7 @@ def _contents(
         layout=layout,
         dimensions=cast(Literal[2, 3], dimensions),
         fps=_FPS_OF_NTU if of_ntu else None,
+        fps_of_format=of_ntu,
         unit_metres=0.0 if dimensions == 2 else 1.0 if is_kinect else None,
         up="-y" if dimensions == 2 else "y" if is_kinect else None,
         axes=f"M T V C, {joint_count} joints of {dimensions} coordinates",

@@ -76,6 +76,7 @@ class KinectJson:
             parents=scene.parents,
             layout=scene.layout,
             fps=scene.fps,
+            fps_of_format=scene.fps_of_format,
             unit_metres=scene.unit_metres,
             up=scene.up,
             software=scene.software,
@@ -115,6 +116,7 @@ class _Scene:
     parents: tuple[int, ...] | None = None
     confidence: np.ndarray | None = None
     fps: float | None = None
+    fps_of_format: bool = False
     unit_metres: float | None = None
     up: Literal["y", "-y"] | None = None
     software: str = ""
@@ -165,6 +167,7 @@ def _ucla(path: Path, frames: list[Any]) -> _Scene:
         joints=layout.joints if layout else None,
         layout=layout,
         fps=_FPS,
+        fps_of_format=True,
         unit_metres=1.0,
         up="y",
         software="Kinect",
@@ -242,6 +245,7 @@ def _export(path: Path, frames: list[Any], bodies: list[tuple[int, Any]]) -> _Sc
         joints=tuple(names),
         layout=layout,
         fps=_FPS if known else None,
+        fps_of_format=known,
         unit_metres=1.0 if known else None,
         up="y" if known else None,
         software="Kinect",

@@ -63,6 +63,7 @@ class NtuSkeleton:
             joints=KINECT_V2_25.joints,
             layout=KINECT_V2_25,
             fps=_FPS,
+            fps_of_format=True,
             unit_metres=1.0,
             up="y",
             software="Kinect v2",

@@ -88,6 +88,7 @@ class UiPrmd:
             parents=UI_PRMD_22.parents,
             layout=UI_PRMD_22,
             fps=30.0,
+            fps_of_format=True,
             unit_metres=0.01,
             up="y",
         )
