@@ -67,7 +67,9 @@ def test_a_dry_run_writes_nothing_but_the_preview_it_was_asked_for(tmp_path, cap
     page = (tmp_path / "page.html").read_text()
     assert "<svg" in page
     assert not re.search(r"(?:src|href)=", page)
-    assert "preview: " in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "preview: " in output
+    assert "--out" in output.splitlines()[-1]
 
 
 def test_a_file_beside_others_is_taken_alone(tmp_path):

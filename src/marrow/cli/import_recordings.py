@@ -5,7 +5,7 @@ import os
 import sys
 from argparse import SUPPRESS
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
@@ -21,6 +21,7 @@ from marrow.cli.prepare import print_summary, progress_bar
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.importing.detect import FORMATS, get_format
 from marrow.importing.importer import Findings, Recordings
+from marrow.importing.labels import splits_of
 from marrow.readers.base import LEFT_OUT, SkipRecording
 from marrow.skeleton.derived import measured
 from marrow.skeleton.places import place_of_joints
@@ -92,6 +93,7 @@ def run(arguments: Namespace) -> int:
         _write_preview(arguments.preview, lines, findings, examples)
         print(f"preview: {arguments.preview}")
     if arguments.dry_run or out is None:
+        print("next: the same command with --out STORE, without --dry_run")
         return 0
     unreadable = [fault for fault in findings.faults.values() if isinstance(fault, ParseError)]
     if unreadable and arguments.on_error == "stop":
@@ -178,8 +180,9 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     if examples:
         frames = [example.frame_count for example in examples]
         people = Counter(example.body_count for example in examples)
-        lines.append(("frames", f"{min(frames)} to {max(frames)} in the {len(examples)} recordings looked at"))
-        lines.append(("people", ", ".join(f"{count} with {bodies}" for bodies, count in sorted(people.items()))))
+        span = f"{min(frames)}" if min(frames) == max(frames) else f"{min(frames)} to {max(frames)}"
+        lines.append(("frames", f"{span} in {_looked_at(examples)}"))
+        lines.append(("people", _people(people)))
     lines += [
         ("frame rate", f"{decisions.fps:g} per second ({reasons['fps']})"),
         ("unit", f"{decisions.unit_metres:.4g} m ({reasons['unit']})"),
@@ -189,7 +192,7 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     places = place_of_joints(skeleton)
     named = [f"{joint} = {places[index]}" for index, joint in enumerate(skeleton.joints) if index in places]
     own = [joint for index, joint in enumerate(skeleton.joints) if index not in places]
-    lines.append(("joints", "; ".join(named) + (f"; of no known place: {_some(own)}" if own else "")))
+    lines.append(("joints", "; ".join(named + ([f"of no known place: {_some(own)}"] if own else []))))
     if "derived" in reasons:
         lines.append(("derived", f"{reasons['derived']}, from joints on both sides of them"))
     if "sides" in reasons:
@@ -199,21 +202,39 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
         lines.append(("bones", reasons["bones"]))
     left_out = sorted({name for found in contents for name in found.left_out})
     if left_out:
-        lines.append(("left out", f"{len(left_out)} that are no joints: {_some(left_out)}"))
+        lines.append(("left out", f"{len(left_out)}, being no joints: {_some(left_out)}"))
     notes = Counter(note for example in examples for note in set(example.notes) if not note.startswith(LEFT_OUT))
     for note, count in notes.most_common(_NOTES_SHOWN):
-        lines.append(("note", f"{note} (in {count} of the {len(examples)} recordings looked at)"))
+        lines.append(("note", f"{note} (in {count} of {_looked_at(examples)})"))
     missing = _missing(examples)
     if missing:
         lines.append(("joints absent", missing))
     counts = Counter(member.record.label for member in findings.members)
     shown = [f"{name} {counts[label]}" for label, name in enumerate(findings.classes)]
-    lines.append(
-        ("labels", f"{len(findings.classes)} from {findings.labels_from}: {_some(shown)}" if shown else "none")
-    )
+    source = findings.labels_from
+    lines.append(("labels", f"{len(findings.classes)} from {source}: {_some(shown)}" if shown else source))
+    records = [member.record for member in findings.members]
+    names = sorted({name for record in records for name in record.attributes})
+    if names:
+        values = [len({record.attributes[name] for record in records if name in record.attributes}) for name in names]
+        lines.append(("attributes", _some([f"{name} ({count})" for name, count in zip(names, values, strict=True)])))
+    for name, split in splits_of(findings.members).items():
+        train, test = sum(map(split.train, records)), sum(map(split.test, records))
+        lines.append((f"split {name}", f"{train:,} train, {test:,} test"))
     if decisions.dimensions == 2:
         lines.append(("2D", "stored with a third coordinate of zero; marrow treats it as flat 3D for now"))
     return lines
+
+
+def _people(recordings: Mapping[int, int]) -> str:
+    """Say how many people are seen in how many recordings."""
+    if len(recordings) == 1:
+        return f"{next(iter(recordings))} in each"
+    return ", ".join(f"{people} in {count}" for people, count in sorted(recordings.items()))
+
+
+def _looked_at(examples: Sequence[SkeletonSequence]) -> str:
+    return "the recording looked at" if len(examples) == 1 else f"the {len(examples)} recordings looked at"
 
 
 def _missing(examples: Sequence[SkeletonSequence]) -> str:
@@ -284,9 +305,9 @@ def _write_preview(
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         "<title>marrow import</title><style>body{font:15px/1.5 sans-serif;max-width:1280px;margin:2rem auto;"
         "padding:0 1rem;color:#212529}th{text-align:left;vertical-align:top;padding-right:1.5rem;white-space:nowrap}"
-        "svg{max-width:100%;height:auto}h2{margin-top:2rem}</style>"
+        ".sheet{overflow-x:auto}svg{width:100%;min-width:800px;height:auto}h2{margin-top:2rem}</style>"
         f"<h1>What marrow takes the files for</h1><table>{rows(lines)}</table>"
         + (f"<h2>Doubts</h2><table>{rows(doubts)}</table>" if doubts else "<p>Nothing is doubtful.</p>")
         + (f"<h2>Recordings that cannot be read</h2><table>{rows(faults)}</table>" if faults else "")
-        + f"<h2>Pictures</h2>{sheet}</html>\n",
+        + f"<h2>Pictures</h2><div class='sheet'>{sheet}</div></html>\n",
     )

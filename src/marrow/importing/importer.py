@@ -157,8 +157,7 @@ class Recordings:
                 faulty[source] = error
         if not sources:
             raise DataError(
-                f"expected recordings below {root}; of the {len(files)} files of the format {files_format.name} none "
-                f"is one by itself (the first is {files[0].name})"
+                f"expected recordings below {root}; {_none_of(files)} one by itself, as {files_format.name} has them"
             )
         if not contents:
             raise next(iter(faulty.values()))
@@ -264,10 +263,9 @@ class Recordings:
         no_recordings = of_format.pop("", [])
         if not of_format:
             raise DataError(
-                f"expected recordings below {root}; of its {len(files)} files none is of a known format "
-                f"(the first is {files[0].name}). `marrow import --help` lists the formats; data sets that `marrow "
-                f"prepare --help` names have readers of their own; docs/add-a-reader.md shows how to read another, and "
-                f"`marrow.store.write_store` takes arrays"
+                f"expected recordings below {root}; {_none_of(files)} of a known format. `marrow import --help` lists "
+                f"the formats; data sets that `marrow prepare --help` names have readers of their own; "
+                f"docs/add-a-reader.md shows how to read another, and `marrow.store.write_store` takes arrays"
             )
         if len(of_format) > 1:
             listed = "; ".join(
@@ -381,11 +379,17 @@ def _described(contents: Contents, other: Contents | None = None) -> str:
     if other is not None and other.joints is not None:
         missing = [joint for joint in other.joints if joint not in contents.joints]
         surplus = [joint for joint in contents.joints if joint not in other.joints]
-        differences = [*(f"no {joint}" for joint in missing[:2]), *(f"{joint} more" for joint in surplus[:2])]
+        differences = [*(f"no {joint}" for joint in missing[:2]), *(f"{joint} besides" for joint in surplus[:2])]
         if differences:
             return f"{counted}, {', '.join(differences)}"
         return f"{counted} in another order or tree"
     return f"{counted}, {', '.join(contents.joints[:3])}, ..."
+
+
+def _none_of(files: Sequence[Path]) -> str:
+    if len(files) == 1:
+        return f"its only file, {files[0].name}, is not"
+    return f"none of its {len(files):,} files (the first is {files[0].name}) is"
 
 
 def _doubts_of(contents: Iterable[Contents]) -> list[Doubt]:
