@@ -209,6 +209,7 @@ def test_several_recordings_with_labels(tmp_path):
     [
         ("time", (0, 0.04, 0.08), 25),
         ("timestamp", (1000, 1040, 1080), 25),
+        ("Zeit", (0, 0.04, 0.08), 25),
         ("time", (0, 40000, 80000), 25),
         ("time_ms", (0, 0.5, 1), 2000),
     ],

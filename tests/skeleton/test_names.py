@@ -92,3 +92,13 @@ def test_anchors_of_acclaim_names():
         **{"left_hip": "lfemur", "right_hip": "rfemur", "left_shoulder": "lhumerus", "right_shoulder": "rhumerus"},
         **{"centre": "root", "chest": "lowerneck"},
     }
+
+
+def test_anchors_of_german_names():
+    names = ("Hals", "Schulter links", "Schulter rechts", "Hüfte links", "Hüfte rechts")
+    mirror = mirror_by_name(names)
+    sides = Skeleton("german", names, (0, 0, 0, 0, 0), mirror, {}).sides
+    anchors = anchors_by_name(names, (0, 0, 0, 0, 0), mirror, sides)
+    assert {role: anchors[role] for role in anchors if "_" in role} == {
+        **{"left_hip": 3, "right_hip": 4, "left_shoulder": 1, "right_shoulder": 2}
+    }

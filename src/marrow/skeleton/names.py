@@ -45,11 +45,13 @@ _LIMBS = {
     "hip": (
         *(r"up(per)?[ _]?leg", r"thigh", r"femur", r"muslo", r"cuisse", r"coxa", r"大腿", r"hip(?!s)", r"cadera"),
         *(r"hanche", r"(?<!先)足(?!首|先|ik|ＩＫ)", r"oberschenkel", r"coscia", r"бедр", r"허벅지", r"buttock"),
+        *(r"hüfte", r"huefte"),
     ),
     "shoulder": (
         *(r"up(per)?[ _]?arm", r"humerus", r"上腕", r"上臂", r"(?<!fore)(?<!lower)(?<!fore[ _])(?<!lower[ _])arm"),
         *(r"oberarm", r"(?<!ante)bra[zcç]o", r"(?<!avant)(?<!avant[ _])bras", r"(?<!avam)braccio", r"(?<!前)腕(?!捩)"),
         *(r"плечо", r"팔(?!뚝|꿈치|목)", r"sho?u?ld", r"shldr", r"hombro", r"épaule", r"epaule", r"肩"),
+        r"schulter(?!blatt)",
     ),
 }
 _NECK = re.compile(r"neck|cuello|cou(?![a-z])|hals|collo|pesco[cç]o|шея|목|首|颈", re.IGNORECASE)

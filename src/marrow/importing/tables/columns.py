@@ -22,6 +22,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "time": (
         *("time", "timestamp", "times", "timems", "timeus", "timens", "timesec", "timeseconds", "seconds", "sec"),
         *("timestamps", "timestampms", "timestampus", "timestampusec", "timestampns", "milliseconds", "ms", "t"),
+        *("zeit", "zeitms", "zeits", "temps", "tiempo", "tempo"),
     ),
     "person": (
         *("person", "personid", "personidx", "body", "bodyid", "bodyidx", "track", "trackid", "trackingid"),
