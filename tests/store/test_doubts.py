@@ -10,6 +10,7 @@ from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store import write_store
+from marrow.store.motion_checks import _foot
 from marrow.store.summary import Summary, summarise
 
 LAYOUT = get_skeleton("kinect_v1_20")
@@ -56,6 +57,14 @@ def test_a_walk_is_right_and_every_check_ran(tmp_path):
     assert summary.warnings == ()
     assert summary.not_checked == ()
     assert (summary.upright, summary.upright_axis) == (1.0, "y")
+
+
+def test_feet_are_found_beside_heels():
+    layout = get_skeleton("mediapipe_33")
+    assert [layout.joints[joint] for joint in _foot(layout, layout.joints.index("HipLeft"))] == [
+        "AnkleLeft",
+        "FootLeft",
+    ]
 
 
 def _sides_exchanged(joints, present):

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.places import place_of_joints
 from marrow.store.format import Store
 
 # Rows on which size, upward axis and front are measured.
@@ -159,10 +160,12 @@ def _feet_forward(
 
 
 def _foot(skeleton: Skeleton, hip: int) -> tuple[int, int] | None:
-    """Return ankle and foot: the third and the fourth joint of a leg, if it has as many."""
-    leg = [hip]
+    """Return ankle and foot: the third and the fourth joint of a leg, if it has as many; at a fork, as names tell."""
+    leg, places = [hip], place_of_joints(skeleton)
     while len(leg) < 4:
         below = [joint for joint, parent in skeleton.bones if parent == leg[-1]]
+        if len(below) > 1:  # a heel, or markers beside
+            below = [joint for joint in below if places.get(joint, "").endswith(("knee", "ankle", "foot"))]
         if len(below) != 1:
             return None
         leg.append(below[0])
