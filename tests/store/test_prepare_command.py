@@ -29,7 +29,7 @@ def test_it_prepares_and_says_what_came_of_it(tmp_path, capsys):
     assert prepare("toy", tmp_path / "raw", "--out", out, "--jobs", "1", "--options.scale", "2") == 0
     output = capsys.readouterr().out
     assert f"{out}: 4 clips (1 shard made in" in output
-    assert "1 recordings dropped" in output
+    assert "1 recording dropped" in output
     assert "1  FILE: nobody is seen" in output
     assert output.splitlines()[-1] == f"next: marrow inspect {out}"
     assert Store.open(out).options == {"seconds_per_clip": 0.0, "scale": 2.0}

@@ -172,6 +172,19 @@ def test_inspect_prints_a_table_and_writes_a_picture(tmp_path, capsys):
     assert (tmp_path / "store.svg").read_text().startswith("<svg")
 
 
+def test_inspect_lists_the_attributes_that_protocols_may_name(tmp_path, capsys):
+    clips = [clip("a", 0), clip("c", 1)]
+    clips = [
+        replace(each, record=replace(each.record, attributes={"style": style, "take": 2}))
+        for each, style in zip(clips, ("old", "young"), strict=True)
+    ]
+    write_store(tmp_path / "store", clips, source="memory")
+    assert inspect(tmp_path / "store") == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "attribute style 2: old 1, young 1" in output
+    assert "attribute take 1: 2 2" in output
+
+
 def test_near_copies_are_not_looked_for_in_a_large_store_unless_asked(tmp_path, capsys, monkeypatch):
     clips = [clip("a", 0), clip("c", 1, frames=7)]
     write_store(tmp_path / "store", clips, source="memory", splits=SPLIT)

@@ -1,18 +1,25 @@
 """`marrow inspect`: what a store holds, what looks wrong in it, and a picture of a dozen clips."""
 
 import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
-from marrow.cli.arguments import make_parser
+from marrow.cli.arguments import make_parser, recipe_names
 from marrow.errors import ConfigError, StoreError
 from marrow.store.format import Store
 from marrow.store.summary import SplitSummary, Summary, summarise
 
 _PICTURE_CLIPS = 12
+_VALUES_SHOWN = 12
+# For recordings without a recipe of their own: one that learns something within minutes on a CPU.
+_RECIPE = "mamp_nw_ucla"
 
 
 def build_parser() -> ArgumentParser:
@@ -20,7 +27,7 @@ def build_parser() -> ArgumentParser:
     parser = make_parser(
         "marrow inspect", "Show what a store holds, what looks wrong in it, and a picture of its clips."
     )
-    parser.add_argument("store", type=Path, metavar="STORE", help="folder that `marrow prepare` made")
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder made by `marrow prepare` or `marrow import`")
     parser.add_argument(
         "--picture",
         type=Path,
@@ -117,6 +124,11 @@ def _print(store: Store, summary: Summary, picture: Path | None) -> None:
         console.print("nothing looks wrong", style="green")
     if picture is not None:
         console.print(Text(f"picture: {picture}"), soft_wrap=True)
+    recipe = f"mamp_{store.source}" if f"mamp_{store.source}" in recipe_names() else _RECIPE
+    protocol = next(iter(summary.splits), "null")
+    path = shlex.quote(str(store.path))
+    said = f"next: marrow pretrain --recipe {recipe} --protocol {protocol} --store {path} --out runs/first"
+    console.print(Text(said), soft_wrap=True)
 
 
 def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
@@ -165,6 +177,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
         )
     for name, split in summary.splits.items():
         lines.append((f"split {name}", f"{split.train:,} train, {split.test:,} test, {_copies(split)}"))
+    lines += _attributes(store)
     lines += [(f"folds {name}", protocol) for name, protocol in store.folds.items()]
     lines += [
         ("joints absent", ", ".join(f"{name} {100 * share:.2g} %" for name, share in most_missing if share) or "none"),
@@ -195,4 +208,17 @@ def _copies(split: SplitSummary) -> str:
 
 
 def _options(store: Store) -> str:
-    return f"({', '.join(f'{name}={value}' for name, value in store.options.items())})" if store.options else ""
+    said = [f"{name}={value}" for name, value in store.options.items() if value is not None]
+    return f"({', '.join(said)})" if said else ""
+
+
+def _attributes(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield a line for each attribute: the numbers of clips by its values, which protocols may name."""
+    for name in store.attributes:
+        values = Counter(value for value in store.attribute(name).tolist() if value is not None)
+        shown = ", ".join(f"{value} {count}" for value, count in sorted(values.items(), key=_by_value)[:_VALUES_SHOWN])
+        yield f"attribute {name}", f"{len(values)}: {shown}{', …' if len(values) > _VALUES_SHOWN else ''}"
+
+
+def _by_value(item: tuple[Any, int]) -> tuple[bool, Any]:
+    return isinstance(item[0], str), item[0]

@@ -180,13 +180,15 @@ def print_summary(summary: PrepareSummary) -> None:
         )
     console.print(f"{_megabytes(summary.stored_bytes)} on disk{beside}")
     if summary.dropped:
+        count = len(summary.dropped)
         console.print(
-            f"{len(summary.dropped)} recordings dropped (listed in {summary.store / 'dropped.parquet'}):", markup=False
+            f"{count:,} recording{'' if count == 1 else 's'} dropped (listed in {summary.store / 'dropped.parquet'}):",
+            markup=False,
         )
         for reason, count in Counter(map(reason_without_file, summary.dropped)).most_common(8):
             console.print(f"  {count:6d}  {reason}", markup=False)
     if summary.notes:
-        console.print(f"{sum(summary.notes.values())} things to know of what was read:")
+        console.print("to know of what was read, and how often:")
         for note, count in list(summary.notes.items())[:8]:
             console.print(f"  {count:6d}  {note}", markup=False)
     console.print(f"next: marrow inspect {shlex.quote(str(summary.store))}", markup=False)

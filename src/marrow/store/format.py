@@ -374,10 +374,13 @@ def _unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.
 
 def _read_header(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_dir():
-        raise StoreError(f"{path} is a file, not a store: a store is a folder that `marrow prepare` makes")
+        raise StoreError(
+            f"{path} is a file, not a store: a store is a folder made by `marrow prepare` or `marrow import`"
+        )
     if not path.is_dir():
         raise StoreError(
-            f"{path}: there is no such folder. Make a store with `marrow prepare READER ROOT --out {path}`"
+            f"{path}: there is no such folder. Make a store with `marrow prepare READER ROOT --out {path}`, or from "
+            f"recordings of your own with `marrow import PATH --out {path}`"
         )
     file = path / HEADER_FILE
     if not file.exists():
