@@ -209,11 +209,11 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     missing = _missing(examples)
     if missing:
         lines.append(("joints absent", missing))
-    counts = Counter(member.record.label for member in findings.members)
+    records = [member.record for member in findings.members if member.record.id not in findings.faults]
+    counts = Counter(record.label for record in records)
     shown = [f"{name} {counts[label]}" for label, name in enumerate(findings.classes)]
     source = findings.labels_from
     lines.append(("labels", f"{len(findings.classes)} from {source}: {_some(shown)}" if shown else source))
-    records = [member.record for member in findings.members]
     names = sorted({name for record in records for name in record.attributes})
     if names:
         values = [len({record.attributes[name] for record in records if name in record.attributes}) for name in names]
@@ -272,10 +272,17 @@ def _print(lines: Sequence[tuple[str, str]], findings: Findings, failures: Seque
     for doubt in findings.doubts:
         option = f" [{doubt.option}]" if doubt.option else ""
         console.print(Text(f"? {doubt.text}{option}", "yellow"))
-    for fault in list(findings.faults.values())[:_NAMES_SHOWN]:
-        console.print(Text(f"! {fault}", "red"))
-    if len(findings.faults) > _NAMES_SHOWN:
-        console.print(Text(f"! and {len(findings.faults) - _NAMES_SHOWN} more that cannot be read", "red"))
+    alike: dict[str, list[DataError]] = {}
+    for member in findings.members:
+        fault = findings.faults.get(member.record.id)
+        if fault is not None:
+            alike.setdefault(str(fault).replace(str(member.source.path), "FILE"), []).append(fault)
+    for faults in list(alike.values())[:_NAMES_SHOWN]:
+        more = f" (and {len(faults) - 1:,} more like it)" if len(faults) > 1 else ""
+        console.print(Text(f"! {faults[0]}{more}", "red"))
+    rest = sum(len(faults) for faults in list(alike.values())[_NAMES_SHOWN:])
+    if rest:
+        console.print(Text(f"! and {rest:,} more that cannot be read", "red"))
     for failure in failures:
         console.print(Text(f"! {failure}", "red"))
     if not findings.doubts and not findings.faults and not failures:
