@@ -314,7 +314,8 @@ def _write_preview(
         "padding:0 1rem;color:#212529}th{text-align:left;vertical-align:top;padding-right:1.5rem;white-space:nowrap}"
         ".sheet{overflow-x:auto}svg{width:100%;min-width:800px;height:auto}h2{margin-top:2rem}</style>"
         f"<h1>What marrow takes the files for</h1><table>{rows(lines)}</table>"
-        + (f"<h2>Doubts</h2><table>{rows(doubts)}</table>" if doubts else "<p>Nothing is doubtful.</p>")
+        + (f"<h2>Doubts</h2><table>{rows(doubts)}</table>" if doubts else "")
+        + ("" if doubts or faults else "<p>Nothing is doubtful.</p>")
         + (f"<h2>Recordings that cannot be read</h2><table>{rows(faults)}</table>" if faults else "")
         + f"<h2>Pictures</h2><div class='sheet'>{sheet}</div></html>\n",
     )
