@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, ParseError
+from marrow.importing.agreement import UPRIGHT_SHARE, Said, doubts_of_differences, least_difference, most_say
 from marrow.importing.known_layouts import known_layout, known_layouts
 from marrow.importing.recording import Contents, Doubt, Recording, Source
 from marrow.readers.base import SkipRecording
@@ -35,6 +36,8 @@ _UPRIGHT_SHARE = 0.6
 _TRUNK_METRES = 0.48
 _SAMPLE_ROWS = 4000
 _MOST_COUNTED = 1000
+# Bodies of one recording by which it is compared with others.
+_ROWS_OF_ONE = 50
 # A bone shorter than this share of the longest has no length.
 _NO_LENGTH = 1e-4
 # How options are given that mend what is doubtful.
@@ -61,10 +64,17 @@ class Told:
 
 @dataclass(frozen=True)
 class Sample:
-    """One of the recordings on which is measured."""
+    """One of the recordings on which is measured.
+
+    Args:
+        contents: of its source.
+        recording: in the unit and axes of most.
+        name: what it is called in doubts.
+    """
 
     contents: Contents
     recording: Recording
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,7 @@ class Decisions:
         up: the axis that points up in the files.
         fps: frames per second where a recording does not say; None: each says.
         fps_told: whether `fps` also holds against the recordings.
+        size_of_adult: how large bodies are if an adult is 1; None where that was not measured or means nothing.
         min_confidence: joints below it are absent.
         reasons: where layout, unit, up, fps, sides and bones come from, in words.
         doubts: what may be otherwise.
@@ -91,6 +102,7 @@ class Decisions:
     up: str
     fps: float
     fps_told: bool
+    size_of_adult: float | None
     min_confidence: float
     reasons: dict[str, str]
     doubts: tuple[Doubt, ...]
@@ -131,6 +143,7 @@ class Decisions:
             notes = (*notes, "left and right were told by the shape of the body, not by names")
         if recording.confidence is not None:
             notes = (*notes, f"joints below a confidence of {self.min_confidence:g} are absent")
+        notes = (*notes, *self._unlike_others(joints.astype(np.float32), present))
         return SkeletonSequence(
             joints=joints.astype(np.float32),
             present=present,
@@ -139,6 +152,22 @@ class Decisions:
             record=record,
             notes=notes,
         )
+
+    def _unlike_others(
+        self, joints: Float32[np.ndarray, "body frame joint 3"], present: Bool[np.ndarray, "body frame joint"]
+    ) -> list[str]:
+        """Return notes on a recording of which the bodies have another size than most, or other axes."""
+        step = max(1, joints.shape[0] * joints.shape[1] // _ROWS_OF_ONE)
+        rows, seen = joints.reshape(-1, *joints.shape[2:])[::step], present.reshape(-1, present.shape[-1])[::step]
+        notes = []
+        size = measure_body(rows, seen, self.skeleton)
+        ratio = (size.of_adult or 0) / (self.size_of_adult or np.inf)
+        if ratio and max(ratio, 1 / ratio) > least_difference(size):
+            notes.append("bodies are of another size than in most recordings: another unit?")
+        axis = upward_axis(chest_above_hips(rows, seen, self.skeleton))
+        if axis is not None and axis[0] != self.up.lstrip("-") and axis[1] >= UPRIGHT_SHARE:
+            notes.append("bodies are upright along another axis than up: other axes than most, or people who lie?")
+        return notes
 
 
 def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sample], told: Told) -> Decisions:
@@ -153,18 +182,24 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     Raises:
         ConfigError: the user says something that does not fit the files.
     """
-    first = contents[0]
+    first, most = contents[0], most_say(contents)
     reasons: dict[str, str] = {}
     doubts: list[Doubt] = []
-    positions, present = _sample_rows(samples, told.min_confidence)
+    rows, seen = _sample_rows(samples, told.min_confidence)
+    positions, present = np.concatenate(rows), np.concatenate(seen)
     skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
     positions, present = positions[:, list(kept)], present[:, list(kept)]
     has_length = _doubt_bones(positions, present, skeleton, doubts)
-    up = _up(first, positions, present, skeleton, told, reasons, doubts)
+    up = _up(most, positions, present, skeleton, told, reasons, doubts)
     size = measure_body(positions, present, skeleton)
     if size.is_extent_alone and not has_length:
         size = BodySize({})
-    unit = _unit(first, size, told, reasons, doubts)
+    unit = _unit(most, size, told, reasons, doubts)
+    has_metres = told.unit_metres is not None or most.unit_metres != 0
+    kept_rows, kept_seen = ([part[:, list(kept)] for part in parts] for parts in (rows, seen))
+    doubts += doubts_of_differences(
+        [sample.name for sample in samples], kept_rows, kept_seen, skeleton, has_metres=has_metres
+    )
     fps = _fps(contents, samples, told, reasons, doubts)
     return Decisions(
         skeleton=replace(skeleton, up=up.lstrip("-")),
@@ -174,6 +209,7 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
         up=up,
         fps=fps,
         fps_told=told.fps is not None,
+        size_of_adult=size.of_adult * unit if has_metres and size.of_adult is not None else None,
         min_confidence=told.min_confidence,
         reasons=reasons,
         doubts=tuple(doubts),
@@ -204,8 +240,8 @@ def _in_three(positions: np.ndarray) -> np.ndarray:
 
 def _sample_rows(
     samples: Sequence[Sample], min_confidence: float
-) -> tuple[Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
-    """Return bodies of all samples, one per row, in the files' own unit and axes."""
+) -> tuple[list[Float32[np.ndarray, "row joint 3"]], list[Bool[np.ndarray, "row joint"]]]:
+    """Return bodies of each sample, one per row, in the files' own unit and axes."""
     rows, seen = [], []
     for sample in samples:
         recording = sample.recording
@@ -215,9 +251,9 @@ def _sample_rows(
             present &= recording.confidence >= min_confidence
         flat, flags = positions.reshape(-1, *positions.shape[2:]), present.reshape(-1, present.shape[-1])
         step = max(1, len(flat) * len(samples) // _SAMPLE_ROWS)
-        rows.append(flat[::step])
+        rows.append(flat[::step].astype(np.float32))
         seen.append(flags[::step])
-    return np.concatenate(rows).astype(np.float32), np.concatenate(seen)
+    return rows, seen
 
 
 def _skeleton(
@@ -239,15 +275,26 @@ def _skeleton(
         reasons["layout"] = "as said"
     elif layout is not None:
         reasons["layout"] = "by the format"
-    elif contents.joints is None:
+    elif contents.joints is not None:
+        if contents.parents is None:
+            layout = next((known for known in known_layouts().values() if _order_of(known, contents.joints)), None)
+            reasons["layout"] = "by the joints' names"
+    else:
         fitting = [known for known in known_layouts().values() if len(known.joints) == contents.joint_count]
         if fitting:
+            if contents.dimensions == 3:  # bones of a person keep their length, links of another layout do not
+                fitting.sort(key=lambda known: _looseness(positions, known))
             layout = fitting[0]
             reasons["layout"] = f"by the number of joints, {contents.joint_count}"
             others = f"; as many have {', '.join(known.name for known in fitting[1:])}" if fitting[1:] else ""
             doubts.append(
                 Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout NAME")
             )
+    order = None if layout is None else _order_of(layout, contents.joints or ())
+    if told.layout is not None and contents.joints is not None and order is None:
+        pairs = zip(contents.joints, known_layout(told.layout).joints, strict=True)
+        shown = ", ".join(f"{joint} is {known}" for joint, known in pairs if joint != known)
+        doubts.append(Doubt(f"joints have other names than those of {told.layout}; by their order {shown}"))
     if layout is not None:
         names, parents, mirror, anchors, name = (
             layout.joints,
@@ -297,10 +344,33 @@ def _skeleton(
     for role, joint in (told.anchors or {}).items():
         anchors[role] = _index(names, joint)
     skeleton = Skeleton(name, names, parents, mirror, anchors)
+    order = order or tuple(range(len(names)))
     if not told.joints:
-        return skeleton, tuple(range(len(names)))
+        return skeleton, order
     kept = tuple(sorted(_index(names, joint) for joint in told.joints))
-    return _restricted(skeleton, kept), kept
+    return _restricted(skeleton, kept), tuple(order[joint] for joint in kept)
+
+
+def _looseness(positions: Float32[np.ndarray, "row joint 3"], layout: Skeleton) -> float:
+    """Return how much the bones of a layout change their length, as the median share of it."""
+    joints, parents = (list(ends) for ends in zip(*layout.bones, strict=True))
+    lengths = np.linalg.norm(positions[:, joints] - positions[:, parents], axis=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a joint that is never seen
+        return float(np.nanmedian(np.nanstd(lengths, axis=0) / np.maximum(np.nanmean(lengths, axis=0), 1e-9)))
+
+
+def _order_of(layout: Skeleton, joints: Sequence[str]) -> tuple[int, ...] | None:
+    """Return which of some joints each of a layout's is, by name; None where they are not the same."""
+    places = {_plain(joint): place for place, joint in enumerate(joints)}
+    wanted = [_plain(joint) for joint in layout.joints]
+    if len(joints) != len(wanted) or places.keys() != {*wanted}:
+        return None
+    return tuple(places[joint] for joint in wanted)
+
+
+def _plain(joint: str) -> str:
+    return "".join(character for character in joint.lower() if character.isalnum())
 
 
 def _guess_anchors(
@@ -393,7 +463,7 @@ def _doubt_bones(
 
 
 def _up(
-    contents: Contents,
+    most: Said,
     positions: Float32[np.ndarray, "row joint 3"],
     present: Bool[np.ndarray, "row joint"],
     skeleton: Skeleton,
@@ -404,8 +474,8 @@ def _up(
     measured = upward_axis(chest_above_hips(positions, present, skeleton))
     if told.up is not None:
         up, reasons["up"] = told.up, "as said"
-    elif contents.up is not None:
-        up, reasons["up"] = contents.up, "by the format"
+    elif most.up is not None:
+        up, reasons["up"] = most.up, "by the format"
     elif measured is not None and measured[1] >= _UPRIGHT_SHARE:
         up = measured[0]
         reasons["up"] = f"measured: there the chest is above the hips in {measured[1]:.0%} of the bodies looked at"
@@ -427,19 +497,19 @@ def _up(
     return up
 
 
-def _unit(contents: Contents, size: BodySize, told: Told, reasons: dict[str, str], doubts: list[Doubt]) -> float:
+def _unit(most: Said, size: BodySize, told: Told, reasons: dict[str, str], doubts: list[Doubt]) -> float:
     fitting = size.fitting_unit
     if told.unit_metres is not None:
         unit, reasons["unit"] = told.unit_metres, "as said"
-    elif contents.unit_metres == 0:
+    elif most.unit_metres == 0:
         if size.of_adult is None:
             doubts.append(Doubt("positions are in pixels, and no body could be measured", "--unit_metres METRES"))
             reasons["unit"] = "pixels, taken as millimetres"
             return 0.001
         reasons["unit"] = "pixels or a share of the image: bodies are made as large as an adult"
         return 1 / size.of_adult
-    elif contents.unit_metres is not None:
-        unit, reasons["unit"] = contents.unit_metres, "by the format"
+    elif most.unit_metres is not None:
+        unit, reasons["unit"] = most.unit_metres, "by the format"
     elif fitting is not None:
         name, metres = fitting
         reasons["unit"] = f"measured: {name}, in which bodies are {(size.of_adult or 0) * metres:.2g} times an adult"
