@@ -246,6 +246,12 @@ class Recordings:
         recording = as_most(recording, self._unlike_most.get(path, Said()), self._most)
         return self._decisions.sequence(recording, source, record)
 
+    def files_of(self, root: Path, record: Record) -> tuple[Path, ...]:
+        """Return the files that reading a recording reads; `for_root` comes first."""
+        path, _ = self._path_and_key(record)
+        source = self._told_apart.get(path)
+        return (root / path,) if source is None else source.files
+
     @property
     def name(self) -> str:
         """How stores refer to the source."""
