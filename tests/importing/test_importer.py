@@ -438,3 +438,12 @@ def test_an_option_that_the_format_does_not_look_at_is_refused(tmp_path: Path) -
     write(tmp_path / "a.json")
     with pytest.raises(ConfigError, match="--axes is for array"):
         Recordings(axes="NTVC").for_root(tmp_path)
+
+
+@pytest.mark.parametrize("frames", [2, 4])
+def test_joints_at_zero_in_some_frames_are_doubted(tmp_path: Path, frames: int) -> None:
+    positions = np.repeat(BODY[None, None], 4, axis=1)
+    positions[0, :, 0] = 0  # of all others the origin
+    positions[0, :frames, 3] = 0
+    write(tmp_path / "a.json", positions=positions.tolist())
+    assert ("in 2 of the 4 bodies" in doubts(tmp_path)) == (frames == 2)

@@ -91,8 +91,8 @@ def doubts_of_what_is_said(contents: Mapping[Source, Contents], unit_told: bool,
 
 def doubts_of_differences(
     names: Sequence[str],
-    rows: Sequence[Float32[np.ndarray, "row joint 3"]],
-    seen: Sequence[Bool[np.ndarray, "row joint"]],
+    rows: Sequence[Float32[np.ndarray, "_ joint 3"]],
+    seen: Sequence[Bool[np.ndarray, "_ joint"]],
     skeleton: Skeleton,
     *,
     has_metres: bool,

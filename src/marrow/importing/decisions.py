@@ -189,6 +189,7 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     positions, present = np.concatenate(rows), np.concatenate(seen)
     skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
     positions, present = positions[:, list(kept)], present[:, list(kept)]
+    doubts += _doubts_of_zeros(positions, present)
     has_length = _doubt_bones(positions, present, skeleton, doubts)
     up = _up(most, positions, present, skeleton, told, reasons, doubts)
     size = measure_body(positions, present, skeleton)
@@ -240,7 +241,7 @@ def _in_three(positions: np.ndarray) -> np.ndarray:
 
 def _sample_rows(
     samples: Sequence[Sample], min_confidence: float
-) -> tuple[list[Float32[np.ndarray, "row joint 3"]], list[Bool[np.ndarray, "row joint"]]]:
+) -> tuple[list[Float32[np.ndarray, "_ joint 3"]], list[Bool[np.ndarray, "_ joint"]]]:
     """Return bodies of each sample, one per row, in the files' own unit and axes."""
     rows, seen = [], []
     for sample in samples:
@@ -435,6 +436,19 @@ def _index(names: Sequence[str], joint: str) -> int:
     if joint not in names:
         raise ConfigError(f"the files have no joint {joint!r}. Their joints: {', '.join(names)}")
     return list(names).index(joint)
+
+
+def _doubts_of_zeros(
+    positions: Float32[np.ndarray, "row joint 3"], present: Bool[np.ndarray, "row joint"]
+) -> list[Doubt]:
+    """Doubt joints at exactly (0, 0, 0), unless they are always there: what positions are relative to."""
+    at_zero = present & (positions == 0).all(axis=-1)
+    at_zero[:, (at_zero == present).all(axis=0)] = False
+    count = int(at_zero.any(axis=1).sum())
+    if not count:
+        return []
+    shown = f"in {count} of the {len(positions)} bodies looked at a joint is"
+    return [Doubt(f"{shown} at exactly (0, 0, 0) and taken to be there: absent joints written as zeros?")]
 
 
 def _doubt_bones(
