@@ -447,3 +447,21 @@ def test_joints_at_zero_in_some_frames_are_doubted(tmp_path: Path, frames: int) 
     positions[0, :frames, 3] = 0
     write(tmp_path / "a.json", positions=positions.tolist())
     assert ("in 2 of the 4 bodies" in doubts(tmp_path)) == (frames == 2)
+
+
+def test_a_table_that_names_several_files_or_none_by_a_row_is_doubted(tmp_path: Path) -> None:
+    for name in ("u/a.json", "v/a.json", "v/b.json"):
+        write(tmp_path / name)
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\nu/a.json,walk\nv/a.json,run\nv/b,run\n")
+    assert "labels.csv" not in doubts(tmp_path, labels=str(table))
+    table.write_text("file,label\na.json,walk\nb.json,run\nw/c.json,run\n")
+    text = doubts(tmp_path, labels=str(table))
+    assert "several folders at once by a.json" in text
+    assert "1 rows of labels.csv name no recording, for example w/c.json" in text
+
+
+def test_labels_that_differ_by_capitals_alone_are_doubted(tmp_path: Path) -> None:
+    for name in ("Sit down/a.json", "sit_down/b.json", "run/c.json"):
+        write(tmp_path / name)
+    assert "capitals or signs alone: Sit down, sit_down" in doubts(tmp_path)
