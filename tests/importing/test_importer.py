@@ -1,6 +1,7 @@
 """Recordings of any format as one data set: what is decided, on files of a format of this test."""
 
 import json
+import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -407,9 +408,32 @@ def test_a_hash_in_a_path_is_part_of_it(tmp_path: Path, names: list[str]) -> Non
 
 def test_a_link_to_itself_is_no_recording(tmp_path: Path) -> None:
     write(tmp_path / "a.json")
-    (tmp_path / "b.json").symlink_to("b.json")
+    (tmp_path / "b.txt").symlink_to("b.txt")
     (tmp_path / "up").symlink_to(".")
     assert len(read_all(tmp_path)) == 1
+
+
+def test_a_file_that_may_not_be_read_is_missed_and_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("b.json")
+    (tmp_path / "c.txt").symlink_to("nowhere")
+    findings = Recordings().for_root(tmp_path).findings
+    assert findings is not None
+    assert (list(findings.faults), findings.no_recordings) == (["b"], ("c.txt",))
+
+    write(tmp_path / "locked" / "d.json")
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match="locked: expected a readable folder"):
+        Recordings().for_root(tmp_path)
 
 
 @pytest.mark.parametrize("as_said", [True, False])

@@ -22,7 +22,7 @@ import numpy as np
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError
 from marrow.importing.agreement import Said, as_most, doubts_of_what_is_said, most_say
 from marrow.importing.decisions import Decisions, Sample, Told, decide
-from marrow.importing.detect import detect, files_below, get_format, head_of
+from marrow.importing.detect import detect, files_below, get_format, head_of, is_readable
 from marrow.importing.labels import Member, label_members, splits_of
 from marrow.importing.recording import Contents, Doubt, Format, ReadOptions, Source
 from marrow.readers.base import SkipRecording, Split
@@ -314,7 +314,10 @@ class Recordings:
                 f"--only PATTERN"
             )
         name, found = next(iter(of_format.items()))
-        return formats[name], found, no_recordings
+        # What cannot be read and is called as the others is one of them that is missing, and not something else.
+        suffixes = {file.suffix for file in found}
+        lost = [file for file in no_recordings if file.suffix in suffixes and not is_readable(file)]
+        return formats[name], sorted([*found, *lost]), [file for file in no_recordings if file not in lost]
 
     def _of_format(self, wanted: Format, files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         """Return the files to read as a format that was asked for, and the others.
