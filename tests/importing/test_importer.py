@@ -1,6 +1,7 @@
 """Recordings of any format as one data set: what is decided, on files of a format of this test."""
 
 import json
+import os
 import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from marrow.importing import detect
 from marrow.importing.importer import Recordings
 from marrow.importing.recording import ClipEntry, Contents, Head, ReadOptions, Recording, Source, one_by_one
 from marrow.readers.text_file import read_json
+from marrow.readers.upright import turned_up
+from marrow.skeleton.layout import KINECT_V2_25
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.convert import convert_recordings
 from marrow.store.format import Store
@@ -304,7 +307,17 @@ def test_a_reader_goes_to_workers_without_the_list_of_all_recordings(tmp_path: P
 
 @pytest.mark.parametrize(
     "options",
-    [{"fps": -1.0}, {"unit_metres": 0.0}, {"pattern": "("}, {"pattern": "(?P<lable>.)"}, {"anchors": {"nose": "Hips"}}],
+    [
+        {"fps": -1.0},
+        {"unit_metres": 0.0},
+        {"pattern": "("},
+        {"pattern": "(?P<lable>.)"},
+        {"anchors": {"nose": "Hips"}},
+        {"min_confidence": float("nan")},
+        {"min_confidence": -1.0},
+        {"joints": []},
+        {"joints": ["Hips", "Hips"]},
+    ],
 )
 def test_options_that_are_no_such_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
@@ -368,3 +381,153 @@ def test_ids_with_numbers_of_thousands_of_digits_are_ordered():
 
     names = ["a10", "a9", "a" + 5000 * "9", "a" + 5000 * "8", "b", "a009"]
     assert sorted(names, key=_natural) == ["a9", "a009", "a10", "a" + 5000 * "8", "a" + 5000 * "9", "b"]
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_files_in_different_units_are_read_as_each_says_or_doubted(tmp_path: Path, said: bool) -> None:
+    for name, metres in {"a": 1.0, "b": 0.001, "c": 1.0}.items():
+        write(tmp_path / f"{name}.json", BODY / metres, unit_metres=metres if said else None)
+    assert "units" in doubts(tmp_path)
+    a, b, _ = read_all(tmp_path)
+    if said:
+        np.testing.assert_allclose(b.joints, a.joints, atol=1e-5)
+        # What the user says holds for all.
+        told = read_all(tmp_path, unit_metres=0.001)
+        np.testing.assert_allclose(told[0].joints, a.joints / 1000, atol=1e-5)
+    else:
+        assert any("size" in note for sequence in (a, b) for note in sequence.notes)
+
+
+@pytest.mark.parametrize("up", ["z", "x", "-y", "-z"])
+def test_files_with_different_upward_axes_are_turned_as_each_says(tmp_path: Path, up: str) -> None:
+    body = BODY + (np.arange(10)[:, None] == NAMES.index("LeftFoot")) * [0, 0, 0.1]  # one foot to the front
+    write(tmp_path / "a.json", body, up="y")
+    write(tmp_path / "b.json", turned_up(np.roll(body, "xyz".index(up[-1]) - 1, axis=-1), up), up=up)
+    write(tmp_path / "c.json", body, up="y")
+    assert "upward axes" in doubts(tmp_path)
+    a, b, _ = read_all(tmp_path)
+    np.testing.assert_allclose(b.joints[..., 1], a.joints[..., 1], atol=1e-5)  # as high
+    # To the left, upwards and to the front: no mirror.
+    determinants = [np.linalg.det(s.joints[0, 0][[2, 1, 4]] - s.joints[0, 0][[5, 0, 3]]) for s in (a, b)]
+    assert determinants[1] == pytest.approx(determinants[0], rel=1e-4)
+
+
+def test_files_with_different_upward_axes_that_do_not_say_so_are_doubted(tmp_path: Path) -> None:
+    write(tmp_path / "a.json")
+    write(tmp_path / "b.json", np.roll(BODY, 1, axis=-1))
+    write(tmp_path / "c.json")
+    assert "y in 2 (a.json), z in 1 (b.json)" in doubts(tmp_path)
+    assert ["axis" in " ".join(sequence.notes) for sequence in read_all(tmp_path)] == [False, True, False]
+
+
+def test_small_and_tall_people_are_no_different_units(tmp_path: Path) -> None:
+    write(tmp_path / "child.json", BODY * 0.6)
+    write(tmp_path / "giant.json", BODY * 1.25)
+    assert "unit" not in doubts(tmp_path)
+    assert not any(sequence.notes for sequence in read_all(tmp_path))
+
+
+def test_bodies_of_an_image_are_not_read_with_those_in_metres(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", unit_metres=1.0)
+    write(tmp_path / "b.json", unit_metres=1.0)
+    write(tmp_path / "c.json", BODY * 500, unit_metres=0.0)
+    findings = Recordings().for_root(tmp_path).findings
+    assert findings is not None
+    assert list(findings.faults) == ["c"]
+    assert "of an image" in str(findings.faults["c"])
+
+
+@pytest.mark.parametrize("names", [["a#1", "a", "a#2"], ["x#y/a", "x/a", "x"]])
+def test_a_hash_in_a_path_is_part_of_it(tmp_path: Path, names: list[str]) -> None:
+    clips = [{"key": "1"}, {"key": "q#1"}]
+    for place, name in enumerate(names):
+        write(tmp_path / f"{name}.json", BODY + place, clips=clips if place == 0 else [{}])
+    reader = Recordings().for_root(tmp_path)
+    places = {record.id: reader.read(tmp_path, record).joints[0, 0, 0, 0] for record in reader.records(tmp_path)}
+    expected = {f"{names[0]}/1": 0, f"{names[0]}/q#1": 0, names[1]: 1, names[2]: 2}
+    assert places == pytest.approx(expected)
+
+
+def test_a_link_to_itself_is_no_recording(tmp_path: Path) -> None:
+    write(tmp_path / "a.json")
+    (tmp_path / "b.txt").symlink_to("b.txt")
+    (tmp_path / "up").symlink_to(".")
+    assert len(read_all(tmp_path)) == 1
+
+
+def test_a_file_that_may_not_be_read_is_missed_and_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("b.json")
+    (tmp_path / "c.txt").symlink_to("nowhere")
+    findings = Recordings().for_root(tmp_path).findings
+    assert findings is not None
+    assert (list(findings.faults), findings.no_recordings) == (["b"], ("c.txt",))
+
+    write(tmp_path / "locked" / "d.json")
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match="locked: expected a readable folder"):
+        Recordings().for_root(tmp_path)
+
+
+@pytest.mark.parametrize("as_said", [True, False])
+def test_joints_named_as_those_of_a_known_layout_are_found_in_any_order(tmp_path: Path, as_said: bool) -> None:
+    layout = KINECT_V2_25
+    order = list(np.argsort(layout.joints))
+    body = np.random.default_rng(0).normal(size=(25, 3))
+    names = [layout.joints[joint].upper() for joint in order]
+    write(tmp_path / "a.json", body[order], joints=names, parents=None, unit_metres=1.0, up="y")
+    options = {"layout": layout.name} if as_said else {}
+    (sequence,) = read_all(tmp_path, **options)
+    assert sequence.skeleton.joints == layout.joints
+    np.testing.assert_allclose(sequence.joints[0, 0], body, atol=1e-6)
+    (kept,) = read_all(tmp_path, joints=["HandLeft", "Neck"], **options)
+    assert kept.skeleton.joints == ("Neck", "HandLeft")
+    np.testing.assert_allclose(kept.joints[0, 0], body[[2, 7]], atol=1e-6)
+
+
+def test_a_layout_that_is_said_of_joints_with_other_names_is_doubted(tmp_path: Path) -> None:
+    names = [f"p{joint}" for joint in range(25)]
+    write(tmp_path / "a.json", np.random.default_rng(0).normal(size=(25, 3)), joints=names, parents=None)
+    assert "p0 is SpineBase" in doubts(tmp_path, layout="kinect_v2_25")
+
+
+def test_an_option_that_the_format_does_not_look_at_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.json")
+    with pytest.raises(ConfigError, match="--axes is for array"):
+        Recordings(axes="NTVC").for_root(tmp_path)
+
+
+@pytest.mark.parametrize("frames", [2, 4])
+def test_joints_at_zero_in_some_frames_are_doubted(tmp_path: Path, frames: int) -> None:
+    positions = np.repeat(BODY[None, None], 4, axis=1)
+    positions[0, :, 0] = 0  # of all others the origin
+    positions[0, :frames, 3] = 0
+    write(tmp_path / "a.json", positions=positions.tolist())
+    assert ("in 2 of the 4 bodies" in doubts(tmp_path)) == (frames == 2)
+
+
+def test_a_table_that_names_several_files_or_none_by_a_row_is_doubted(tmp_path: Path) -> None:
+    for name in ("u/a.json", "v/a.json", "v/b.json"):
+        write(tmp_path / name)
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\nu/a.json,walk\nv/a.json,run\nv/b,run\n")
+    assert "labels.csv" not in doubts(tmp_path, labels=str(table))
+    table.write_text("file,label\na.json,walk\nb.json,run\nw/c.json,run\n")
+    text = doubts(tmp_path, labels=str(table))
+    assert "several folders at once by a.json" in text
+    assert "1 rows of labels.csv name no recording, for example w/c.json" in text
+
+
+def test_labels_that_differ_by_capitals_alone_are_doubted(tmp_path: Path) -> None:
+    for name in ("Sit down/a.json", "sit_down/b.json", "run/c.json"):
+        write(tmp_path / name)
+    assert "capitals or signs alone: Sit down, sit_down" in doubts(tmp_path)

@@ -217,3 +217,25 @@ def test_one_body_in_one_point_does_not_keep_others_from_being_checked(tmp_path)
     summary = summary_of(tmp_path, walk("a"), walk("bb"), changed(walk("ccc"), _in_one_point))
     assert ["in 1 body all joints lie in one point" in text for text in summary.warnings] == [True]
     assert summary.not_checked == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda joints, present: joints / 1000, "ccc 0.001"),
+        (lambda joints, present: joints * 1000, "ccc 1e+03 times"),
+        (lambda joints, present: np.roll(joints, 1, axis=-1), "ccc along z"),
+    ],
+)
+def test_a_clip_in_another_unit_or_other_axes_is_named(tmp_path, change, words):
+    clips = [walk("a"), walk("bb"), changed(walk("ccc"), change), changed(walk("dddd"), lambda j, p: j * 0.6)]
+    (warning,) = (text for text in summary_of(tmp_path, *clips).warnings if "ccc" in text and "jump" not in text)
+    assert words in warning
+    assert "dddd" not in warning
+
+
+def test_a_clip_that_is_mirrored_is_named(tmp_path):
+    clips = [walk("a"), walk("bb"), changed(walk("ccc"), lambda joints, present: joints * [-1, 1, 1])]
+    (warning,) = summary_of(tmp_path, *clips).warnings
+    assert "1 clip feet point backwards" in warning
+    assert "ccc" in warning

@@ -1,6 +1,8 @@
 """`marrow import` that is killed: the same command goes on, and the store is the one that it would have been."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from marrow.cli.main import main
 from marrow.errors import StoreError
 from marrow.importing.importer import Recordings
 from marrow.store import Store
+from marrow.store.convert import convert_recordings
 
 HEAD = """HIERARCHY
 ROOT Hips
@@ -91,3 +94,40 @@ def test_what_is_known_of_a_folder_is_not_looked_for_again(source):
     known = Recordings(unit_metres=0.01, up="y").for_root(source)
     assert known.for_root(source) is known
     assert known.for_root(source.parent) is not known
+
+
+@pytest.mark.parametrize("changed", ["newer", "as it was", "mended", "a later frame"])
+def test_what_was_made_of_files_that_changed_since_is_made_anew(tmp_path, changed):
+    raw, out = tmp_path / "raw", tmp_path / "store"
+    raw.mkdir()
+    body = np.random.default_rng(0).normal(0, 0.3, (10, 25, 3)).cumsum(axis=0) / 10
+    for number in range(2 * SHARD_CLIPS):
+        np.save(raw / f"{number:02d}.npy", body.astype(np.float32))
+    if changed == "mended":
+        (raw / "03.npy").write_bytes(b"")
+    if changed == "a later frame":
+        shutil.rmtree(raw)
+        raw.mkdir()
+        for number in range(3):
+            points = [100.0 + number, 50.0, 0.9] * 25
+            document = {"version": 1.3, "people": [{"pose_keypoints_2d": points}]}
+            (raw / f"clip_{number:012d}_keypoints.json").write_text(json.dumps(document))
+
+    def run():
+        reader = Recordings(format="array" if changed != "a later frame" else None).for_root(raw)
+        return convert_recordings(reader, raw, out, on_error="drop", shard_clips=SHARD_CLIPS)
+
+    before = run()
+    assert len(before.dropped) == (changed == "mended")
+    future = time.time_ns() + 10**9
+    if changed == "a later frame":
+        file = raw / "clip_000000000002_keypoints.json"
+        file.write_text(file.read_text().replace("102.0", "150.0"))
+        os.utime(file, ns=(future, future))
+    elif changed != "as it was":
+        np.save(raw / "03.npy", body.astype(np.float32) * 1.5)
+        os.utime(raw / "03.npy", ns=(future, future))
+    after = run()
+    assert after.kept_shards == {"newer": 1, "mended": 1, "as it was": 2, "a later frame": 0}[changed]
+    assert (after.fingerprint == before.fingerprint) == (changed == "as it was")
+    assert after.dropped == ()

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, ParseError
+from marrow.importing.agreement import UPRIGHT_SHARE, Said, doubts_of_differences, least_difference, most_say
 from marrow.importing.recording import Contents, Doubt, Recording, Source
 from marrow.readers.base import SkipRecording
 from marrow.readers.upright import turned_up
@@ -39,6 +40,8 @@ _UPRIGHT_SHARE = 0.6
 _TRUNK_METRES = 0.48
 _SAMPLE_ROWS = 4000
 _MOST_COUNTED = 1000
+# Bodies of one recording by which it is compared with others.
+_ROWS_OF_ONE = 50
 # A bone shorter than this share of the longest has no length.
 _NO_LENGTH = 1e-4
 # How options are given that mend what is doubtful.
@@ -65,10 +68,17 @@ class Told:
 
 @dataclass(frozen=True)
 class Sample:
-    """One of the recordings on which is measured."""
+    """One of the recordings on which is measured.
+
+    Args:
+        contents: of its source.
+        recording: in the unit and axes of most.
+        name: what it is called in doubts.
+    """
 
     contents: Contents
     recording: Recording
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class Decisions:
         up: the axis that points up in the files.
         fps: frames per second where a recording does not say; None: each says.
         fps_told: whether `fps` also holds against the recordings.
+        size_of_adult: how large bodies are if an adult is 1; None where that was not measured or means nothing.
         min_confidence: joints below it are absent.
         reasons: where layout, unit, up, fps, sides and bones come from, in words.
         doubts: what may be otherwise.
@@ -95,6 +106,7 @@ class Decisions:
     up: str
     fps: float
     fps_told: bool
+    size_of_adult: float | None
     min_confidence: float
     reasons: dict[str, str]
     doubts: tuple[Doubt, ...]
@@ -136,6 +148,7 @@ class Decisions:
             notes = (*notes, "left and right were told by the shape of the body, not by names")
         if recording.confidence is not None:
             notes = (*notes, f"joints below a confidence of {self.min_confidence:g} are absent")
+        notes = (*notes, *self._unlike_others(joints.astype(np.float32), present))
         return SkeletonSequence(
             joints=joints.astype(np.float32),
             present=present,
@@ -144,6 +157,22 @@ class Decisions:
             record=record,
             notes=notes,
         )
+
+    def _unlike_others(
+        self, joints: Float32[np.ndarray, "body frame joint 3"], present: Bool[np.ndarray, "body frame joint"]
+    ) -> list[str]:
+        """Return notes on a recording of which the bodies have another size than most, or other axes."""
+        step = max(1, joints.shape[0] * joints.shape[1] // _ROWS_OF_ONE)
+        rows, seen = joints.reshape(-1, *joints.shape[2:])[::step], present.reshape(-1, present.shape[-1])[::step]
+        notes = []
+        size = measure_body(rows, seen, self.skeleton)
+        ratio = (size.of_adult or 0) / (self.size_of_adult or np.inf)
+        if ratio and max(ratio, 1 / ratio) > least_difference(size):
+            notes.append("bodies are of another size than in most recordings: another unit?")
+        axis = upward_axis(chest_above_hips(rows, seen, self.skeleton))
+        if axis is not None and axis[0] != self.up.lstrip("-") and axis[1] >= UPRIGHT_SHARE:
+            notes.append("bodies are upright along another axis than up: other axes than most, or people who lie?")
+        return notes
 
 
 def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sample], told: Told) -> Decisions:
@@ -158,19 +187,27 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     Raises:
         ConfigError: the user says something that does not fit the files.
     """
-    first = contents[0]
+    first, most = contents[0], most_say(contents)
     reasons: dict[str, str] = {}
     doubts: list[Doubt] = []
-    positions, present = _sample_rows(samples, told.min_confidence)
+    rows, seen = _sample_rows(samples, told.min_confidence)
+    positions, present = np.concatenate(rows), np.concatenate(seen)
     skeleton, kept = _skeleton(format_name, first, positions, told, reasons, doubts)
-    positions, present = room_for(positions[:, list(kept)], present[:, list(kept)], skeleton)
-    positions, present = derive(positions, present, skeleton.derived)
+    measured = [part[:, list(kept)] for part in rows], [part[:, list(kept)] for part in seen]
+    doubts += _doubts_of_zeros(np.concatenate(measured[0]), np.concatenate(measured[1]))
+    whole = [derive(*room_for(*parts, skeleton), skeleton.derived) for parts in zip(*measured, strict=True)]
+    kept_rows, kept_seen = [part for part, _ in whole], [part for _, part in whole]
+    positions, present = np.concatenate(kept_rows), np.concatenate(kept_seen)
     has_length = _doubt_bones(positions, present, skeleton, doubts)
-    up = _up(first, positions, present, skeleton, told, reasons, doubts)
+    up = _up(most, positions, present, skeleton, told, reasons, doubts)
     size = measure_body(positions, present, skeleton)
     if size.is_extent_alone and not has_length:
         size = BodySize({})
-    unit = _unit(first, size, told, reasons, doubts)
+    unit = _unit(most, size, told, reasons, doubts)
+    has_metres = told.unit_metres is not None or most.unit_metres != 0
+    doubts += doubts_of_differences(
+        [sample.name for sample in samples], kept_rows, kept_seen, skeleton, has_metres=has_metres
+    )
     fps = _fps(contents, samples, told, reasons, doubts)
     return Decisions(
         skeleton=replace(skeleton, up=up.lstrip("-")),
@@ -180,6 +217,7 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
         up=up,
         fps=fps,
         fps_told=told.fps is not None,
+        size_of_adult=size.of_adult * unit if has_metres and size.of_adult is not None else None,
         min_confidence=told.min_confidence,
         reasons=reasons,
         doubts=tuple(doubts),
@@ -210,8 +248,8 @@ def _in_three(positions: np.ndarray) -> np.ndarray:
 
 def _sample_rows(
     samples: Sequence[Sample], min_confidence: float
-) -> tuple[Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
-    """Return bodies of all samples, one per row, in the files' own unit and axes."""
+) -> tuple[list[Float32[np.ndarray, "_ joint 3"]], list[Bool[np.ndarray, "_ joint"]]]:
+    """Return bodies of each sample, one per row, in the files' own unit and axes."""
     rows, seen = [], []
     for sample in samples:
         recording = sample.recording
@@ -221,9 +259,9 @@ def _sample_rows(
             present &= recording.confidence >= min_confidence
         flat, flags = positions.reshape(-1, *positions.shape[2:]), present.reshape(-1, present.shape[-1])
         step = max(1, len(flat) * len(samples) // _SAMPLE_ROWS)
-        rows.append(flat[::step])
+        rows.append(flat[::step].astype(np.float32))
         seen.append(flags[::step])
-    return np.concatenate(rows).astype(np.float32), np.concatenate(seen)
+    return rows, seen
 
 
 def _skeleton(
@@ -245,18 +283,26 @@ def _skeleton(
         reasons["layout"] = "as said"
     elif layout is not None:
         reasons["layout"] = "by the format"
-    elif contents.joints is None:
-        fitting = [known for known in LAYOUTS.values() if len(known.joints) == contents.joint_count]
+    elif contents.joints is not None:
+        layout = _known(contents)
+        if layout is not None:
+            reasons["layout"] = "by the names of the joints"
+    else:
+        fitting = [known for known in LAYOUTS.values() if known.measured_count == contents.joint_count]
         if fitting:
+            if contents.dimensions == 3:  # bones of a person keep their length, links of another layout do not
+                fitting.sort(key=lambda known: _looseness(positions, known))
             layout = fitting[0]
             reasons["layout"] = f"by the number of joints, {contents.joint_count}"
             others = f"; as many have {', '.join(known.name for known in fitting[1:])}" if fitting[1:] else ""
             doubts.append(
                 Doubt(f"joints without names, {contents.joint_count}: {layout.name}{others}", "--layout NAME")
             )
-    elif (known := _known(contents)) is not None:
-        layout = known
-        reasons["layout"] = "by the names of the joints"
+    order = None if layout is None else _order_of(layout, contents.joints or ())
+    if told.layout is not None and layout is not None and contents.joints is not None and order is None:
+        pairs = zip(contents.joints, layout.joints, strict=False)
+        shown = ", ".join(f"{joint} is {known}" for joint, known in pairs if joint != known)
+        doubts.append(Doubt(f"joints have other names than those of {told.layout}; by their order {shown}"))
     if layout is not None:
         names, parents, mirror, anchors, name = (
             layout.joints,
@@ -309,10 +355,10 @@ def _skeleton(
     for role, joint in (told.anchors or {}).items():
         anchors[role] = _index(names, joint)
     skeleton = Skeleton(name, names, parents, mirror, anchors, up, derived, places)
-    kept = tuple(range(skeleton.measured_count))
+    kept = order or tuple(range(skeleton.measured_count))
     if told.joints:
-        kept = tuple(sorted(_index(names[: skeleton.measured_count], joint) for joint in told.joints))
-        skeleton = _restricted(skeleton, kept)
+        chosen = tuple(sorted(_index(names[: skeleton.measured_count], joint) for joint in told.joints))
+        skeleton, kept = _restricted(skeleton, chosen), tuple(kept[joint] for joint in chosen)
     whole = with_middles(skeleton)
     if whole.derived:
         reasons["derived"] = ", ".join(whole.joints[joint] for joint in whole.derived)
@@ -320,9 +366,38 @@ def _skeleton(
 
 
 def _known(contents: Contents) -> Skeleton | None:
-    """Return the built-in layout of these names in this order, whose joints hang alike where the files say how."""
-    known = next((layout for layout in LAYOUTS.values() if layout.joints == contents.joints), None)
-    return known if known is not None and contents.parents in (None, known.parents) else None
+    """Return the built-in layout of these names, where joints hang as the files say, if they say it.
+
+    Files that say how joints hang have them in their order; others may have another one, or other capitals and signs.
+    """
+    for layout in LAYOUTS.values():
+        if contents.parents is None and _order_of(layout, contents.joints or ()) is not None:
+            return layout
+        if layout.joints == contents.joints and layout.parents == contents.parents:
+            return layout
+    return None
+
+
+def _looseness(positions: Float32[np.ndarray, "row joint 3"], layout: Skeleton) -> float:
+    """Return how much the bones of a layout change their length, as the median share of it."""
+    joints, parents = (list(ends) for ends in zip(*layout.bones, strict=True))
+    lengths = np.linalg.norm(positions[:, joints] - positions[:, parents], axis=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a joint that is never seen
+        return float(np.nanmedian(np.nanstd(lengths, axis=0) / np.maximum(np.nanmean(lengths, axis=0), 1e-9)))
+
+
+def _order_of(layout: Skeleton, joints: Sequence[str]) -> tuple[int, ...] | None:
+    """Return which of some joints each measured one of a layout is, by name; None where they are not the same."""
+    places = {_plain(joint): place for place, joint in enumerate(joints)}
+    wanted = [_plain(joint) for joint in layout.joints[: layout.measured_count]]
+    if len(joints) != len(wanted) or places.keys() != {*wanted}:
+        return None
+    return tuple(places[joint] for joint in wanted)
+
+
+def _plain(joint: str) -> str:
+    return "".join(character for character in joint.lower() if character.isalnum())
 
 
 def _guess_anchors(
@@ -404,6 +479,19 @@ def _index(names: Sequence[str], joint: str) -> int:
     return list(names).index(joint)
 
 
+def _doubts_of_zeros(
+    positions: Float32[np.ndarray, "row joint 3"], present: Bool[np.ndarray, "row joint"]
+) -> list[Doubt]:
+    """Doubt joints at exactly (0, 0, 0), unless they are always there: what positions are relative to."""
+    at_zero = present & (positions == 0).all(axis=-1)
+    at_zero[:, (at_zero == present).all(axis=0)] = False
+    count = int(at_zero.any(axis=1).sum())
+    if not count:
+        return []
+    shown = f"in {count} of the {len(positions)} bodies looked at a joint is"
+    return [Doubt(f"{shown} at exactly (0, 0, 0) and taken to be there: absent joints written as zeros?")]
+
+
 def _doubt_bones(
     positions: Float32[np.ndarray, "row joint 3"],
     present: Bool[np.ndarray, "row joint"],
@@ -430,7 +518,7 @@ def _doubt_bones(
 
 
 def _up(
-    contents: Contents,
+    most: Said,
     positions: Float32[np.ndarray, "row joint 3"],
     present: Bool[np.ndarray, "row joint"],
     skeleton: Skeleton,
@@ -443,8 +531,8 @@ def _up(
         up, reasons["up"] = told.up, "as said"
     elif skeleton.up != "y":
         up, reasons["up"] = skeleton.up, "by the layout"
-    elif contents.up is not None:
-        up, reasons["up"] = contents.up, "by the format"
+    elif most.up is not None:
+        up, reasons["up"] = most.up, "by the format"
     elif measured is not None and measured[1] >= _UPRIGHT_SHARE:
         up = measured[0]
         reasons["up"] = f"measured: there the chest is above the hips in {measured[1]:.0%} of the bodies looked at"
@@ -468,19 +556,19 @@ def _up(
     return up
 
 
-def _unit(contents: Contents, size: BodySize, told: Told, reasons: dict[str, str], doubts: list[Doubt]) -> float:
+def _unit(most: Said, size: BodySize, told: Told, reasons: dict[str, str], doubts: list[Doubt]) -> float:
     fitting = size.fitting_unit
     if told.unit_metres is not None:
         unit, reasons["unit"] = told.unit_metres, "as said"
-    elif contents.unit_metres == 0:
+    elif most.unit_metres == 0:
         if size.of_adult is None:
             doubts.append(Doubt("positions are in pixels, and no body could be measured", "--unit_metres METRES"))
             reasons["unit"] = "pixels, taken as millimetres"
             return 0.001
         reasons["unit"] = "pixels or a share of the image: bodies are made as large as an adult"
         return 1 / size.of_adult
-    elif contents.unit_metres is not None:
-        unit, reasons["unit"] = contents.unit_metres, "by the format"
+    elif most.unit_metres is not None:
+        unit, reasons["unit"] = most.unit_metres, "by the format"
     elif fitting is not None:
         name, metres = fitting
         reasons["unit"] = f"measured: {name}, in which bodies are {(size.of_adult or 0) * metres:.2g} times an adult"

@@ -65,6 +65,15 @@ def head_of(path: Path) -> Head:
         return Head(path, b"")
 
 
+def is_readable(path: Path) -> bool:
+    """Tell whether the beginning of a file can be read."""
+    try:
+        read_head(path)
+    except DataError:
+        return False
+    return True
+
+
 def detect(path: Path) -> Format | None:
     """Return the format of a file, or None if it is of none that is known.
 
@@ -80,8 +89,12 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
     A path that is named itself is taken whatever it is called. Folders are not followed out of where they lie.
 
     Raises:
-        DataError: a path does not exist.
+        DataError: a path does not exist, or a folder may not be read.
     """
+
+    def unreadable(error: OSError) -> None:
+        raise DataError(f"{error.filename}: expected a readable folder: {error.strerror or error}") from error
+
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_file():
@@ -89,7 +102,7 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
             continue
         if not path.is_dir():
             raise DataError(f"expected a file or a folder; there is no {path}")
-        for folder, folders, names in os.walk(path):
+        for folder, folders, names in os.walk(path, onerror=unreadable):
             if "shards" in folders and {"plan.json", "store.json"} & set(names):
                 folders.clear()  # a store: it was made of recordings and holds none
                 continue

@@ -10,6 +10,7 @@ third coordinate is zero.
 """
 
 import fnmatch
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,8 +20,9 @@ from typing import Any, Literal
 import numpy as np
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError
+from marrow.importing.agreement import Said, as_most, doubts_of_what_is_said, most_say
 from marrow.importing.decisions import Decisions, Sample, Told, decide
-from marrow.importing.detect import detect, files_below, get_format, head_of
+from marrow.importing.detect import detect, files_below, get_format, head_of, is_readable
 from marrow.importing.labels import Member, label_members, splits_of
 from marrow.importing.recording import Contents, Doubt, Format, ReadOptions, Source
 from marrow.readers.base import SkipRecording, Split
@@ -33,6 +35,8 @@ _UNKNOWN = Skeleton("import", (), (), (), {})
 _SAMPLES = 8
 # Doubts that are told of the same text are told once; of different ones as many of a format.
 _DOUBTS = 6
+# Options that only some formats look at.
+_OPTIONS_OF = {"axes": ("array", "mat", "ntu_npz"), "markers": ("c3d",), "columns": ("table",)}
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,14 @@ class Recordings:
     classes: tuple[str, ...] = field(default=(), init=False)
     splits: Mapping[str, Split] = field(default_factory=dict, init=False, hash=False)
     findings: Findings | None = field(default=None, init=False, hash=False, repr=False, compare=False)
-    # What `read` needs of them: the sources of more than one file, by the path of their records.
+    # What `read` needs of them: the sources that the path of a record does not tell, by that path: those of more than
+    # one file, and those with a "#" in it, which else stands before the key of a clip.
     _decisions: Decisions | None = field(default=None, init=False, hash=False, repr=False, compare=False)
     _root: Path | None = field(default=None, init=False, repr=False, compare=False)
-    _several_files: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
-    # Frames per second by the path of their records, of sources that say others than most.
-    _rates: Mapping[str, float] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
+    _told_apart: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
+    # What most sources say of rate, unit and axis; and, by the path of their records, those that say something else.
+    _most: Said = field(default=Said(), init=False, hash=False, repr=False, compare=False)
+    _unlike_most: Mapping[str, Said] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -125,6 +131,10 @@ class Recordings:
             raise ConfigError(f"fps must be a number above 0, got {self.fps}")
         if self.unit_metres is not None and not 0 < self.unit_metres < np.inf:
             raise ConfigError(f"unit_metres must be a number above 0, got {self.unit_metres}")
+        if not 0 <= self.min_confidence < np.inf:
+            raise ConfigError(f"min_confidence must be a number from 0, got {self.min_confidence}")
+        if self.joints is not None and (not self.joints or len({*self.joints}) < len(self.joints)):
+            raise ConfigError(f"joints must be names of joints to keep, each once, got {list(self.joints)}")
         for role in self.anchors or ():
             if role not in ANCHOR_ROLES:
                 raise ConfigError(f"anchors are {', '.join(ANCHOR_ROLES)}; got {role!r}")
@@ -147,6 +157,9 @@ class Recordings:
         if self.findings is not None and self._root == root:
             return self
         files_format, files, no_recordings = self._files(root)
+        for option, names in _OPTIONS_OF.items():
+            if getattr(self, option) is not None and files_format.name not in names:
+                raise ConfigError(f"--{option} is for {' and '.join(names)}; the files are {files_format.name}")
         contents: dict[Source, Contents] = {}
         faulty: dict[Source, DataError] = {}
         sources = files_format.gather(files)
@@ -163,10 +176,11 @@ class Recordings:
             raise next(iter(faulty.values()))
         contents, of_other_layouts = _of_one_layout(contents)
         faulty |= of_other_layouts
+        most = self._not_told(most_say(contents.values()))
         told = Told(
             self.fps, self.unit_metres, self.up, self.layout, self.joints, self.sides, self.anchors, self.min_confidence
         )
-        samples = self._samples(files_format, contents)
+        samples = self._samples(files_format, contents, most)
         decisions = decide(files_format.name, list(contents.values()), samples, told)
         labelled = label_members(root, contents, list(faulty), self.labels, self.pattern)
         findings = Findings(
@@ -179,8 +193,14 @@ class Recordings:
             faults=labelled.faults
             | {member.record.id: faulty[member.source] for member in labelled.members if member.source in faulty},
             no_recordings=tuple(file.relative_to(root).as_posix() for file in no_recordings),
-            doubts=(*_doubts_of(contents.values()), *decisions.doubts, *labelled.doubts),
+            doubts=(
+                *_doubts_of(contents.values()),
+                *doubts_of_what_is_said(contents, self.unit_metres is not None, self.up is not None),
+                *decisions.doubts,
+                *labelled.doubts,
+            ),
         )
+        paths = {source: source.path.relative_to(root).as_posix() for source in contents}
         # What was decided stands among the options of the store, as if it had been said.
         known = replace(self, format=files_format.name, unit_metres=decisions.unit_metres, up=decisions.up)
         for name, value in {
@@ -190,15 +210,12 @@ class Recordings:
             "splits": splits_of(labelled.members),
             "findings": findings,
             "_decisions": decisions,
-            "_several_files": {
-                member.record.path.partition("#")[0]: member.source
-                for member in labelled.members
-                if len(member.source.files) > 1
-            },
-            "_rates": {
-                source.path.relative_to(root).as_posix(): found.fps
+            "_told_apart": {path: source for source, path in paths.items() if len(source.files) > 1 or "#" in path},
+            "_most": most,
+            "_unlike_most": {
+                paths[source]: said
                 for source, found in contents.items()
-                if found.fps is not None and found.fps != decisions.fps
+                if (said := self._not_told(Said.by(found))) != most
             },
         }.items():
             object.__setattr__(known, name, value)
@@ -222,12 +239,17 @@ class Recordings:
             raise ConfigError("this reader learns everything from the files: use Recordings(...).for_root(root)")
         if record.fault is not None:
             raise record.fault
-        path, _, key = record.path.partition("#")
-        source = self._several_files.get(path) or Source(Path(path).stem, (root / path,))
+        path, key = self._path_and_key(record)
+        source = self._told_apart.get(path) or Source(Path(path).stem, (root / path,))
         recording = get_format(self.format or "").read(source, key, self._read_options)
-        if recording.fps is None and path in self._rates:
-            recording = replace(recording, fps=self._rates[path])
+        recording = as_most(recording, self._unlike_most.get(path, Said()), self._most)
         return self._decisions.sequence(recording, source, record)
+
+    def files_of(self, root: Path, record: Record) -> tuple[Path, ...]:
+        """Return the files that reading a recording reads; `for_root` comes first."""
+        path, _ = self._path_and_key(record)
+        source = self._told_apart.get(path)
+        return (root / path,) if source is None else source.files
 
     @property
     def name(self) -> str:
@@ -238,14 +260,26 @@ class Recordings:
     def _read_options(self) -> ReadOptions:
         return ReadOptions(self.axes, self.layout, self.markers, self.columns, self.follow, self.fps)
 
+    def _path_and_key(self, record: Record) -> tuple[str, str]:
+        """Return the path of a record's source, and the key of its clip in it."""
+        # The longest path first: a file may be called as a clip of another one would be.
+        for place in reversed([place for place, sign in enumerate(record.path) if sign == "#"]):
+            if record.path[:place] in self._told_apart:
+                return record.path[:place], record.path[place + 1 :]
+        if record.path in self._told_apart:
+            return record.path, ""
+        path, _, key = record.path.partition("#")
+        return path, key
+
     def _files(self, root: Path) -> tuple[Format, list[Path], list[Path]]:
         """Return the format of the recordings below a folder, their files, and those that are none."""
         if not root.is_dir():
             raise DataError(f"expected a folder; {root} is none")
         files = files_below([root / path for path in self.paths] if self.paths else [root])
         files = [file for file in files if self.only is None or fnmatch.fnmatch(file.name, self.only)]
-        table_of_labels = {Path(self.labels).resolve(), (root / self.labels).resolve()}
-        files = [file for file in files if file.resolve() not in table_of_labels]
+        # Not `Path.resolve`, which raises at a link to itself.
+        table_of_labels = {os.path.realpath(self.labels), os.path.realpath(root / self.labels)}
+        files = [file for file in files if os.path.realpath(file) not in table_of_labels]
         if not files:
             matching = "" if self.only is None else f" with a name like {self.only!r}"
             raise DataError(f"expected recordings below {root}; there is no file{matching}")
@@ -278,7 +312,10 @@ class Recordings:
                 f"--only PATTERN"
             )
         name, found = next(iter(of_format.items()))
-        return formats[name], found, no_recordings
+        # What cannot be read and is called as the others is one of them that is missing, and not something else.
+        suffixes = {file.suffix for file in found}
+        lost = [file for file in no_recordings if file.suffix in suffixes and not is_readable(file)]
+        return formats[name], sorted([*found, *lost]), [file for file in no_recordings if file not in lost]
 
     def _of_format(self, wanted: Format, files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         """Return the files to read as a format that was asked for, and the others.
@@ -289,8 +326,16 @@ class Recordings:
         taken = set(accepted or files)
         return [file for file in files if file in taken], [file for file in files if file not in taken]
 
-    def _samples(self, files_format: Format, contents: Mapping[Source, Contents]) -> list[Sample]:
-        """Read a few recordings, evenly spread over all."""
+    def _not_told(self, said: Said) -> Said:
+        """Return what a source says, without what the user says of all."""
+        return replace(
+            said,
+            unit_metres=said.unit_metres if self.unit_metres is None else None,
+            up=said.up if self.up is None else None,
+        )
+
+    def _samples(self, files_format: Format, contents: Mapping[Source, Contents], most: Said) -> list[Sample]:
+        """Read a few recordings, evenly spread over all, in the unit and axes of most."""
         sources = list(contents)
         places = np.unique(np.linspace(0, len(sources) - 1, min(_SAMPLES, len(sources))).round().astype(int))
         samples = []
@@ -304,7 +349,9 @@ class Recordings:
                 except DataError as error:
                     failure = failure or error
                     continue
-                samples.append(Sample(contents[source], recording))
+                said = self._not_told(Said.by(contents[source]))
+                name = f"{source.path.name}{'#' if clips[place].key else ''}{clips[place].key}"
+                samples.append(Sample(contents[source], as_most(recording, said, most), name))
         if not samples and failure is not None:
             raise failure
         return samples
@@ -366,12 +413,15 @@ def _of_one_layout(
 
 def _layout_key(contents: Contents) -> tuple[Any, ...]:
     layout = contents.layout.name if contents.layout is not None else None
-    return (layout, contents.joints, contents.parents, contents.joint_count, contents.dimensions)
+    is_image = contents.unit_metres == 0  # a body of pixels has no place among bodies in metres
+    return (layout, contents.joints, contents.parents, contents.joint_count, contents.dimensions, is_image)
 
 
 def _described(contents: Contents, other: Contents | None = None) -> str:
     """Say what layout a source has; where it is near another one, where they differ."""
     counted = f"{contents.joint_count} joints in {contents.dimensions}D"
+    if other is not None and (contents.unit_metres == 0) != (other.unit_metres == 0):
+        counted += " of an image" if contents.unit_metres == 0 else " not of an image"
     if contents.layout is not None:
         return f"{contents.layout.name}, {counted}"
     if contents.joints is None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,14 @@ def label_members(
     groups = {source: found_groups or {} for source, found_groups in found.items()}
     chosen = _choose_labels(root, entries, places, groups, labels)
     named = sorted({label for label in chosen.by_entry if label is not None}, key=_natural)
+    alike = Counter(" ".join(re.split(r"[\W_]+", name.casefold())) for name in named)
+    twice = [name for name in named if alike[" ".join(re.split(r"[\W_]+", name.casefold()))] > 1]
+    doubts = chosen.doubts
+    if twice:
+        doubts = (
+            *doubts,
+            Doubt(f"labels differ by capitals or signs alone: {', '.join(twice[:6])}", "--labels TABLE.csv"),
+        )
     numbers = _numeric_names(groups.values())
     members = []
     for (source, clip), label in zip(entries, chosen.by_entry, strict=True):
@@ -113,7 +122,7 @@ def label_members(
         for member in members
         if found[member.source] is None
     }
-    return Labelled(members, tuple(named), chosen.source, chosen.doubts, faults)
+    return Labelled(members, tuple(named), chosen.source, doubts, faults)
 
 
 def splits_of(members: Sequence[Member]) -> dict[str, Split]:
@@ -213,20 +222,33 @@ def _from_table(
             raise ParseError(
                 table, line, f"expected one label per file, got {label!r} after {label_of[name]!r}: {name}"
             )
-    found = []
+    found: list[str | None] = []
+    place_of: dict[str, str] = {}
+    ambiguous: list[str] = []
     for source, clip in entries:
         place = f"{places[source]}/{clip.key}" if clip.key else places[source]
         path = source.path.relative_to(root).as_posix()
         names = (path, place, source.path.name, source.name, clip.key)
-        found.append(next((label_of[name] for name in names if name and label_of.get(name)), None))
+        name = next((name for name in names if name and label_of.get(name)), None)
+        found.append(None if name is None else label_of[name])
+        if name is not None and place_of.setdefault(name, places[source]) != places[source]:
+            ambiguous.append(name)
     unlabelled = found.count(None)
     if unlabelled == len(found):
         raise ConfigError(
             f"{table} names none of the recordings below {root}: it names {next(iter(label_of), 'nothing')!r}, "
             f"and a recording is {entries[0][0].path.relative_to(root).as_posix()!r}"
         )
-    doubts = (Doubt(f"{unlabelled} of {len(found)} recordings are not in {table.name}"),) if unlabelled else ()
-    return _Chosen(found, f"the table {table.name}", doubts)
+    doubts = []
+    if unlabelled:
+        doubts.append(Doubt(f"{unlabelled} of {len(found)} recordings are not in {table.name}"))
+    of_none = [name for name in label_of if name not in place_of]
+    if of_none:
+        doubts.append(Doubt(f"{len(of_none)} rows of {table.name} name no recording, for example {of_none[0]}"))
+    if ambiguous:
+        text = f"{table.name} names files of several folders at once by {ambiguous[0]}: all of them get that label"
+        doubts.append(Doubt(f"{text}; paths below the root tell them apart"))
+    return _Chosen(found, f"the table {table.name}", tuple(doubts))
 
 
 def _place(root: Path, source: Source) -> str:

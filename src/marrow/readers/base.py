@@ -115,6 +115,15 @@ class FromFiles(Protocol):
 
 
 @runtime_checkable
+class NamesFiles(Protocol):
+    """A reader of which a recording may lie in several files; of others it is the file at the path of its record."""
+
+    def files_of(self, root: Path, record: Record) -> tuple[Path, ...]:
+        """Return the files that reading a recording reads."""
+        ...
+
+
+@runtime_checkable
 class DeclaresFolds(Protocol):
     """A reader whose data set is also evaluated fold by fold: every clip is tested once, the scores are pooled."""
 

@@ -21,13 +21,14 @@ from typing import Any, Literal
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
 from marrow.readers import get_reader
-from marrow.readers.base import FromFiles, Reader, SkipRecording, declared_folds, reader_for
+from marrow.readers.base import FromFiles, NamesFiles, Reader, SkipRecording, declared_folds, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.writer import (
     DROPPED_FILE,
     HEADER_FILE,
     INDEX_FILE,
+    PART_FILE,
     PLAN_FILE,
     SHARDS_FOLDER,
     STORE_VERSION,
@@ -107,7 +108,7 @@ class _Plan:
 def prepare(reader: str | Reader, root: str | Path, out: str | Path, *, jobs: int = 1) -> Store:
     """Turn the raw recordings below a folder into a store, and open it.
 
-    What was finished by an earlier, interrupted call is kept.
+    What was finished by an earlier, interrupted call is kept, but for what was made of files that changed since.
 
     Args:
         reader: of the source, or its name with its standard settings.
@@ -138,7 +139,7 @@ def convert_recordings(
     """Do what `prepare` does with more settings, and return what was kept and dropped in place of the store.
 
     The result is the same to the last bit for any number of jobs and after any interruption. Where `out` holds an
-    unfinished store of the same plan, its finished shards are kept.
+    unfinished store of the same plan, its finished shards are kept, but for those with a file that was written since.
 
     Args:
         reader: of the source.
@@ -172,10 +173,19 @@ def convert_recordings(
         if overwrite:
             _remove(out)
         _begin(out, plan)
-        missing = [shard for shard in range(plan.shard_count) if read_part(shard_folder(out, shard), plan.hash) is None]
+        shards = range(plan.shard_count)
+        missing = [shard for shard in shards if read_part(shard_folder(out, shard), plan.hash) is None]
+        stale = [
+            shard
+            for shard in shards
+            if shard not in missing and _is_older(out, shard, reader, root, records[plan.slice_of(shard)])
+        ]
+        missing = sorted([*missing, *stale])
         if missing:
             # A store with a hole is no store, even if it was one before.
             (out / HEADER_FILE).unlink(missing_ok=True)
+            for shard in stale:
+                shutil.rmtree(shard_folder(out, shard))
             make = partial(_make_shard, reader, root, out, plan.hash, on_error)
             _make_shards(make, records, plan, missing, jobs, progress)
         store = None if missing else _opened(out)
@@ -275,6 +285,20 @@ def _check_plan(out: Path, file: Path, plan: _Plan) -> None:
         f"{out} was begun with other settings or files ({', '.join(changes)}). "
         f"Choose another --out, or --overwrite to begin anew"
     )
+
+
+def _is_older(out: Path, shard: int, reader: Reader, root: Path, records: Sequence[Record]) -> bool:
+    """Tell whether a file was written after the finished shard that was made of it."""
+    finished = (shard_folder(out, shard) / PART_FILE).stat().st_mtime_ns
+    files = {file for record in records for file in _files_of(reader, root, record)}
+    return any(file.is_file() and file.stat().st_mtime_ns > finished for file in files)
+
+
+def _files_of(reader: Reader, root: Path, record: Record) -> tuple[Path, ...]:
+    """Return the files of a recording, as far as its reader or its path tells."""
+    if isinstance(reader, NamesFiles):
+        return reader.files_of(root, record)
+    return (root / record.path,) if record.path else ()
 
 
 def _remove(out: Path) -> None:

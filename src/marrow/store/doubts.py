@@ -107,6 +107,11 @@ def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
     if motion.points:
         bodies = _count(motion.points, "body", "bodies")
         doubts.append(f"in {bodies} all joints lie in one point (zeros in place of a body, or of OFFSET?)")
+    if motion.unlike and not motion.flat:  # in an image bodies are larger the nearer they are
+        doubts.append(
+            f"in {_count(len(motion.unlike))} bodies are of another size than in most (another unit?): "
+            f"{_some(motion.unlike)}"
+        )
     without_length = _without_length(summary)
     if without_length and not doubts:
         doubts.append(f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?")
@@ -159,6 +164,9 @@ def _up(store: Store, motion: MotionChecks) -> Check:
         return Check(
             name, (f"up looks like {axis}, not {up}: along it the chest is above the hips in {share:.0%}; {option}",)
         )
+    if motion.lying and upright >= _UPRIGHT_MIN:
+        clips = f"{_count(len(motion.lying))} bodies are upright along another axis"
+        return Check(name, (f"in {clips} (people who lie, or another axis?): {_some(motion.lying)}",))
     if upright < _UPRIGHT_MIN:
         return Check(
             name,
@@ -192,6 +200,11 @@ def _sides(store: Store, motion: MotionChecks) -> Check:
         doubts.append(
             f"feet point backwards in {1 - motion.feet_forward:.0%} of the frames as left and right tell the front: "
             f"are the sides exchanged, or is an axis mirrored?"
+        )
+    elif motion.backwards:
+        doubts.append(
+            f"in {_count(len(motion.backwards))} feet point backwards as left and right tell the front "
+            f"(sides exchanged, or an axis mirrored?): {_some(motion.backwards)}"
         )
     if motion.swapped_sides:
         doubts.append(f"in {_count(motion.swapped_sides)} left and right are exchanged from one frame to the next")

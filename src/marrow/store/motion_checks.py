@@ -3,12 +3,13 @@
 Each shard is gone through once. Rows are frames of one body; the rows of a body lie one behind the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from marrow.importing.agreement import UPRIGHT_SHARE, least_difference
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.places import place_of_joints
@@ -24,6 +25,8 @@ _POINT_METRES = 0.01
 # A gap is worth a word from this length on.
 GAP_SECONDS = 1.0
 _STILL_FRAMES = 10
+# Bodies of a clip on which it is compared with others.
+_ROWS_OF_ONE = 20
 
 
 @dataclass
@@ -50,12 +53,15 @@ class MotionChecks:
         up: axis along which chests are above hips, and the share of frames in which they are; None: not measurable.
         feet_forward: share of frames in which feet point to the front as left and right tell it; None: no feet, or no
             left and right.
+        backwards: clips in which feet point to the back, by their ids.
         jumps: of single joints.
         swapped_sides: clips in which left and right are exchanged from one frame to the next.
         swapped_people: clips in which two bodies exchange their places from one frame to the next.
         points: bodies (of a clip) whose joints all lie in one point.
         gaps: clips with a stretch of a second or more in which nobody is seen.
         longest_gap: its seconds and clip, in words.
+        unlike: clips in which bodies are of another size than in most, in words; of more than a few the first.
+        lying: clips in which bodies are upright along another axis than up, as `unlike`.
         flat: axes along which no position differs in the whole store.
         still: joints that move in no clip, while the joint that they hang on does.
     """
@@ -63,12 +69,15 @@ class MotionChecks:
     size: BodySize = field(default_factory=lambda: BodySize({}))
     up: tuple[str, float] | None = None
     feet_forward: float | None = None
+    backwards: tuple[str, ...] = ()
     jumps: Jumps = field(default_factory=Jumps)
     swapped_sides: int = 0
     swapped_people: int = 0
     points: int = 0
     gaps: int = 0
     longest_gap: str = ""
+    unlike: tuple[str, ...] = ()
+    lying: tuple[str, ...] = ()
     flat: tuple[str, ...] = ()
     still: tuple[str, ...] = ()
 
@@ -89,6 +98,9 @@ def check_motion(store: Store) -> MotionChecks:
     moves = np.zeros(len(skeleton.joints), np.bool_)
     others_move = False
     longest = 0.0
+    sizes: dict[int, BodySize] = {}
+    lying: list[str] = []
+    backwards: list[str] = []
     for number in range(store.shard_count):
         clips, rows, flags = store.shard(number)
         if not len(clips):
@@ -103,6 +115,14 @@ def check_motion(store: Store) -> MotionChecks:
             body_joints = rows[part].reshape(bodies, frames, len(skeleton.joints), 3)
             body_flags = flags[part].reshape(bodies, frames, len(skeleton.joints))
             fps = float(store.fps[clip])
+            few = slice(part.start, part.stop, max(1, bodies * frames // _ROWS_OF_ONE))
+            sizes[clip] = measure_body(rows[few], flags[few], skeleton)
+            up = upward_axis(chest_above_hips(rows[few], flags[few], skeleton))
+            if up is not None and up[0] != skeleton.up and up[1] >= UPRIGHT_SHARE:
+                lying.append(f"{store.ids[clip]} along {up[0]}")
+            forward = _feet_forward(rows[few], flags[few], skeleton)
+            if forward is not None and forward <= 1 - UPRIGHT_SHARE and (up is None or up[0] == skeleton.up):
+                backwards.append(store.ids[clip])
             _look_for_jumps(checks.jumps, body_joints, body_flags, fps, scale, store, clip)
             checks.swapped_sides += _exchanges_sides(body_joints, body_flags, skeleton)
             checks.swapped_people += _exchanges_people(body_joints, body_flags, scale)
@@ -116,6 +136,8 @@ def check_motion(store: Store) -> MotionChecks:
                 here = _moving(body_joints, body_flags)
                 moves |= here
                 others_move |= bool(here.any())
+    checks.unlike, checks.lying = tuple(_of_other_size(store, sizes)), tuple(lying)
+    checks.backwards = tuple(backwards)
     checks.flat = tuple("xyz"[axis] for axis in range(3) if np.isfinite(low[axis]) and high[axis] - low[axis] < 1e-6)
     # The root of poses without a place stays where it is, and the hips with it: a joint of which the parent moves.
     checks.still = tuple(
@@ -124,6 +146,19 @@ def check_motion(store: Store) -> MotionChecks:
         if others_move and not moves[joint] and moves[parent]
     )
     return checks
+
+
+def _of_other_size(store: Store, sizes: Mapping[int, BodySize]) -> Iterator[str]:
+    """Yield clips in which bodies are larger or smaller than in most by more than people differ."""
+    measured = {clip: size.of_adult for clip, size in sizes.items() if size.of_adult}
+    if not measured:
+        return
+    # Of two sizes that are as frequent the smaller one, not a mean of both.
+    usual = sorted(measured.values())[(len(measured) - 1) // 2]
+    for clip, size in measured.items():
+        ratio = size / usual
+        if max(ratio, 1 / ratio) > least_difference(sizes[clip]):
+            yield f"{store.ids[clip]} {ratio:.3g} times"
 
 
 def _samples(store: Store) -> Iterator[tuple[Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]]:

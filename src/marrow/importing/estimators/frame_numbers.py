@@ -69,12 +69,14 @@ class FrameOrder:
         count: of frames, those that are missing in the middle included.
         notes: what was mended.
         doubts: what was taken for something that it may not be.
+        stride: by how much numbers go up from one frame to the next.
     """
 
     index: Mapping[int, int]
     count: int
     notes: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    stride: int = 1
 
 
 def in_order(path: Path, numbers: Iterable[int]) -> FrameOrder:
@@ -98,7 +100,7 @@ def in_order(path: Path, numbers: Iterable[int]) -> FrameOrder:
         text = f"frame numbers go up in steps of {stride}: taken for every frame that there is"
         doubts = (Doubt(text, "--fps RATE"),)
     notes = (FRAMES_WITHOUT_ANYBODY,) if count > len(ordered) else ()
-    return FrameOrder({number: (number - ordered[0]) // stride for number in ordered}, count, notes, doubts)
+    return FrameOrder({number: (number - ordered[0]) // stride for number in ordered}, count, notes, doubts, stride)
 
 
 def of_names(names: Sequence[str | int]) -> tuple[dict[str | int, tuple[str, int]], tuple[Doubt, ...]]:

@@ -72,8 +72,11 @@ class Table:
         poses = poses_of(source.path, options)
         columns = poses.columns
         is_flat = columns.dimensions == 2
-        fps, _, clock = rate_of(poses, next(iter(poses.by_clip.values())))
-        doubts = [_TWO_DIMENSIONS] if is_flat else []
+        rows = next(iter(poses.by_clip.values()))
+        fps, _, clock = rate_of(poses, rows)
+        order = in_order(source.path, poses.frames[rows].tolist())
+        fps = None if fps is None else fps / order.stride
+        doubts = [*([_TWO_DIMENSIONS] if is_flat else []), *order.doubts]
         if clock:
             doubts.append(Doubt(f"times were taken for {clock}, by their size", "--fps RATE"))
         if poses.has_commas:
@@ -105,6 +108,7 @@ class Table:
         rows = poses.by_clip[clip]
         fps, notes, _ = rate_of(poses, rows)
         order = in_order(source.path, poses.frames[rows].tolist())
+        fps = None if fps is None else fps / order.stride
         numbers, places = np.unique(poses.frames[rows], return_inverse=True)
         frames = np.array([order.index[number] for number in numbers.tolist()], np.int64)[places.reshape(-1)]
         positions = poses.positions[rows]

@@ -9,7 +9,7 @@ from marrow.errors import ConfigError, ParseError
 from marrow.importing.detect import detect, read_head
 from marrow.importing.estimators.frame_numbers import FRAMES_WITHOUT_ANYBODY
 from marrow.importing.estimators.people import BEYOND
-from marrow.importing.recording import ReadOptions
+from marrow.importing.recording import ReadOptions, Source
 from marrow.importing.tables.poses import UNEVEN
 from marrow.importing.tables.table import Table
 from marrow.readers import SkipRecording
@@ -337,3 +337,19 @@ GOOD = ("frame;time;a_x;a_y;b_x;b_y;c_x;c_y;a_c", "0;0,1;1,5;2;3;4;5;6;1", "1;0,
 @given(content=damaged("\n".join(GOOD).encode()) | damaged("\n".join(LONG).encode()))
 def test_damaged_tables_raise_only_our_errors(tmp_path_factory, content):
     only_our_errors(READER, tmp_path_factory.getbasetemp() / "damaged_table.csv", content)
+
+
+def test_every_second_frame_is_doubted_and_has_half_the_rate(tmp_path):
+    joints = ("hips", "neck", "head", "lhip", "rhip")
+    rows = [
+        f"{2 * at},{2 * at / 30:.5f}," + ",".join(f"{at + place / 10:.2f}" for place in range(15)) for at in range(12)
+    ]
+    header = "frame,time," + ",".join(f"{joint}_{axis}" for joint in joints for axis in "xyz")
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join([header, *rows]) + "\n")
+    found = Source("a", (file,))
+    contents, recording = Table().peek(found, ReadOptions()), Table().read(found, "", ReadOptions())
+    assert recording.positions.shape[1] == 12
+    assert contents.fps == pytest.approx(15, rel=1e-3)
+    assert recording.fps == pytest.approx(15, rel=1e-3)
+    assert "steps of 2" in contents.doubts[0].text
