@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from marrow.errors import DataError
+from marrow.skeleton.derived import with_middles
 from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -217,3 +218,11 @@ def test_one_body_in_one_point_does_not_keep_others_from_being_checked(tmp_path)
     summary = summary_of(tmp_path, walk("a"), walk("bb"), changed(walk("ccc"), _in_one_point))
     assert ["in 1 body all joints lie in one point" in text for text in summary.warnings] == [True]
     assert summary.not_checked == ()
+
+
+def test_a_derived_joint_may_lie_at_the_origin(tmp_path):
+    layout = with_middles(get_skeleton("mediapipe_33"))
+    places = np.random.default_rng(0).normal(size=(1, 20, len(layout.joints), 3)).astype(np.float32)
+    places[:, 5:, layout.anchors["centre"]] = 0
+    clip = SkeletonSequence(places, np.ones(places.shape[:3], np.bool_), 30.0, layout, Record("a"))
+    assert summary_of(tmp_path, clip).at_origin == 0
