@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from marrow.errors import DataError
+from marrow.skeleton.derived import with_middles
 from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -239,3 +240,11 @@ def test_a_clip_that_is_mirrored_is_named(tmp_path):
     (warning,) = summary_of(tmp_path, *clips).warnings
     assert "1 clip feet point backwards" in warning
     assert "ccc" in warning
+
+
+def test_a_derived_joint_may_lie_at_the_origin(tmp_path):
+    layout = with_middles(get_skeleton("mediapipe_33"))
+    places = np.random.default_rng(0).normal(size=(1, 20, len(layout.joints), 3)).astype(np.float32)
+    places[:, 5:, layout.anchors["centre"]] = 0
+    clip = SkeletonSequence(places, np.ones(places.shape[:3], np.bool_), 30.0, layout, Record("a"))
+    assert summary_of(tmp_path, clip).at_origin == 0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
+from marrow.skeleton.derived import measured
 from marrow.store.copies import copied_rows
 from marrow.store.doubts import check_store
 from marrow.store.format import Store
@@ -173,6 +174,8 @@ def _measure(store: Store) -> dict[str, Any]:
         origins = np.stack([store.placement(int(clip)).source_origin() for clip in clips])
         origin = np.repeat(origins, store.frame_count[clips] * store.body_count[clips], axis=0)[:, None]
         lies_there = present & (np.abs(joints - origin) < _SAME_METRES).all(axis=-1)
+        # A middle that was derived may lie there: MediaPipe's origin is the middle of the hips.
+        lies_there &= measured(skeleton)
         # A joint that is there in every frame was put there: the root of poses without a place.
         at_origin += int(lies_there[:, ~lies_there.all(axis=0)].any(axis=-1).sum())
 
