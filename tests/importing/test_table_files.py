@@ -10,7 +10,7 @@ from marrow.importing.detect import detect, read_head
 from marrow.importing.estimators.frame_numbers import FRAMES_WITHOUT_ANYBODY
 from marrow.importing.estimators.people import BEYOND
 from marrow.importing.recording import ReadOptions, Source
-from marrow.importing.tables.poses import UNEVEN
+from marrow.importing.tables.rate import UNEVEN
 from marrow.importing.tables.table import Table
 from marrow.readers import SkipRecording
 

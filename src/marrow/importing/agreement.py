@@ -7,11 +7,12 @@ and axis that most have. Where they do not, the recordings that are looked at ar
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from marrow.errors import ParseError
 from marrow.importing.recording import Contents, Doubt, Recording, Source
 from marrow.readers.upright import turned_up
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
@@ -24,6 +25,8 @@ _SIZES_DIFFER = 2.5
 _EXTENTS_DIFFER = 8.0
 # In as many of the frames of a recording is somebody upright along an axis before it is said of the recording.
 UPRIGHT_SHARE = 0.9
+# Doubts that are told of the same text are told once; of different ones as many of a format.
+_DOUBTS = 6
 
 
 @dataclass(frozen=True)
@@ -134,3 +137,62 @@ def least_difference(size: BodySize) -> float:
 def _most(values: Iterable[Value | None]) -> Value | None:
     counts = Counter(value for value in values if value is not None)
     return max(counts, key=lambda value: counts[value]) if counts else None
+
+
+def of_one_layout(
+    contents: Mapping[Source, Contents],
+) -> tuple[dict[Source, Contents], dict[Source, ParseError]]:
+    """Keep the sources of the layout that most clips have; return a fault for each of the others."""
+    clips_by_layout: Counter[tuple[Any, ...]] = Counter()
+    for found in contents.values():
+        clips_by_layout[_layout_key(found)] += len(found.clips)
+    usual = clips_by_layout.most_common(1)[0][0]
+    kept = {source: found for source, found in contents.items() if _layout_key(found) == usual}
+    model, model_contents = next(iter(kept.items()))
+    total = sum(clips_by_layout.values())
+    faults = {}
+    for source, found in contents.items():
+        if source in kept:
+            continue
+        faults[source] = ParseError(
+            source.path,
+            0,
+            f"expected the layout of {model.path.name} ({clips_by_layout[usual]} of {total} clips have it: "
+            f"{_described(model_contents)}), got {_described(found, model_contents)}. "
+            f"Import the files of each layout apart (--only PATTERN), or leave these out (--on_error drop)",
+        )
+    return kept, faults
+
+
+def _layout_key(contents: Contents) -> tuple[Any, ...]:
+    layout = contents.layout.name if contents.layout is not None else None
+    is_image = contents.unit_metres == 0  # a body of pixels has no place among bodies in metres
+    return (layout, contents.joints, contents.parents, contents.joint_count, contents.dimensions, is_image)
+
+
+def _described(contents: Contents, other: Contents | None = None) -> str:
+    """Say what layout a source has; where it is near another one, where they differ."""
+    counted = f"{contents.joint_count} joints in {contents.dimensions}D"
+    if other is not None and (contents.unit_metres == 0) != (other.unit_metres == 0):
+        counted += " of an image" if contents.unit_metres == 0 else " not of an image"
+    if contents.layout is not None:
+        return f"{contents.layout.name}, {counted}"
+    if contents.joints is None:
+        return counted
+    if other is not None and other.joints is not None:
+        missing = [joint for joint in other.joints if joint not in contents.joints]
+        surplus = [joint for joint in contents.joints if joint not in other.joints]
+        differences = [*(f"no {joint}" for joint in missing[:2]), *(f"{joint} besides" for joint in surplus[:2])]
+        if differences:
+            return f"{counted}, {', '.join(differences)}"
+        return f"{counted} in another order or tree"
+    return f"{counted}, {', '.join(contents.joints[:3])}, ..."
+
+
+def doubts_of(contents: Iterable[Contents]) -> list[Doubt]:
+    """Return what the sources doubt, each once, with how many share it."""
+    counts = Counter(doubt for found in contents for doubt in found.doubts)
+    return [
+        doubt if count == 1 else Doubt(f"{doubt.text} ({count} files)", doubt.option)
+        for doubt, count in counts.most_common(_DOUBTS)
+    ]

@@ -11,8 +11,7 @@ third coordinate is zero.
 
 import fnmatch
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +19,11 @@ from typing import Any, Literal
 import numpy as np
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError
-from marrow.importing.agreement import Said, as_most, doubts_of_what_is_said, most_say
-from marrow.importing.decisions import Decisions, Sample, Told, decide
+from marrow.importing.agreement import Said, as_most, doubts_of, doubts_of_what_is_said, most_say, of_one_layout
+from marrow.importing.decisions import Decisions, Sample, decide
 from marrow.importing.detect import detect, files_below, get_format, head_of, is_readable
 from marrow.importing.labels import Member, label_members, splits_of
+from marrow.importing.layouts import Told
 from marrow.importing.recording import Contents, Doubt, Format, ReadOptions, Source
 from marrow.readers.base import SkipRecording, Split
 from marrow.readers.name_pattern import check_pattern
@@ -33,8 +33,6 @@ from marrow.skeleton.sequence import Record, SkeletonSequence
 _UNKNOWN = Skeleton("import", (), (), (), {})
 # Recordings on which units, axes and layouts are measured.
 _SAMPLES = 8
-# Doubts that are told of the same text are told once; of different ones as many of a format.
-_DOUBTS = 6
 # Options that only some formats look at.
 _OPTIONS_OF = {"axes": ("array", "mat", "ntu_npz"), "markers": ("c3d",), "columns": ("table",)}
 
@@ -174,7 +172,7 @@ class Recordings:
             )
         if not contents:
             raise next(iter(faulty.values()))
-        contents, of_other_layouts = _of_one_layout(contents)
+        contents, of_other_layouts = of_one_layout(contents)
         faulty |= of_other_layouts
         most = self._not_told(most_say(contents.values()))
         told = Told(
@@ -194,7 +192,7 @@ class Recordings:
             | {member.record.id: faulty[member.source] for member in labelled.members if member.source in faulty},
             no_recordings=tuple(file.relative_to(root).as_posix() for file in no_recordings),
             doubts=(
-                *_doubts_of(contents.values()),
+                *doubts_of(contents.values()),
                 *doubts_of_what_is_said(contents, self.unit_metres is not None, self.up is not None),
                 *decisions.doubts,
                 *labelled.doubts,
@@ -386,66 +384,7 @@ def read(path: str | Path, **options: Any) -> list[SkeletonSequence]:
     return sequences
 
 
-def _of_one_layout(
-    contents: Mapping[Source, Contents],
-) -> tuple[dict[Source, Contents], dict[Source, ParseError]]:
-    """Keep the sources of the layout that most clips have; return a fault for each of the others."""
-    clips_by_layout: Counter[tuple[Any, ...]] = Counter()
-    for found in contents.values():
-        clips_by_layout[_layout_key(found)] += len(found.clips)
-    usual = clips_by_layout.most_common(1)[0][0]
-    kept = {source: found for source, found in contents.items() if _layout_key(found) == usual}
-    model, model_contents = next(iter(kept.items()))
-    total = sum(clips_by_layout.values())
-    faults = {}
-    for source, found in contents.items():
-        if source in kept:
-            continue
-        faults[source] = ParseError(
-            source.path,
-            0,
-            f"expected the layout of {model.path.name} ({clips_by_layout[usual]} of {total} clips have it: "
-            f"{_described(model_contents)}), got {_described(found, model_contents)}. "
-            f"Import the files of each layout apart (--only PATTERN), or leave these out (--on_error drop)",
-        )
-    return kept, faults
-
-
-def _layout_key(contents: Contents) -> tuple[Any, ...]:
-    layout = contents.layout.name if contents.layout is not None else None
-    is_image = contents.unit_metres == 0  # a body of pixels has no place among bodies in metres
-    return (layout, contents.joints, contents.parents, contents.joint_count, contents.dimensions, is_image)
-
-
-def _described(contents: Contents, other: Contents | None = None) -> str:
-    """Say what layout a source has; where it is near another one, where they differ."""
-    counted = f"{contents.joint_count} joints in {contents.dimensions}D"
-    if other is not None and (contents.unit_metres == 0) != (other.unit_metres == 0):
-        counted += " of an image" if contents.unit_metres == 0 else " not of an image"
-    if contents.layout is not None:
-        return f"{contents.layout.name}, {counted}"
-    if contents.joints is None:
-        return counted
-    if other is not None and other.joints is not None:
-        missing = [joint for joint in other.joints if joint not in contents.joints]
-        surplus = [joint for joint in contents.joints if joint not in other.joints]
-        differences = [*(f"no {joint}" for joint in missing[:2]), *(f"{joint} besides" for joint in surplus[:2])]
-        if differences:
-            return f"{counted}, {', '.join(differences)}"
-        return f"{counted} in another order or tree"
-    return f"{counted}, {', '.join(contents.joints[:3])}, ..."
-
-
 def _none_of(files: Sequence[Path]) -> str:
     if len(files) == 1:
         return f"its only file, {files[0].name}, is not"
     return f"none of its {len(files):,} files (the first is {files[0].name}) is"
-
-
-def _doubts_of(contents: Iterable[Contents]) -> list[Doubt]:
-    """Return what the sources doubt, each once, with how many share it."""
-    counts = Counter(doubt for found in contents for doubt in found.doubts)
-    return [
-        doubt if count == 1 else Doubt(f"{doubt.text} ({count} files)", doubt.option)
-        for doubt, count in counts.most_common(_DOUBTS)
-    ]

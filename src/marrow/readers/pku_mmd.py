@@ -21,7 +21,7 @@ data set, most of them in the words that NTU RGB+D has for the same action.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +32,16 @@ from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.readers.base import SkipRecording, Split, faulty_record, is_hidden, split_by
-from marrow.readers.number_lines import read_lines, read_rows, shown
+from marrow.readers.number_lines import read_rows
+from marrow.readers.pku_mmd_labels import (
+    CLASSES,
+    EXAMPLE,
+    RECORDING,
+    Instance,
+    overlapping,
+    parse_labels,
+    parse_split,
+)
 from marrow.readers.text_file import to_plain
 from marrow.skeleton.layout import KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
@@ -43,24 +52,8 @@ _FILES_LOOKED_AT = 25
 _BEGINNING_BYTES = 4096
 _JOINTS = len(KINECT_V2_25.joints)
 
-# Recordings of part I are numbered; those of part II are named after a scene and a number. L, M, R are the views.
-_RECORDING = {1: re.compile(r"(\d{4})-([LMR])"), 2: re.compile(r"(A\d\dN\d\d)-([LMR])")}
-_EXAMPLE = {1: "0002-L", 2: "A01N01-L"}
 _SPLIT_FILE = re.compile(r"cross[-_ ]?(subject|view)([-_ ]?v2)?\.txt", re.IGNORECASE)
 _SPLIT_NAMES = {"subject": "xsub", "view": "xview"}
-_LABEL_LINE = re.compile(rb"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*")
-
-_CLASS_NAMES = """
-bow; brush hair; brush teeth; check time from watch; cheer up; clapping; cross hands in front; drink water; drop;
-eat meal; falling down; giving object; hand waving; shaking hands; hopping; hugging; jump up; kicking;
-kicking something; phone call; pat on back; pick up; play with phone or tablet; point finger; point to something;
-punch or slap; pushing; put on a hat or cap; put something into pocket; reading; rub two hands; salute; sit down;
-stand up; take off a hat or cap; take off glasses; take off jacket; take something out of pocket; taking a selfie;
-tear up paper; throw; back pain; chest pain; headache; neck pain; type on a keyboard; fan self; put on jacket;
-put on glasses; wipe face; writing
-"""
-_CLASSES = tuple(" ".join(name.split()) for name in _CLASS_NAMES.split(";"))
-
 # Reasons and notes are the same words for every recording, so that they can be counted.
 _REVERSED = "the labelled interval ends before it starts"
 _EMPTY = "the labelled interval has no frame"
@@ -73,25 +66,6 @@ _SWAPPED = "a labelled interval ended before it started, and was swapped"
 _DOUBTFUL = "a label has confidence 0"
 _OVERLAPS = "a labelled interval overlaps with another one"
 _CUT = "a labelled interval ended after the recording, and was cut there"
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One line of a label file.
-
-    Args:
-        line: its 1-based number.
-        label: 0-based class.
-        start: first frame, 0-based.
-        end: the frame after the last one; before `start` where the interval is reversed.
-        confidence: 2 strong, 1 slight, 0 in a few places without an explanation.
-    """
-
-    line: int
-    label: int
-    start: int
-    end: int
-    confidence: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +88,7 @@ class PKUMMD:
 
     name: ClassVar[str] = "pku_mmd"
     skeleton: ClassVar[Skeleton] = KINECT_V2_25
-    classes: ClassVar[tuple[str, ...]] = _CLASSES
+    classes: ClassVar[tuple[str, ...]] = CLASSES
     splits: ClassVar[Mapping[str, Split]] = {
         protocol: split_by(protocol, ("train",), ("test",)) for protocol in ("xsub", "xview")
     }
@@ -286,7 +260,7 @@ def _find_files(root: Path, part: int) -> tuple[dict[str, Path], dict[str, Path]
     texts = sorted(file for file in root.rglob("*.txt") if not is_hidden(file.relative_to(root)) and file.is_file())
     folders: dict[Path, list[Path]] = {}
     for file in texts:
-        if _RECORDING[part].fullmatch(file.stem):
+        if RECORDING[part].fullmatch(file.stem):
             folders.setdefault(file.parent, []).append(file)
     kinds: dict[str, list[Path]] = {"skeletons": [], "labels": []}
     for folder, files in folders.items():
@@ -294,71 +268,6 @@ def _find_files(root: Path, part: int) -> tuple[dict[str, Path], dict[str, Path]
     folder_of = {kind: _only_folder(root, part, kind, kinds[kind]) for kind in kinds}
     skeletons, labels = ({file.stem: file for file in folders[folder_of[kind]]} for kind in kinds)
     return skeletons, labels, _find_splits(root, part, texts)
-
-
-def parse_labels(file: Path) -> list[Instance]:
-    """Read a label file; it may be empty.
-
-    Raises:
-        ParseError: it does not follow the format.
-    """
-    instances = []
-    for number, line in enumerate(read_lines(file), start=1):
-        if not line.strip():
-            continue
-        match = _LABEL_LINE.fullmatch(line)
-        if match is None or any(len(word) > 9 for word in match.groups()):
-            raise ParseError(file, number, f"expected four whole numbers class,start,end,confidence; got {shown(line)}")
-        action, start, end, confidence = map(int, match.groups())
-        if not 1 <= action <= len(_CLASSES):
-            raise ParseError(file, number, f"expected a class from 1 to {len(_CLASSES)}, got {action}")
-        instances.append(Instance(number, action - 1, start, end, confidence))
-    return instances
-
-
-def overlapping(instances: Iterable[Instance]) -> set[int]:
-    """Return the lines of those instances that share a frame with another one; reversed ones count as swapped."""
-    spans = sorted((*sorted((instance.start, instance.end)), instance.line) for instance in instances)
-    lines: set[int] = set()
-    latest_end, latest_line = -1, -1
-    for start, end, line in spans:
-        if start < latest_end and start < end:
-            lines |= {latest_line, line}
-        if end > latest_end:
-            latest_end, latest_line = end, line
-    return lines
-
-
-def parse_split(file: Path) -> dict[str, str]:
-    """Return "train" or "test" by recording.
-
-    Raises:
-        ParseError: it does not follow the format, or puts a recording on both sides.
-    """
-    sides: dict[str, str] = {}
-    counts = {"train": 0, "test": 0}
-    side = None
-    number = 0
-    for number, line in enumerate(read_lines(file), start=1):
-        text = line.decode("utf-8", "replace").strip()
-        if text.endswith(":"):
-            side = "train" if "train" in text.lower() else "test" if re.search("vali|test", text.lower()) else None
-            if side is None:
-                raise ParseError(file, number, f"expected 'Training videos:' or 'Validation videos:', got {text!r}")
-            continue
-        for name in filter(None, (name.strip().removesuffix(".txt") for name in text.split(","))):
-            if side is None:
-                raise ParseError(file, number, f"expected 'Training videos:' first, got {shown(line)}")
-            if not any(pattern.fullmatch(name) for pattern in _RECORDING.values()):
-                examples = " or ".join(_EXAMPLE.values())
-                raise ParseError(file, number, f"expected names like {examples} with commas between, got {name[:60]!r}")
-            if sides.setdefault(name, side) != side:
-                raise ParseError(file, number, f"{name} stands under both headings")
-            counts[side] += 1
-    for side, heading in (("train", "Training"), ("test", "Validation")):
-        if not counts[side]:
-            raise ParseError(file, max(number, 1), f"expected names under '{heading} videos:', found none")
-    return sides
 
 
 def _kind(files: list[Path]) -> str:
@@ -387,11 +296,9 @@ def _only_folder(root: Path, part: int, kind: str, folders: list[Path]) -> Path:
             f"Name a folder that holds only one of them"
         )
     other = {1: 2, 2: 1}[part]
-    there = any(_RECORDING[other].fullmatch(file.stem) for file in root.rglob("*.txt"))
+    there = any(RECORDING[other].fullmatch(file.stem) for file in root.rglob("*.txt"))
     hint = f". There are files of part {other}: use --options.part {other}" if there else ""
-    raise DataError(
-        f"expected {kind} of PKU-MMD part {part} ({_EXAMPLE[part]}.txt, ...) below {root}, found none{hint}"
-    )
+    raise DataError(f"expected {kind} of PKU-MMD part {part} ({EXAMPLE[part]}.txt, ...) below {root}, found none{hint}")
 
 
 def _find_splits(root: Path, part: int, texts: list[Path]) -> dict[str, dict[str, str]]:

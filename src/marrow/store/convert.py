@@ -5,8 +5,6 @@ made in any order by any number of processes; each is whole or absent. The heade
 the plan alone, and running the same command again makes only what is missing.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import signal
@@ -14,16 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
 from marrow.readers import get_reader
-from marrow.readers.base import FromFiles, NamesFiles, Reader, SkipRecording, declared_folds, reader_for
+from marrow.readers.base import NamesFiles, Reader, SkipRecording, declared_folds, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
+from marrow.store.plan import Plan, begin, make_plan
 from marrow.store.writer import (
     DROPPED_FILE,
     HEADER_FILE,
@@ -31,22 +30,13 @@ from marrow.store.writer import (
     PART_FILE,
     PLAN_FILE,
     SHARDS_FOLDER,
-    STORE_VERSION,
-    UNFINISHED,
     Dropped,
-    check_ids,
     clear_disk_errors,
     finish_store,
     read_part,
-    replace_durably,
     shard_folder,
     write_shard,
 )
-
-# Shards are the unit of work and of what a kill can cost: enough of them to share out, none too small or too large.
-_SHARDS_AIMED_AT = 32
-_SHARD_CLIPS_MIN = 16
-_SHARD_CLIPS_MAX = 512
 
 OnError = Literal["stop", "drop"]
 # What a person can mend, or None: how the making of a shard ends.
@@ -80,29 +70,6 @@ class PrepareSummary:
     stored_bytes: int
     padded_bytes: int
     fingerprint: str
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What decides a store's content, and how it is cut."""
-
-    version: int
-    source: str
-    options: dict[str, Any]
-    recordings: int
-    recordings_hash: str
-    shard_clips: int
-
-    @property
-    def hash(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-    @property
-    def shard_count(self) -> int:
-        return -(-self.recordings // self.shard_clips)
-
-    def slice_of(self, shard: int) -> slice:
-        return slice(shard * self.shard_clips, (shard + 1) * self.shard_clips)
 
 
 def prepare(reader: str | Reader, root: str | Path, out: str | Path, *, jobs: int = 1) -> Store:
@@ -168,11 +135,11 @@ def convert_recordings(
     if fault is not None and on_error == "stop":
         mend = "Mend the file, or leave it out with --on-error drop"
         raise ParseError(fault.path, fault.line, f"{fault.problem}. {mend}")
-    plan = _make_plan(reader, records, root, shard_clips)
+    plan = make_plan(reader, records, root, shard_clips)
     with clear_disk_errors(out):
         if overwrite:
             _remove(out)
-        _begin(out, plan)
+        begin(out, plan)
         shards = range(plan.shard_count)
         missing = [shard for shard in shards if read_part(shard_folder(out, shard), plan.hash) is None]
         stale = [
@@ -220,73 +187,6 @@ def convert_recordings(
     )
 
 
-def reader_options(reader: Reader) -> dict[str, Any]:
-    """Return a reader's settings as JSON values: the fields that its constructor takes."""
-    if not is_dataclass(reader):
-        return {}
-    values = {field.name: getattr(reader, field.name) for field in fields(reader) if field.init}
-    return json.loads(json.dumps(values, default=str))
-
-
-def _make_plan(reader: Reader, records: Sequence[Record], root: Path, shard_clips: int | None) -> _Plan:
-    if not records:
-        raise DataError(f"{root}: the reader {reader.name!r} found no recording there")
-    check_ids((record.id, record.path) for record in records)
-    digest = hashlib.sha256()
-    if isinstance(reader, FromFiles):  # the same options may mean another skeleton by now
-        digest.update(json.dumps([reader.skeleton.description(), reader.classes]).encode())
-    for record in records:
-        line = [record.id, record.path, record.label, dict(record.attributes)]
-        digest.update(json.dumps(line, sort_keys=True, default=str).encode())
-    if shard_clips is None:
-        shard_clips = min(max(-(-len(records) // _SHARDS_AIMED_AT), _SHARD_CLIPS_MIN), _SHARD_CLIPS_MAX)
-    return _Plan(STORE_VERSION, reader.name, reader_options(reader), len(records), digest.hexdigest(), shard_clips)
-
-
-def _begin(out: Path, plan: _Plan) -> None:
-    """Write the plan, or find that the folder already follows it."""
-    file = out / PLAN_FILE
-    if file.exists():
-        _check_plan(out, file, plan)
-        for unfinished in (out / SHARDS_FOLDER).glob(f"{UNFINISHED}*"):
-            shutil.rmtree(unfinished, ignore_errors=True)
-        return
-    if (out / HEADER_FILE).exists():
-        raise StoreError(
-            f"{out} already holds a store that was not made by this command. Choose another --out, or --overwrite"
-        )
-    if out.exists() and (not out.is_dir() or any(not path.name.startswith(UNFINISHED) for path in out.iterdir())):
-        raise StoreError(f"{out} already holds something that is not a store. Choose another --out")
-    (out / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
-    replace_durably(file, json.dumps(asdict(plan), indent=1).encode())
-
-
-def _check_plan(out: Path, file: Path, plan: _Plan) -> None:
-    try:
-        begun = json.loads(file.read_bytes())
-        differences = [name for name, value in asdict(plan).items() if begun[name] != value]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{file} is damaged ({type(error).__name__}: {error}). Use --overwrite to begin anew"
-        ) from error
-    if not differences:
-        return
-    changes = []
-    for name in differences:
-        old, new = begun[name], asdict(plan)[name]
-        if name == "options":
-            changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-            changes += [f"--options.{key} {old.get(key)} → {new.get(key)}" for key in changed]
-        elif name != "recordings_hash":
-            changes.append(f"{name} {old} → {new}")
-        elif "recordings" not in differences:
-            changes.append("other recordings")
-    raise StoreError(
-        f"{out} was begun with other settings or files ({', '.join(changes)}). "
-        f"Choose another --out, or --overwrite to begin anew"
-    )
-
-
 def _is_older(out: Path, shard: int, reader: Reader, root: Path, records: Sequence[Record]) -> bool:
     """Tell whether a file was written after the finished shard that was made of it."""
     finished = (shard_folder(out, shard) / PART_FILE).stat().st_mtime_ns
@@ -323,7 +223,7 @@ def _opened(out: Path) -> Store | None:
 def _make_shards(
     make: Callable[[int, Sequence[Record]], _Outcome],
     records: Sequence[Record],
-    plan: _Plan,
+    plan: Plan,
     shards: Sequence[int],
     jobs: int,
     progress: Callable[[int, int], None] | None,

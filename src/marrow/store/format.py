@@ -4,7 +4,6 @@ Frames of all bodies of all clips lie one behind the other, so that nothing is p
 is known of the clips is a Parquet file that pandas, Polars and DuckDB read too. The format: `docs/store-format.md`.
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,13 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from marrow.errors import ConfigError, StoreError, did_you_mean
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
+from marrow.store.header import AGAIN, check_size, read_header, read_parquet
 from marrow.store.writer import (
     DROPPED_FILE,
     HEADER_FILE,
     INDEX_FILE,
     JOINTS_FILE,
-    PLAN_FILE,
     PRESENT_FILE,
-    STORE_VERSION,
     Dropped,
     content_hash,
     file_crc32,
@@ -33,8 +31,6 @@ from marrow.store.writer import (
 )
 
 _log = logging.getLogger(__name__)
-
-_AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
 
 
 class Store:
@@ -94,22 +90,22 @@ class Store:
             StoreError: it is missing, unfinished, cut short, or of another version.
         """
         path = Path(path)
-        header = _read_header(path)
+        header = read_header(path)
         try:
             for number, shard in enumerate(header["shards"]):
                 for name, file in shard["files"].items():
-                    _check_size(path, shard_folder(path, number) / name, file["bytes"])
-            _check_size(path, path / INDEX_FILE, header["index"]["bytes"])
+                    check_size(path, shard_folder(path, number) / name, file["bytes"])
+            check_size(path, path / INDEX_FILE, header["index"]["bytes"])
             if header["index"].get("crc32") not in (None, file_crc32(path / INDEX_FILE)):
-                raise StoreError(f"{path / INDEX_FILE} has changed since it was written. {_AGAIN}")
-            store = cls(path, header, _read_parquet(path, path / INDEX_FILE))
+                raise StoreError(f"{path / INDEX_FILE} has changed since it was written. {AGAIN}")
+            store = cls(path, header, read_parquet(path, path / INDEX_FILE))
             if any(file.get("crc32") is None for shard in header["shards"] for file in shard["files"].values()):
-                _log.warning("%s has no check sums: it cannot be told whether it is damaged. %s", path, _AGAIN)
+                _log.warning("%s has no check sums: it cannot be told whether it is damaged. %s", path, AGAIN)
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
-            raise StoreError(f"{path / HEADER_FILE} is damaged ({type(error).__name__}: {error}). {_AGAIN}") from error
+            raise StoreError(f"{path / HEADER_FILE} is damaged ({type(error).__name__}: {error}). {AGAIN}") from error
         if len(store) != header.get("clip_count"):
             raise StoreError(
-                f"{path}: expected {header.get('clip_count')} clips in {INDEX_FILE}, got {len(store)}. {_AGAIN}"
+                f"{path}: expected {header.get('clip_count')} clips in {INDEX_FILE}, got {len(store)}. {AGAIN}"
             )
         return store
 
@@ -242,7 +238,7 @@ class Store:
     @cached_property
     def dropped(self) -> tuple[Dropped, ...]:
         """Recordings that were left out when the store was made, with the reason."""
-        return tuple(Dropped(**row) for row in _read_parquet(self.path, self.path / DROPPED_FILE).to_pylist())
+        return tuple(Dropped(**row) for row in read_parquet(self.path, self.path / DROPPED_FILE).to_pylist())
 
     @cached_property
     def notes(self) -> dict[str, int]:
@@ -286,7 +282,7 @@ class Store:
                 if file.get("crc32") is not None and file_crc32(path) != file["crc32"]:
                     return False
             except OSError as error:
-                raise StoreError(f"{path} cannot be read ({error}). {_AGAIN}") from error
+                raise StoreError(f"{path} cannot be read ({error}). {AGAIN}") from error
         return True
 
     def _damaged(self, shards: Sequence[int]) -> StoreError:
@@ -339,7 +335,7 @@ class Store:
         try:
             joints, packed = (np.load(folder / name, mmap_mode="r") for name in (JOINTS_FILE, PRESENT_FILE))
         except (OSError, ValueError) as error:
-            raise StoreError(f"{folder} cannot be read ({error}). {_AGAIN}") from error
+            raise StoreError(f"{folder} cannot be read ({error}). {AGAIN}") from error
         # Plain arrays: slicing np.memmap costs several times more.
         return np.asarray(joints), np.asarray(packed)
 
@@ -370,56 +366,3 @@ class _Records(Sequence[Record]):
 def _unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.ndarray, "... joint"]:
     """Return flags from bits."""
     return np.unpackbits(packed, axis=-1, count=joint_count).view(np.bool_)
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    if path.exists() and not path.is_dir():
-        raise StoreError(
-            f"{path} is a file, not a store: a store is a folder made by `marrow prepare` or `marrow import`"
-        )
-    if not path.is_dir():
-        raise StoreError(
-            f"{path}: there is no such folder. Make a store with `marrow prepare READER ROOT --out {path}`, or from "
-            f"recordings of your own with `marrow import PATH --out {path}`"
-        )
-    file = path / HEADER_FILE
-    if not file.exists():
-        if (path / PLAN_FILE).exists():
-            raise StoreError(
-                f"{path} is not finished. Run the `marrow prepare` that began it again: it goes on from there"
-            )
-        raise StoreError(
-            f"{path} is not a store: it has no {HEADER_FILE}. `marrow prepare` makes a store of raw recordings"
-        )
-    try:
-        header = json.loads(file.read_bytes())
-        version = header["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{file} is damaged ({type(error).__name__}: {error}). {_AGAIN}") from error
-    if version != STORE_VERSION:
-        raise StoreError(
-            f"{path} is of store version {version}; this marrow reads version {STORE_VERSION}. "
-            f"Prepare it again, or use the marrow that made it"
-        )
-    return header
-
-
-def _check_size(store: Path, file: Path, expected_bytes: int) -> None:
-    if not file.exists():
-        raise StoreError(f"{store}: {file.relative_to(store)} is missing. {_AGAIN}")
-    if file.stat().st_size != expected_bytes:
-        raise StoreError(
-            f"{store}: {file.relative_to(store)} is cut or changed: expected {expected_bytes} bytes, "
-            f"got {file.stat().st_size}. {_AGAIN}"
-        )
-
-
-def _read_parquet(store: Path, file: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise StoreError(f"{store}: {file.name} cannot be read ({reason}). {_AGAIN}") from error

@@ -29,7 +29,8 @@ from marrow.importing.recording import (
 )
 from marrow.importing.tables.columns import Columns, columns_of, header_count
 from marrow.importing.tables.file import MAX_NUMBERS, PARQUET, first_rows, parquet_names
-from marrow.importing.tables.poses import Poses, even_headers, poses_of, rate_of
+from marrow.importing.tables.poses import Poses, even_headers, poses_of
+from marrow.importing.tables.rate import rate_of
 from marrow.readers.base import SkipRecording
 
 _PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
