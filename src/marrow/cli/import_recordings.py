@@ -16,6 +16,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import check_page, make_parser
+from marrow.cli.inspect import print_checks
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.cli.prepare import print_summary, progress_bar
 from marrow.errors import ConfigError, DataError, ParseError
@@ -27,10 +28,14 @@ from marrow.skeleton.derived import measured
 from marrow.skeleton.places import place_of_joints
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.convert import convert_recordings, default_jobs
+from marrow.store.format import Store
+from marrow.store.summary import summarise
 
 _PREVIEW_CLIPS = 12
 _NAMES_SHOWN = 8
 _NOTES_SHOWN = 6
+# Stores up to this size are checked at once, in seconds; larger ones by `marrow inspect`.
+_CHECKED_BYTES = 200_000_000
 
 
 def build_parser() -> ArgumentParser:
@@ -120,6 +125,8 @@ def run(arguments: Namespace) -> int:
         )
         return EXIT_INTERRUPTED
     print_summary(summary)
+    if summary.stored_bytes < _CHECKED_BYTES:
+        print_checks(summarise(Store.open(out), near=False))
     return 0
 
 

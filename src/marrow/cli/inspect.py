@@ -116,12 +116,7 @@ def _print(store: Store, summary: Summary, picture: Path | None) -> None:
         table.add_row(name, Text(text))
     console.print(table)
     console.print()
-    for warning in summary.warnings:
-        console.print(Text(f"! {warning}", "yellow"))
-    for reason in summary.not_checked:
-        console.print(Text(f"? not checked, {reason}", "yellow"))
-    if not summary.warnings and not summary.not_checked:
-        console.print("nothing looks wrong", style="green")
+    print_checks(summary)
     if picture is not None:
         console.print(Text(f"picture: {picture}"), soft_wrap=True)
     recipe = f"mamp_{store.source}" if f"mamp_{store.source}" in recipe_names() else _RECIPE
@@ -129,6 +124,20 @@ def _print(store: Store, summary: Summary, picture: Path | None) -> None:
     path = shlex.quote(str(store.path))
     said = f"next: marrow pretrain --recipe {recipe} --protocol {protocol} --store {path} --out runs/first"
     console.print(Text(said), soft_wrap=True)
+
+
+def print_checks(summary: Summary) -> None:
+    """Say what looks wrong in a store, and what could not be checked."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for warning in summary.warnings:
+        console.print(Text(f"! {warning}", "yellow"))
+    for reason in summary.not_checked:
+        console.print(Text(f"? not checked, {reason}", "yellow"))
+    if not summary.warnings and not summary.not_checked:
+        console.print("nothing looks wrong", style="green")
 
 
 def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:

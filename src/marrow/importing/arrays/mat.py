@@ -124,6 +124,10 @@ def _penn_arrays(path: Path, variables: dict[str, Any]) -> tuple[np.ndarray, np.
     return x, y, visibility
 
 
+# In 24 of the 29 clips whose viewpoint is "front", the left shoulder is at the left of the image.
+_PENN_SIDES = Doubt("left and right look like those of the viewer, not of the person: seen from the front, left is left")
+
+
 def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, ...]) -> Contents:
     _penn_arrays(path, variables)
     action, train = variables["action"], variables["train"]
@@ -148,6 +152,7 @@ def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, .
         software="Penn Action",
         axes=f"T V of {len(PENN_13.joints)} joints, x and y apart",
         left_out=(*left_out, *(name for name in variables if name not in _PENN | {"pose"})),
+        doubts=(_PENN_SIDES,),
     )
 
 
