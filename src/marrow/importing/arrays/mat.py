@@ -125,7 +125,7 @@ def _penn_arrays(path: Path, variables: dict[str, Any]) -> tuple[np.ndarray, np.
 
 
 # In 24 of the 29 clips whose viewpoint is "front", the left shoulder is at the left of the image.
-_PENN_SIDES = Doubt("left and right look like those of the viewer, not of the person: seen from the front, left is left")
+_PENN_SIDES = Doubt("left and right look like those of the viewer: of people seen from the front, left is at the left")
 
 
 def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, ...]) -> Contents:
