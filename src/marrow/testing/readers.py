@@ -23,6 +23,7 @@ def check_reader(
     broken: Mapping[str, bytes | Mapping[str, bytes]] | None = None,
     splits_cover: bool | Collection[str] = True,
     recordings_read: int = 20,
+    of_people: bool = True,
 ) -> None:
     """Check a reader on recordings that it can read, and on files that it must refuse.
 
@@ -40,6 +41,7 @@ def check_reader(
             together, by a name for the case: {"no labels": {"a.txt": b"...", "labels.txt": b""}}.
         splits_cover: whether every record is in one half of each split; or the names of the splits of which that holds.
         recordings_read: how many of the recordings to read, evenly spread.
+        of_people: whether positions are those of people, of whom bones have a length to check.
 
     Raises:
         AssertionError: says which of these does not hold.
@@ -61,7 +63,8 @@ def check_reader(
         _check_sequence(reader, records[index], sequence, again=reader.read(root, records[index]))
         bone_lengths.append(_median_bone_lengths(sequence))
     assert bone_lengths, f"{reader.name}: every recording that was read is skipped, so nothing was checked"
-    _check_unit(reader, np.array(bone_lengths))
+    if of_people:
+        _check_unit(reader, np.array(bone_lengths))
 
     for name, content in (broken or {}).items():
         _check_refusal(original, name, content)
