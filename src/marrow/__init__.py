@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from marrow.data.sampling import batch_from_sequences
     from marrow.data.window import InputConfig
     from marrow.errors import MarrowError
-    from marrow.importing.importer import read
+    from marrow.importing.in_memory import read
     from marrow.models.encoder import Encoder, Features, FeatureShape
     from marrow.models.export import load_encoder, save_encoder
     from marrow.models.frame_transformer import FrameTransformer, FrameTransformerConfig
@@ -117,7 +117,7 @@ _HOMES = {
     "marrow.pretraining": ("pretrain",),
     "marrow.readers": ("get_reader",),
     "marrow.readers.base": ("Reader", "Split"),
-    "marrow.importing.importer": ("read",),
+    "marrow.importing.in_memory": ("read",),
     "marrow.skeleton.known": ("get_skeleton",),
     "marrow.skeleton.layout": ("Skeleton",),
     "marrow.skeleton.layout_file": ("load_layout",),

@@ -280,6 +280,21 @@ def test_joints_are_kept_with_their_nearest_parents_and_sides(tmp_path: Path) ->
     np.testing.assert_allclose(sequence.joints[0, 0, 3], BODY[4], atol=1e-6)
 
 
+def test_files_of_other_layouts_come_together_in_the_joints_that_they_share(tmp_path: Path) -> None:
+    write(tmp_path / "a.json")
+    order = [0, 1, 5, 6, 7, 2, 3, 4]  # no arms, and the right leg first
+    parents = tuple(order.index(PARENTS[joint]) for joint in order)
+    write(tmp_path / "b.json", BODY[order], joints=tuple(NAMES[joint] for joint in order), parents=parents)
+    with pytest.raises(ParseError, match="no LeftArm"):
+        read_all(tmp_path)
+    shared = ["Hips", "Neck", "LeftUpLeg", "LeftFoot", "RightUpLeg", "RightFoot"]
+    first, second = read_all(tmp_path, joints=shared, unit_metres=1.0)
+    assert first.skeleton == second.skeleton
+    assert first.skeleton.parents[:6] == (0, 0, 0, 2, 0, 4)
+    np.testing.assert_allclose(first.joints[0, 0, :6], BODY[[0, 1, 2, 4, 5, 7]], atol=1e-6)
+    np.testing.assert_array_equal(first.joints, second.joints)
+
+
 def test_bones_are_found_by_what_keeps_its_length(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     frames = []

@@ -19,7 +19,16 @@ from typing import Any, Literal
 import numpy as np
 
 from marrow.errors import ConfigError, DataError, MarrowError, ParseError
-from marrow.importing.agreement import Said, as_most, doubts_of, doubts_of_what_is_said, most_say, of_one_layout
+from marrow.importing.agreement import (
+    Said,
+    as_most,
+    doubts_of,
+    doubts_of_what_is_said,
+    most_say,
+    of_one_layout,
+    rows_of,
+    with_joints,
+)
 from marrow.importing.decisions import Decisions, Sample, decide
 from marrow.importing.detect import detect, files_below, get_format, head_of, is_readable
 from marrow.importing.labels import Member, label_members, splits_of
@@ -119,6 +128,8 @@ class Recordings:
     _root: Path | None = field(default=None, init=False, repr=False, compare=False)
     _told_apart: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
     # What most sources say of rate, unit and axis; and, by the path of their records, those that say something else.
+    # Which joints of a file are kept, by the path of its records, where joints were chosen.
+    _kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict, init=False, hash=False, repr=False)
     _most: Said = field(default=Said(), init=False, hash=False, repr=False, compare=False)
     _unlike_most: Mapping[str, Said] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
 
@@ -172,13 +183,19 @@ class Recordings:
             )
         if not contents:
             raise next(iter(faulty.values()))
+        kept: dict[Source, tuple[int, ...]] = {}
+        for source, found in list(contents.items()):
+            alone = with_joints(found, self.joints) if self.joints else None
+            if alone is not None:
+                contents[source], kept[source] = alone
         contents, of_other_layouts = of_one_layout(contents)
         faulty |= of_other_layouts
         most = self._not_told(most_say(contents.values()))
+        joints = None if kept.keys() >= contents.keys() else self.joints
         told = Told(
-            self.fps, self.unit_metres, self.up, self.layout, self.joints, self.sides, self.anchors, self.min_confidence
+            self.fps, self.unit_metres, self.up, self.layout, joints, self.sides, self.anchors, self.min_confidence
         )
-        samples = self._samples(files_format, contents, most)
+        samples = self._samples(files_format, contents, most, kept)
         decisions = decide(files_format.name, list(contents.values()), samples, told)
         labelled = label_members(root, contents, list(faulty), self.labels, self.pattern)
         findings = Findings(
@@ -209,6 +226,7 @@ class Recordings:
             "findings": findings,
             "_decisions": decisions,
             "_told_apart": {path: source for source, path in paths.items() if len(source.files) > 1 or "#" in path},
+            "_kept": {paths[source]: rows for source, rows in kept.items() if source in contents},
             "_most": most,
             "_unlike_most": {
                 paths[source]: said
@@ -240,7 +258,7 @@ class Recordings:
         path, key = self._path_and_key(record)
         source = self._told_apart.get(path) or Source(Path(path).stem, (root / path,))
         recording = get_format(self.format or "").read(source, key, self._read_options)
-        recording = as_most(recording, self._unlike_most.get(path, Said()), self._most)
+        recording = as_most(rows_of(recording, self._kept.get(path)), self._unlike_most.get(path, Said()), self._most)
         return self._decisions.sequence(recording, source, record)
 
     def files_of(self, root: Path, record: Record) -> tuple[Path, ...]:
@@ -332,7 +350,13 @@ class Recordings:
             up=said.up if self.up is None else None,
         )
 
-    def _samples(self, files_format: Format, contents: Mapping[Source, Contents], most: Said) -> list[Sample]:
+    def _samples(
+        self,
+        files_format: Format,
+        contents: Mapping[Source, Contents],
+        most: Said,
+        kept: Mapping[Source, tuple[int, ...]],
+    ) -> list[Sample]:
         """Read a few recordings, evenly spread over all, in the unit and axes of most."""
         sources = list(contents)
         places = np.unique(np.linspace(0, len(sources) - 1, min(_SAMPLES, len(sources))).round().astype(int))
@@ -349,39 +373,11 @@ class Recordings:
                     continue
                 said = self._not_told(Said.by(contents[source]))
                 name = f"{source.path.name}{'#' if clips[place].key else ''}{clips[place].key}"
-                samples.append(Sample(contents[source], as_most(recording, said, most), name))
+                recording = as_most(rows_of(recording, kept.get(source)), said, most)
+                samples.append(Sample(contents[source], recording, name))
         if not samples and failure is not None:
             raise failure
         return samples
-
-
-def read(path: str | Path, **options: Any) -> list[SkeletonSequence]:
-    """Read the recordings of a file or a folder, of any known format, into memory.
-
-    Args:
-        path: a file, or a folder of files of one format.
-        options: of `Recordings`, where the files do not say it: fps, unit_metres, up, layout, ...
-
-    Returns:
-        the recordings in the order of their paths; their labels are indices of `Recordings.classes`. Recordings in
-        which nobody is seen are left out.
-
-    Raises:
-        DataError: there is nothing to read, or it is of no known format.
-        ParseError: a file does not follow its format.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"expected a file or a folder of recordings; there is no {path}")
-    root, paths = (path, None) if path.is_dir() else (path.parent, [path.name])
-    reader = Recordings(paths=paths, **options).for_root(root)
-    sequences = []
-    for record in reader.records(root):
-        try:
-            sequences.append(reader.read(root, record))
-        except SkipRecording:
-            continue
-    return sequences
 
 
 def _none_of(files: Sequence[Path]) -> str:
