@@ -106,6 +106,6 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     def interrupted(*_arguments, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "convert_recordings", interrupted)
+    monkeypatch.setattr("marrow.cli.prepare.convert_recordings", interrupted)
     assert run(walk(tmp_path / "a.csv"), "--out", tmp_path / "store") == 130
     assert "run the same command to go on" in capsys.readouterr().err

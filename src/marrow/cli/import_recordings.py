@@ -2,7 +2,6 @@
 
 import html
 import os
-import sys
 from argparse import SUPPRESS
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import check_page, make_parser
 from marrow.cli.inspect import print_checks
 from marrow.cli.main import EXIT_INTERRUPTED
-from marrow.cli.prepare import print_summary, progress_bar
+from marrow.cli.prepare import convert, print_summary, progress_bar
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.importing.detect import FORMATS, get_format
 from marrow.importing.importer import Findings, Recordings
@@ -27,7 +26,7 @@ from marrow.readers.base import LEFT_OUT, SkipRecording
 from marrow.skeleton.derived import measured
 from marrow.skeleton.places import place_of_joints
 from marrow.skeleton.sequence import SkeletonSequence
-from marrow.store.convert import convert_recordings, default_jobs
+from marrow.store.convert import default_jobs
 from marrow.store.format import Store
 from marrow.store.summary import summarise
 
@@ -106,23 +105,8 @@ def run(arguments: Namespace) -> int:
             f"{len(unreadable)} of {len(findings.members)} recordings cannot be read; nothing was written. "
             f"Mend or move them, or leave them out with --on_error drop"
         )
-    try:
-        with progress_bar("importing") as progress:
-            summary = convert_recordings(
-                known,
-                root,
-                out,
-                jobs=arguments.jobs,
-                on_error=arguments.on_error,
-                overwrite=arguments.overwrite,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        print(
-            f"marrow: interrupted; finished shards are kept in {out}: run the same command to go on"
-            + (" (without --overwrite)" if arguments.overwrite else ""),
-            file=sys.stderr,
-        )
+    summary = convert("importing", known, root, arguments)
+    if summary is None:
         return EXIT_INTERRUPTED
     print_summary(summary)
     if summary.stored_bytes < _CHECKED_BYTES:

@@ -17,6 +17,7 @@ from marrow.cli.arguments import make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.errors import ConfigError
 from marrow.readers import get_reader_class, reader_names
+from marrow.readers.base import Reader
 from marrow.store.convert import PrepareSummary, convert_recordings, default_jobs
 from marrow.store.summary import reason_without_file
 
@@ -77,9 +78,25 @@ def run(arguments: Namespace) -> int:
             f"marrow prepare {source} ROOT --out {arguments.out}"
         )
     root = root or Path()
+    summary = convert(f"preparing {source}", reader, root, arguments)
+    if summary is None:
+        return EXIT_INTERRUPTED
+    print_summary(summary)
+    return 0
+
+
+def convert(words: str, reader: Reader, root: Path, arguments: Namespace) -> PrepareSummary | None:
+    """Make a store and show how far it is; None where a person stopped it, who is told how to go on.
+
+    Args:
+        words: what is done, beside the bar.
+        reader: of the recordings.
+        root: their folder.
+        arguments: of the command: out, jobs, on_error, overwrite.
+    """
     try:
-        with progress_bar(f"preparing {source}") as progress:
-            summary = convert_recordings(
+        with progress_bar(words) as progress:
+            return convert_recordings(
                 reader,
                 root,
                 arguments.out,
@@ -94,9 +111,7 @@ def run(arguments: Namespace) -> int:
             + (" (without --overwrite)" if arguments.overwrite else ""),
             file=sys.stderr,
         )
-        return EXIT_INTERRUPTED
-    print_summary(summary)
-    return 0
+        return None
 
 
 def _reader_options(readers: Sequence[str]) -> dict[str, tuple[Any, str]]:

@@ -17,19 +17,16 @@ from marrow.importing.agreement import UPRIGHT_SHARE, Said, doubts_of_difference
 from marrow.importing.layouts import BY_SHAPE, Told, decide_layout
 from marrow.importing.recording import Contents, Doubt, Recording, Source
 from marrow.readers.base import SkipRecording
+from marrow.readers.rates import doubt_rate
 from marrow.readers.upright import turned_up
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
 from marrow.skeleton.derived import derive, room_for
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
-# Frames per second of a recording; what is outside is likely a time, a rate in its place, or milliseconds.
-FPS_PLAUSIBLE = (5.0, 1000.0)
 _USUAL_FPS = 30.0
 # Of the bodies in a store that is right, nearly all are upright in the median; people who lie are a minority.
 _UPRIGHT_SHARE = 0.6
-# In an image there are no metres: an adult's trunk is taken for this.
-_TRUNK_METRES = 0.48
 _SAMPLE_ROWS = 4000
 _MOST_COUNTED = 1000
 # Bodies of one recording by which it is compared with others.
@@ -198,21 +195,6 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
         reasons=reasons,
         doubts=tuple(doubts),
     )
-
-
-def doubt_rate(fps: float) -> str | None:
-    """Say what is odd about frames per second; None where nothing is."""
-    least, most = FPS_PLAUSIBLE
-    if least <= fps <= most:
-        return None
-    meant = [
-        f"{meaning} ({rate:.4g} per second)"
-        for rate, meaning in ((1 / fps, "a rate"), (1000 * fps, "milliseconds"))
-        if least <= rate <= most
-    ]
-    if meant:
-        return f"{fps:.4g} frames per second: is the time between frames {' or '.join(meant)}?"
-    return f"{fps:.4g} frames per second are unusual"
 
 
 def _in_three(positions: np.ndarray) -> np.ndarray:

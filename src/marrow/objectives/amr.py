@@ -38,7 +38,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -51,6 +50,7 @@ from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture, patches_as_positions, picture_of
 from marrow.objectives.masking import Hiding, HidingDraw, hide
+from marrow.objectives.motion import motion, motion_exists
 
 _FLOOR = 1e-6  # of the variance of a target patch, in m²; the value is that of MAMP's authors
 
@@ -272,17 +272,6 @@ class AMR(Objective):
     def _values(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body patch value"]:
         """Return motion or positions in patches, as they are measured."""
         return self.grid.patchify(motion(joints, self.config.stride) if self.config.target == "motion" else joints)
-
-
-def motion(joints: Float[Tensor, "body time joint 3"], stride: int) -> Float[Tensor, "body time joint 3"]:
-    """Return the forward difference over `stride` frames; zero for the last ones, which have nowhere to lead."""
-    return F.pad(joints[:, stride:] - joints[:, :-stride], (0, 0, 0, 0, 0, stride))
-
-
-def motion_exists(present: Bool[Tensor, "body time joint"], stride: int) -> Bool[Tensor, "body time joint"]:
-    """Tell where there is motion: not into or out of an absent frame. The last frames lead nowhere and have zero."""
-    leads_on = torch.arange(present.shape[1], device=present.device) < present.shape[1] - stride
-    return present & (present.roll(-stride, dims=1) | ~leads_on[:, None])
 
 
 def mean_and_deviation(

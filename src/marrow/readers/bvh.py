@@ -37,13 +37,13 @@ from marrow.readers.bvh_joints import (
     joint_tree,
     left_out_note,
     no_joints,
-    rate_doubt,
     rest_pose,
     root_may_be_scene,
     what_root_of_file_is,
 )
 from marrow.readers.bvh_tree import Node
 from marrow.readers.name_pattern import check_pattern, find_groups
+from marrow.readers.rates import doubt_rate
 from marrow.readers.upright import turned_up
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.skeleton.names import anchors_by_name, mirror_by_name
@@ -195,8 +195,9 @@ class BVH:
         kept = [place for place, node in enumerate(motion.nodes) if node.name in self.skeleton.joints]
         joints = (self.unit_metres * turned_up(motion.places()[:, kept], self.up)).astype(np.float32)[None]
         notes = list(motion.notes)
-        if self.fps is None and motion.frame_seconds is not None and rate_doubt(motion.frame_seconds):
-            notes.append(f"{rate_doubt(motion.frame_seconds)} --options.fps says the rate")
+        odd = doubt_rate(frames_per_second(motion.frame_seconds)) if motion.frame_seconds is not None else None
+        if self.fps is None and odd is not None:
+            notes.append(f"{odd} --options.fps says the rate")
         if self.joints is None:
             notes += left_out_note([node.name for node in motion.nodes if node.name not in self.skeleton.joints])
         notes += self.notes

@@ -29,8 +29,6 @@ _FRAMES_LOOKED_AT = 32
 # Frame times are rounded: 0.0333333 is 30 frames per second, 0.00833 is 120. 29.97 stays 29.97.
 _RATE_ROUNDING = 5e-4
 _HIPS = re.compile(r"hip|pelvi|cadera|腰|尻|骨盆", re.IGNORECASE)
-# No recording of people has fewer or more frames per second.
-_USUAL_RATES = (5.0, 1000.0)
 
 
 def root_may_be_scene(nodes: Sequence[Node]) -> bool:
@@ -107,16 +105,3 @@ def frames_per_second(frame_seconds: float) -> float:
     """Return the rate that a frame time stands for, rounded where the frame time is."""
     nearest = round(1 / frame_seconds)
     return float(nearest) if abs(nearest * frame_seconds - 1) < _RATE_ROUNDING else 1 / frame_seconds
-
-
-def rate_doubt(frame_seconds: float) -> str:
-    """Return what is odd about a frame time, and the rate that would be meant; nothing if it is a usual one."""
-    slowest, fastest = _USUAL_RATES
-    rate = 1 / frame_seconds
-    if slowest <= rate <= fastest:
-        return ""
-    meant = ""
-    if slowest <= frame_seconds <= fastest:
-        milliseconds = frames_per_second(frame_seconds / 1000)
-        meant = f": a rate of {frame_seconds:g} frames per second, or milliseconds ({milliseconds:.4g} per second)?"
-    return f"the frame time of {frame_seconds:g} s means {rate:.4g} frames per second{meant or ', as no camera has.'}"

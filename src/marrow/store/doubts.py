@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marrow.importing.decisions import doubt_rate
+from marrow.readers.rates import doubt_rate
 from marrow.skeleton.body_size import BodySize
 from marrow.store.format import Store
 from marrow.store.motion_checks import MotionChecks

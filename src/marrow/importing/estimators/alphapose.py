@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 from marrow.errors import ParseError
 from marrow.importing.estimators.frame_numbers import (
-    by_last_number,
+    begins_as,
     frame_number,
+    frames_and_others,
     in_order,
     number_of,
     of_names,
@@ -33,7 +34,7 @@ from marrow.importing.estimators.keypoints import (
     to_numbers,
     to_recording,
 )
-from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
+from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source
 from marrow.readers.base import SkipRecording
 from marrow.readers.text_file import read_json
 from marrow.skeleton.estimators import COCO_17, COCO_18, HALPE_26
@@ -70,8 +71,7 @@ class AlphaPose:
 
     def gather(self, files: Sequence[Path]) -> list[Source]:
         """Put together files of one image each whose names differ by their last number; others stand alone."""
-        frames = {file: None for file in files if _holds_one_image(file)}
-        return by_last_number(list(frames)) + one_by_one([file for file in files if file not in frames])
+        return frames_and_others(files, _BODIES)
 
     def peek(self, source: Source, options: ReadOptions) -> Contents:
         """Say which recordings its images are of, and which joints people have.
@@ -141,7 +141,7 @@ class _Results:
 
 
 def _results_of(source: Source) -> _Results:
-    if not _holds_one_image(source.path):
+    if not begins_as(source.path, _BODIES):
         return _cached_results(source.path, *stamp(source.path))
     clip = _Clip()
     for file in source.files:
@@ -203,13 +203,3 @@ def _keypoints(path: Path, where: str, value: Any) -> list[Any]:
 def _joints_of(path: Path, person: Person, options: ReadOptions) -> Joints:
     count = to_numbers(path, [person.numbers], [person.place], 3).shape[1]
     return joints_by_count(path, count, options, _JOINTS)
-
-
-def _holds_one_image(file: Path) -> bool:
-    """Tell a file of one image (forms "cmu" and "open") by its beginning."""
-    try:
-        with file.open("rb") as opened:
-            text = Head(file, opened.read(4096)).text
-    except OSError:
-        return False
-    return text is not None and _BODIES.match(text) is not None

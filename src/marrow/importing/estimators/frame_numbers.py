@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from marrow.errors import ParseError
-from marrow.importing.recording import Doubt, Source
+from marrow.importing.recording import Doubt, Head, Source, one_by_one
 
 # Frame numbers that leave more out than this are no frame numbers.
 _FRAMES_PER_NUMBER = 100
@@ -19,6 +19,7 @@ _NUMBERS_OF_A_STRIDE = 8
 _LAST_NUMBER = re.compile(r"(\d+)(\D*)$")
 _EXTENSION = re.compile(r"\.[A-Za-z]\w{0,4}$")
 _LONGEST_NUMBER = 18
+_BEGINNING_BYTES = 4096
 
 FRAMES_WITHOUT_ANYBODY = "frame numbers that are missing were taken for frames without anybody"
 
@@ -131,6 +132,27 @@ def by_last_number(files: Sequence[Path]) -> list[Source]:
         Source(words.strip("_-. ") or folder.name, tuple(file for _, file in sorted(frames)))
         for (folder, words), frames in groups.items()
     ]
+
+
+def frames_and_others(files: Sequence[Path], one_frame: re.Pattern[str]) -> list[Source]:
+    """Put files of one frame each together whose names differ by their last number; others stand alone.
+
+    Args:
+        files: of one format.
+        one_frame: how the text of a file of one frame begins.
+    """
+    frames = {file: None for file in files if begins_as(file, one_frame)}
+    return by_last_number(list(frames)) + one_by_one([file for file in files if file not in frames])
+
+
+def begins_as(file: Path, pattern: re.Pattern[str]) -> bool:
+    """Tell whether the text of a file begins as a pattern says; False where it cannot be read or is none."""
+    try:
+        with file.open("rb") as opened:
+            text = Head(file, opened.read(_BEGINNING_BYTES)).text
+    except OSError:
+        return False
+    return text is not None and pattern.match(text) is not None
 
 
 def number_of(file: Path) -> int:

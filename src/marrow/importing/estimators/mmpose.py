@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 from marrow.errors import ParseError
 from marrow.importing.estimators.frame_numbers import (
     FrameOrder,
-    by_last_number,
     frame_number,
+    frames_and_others,
     in_order,
     number_of,
     order_of_files,
@@ -34,7 +34,7 @@ from marrow.importing.estimators.keypoints import (
     to_recording,
     with_scores,
 )
-from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
+from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source
 from marrow.readers.base import SkipRecording
 from marrow.readers.text_file import read_json
 from marrow.skeleton.estimators import COCO_17, H36M_17, HALPE_26
@@ -68,8 +68,7 @@ class MmPose:
 
     def gather(self, files: Sequence[Path]) -> list[Source]:
         """Put together files of one image each whose names differ by their last number; others stand alone."""
-        images = {file: None for file in files if _holds_one_image(file)}
-        return by_last_number(list(images)) + one_by_one([file for file in files if file not in images])
+        return frames_and_others(files, _ONE_IMAGE)
 
     def peek(self, source: Source, options: ReadOptions) -> Contents:
         """Say what its keypoints are, by their names where there are some.
@@ -223,12 +222,3 @@ def _links(links: Any) -> list[tuple[int, int]]:
         for pair in pairs
         if isinstance(pair, list) and len(pair) == 2 and all(type(joint) is int for joint in pair)
     ]
-
-
-def _holds_one_image(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            text = Head(file, opened.read(4096)).text
-    except OSError:
-        return False
-    return text is not None and _ONE_IMAGE.match(text) is not None

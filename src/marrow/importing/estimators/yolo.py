@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from marrow.errors import ParseError
 from marrow.importing.estimators.frame_numbers import (
     FrameOrder,
-    by_last_number,
     frame_number,
+    frames_and_others,
     in_order,
     number_of,
     order_of_files,
@@ -31,7 +31,7 @@ from marrow.importing.estimators.keypoints import (
     to_recording,
     with_scores,
 )
-from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
+from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source
 from marrow.readers.base import SkipRecording
 from marrow.readers.text_file import read_json
 from marrow.skeleton.estimators import COCO_17
@@ -55,8 +55,7 @@ class YoloPose:
 
     def gather(self, files: Sequence[Path]) -> list[Source]:
         """Put together files of one frame each whose names differ by their last number; others stand alone."""
-        frames = {file: None for file in files if _holds_one_frame(file)}
-        return by_last_number(list(frames)) + one_by_one([file for file in files if file not in frames])
+        return frames_and_others(files, _ONE_FRAME)
 
     def peek(self, source: Source, options: ReadOptions) -> Contents:
         """Say how many keypoints people have.
@@ -167,12 +166,3 @@ def _joints_of(path: Path, video: _Video, options: ReadOptions) -> Joints:
     count = to_numbers(path, [first.numbers], [first.place], 3).shape[1]
     doubt = Doubt(f"{count} keypoints, which no known model of YOLO-pose has: joints without names", "--layout NAME")
     return joints_by_count(path, count, options, {17: Joints(17, COCO_17)}, Joints(count, doubts=(doubt,)))
-
-
-def _holds_one_frame(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            text = Head(file, opened.read(4096)).text
-    except OSError:
-        return False
-    return text is not None and _ONE_FRAME.match(text) is not None
