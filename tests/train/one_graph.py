@@ -348,16 +348,14 @@ def fake(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(
-        json.dumps(
-            {
-                "graphs": graphs,
-                "runs": runs,
-                "shared": shared,
-                "finetune": finetune,
-                "tasks": task_trainings,
-                "inductor": inductor,
-                "fake": fake,
-            }[sys.argv[1]](Path(sys.argv[2]))
-        )
-    )
+    answer = {
+        "graphs": graphs,
+        "runs": runs,
+        "shared": shared,
+        "finetune": finetune,
+        "tasks": task_trainings,
+        "inductor": inductor,
+        "fake": fake,
+    }[sys.argv[1]](Path(sys.argv[2]))
+    # One write, so that the lines of several processes do not mix.
+    os.write(sys.stdout.fileno(), f"{json.dumps(answer)}\n".encode())

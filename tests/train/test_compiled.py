@@ -27,7 +27,7 @@ def _ask(what: str, folder: Path, launcher: tuple[str, ...] = (sys.executable,))
     script = Path(__file__).with_name("one_graph.py")
     done = subprocess.run([*launcher, str(script), what, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.mark.slow
