@@ -66,6 +66,8 @@ def alignment_of(
             pair: two persons in the frame of both. The mean of the middle between their centres is put at the origin,
             the way from the one who moves more to the other turned about the vertical onto +x, and everything
             divided by the mean distance from centre to chest of both. A clip with one body: as body.
+            In two dimensions nothing is turned: an image shows a body from one side, and turning in it is not turning
+            the body.
 
     Returns:
         The matrix and the origin. Whatever was never seen leaves its part of the alignment out.
@@ -80,11 +82,12 @@ def alignment_of(
         pair = _pair(joints, present, skeleton)
         if pair is not None:
             way = (pair.other - pair.actor).mean(0)
-            matrix = turn_to_face(way, skeleton.up) / pair.trunk
+            turn = np.eye(3) if skeleton.dimensions == 2 else turn_to_face(way, skeleton.up)
+            matrix = turn / pair.trunk
             return matrix.astype(np.float32), ((pair.actor + pair.other) / 2).mean(0).astype(np.float32)
     body, seen, at = joints[0].astype(np.float64), present[0], _anchors(skeleton)
     whole = seen[:, [at["left_hip"], at["right_hip"], at["left_shoulder"], at["right_shoulder"]]].all(1)
-    if whole.any():
+    if whole.any() and skeleton.dimensions == 3:
         axes = body[:, at["right_hip"]] - body[:, at["left_hip"]]
         axes += body[:, at["right_shoulder"]] - body[:, at["left_shoulder"]]
         matrix = turn_to_face(axes[whole].mean(0), skeleton.up)

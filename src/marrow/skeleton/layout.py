@@ -32,6 +32,8 @@ class Skeleton:
             to one; no joints where they are not in this layout. See `skeleton/derived.py`.
         places: joints by the place of the body that they are (`marrow.skeleton.body.BODY`), where the layout says so
             itself. What a layout is does not depend on it: `marrow.skeleton.places.places_of` knows the built-in ones.
+        dimensions: coordinates of a position that exist: 3, or 2 where joints were seen in an image. Arrays have a
+            third one all the same, which is zero and means nothing.
     """
 
     name: str
@@ -44,9 +46,14 @@ class Skeleton:
         default_factory=dict[int, tuple[tuple[int, float], ...]], hash=False
     )
     places: dict[str, int] = field(default_factory=dict[str, int], hash=False, compare=False, repr=False)
+    dimensions: int = 3
 
     def __post_init__(self) -> None:
         joint_count = len(self.joints)
+        if self.dimensions not in (2, 3):
+            raise ConfigError(f"skeleton {self.name!r}: dimensions must be 2 or 3, got {self.dimensions}")
+        if self.dimensions == 2 and self.up == "z":
+            raise ConfigError(f"skeleton {self.name!r}: in two dimensions z does not exist, and cannot point up")
         if len(set(self.joints)) != joint_count:
             raise ConfigError(f"skeleton {self.name!r}: joint names must be unique, got {self.joints}")
         for what, indices in (("parents", self.parents), ("mirror", self.mirror)):
@@ -84,10 +91,11 @@ class Skeleton:
                 for joint, sources in dict(described.get("derived", {})).items()
             },
             places=dict(described.get("places", {})),
+            dimensions=described.get("dimensions", 3),
         )
 
     def description(self) -> dict[str, Any]:
-        """Return what the layout is as plain values; `derived` is left out where there are none, `places` always."""
+        """Return what the layout is as plain values; `places` are left out, and what most layouts are alike in."""
         described: dict[str, Any] = {
             "name": self.name,
             "joints": self.joints,
@@ -100,6 +108,8 @@ class Skeleton:
             described["derived"] = {
                 str(joint): [list(pair) for pair in sources] for joint, sources in self.derived.items()
             }
+        if self.dimensions != 3:
+            described["dimensions"] = self.dimensions
         return described
 
     @cached_property
