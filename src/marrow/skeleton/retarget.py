@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
+from jaxtyping import Bool, Float32
 
 from marrow.errors import ConfigError
 from marrow.skeleton.body import MIDDLES, NEAR
@@ -101,27 +102,70 @@ def retarget(
         joints: joint of the sequence by joint of the target, where names do not tell; see `match`.
 
     Raises:
-        ConfigError: as for `match`.
+        ConfigError: as for `layout_map`.
     """
-    found = match(sequence.skeleton, target, joints)
-    wanted = [joint for joint, source in enumerate(found.sources) if source is not None]
-    taken = [source for source in found.sources if source is not None]
-    shape = (sequence.body_count, sequence.frame_count, len(target.joints))
-    positions, present = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
-    # A roll of the axes keeps them right-handed.
-    steps = ("xyz".index(target.up) - "xyz".index(sequence.skeleton.up)) % 3
-    positions[:, :, wanted] = np.roll(sequence.joints[:, :, taken], steps, axis=-1)
-    present[:, :, wanted] = sequence.present[:, :, taken]
-    positions, present = derive(positions, present, found.derived)
+    mapped = layout_map(sequence.skeleton, target, joints)
+    positions, present = mapped.apply(sequence.joints, sequence.present)
     old = sequence.placement
-    turned = old.rotation @ np.roll(np.eye(3), steps, axis=0).T
+    turned = old.rotation @ np.roll(np.eye(3), mapped.axis_steps, axis=0).T
     return replace(
         sequence,
         joints=positions,
         present=present,
-        skeleton=_marked(target, found),
+        skeleton=mapped.skeleton,
         placement=Placement(turned, old.translation, old.scale),
     )
+
+
+@dataclass(frozen=True)
+class LayoutMap:
+    """How positions of one layout are brought to another.
+
+    Args:
+        skeleton: the layout that results: the target, with what is derived there marked, in as many dimensions as the
+            source has.
+        sources: for each joint of it that the source has, that joint of the source.
+        derived: joints that are made of others there, as in `Skeleton.derived`.
+        axis_steps: by how many places the axes are rolled, so that up is up; that keeps them right-handed.
+    """
+
+    skeleton: Skeleton
+    sources: Mapping[int, int] = field(hash=False)
+    derived: Mapping[int, tuple[tuple[int, float], ...]] = field(hash=False)
+    axis_steps: int
+
+    def apply(
+        self, joints: Float32[np.ndarray, "*lead source 3"], present: Bool[np.ndarray, "*lead source"]
+    ) -> tuple[Float32[np.ndarray, "*lead joint 3"], Bool[np.ndarray, "*lead joint"]]:
+        """Return positions and flags in the layout that results; joints that the source lacks are absent."""
+        wanted, taken = list(self.sources), list(self.sources.values())
+        shape = (*present.shape[:-1], len(self.skeleton.joints))
+        positions, flags = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
+        positions[..., wanted, :] = np.roll(joints[..., taken, :], self.axis_steps, axis=-1)
+        flags[..., wanted] = present[..., taken]
+        return derive(positions, flags, self.derived)
+
+
+def layout_map(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] | None = None) -> LayoutMap:
+    """Return how recordings of one layout are brought to another; arguments and errors as those of `match`.
+
+    Raises:
+        ConfigError: besides, the source has three dimensions and the target two, or up is another axis in an image.
+    """
+    found = match(source, target, joints)
+    if target.dimensions < source.dimensions:
+        raise ConfigError(
+            f"recordings of {source.name!r} have three dimensions, {target.name!r} has two: what of them is seen "
+            "depends on a camera. Use a layout of three dimensions"
+        )
+    steps = ("xyz".index(target.up) - "xyz".index(source.up)) % 3
+    if source.dimensions == 2 and steps:
+        raise ConfigError(
+            f"in the images of {source.name!r} {source.up} points up, in {target.name!r} {target.up}: an image cannot "
+            "be turned there"
+        )
+    pairs = {joint: place for joint, place in enumerate(found.sources) if place is not None}
+    return LayoutMap(replace(_marked(target, found), dimensions=source.dimensions), pairs, found.derived, steps)
 
 
 def _marked(target: Skeleton, found: JointMatch) -> Skeleton:
