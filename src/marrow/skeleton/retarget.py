@@ -165,7 +165,10 @@ def layout_map(source: Skeleton, target: Skeleton, joints: Mapping[str, str | No
             "be turned there"
         )
     pairs = {joint: place for joint, place in enumerate(found.sources) if place is not None}
-    return LayoutMap(replace(_marked(target, found), dimensions=source.dimensions), pairs, found.derived, steps)
+    skeleton = _marked(target, found)
+    if skeleton.dimensions != source.dimensions:
+        skeleton = replace(skeleton, dimensions=source.dimensions)
+    return LayoutMap(skeleton, pairs, found.derived, steps)
 
 
 def _marked(target: Skeleton, found: JointMatch) -> Skeleton:
