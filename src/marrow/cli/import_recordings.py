@@ -58,16 +58,35 @@ def build_parser() -> ArgumentParser:
         help="at a recording that cannot be read, stop; or leave it out and list it with its error",
     )
     parser.add_argument("--overwrite", action="store_true", help="remove a store that is already there, and begin anew")
+    add_reading_options(parser)
+    return parser
+
+
+def add_reading_options(parser: ArgumentParser, left_out: Sequence[str] = ()) -> None:
+    """Add the options that say of recordings what their files do not, as `Recordings` has them.
+
+    Args:
+        parser: of the command.
+        left_out: those that the command does without.
+    """
     described = {
         param.arg_name: " ".join((param.description or "").split())
         for param in parse_docstring(Recordings.__doc__ or "").params
     }
-    for field in fields(Recordings):
-        if field.init and field.name != "paths":
-            default = getattr(Recordings, field.name, None)
-            text = described[field.name] + ("" if default is None else f" (default: {default})")
-            parser.add_argument(f"--{field.name}", type=_without_none(field.type), default=SUPPRESS, help=text)
-    return parser
+    for name, field in _reading_options().items():
+        if name not in left_out:
+            default = getattr(Recordings, name, None)
+            text = described[name] + ("" if default is None else f" (default: {default})")
+            parser.add_argument(f"--{name}", type=_without_none(field.type), default=SUPPRESS, help=text)
+
+
+def reading_options(arguments: Namespace) -> dict[str, Any]:
+    """Return the options of `Recordings` that a person has given."""
+    return {name: arguments[name] for name in _reading_options() if name in arguments}
+
+
+def _reading_options() -> dict[str, Any]:
+    return {field.name: field for field in fields(Recordings) if field.init and field.name != "paths"}
 
 
 def _without_none(kind: Any) -> Any:
@@ -83,9 +102,8 @@ def run(arguments: Namespace) -> int:
         raise ConfigError("--out FOLDER says where the store goes; --dry_run shows what would be made without one")
     if arguments.preview is not None:
         check_page(arguments.preview, "--preview")
-    root, paths = _root_of(arguments.paths)
-    told = {field.name for field in fields(Recordings) if field.init} & set(vars(arguments)) - {"paths"}
-    reader = Recordings(paths=paths, **{name: arguments[name] for name in told})
+    root, paths = root_of(arguments.paths)
+    reader = Recordings(paths=paths, **reading_options(arguments))
     with progress_bar("looking at the files") as _:
         known = reader.for_root(root)
     findings = known.findings
@@ -114,7 +132,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _root_of(paths: Sequence[Path]) -> tuple[Path, list[str] | None]:
+def root_of(paths: Sequence[Path]) -> tuple[Path, list[str] | None]:
     """Return the folder that all paths lie in, and the paths below it (None: the folder itself).
 
     Raises:

@@ -39,6 +39,7 @@ from marrow.models.heads import Recogniser
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.encoders import encoder_for, encoder_of, facts_of, origin_of, store_for
+from marrow.tasks.evaluation_report import RunFacts
 from marrow.tasks.metrics import best_epoch
 from marrow.tasks.one_go import one_process
 from marrow.tasks.recognition.declared import about_of
@@ -166,6 +167,61 @@ def _note(config: FinetuneConfig, context: TaskContext, training: Training, labe
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a fine-tuning begins with.
+
+    Args:
+        encoder: that is trained, adapted to the store, at random initialisation where it is to be from scratch.
+        data: as the encoder reads it.
+        store: as it was opened.
+        context: that of the call, with what is known of the pre-training.
+        facts: what the encoder that was given says of itself.
+        run: its folder; None: it was in memory.
+    """
+
+    encoder: Encoder
+    data: TaskData
+    store: Store
+    context: TaskContext
+    facts: RunFacts
+    run: Path | None
+
+
+def start_of(
+    encoder: Encoder | Path | str,
+    store: Store | Path | str,
+    protocol: str,
+    config: FinetuneConfig,
+    *,
+    from_scratch: bool,
+    transfer: bool | Mapping[str, str | None],
+    context: TaskContext,
+) -> Start:
+    """Return which encoder learns from which clips; the arguments, and what may be wrong with them, of `finetune`."""
+    source = encoder if isinstance(encoder, Encoder) else Path(encoder)
+    run = None if isinstance(source, Encoder) else source
+    store = store if isinstance(store, Store) else Store.open(store)
+    facts = facts_of(source, 0)
+    start, adapted = encoder_for(encoder_of(source), store, transfer, context.seed, run or facts.name)
+    for note in adapted:
+        _log.info("%s", note)
+    if from_scratch:
+        start = start.fresh(context.seed)
+    folds = fold_protocols(store, protocol)
+    if len(folds) > 1:
+        raise ConfigError(
+            f"a recogniser is of one fold: give one such as {folds[0]}, got {protocol!r}. All folds are scored "
+            "by `marrow evaluate RUN --tasks finetune`"
+        )
+    read = store_for(start, store, run or facts.name, transfer if isinstance(transfer, Mapping) else None)
+    data = TaskData(read, *protocol_rows(store, protocol), protocol=protocol)
+    with_labels_used(data, config, context).train_labels()  # what is wrong with them is said before a folder is taken
+    origin = origin_of(run, facts.description.get("provenance", {}))
+    context = replace(context, origin=origin.from_scratch() if from_scratch else origin)
+    return Start(start, data, store, context, facts, run)
+
+
+@dataclass(frozen=True)
 class FinetuneResult:
     """What a fine-tuning leaves behind.
 
@@ -209,29 +265,9 @@ def finetune(
         DataError: clips without labels, or too few.
         MarrowError: a loss was not finite.
     """
-    source, out = encoder if isinstance(encoder, Encoder) else Path(encoder), Path(out)
-    run = None if isinstance(source, Encoder) else source
-    config, context = config or FinetuneConfig(), context or TaskContext()
-    store = store if isinstance(store, Store) else Store.open(store)
-
-    # Which encoder, which clips.
-    facts = facts_of(source, 0)
-    start, adapted = encoder_for(encoder_of(source), store, transfer, context.seed, run or facts.name)
-    for note in adapted:
-        _log.info("%s", note)
-    if from_scratch:
-        start = start.fresh(context.seed)
-    folds = fold_protocols(store, protocol)
-    if len(folds) > 1:
-        raise ConfigError(
-            f"a recogniser is of one fold: give one such as {folds[0]}, got {protocol!r}. All folds are scored "
-            "by `marrow evaluate RUN --tasks finetune`"
-        )
-    read = store_for(start, store, run or facts.name, transfer if isinstance(transfer, Mapping) else None)
-    data = TaskData(read, *protocol_rows(store, protocol), protocol=protocol)
-    with_labels_used(data, config, context).train_labels()  # what is wrong with them is said before a folder is taken
-    origin = origin_of(run, facts.description.get("provenance", {}))
-    context = replace(context, origin=origin.from_scratch() if from_scratch else origin)
+    out, context, config = Path(out), context or TaskContext(), config or FinetuneConfig()
+    start = start_of(encoder, store, protocol, config, from_scratch=from_scratch, transfer=transfer, context=context)
+    run, facts, store, context = start.run, start.facts, start.store, start.context
 
     # Where: a folder that is empty or of this very fine-tuning.
     if run is not None and out.resolve() == run.resolve():
@@ -260,7 +296,7 @@ def finetune(
             return FinetuneResult(out, Report.load(out / "report.json"))
 
         # Train, then keep the recogniser and its scores.
-        done = finetune_in(out, start, data, config, context, CheckpointConfig(keep_last=1))
+        done = finetune_in(out, start.encoder, start.data, config, context, CheckpointConfig(keep_last=1))
         if done is None:
             return FinetuneResult(out, None)
         recogniser, report = done

@@ -1,0 +1,117 @@
+"""`marrow predict`: what is done in recordings, by a recogniser or by a few examples."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from marrow.cli.arguments import make_parser
+from marrow.cli.import_recordings import add_reading_options, reading_options
+from marrow.cli.main import EXIT_FAILED
+from marrow.errors import ConfigError, DataError
+
+_KEEPS_NOTHING = (
+    "the model keeps nothing to compare with: nothing is ever unknown, and probabilities are not calibrated. The "
+    "`marrow finetune` command that made it, given again, mends that"
+)
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of the command."""
+    parser = make_parser(
+        "marrow predict",
+        "Name what is done in recordings: the most probable classes with their probabilities, of each file, of each "
+        "person where there are several, and of each window with --every. MODEL is a run directory of `marrow "
+        "finetune`; or, with --examples, an encoder, which is left as it is. What lies too far from everything that "
+        "was learned is called unknown. Example: marrow predict general walk.bvh --examples my_examples --every 2, "
+        "where my_examples/wave, my_examples/kick, ... hold a few recordings each.",
+    )
+    parser.add_argument(
+        "model",
+        type=str,
+        metavar="MODEL",
+        help="run directory of `marrow finetune`; with --examples an encoder: a run directory, its folder, or a name",
+    )
+    parser.add_argument(
+        "paths", type=Path, nargs="+", metavar="PATH", help="files and folders of any format that `marrow import` "
+        "knows, and stores"
+    )  # fmt: skip
+    parser.add_argument(
+        "--examples",
+        type=Path | None,
+        default=None,
+        metavar="FOLDER",
+        help="recordings in folders that are named after their classes: nothing is trained but a logistic regression",
+    )
+    parser.add_argument(
+        "--every", type=float | None, default=None, metavar="SECONDS", help="ask about each window of this length"
+    )
+    parser.add_argument("--top", type=int, default=3, help="classes of an answer, the most probable ones")
+    parser.add_argument("--csv", type=Path | None, default=None, metavar="FILE", help="write the answers as a table")
+    parser.add_argument(
+        "--json", type=Path | None, default=None, metavar="FILE", help="write the answers as JSON, one object a line"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+    parser.add_argument("--device", type=str, default="cpu", help="auto, cpu, cuda, cuda:N or mps")
+    add_reading_options(parser, left_out=("labels", "pattern"))
+    return parser
+
+
+def run(arguments: Namespace) -> int:
+    """Read, ask the model, and print or write what it says."""
+    for option, least in (("every", 0.0), ("top", 0)):
+        if arguments[option] is not None and arguments[option] <= least:
+            raise ConfigError(f"--{option} must be positive, got {arguments[option]}")
+    outputs = [path for path in (arguments.csv, arguments.json) if path is not None]
+    for path in outputs:
+        _check_output(path, overwrite=arguments.overwrite)
+    # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
+    from rich.console import Console
+
+    from marrow.files import write_text_whole
+    from marrow.use.answers import as_csv, as_json_lines, show
+    from marrow.use.examples import open_labeller
+    from marrow.use.inputs import Input, Unreadable, inputs_of
+    from marrow.use.predict import Answer, predict
+
+    options = reading_options(arguments)
+    labeller = open_labeller(arguments.model, arguments.examples, options, arguments.device)
+
+    def inputs() -> Iterator[Input | Unreadable]:
+        for path in arguments.paths:
+            yield from inputs_of(path, options)
+
+    answers: list[Answer] = []
+    unreadable = 0
+    for answer in predict(labeller, inputs(), arguments.model, every=arguments.every, top=arguments.top):
+        if isinstance(answer, Answer):
+            answers.append(answer)
+        else:
+            unreadable += 1
+            print(f"! {answer.problem}", file=sys.stderr)
+    if not answers:
+        raise DataError(
+            f"there is nothing to ask about in {', '.join(map(str, arguments.paths))}: "
+            f"{'no recording can be used' if unreadable else 'there is no recording'}"
+        )
+    if arguments.csv is not None:
+        write_text_whole(arguments.csv, as_csv(answers))
+    if arguments.json is not None:
+        write_text_whole(arguments.json, as_json_lines(answers))
+    if not outputs:
+        # A file or a pipe has no width: nothing is folded there.
+        show(answers, Console() if sys.stdout.isatty() else Console(width=200))
+    for path in outputs:
+        print(f"{path}: {len(answers)} answers")
+    for sentence in labeller.known.sentences() if labeller.known is not None else [_KEEPS_NOTHING]:
+        print(f"- {sentence}", file=sys.stderr)
+    return EXIT_FAILED if unreadable else 0
+
+
+def _check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot or must not be written, before anything is computed."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} is already there; give another name, or --overwrite to replace it")

@@ -1,0 +1,182 @@
+"""Classes from a few examples: logistic regression on the features of an encoder that stays as it is.
+
+What the model knows is learned by holding out some examples of every class in turn; of a class with one example there
+is none to hold out.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64
+from torch import Tensor
+
+from marrow.errors import ConfigError, DataError
+from marrow.models.encoder import Encoder, Features
+from marrow.models.export import load_encoder
+from marrow.models.heads import DESCRIPTION as HEAD
+from marrow.models.heads import Recogniser
+from marrow.skeleton.sequence import SkeletonSequence
+from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
+from marrow.train.device import make_fabric
+from marrow.use.inputs import readable, reader_of
+from marrow.use.known import HeldOut, Known
+from marrow.use.labeller import Labeller
+from marrow.use.unknown import Gallery
+
+_log = logging.getLogger(__name__)
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class _Head:
+    """Logistic regression of standardised features."""
+
+    mean: Float64[np.ndarray, " dim"]
+    scale: Float64[np.ndarray, " dim"]
+    logistic: Logistic
+
+    @classmethod
+    def fitted(cls, features: Float32[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"]) -> "_Head":
+        exact = features.astype(np.float64)
+        mean, spread = exact.mean(axis=0), exact.std(axis=0)
+        scale = np.where(spread > 0.0, spread, 1.0)
+        return cls(mean, scale, Logistic.fitted((exact - mean) / scale, label, LogisticConfig()))
+
+    def scores(self, features: Float32[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
+        return self.logistic.log_probability((features - self.mean) / self.scale)
+
+    def __call__(self, features: Features) -> Tensor:
+        return torch.from_numpy(self.scores(features.pooled().float().cpu().numpy()))
+
+
+def open_labeller(model: str, examples: Path | None, options: Mapping[str, Any], device: str = "cpu") -> Labeller:
+    """Return the model that a person means.
+
+    Args:
+        model: a recogniser's folder; with examples, what `load_encoder` takes.
+        examples: folder of examples; None: the model knows classes itself.
+        options: of `Recordings`, for the examples.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ConfigError: an encoder without examples.
+        CheckpointError: there is no model.
+        DataError: of the examples.
+    """
+    place = make_fabric(device, "fp32")[0].device
+    if examples is not None:
+        encoder = load_encoder(model).to(place)
+        recordings, classes = examples_below(examples, options)
+        readable_ones = [readable(encoder, sequence, model) for sequence in recordings]
+        return labeller_from_examples(encoder, readable_ones, classes, str(examples))
+    folder = Path(model)
+    if (folder / HEAD).is_file():
+        return Labeller.of(Recogniser.load(folder), Known.load(folder), place)
+    load_encoder(model)  # says what is wrong where there is none
+    raise ConfigError(
+        f"{model} is an encoder, which knows no classes: show it some with --examples FOLDER (a few recordings in "
+        "folders named after their classes), or train it on labels with `marrow finetune`"
+    )
+
+
+def examples_below(folder: Path, options: Mapping[str, Any]) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
+    """Read recordings that lie in folders named after their classes; what cannot be read is left out, and logged.
+
+    Returns:
+        recordings with their labels, and the names of the classes.
+    """
+    if not folder.is_dir():
+        raise DataError(f"--examples expects a folder that holds one folder per class; {folder} is none")
+    reader, root = reader_of(folder, {**options, "labels": "folder"})
+    sequences = []
+    for record in reader.records(root):
+        try:
+            sequences.append(reader.read(root, record))
+        except DataError as error:
+            _log.warning("! example left out: %s", error)
+    return sequences, reader.classes
+
+
+def labeller_from_examples(
+    encoder: Encoder, examples: Sequence[SkeletonSequence], classes: Sequence[str], source: str
+) -> Labeller:
+    """Learn classes from examples.
+
+    Args:
+        encoder: stays as it is.
+        examples: recordings; their labels are places in `classes`.
+        classes: names.
+        source: of the examples, for messages.
+
+    Raises:
+        DataError: there are fewer than two classes, or recordings without one.
+    """
+    label = np.array([sequence.record.label for sequence in examples], np.int64)
+    unlabelled = [sequence.record.id for sequence in examples if sequence.record.label < 0]
+    if unlabelled:
+        raise DataError(
+            f"expected every example in a folder that is named after its class; {unlabelled[0]!r} of {source} "
+            f"is in none{f', nor are {len(unlabelled) - 1} others' if len(unlabelled) > 1 else ''}"
+        )
+    if len(np.unique(label)) < 2:
+        raise DataError(
+            f"expected examples of at least two classes below {source}, each in a folder that is named after it; "
+            f"there is {'one' if len(label) else 'none'}{f': {classes[label[0]]}' if len(label) else ''}"
+        )
+    present = np.unique(label)  # a class whose files could not be read has no example
+    place = np.searchsorted(present, label)
+    names = tuple(str(classes[number]) for number in present.tolist())
+    features = encoder.embed(examples)
+
+    single = [name for name, count in zip(names, np.bincount(place), strict=True) if count == 1]
+    if single:
+        _log.info(
+            "%s: one example only: nothing says how much such recordings vary, and how sure an answer is", _few(single)
+        )
+    folds = folds_by_class(place, _FOLDS)
+    gallery = Gallery.of(features, place)
+    chosen_on = f"examples of every class held out in turn, {folds.max() + 1} folds"
+    if folds.max() < 1:
+        chosen_on = "no class has two examples"
+    longest = max(sequence.frame_count / sequence.fps for sequence in examples)
+    known = Known.of(gallery, _held_out(features, place, folds), chosen_on, longest)
+    return Labeller(encoder, names, _Head.fitted(features, place), known)
+
+
+def folds_by_class(label: Int64[np.ndarray, " clip"], most: int) -> Int64[np.ndarray, " clip"]:
+    """Deal the clips of every class out to folds; -1: the only clip of its class, which is never held out.
+
+    Args:
+        label: of the clips.
+        most: folds.
+    """
+    rng = np.random.default_rng(0)
+    folds = np.full(len(label), -1, np.int64)
+    for number in np.unique(label):
+        clips = rng.permutation(np.flatnonzero(label == number))
+        if len(clips) > 1:
+            folds[clips] = np.arange(len(clips)) % most
+    return folds
+
+
+def _held_out(
+    features: Float32[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"], folds: Int64[np.ndarray, " clip"]
+) -> HeldOut:
+    """Ask of every fold what the others make of it. Every class has a clip among the others."""
+    scores, labels, distances = [np.zeros((0, label.max() + 1))], [label[:0]], [np.zeros(0)]
+    for fold in range(folds.max() + 1):
+        held = folds == fold
+        scores.append(_Head.fitted(features[~held], label[~held]).scores(features[held]))
+        distances.append(Gallery.of(features[~held], label[~held]).distance(features[held]))
+        labels.append(label[held])
+    return HeldOut(np.concatenate(scores), np.concatenate(labels), np.concatenate(distances))
+
+
+def _few(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

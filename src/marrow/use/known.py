@@ -1,0 +1,131 @@
+"""What a model knows, kept beside it: how sure its scores are, and how far new recordings may be from what it learned.
+
+OUT/known.safetensors    features of the training clips, and how distances among them are measured
+OUT/known.json           temperature, threshold, calibration error, and what they were chosen on
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+from safetensors.numpy import load_file, save_file
+
+from marrow.errors import CheckpointError
+from marrow.files import write_text_whole, write_whole
+from marrow.use.calibration import expected_calibration_error_percent, fitted_temperature, probabilities
+from marrow.use.unknown import FALSE_ALARM_PERCENT, Gallery, threshold_of
+
+WEIGHTS, DESCRIPTION = "known.safetensors", "known.json"
+VERSION = 1
+# With fewer held-out clips nothing is said of calibration error: by chance alone it is tens of percent.
+_FEWEST_FOR_ERROR = 30
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model that had not learned from some clips said of them.
+
+    Args:
+        scores: before the softmax.
+        label: place of each clip's class among the scores.
+        distance: from the clips that it had learned from.
+    """
+
+    scores: Float[np.ndarray, "clip class"]
+    label: Int64[np.ndarray, " clip"]
+    distance: Float[np.ndarray, " clip"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a model knows.
+
+    Args:
+        gallery: its training clips; None where there is nothing to compare with.
+        threshold: distance beyond which a recording is unknown; None: nothing ever is.
+        temperature: that scores are divided by.
+        false_alarm_percent: share of held-out clips beyond the threshold, at most.
+        held_out_clips: that temperature and threshold were chosen on.
+        calibration_error_percent: expected calibration error of the held-out clips without and with the temperature;
+            None where there are too few.
+        chosen_on: what was held out, in words.
+        longest_seconds: duration of the longest training clip.
+    """
+
+    gallery: Gallery | None
+    threshold: float | None
+    temperature: float
+    held_out_clips: int
+    calibration_error_percent: tuple[float, float] | None
+    chosen_on: str
+    longest_seconds: float
+    false_alarm_percent: float = FALSE_ALARM_PERCENT
+
+    @classmethod
+    def of(cls, gallery: Gallery, held_out: HeldOut, chosen_on: str, longest_seconds: float) -> "Known":
+        """Choose temperature and threshold on held-out clips."""
+        count = len(held_out.label)
+        temperature, error = 1.0, None
+        if count:
+            temperature = fitted_temperature(held_out.scores, held_out.label)
+        if count >= _FEWEST_FOR_ERROR:
+            before, after = (
+                expected_calibration_error_percent(probabilities(held_out.scores, value), held_out.label)
+                for value in (1.0, temperature)
+            )
+            error = (before, after)
+        threshold = threshold_of(held_out.distance) if count else None
+        return cls(gallery, threshold, temperature, count, error, chosen_on, longest_seconds)
+
+    def sentences(self) -> list[str]:
+        """Say what the probabilities and the word "unknown" rest on."""
+        if not self.held_out_clips:
+            return [f"probabilities are not calibrated and nothing is ever unknown: {self.chosen_on}"]
+        said = f"probabilities at temperature {self.temperature:.2f}"
+        if self.calibration_error_percent is not None:
+            before, after = self.calibration_error_percent
+            said += f" (expected calibration error {after:.1f} %, without it {before:.1f} %)"
+        return [
+            f"{said}, chosen on {self.held_out_clips} held-out clips ({self.chosen_on})",
+            f"unknown is what lies farther than {self.threshold:.3g} from what was learned: at most "
+            f"{self.false_alarm_percent:g} % of the held-out clips did",
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write both files into a folder; the description comes last, and one that is there has its arrays."""
+        (folder / DESCRIPTION).unlink(missing_ok=True)
+        arrays = (
+            {} if self.gallery is None else {name: np.ascontiguousarray(a) for name, a in vars(self.gallery).items()}
+        )
+        write_whole(folder / WEIGHTS, lambda path: save_file(arrays, path))
+        values = {name: value for name, value in vars(self).items() if name != "gallery"}
+        write_text_whole(folder / DESCRIPTION, json.dumps({"version": VERSION, **values}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Known | None":
+        """Read what is kept in a folder; None where nothing is.
+
+        Raises:
+            CheckpointError: it is damaged or of another version.
+        """
+        if not (folder / DESCRIPTION).is_file():
+            return None
+        try:
+            values: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            version = values.pop("version")
+            if version != VERSION:
+                raise CheckpointError(f"{folder}: {DESCRIPTION} has version {version}, this marrow reads {VERSION}")
+            error = values.pop("calibration_error_percent")
+            arrays = load_file(folder / WEIGHTS)
+            gallery = Gallery(**arrays) if arrays else None
+            return cls(gallery, calibration_error_percent=None if error is None else tuple(error), **values)
+        except CheckpointError:
+            raise
+        except Exception as problem:  # whatever a damaged file brings, the person needs the file's name
+            raise CheckpointError(
+                f"{folder}: {DESCRIPTION} and {WEIGHTS} cannot be read: {type(problem).__name__}: {problem}. Delete "
+                "them, and give the `marrow finetune` command again: it makes them anew"
+            ) from problem
