@@ -1,5 +1,6 @@
 """`marrow embed`: the features of clips as a Parquet or NumPy file."""
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.import_recordings import add_reading_options, reading_options, root_of
 from marrow.errors import ConfigError
+from marrow.importing.importer import Recordings
 
 if TYPE_CHECKING:
     from marrow.store.format import Store
@@ -19,15 +22,24 @@ def build_parser() -> ArgumentParser:
         "marrow embed",
         "Encode clips with a trained encoder and write their features: FILE.parquet holds one row per clip (id, label, "
         "class, splits, attributes, feature), for pandas, Polars or DuckDB; FILE.npy holds the matrix, and FILE.json "
-        "beside it which clip each row is.",
+        "beside it which clip each row is. Example: marrow embed runs/first recordings/ --out features.parquet",
     )
     parser.add_argument("run", type=Path, help="run directory of `marrow pretrain`, or an exported encoder")
-    parser.add_argument("--store", type=Path | None, default=None, help="the data, as made by `marrow prepare`")
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        help="files and folders of any format that `marrow import` knows, or a store",
+    )
+    parser.add_argument(
+        "--store", type=Path | None, default=None, help="instead of PATH: the data, as made by `marrow prepare`"
+    )
     parser.add_argument(
         "--reader",
         type=str | None,
         default=None,
-        help="instead of --store: read raw recordings in this format, with the reader's standard settings",
+        help="instead of PATH: read raw recordings of this data set, with the reader's standard settings",
     )
     parser.add_argument("--root", type=Path | None, default=None, help="folder of the raw recordings, with --reader")
     parser.add_argument("--out", type=Path, required=True, help="file to write; it ends in .parquet or .npy")
@@ -47,24 +59,38 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", type=Literal["auto", "fp32", "bf16"], default="auto", help="number format")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
+    add_reading_options(parser)
     return parser
 
 
 def run(arguments: Namespace) -> int:
     """Write the features, and say what was written."""
-    if (arguments.store is None) == (arguments.reader is None):
-        raise ConfigError("give either --store STORE, or --reader NAME with --root FOLDER for raw recordings")
+    if sum([bool(arguments.paths), arguments.store is not None, arguments.reader is not None]) != 1:
+        raise ConfigError(
+            "give either PATH (files, folders or a store), or --store STORE, or --reader NAME with --root FOLDER for "
+            "the raw recordings of a data set"
+        )
     if (arguments.root is not None) != (arguments.reader is not None) and arguments.reader != "synthetic":
         raise ConfigError("--reader NAME and --root FOLDER go together")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
-    from marrow.store.convert import prepare
+    from marrow.store.convert import convert_recordings, prepare
     from marrow.store.format import Store
     from marrow.tasks.embedding import check_output
+    from marrow.use.inputs import is_store
 
     check_output(arguments.out, overwrite=arguments.overwrite)
     if arguments.store is not None:
         return _write(arguments, Store.open(arguments.store))
+    if len(arguments.paths) == 1 and is_store(arguments.paths[0]):
+        return _write(arguments, Store.open(arguments.paths[0]))
     with tempfile.TemporaryDirectory(prefix="marrow-embed-") as folder:
+        if arguments.paths:
+            root, paths = root_of(arguments.paths)
+            reader = Recordings(paths=paths, **reading_options(arguments)).for_root(root)
+            summary = convert_recordings(reader, root, Path(folder) / "store", on_error="drop")
+            for recording in summary.dropped:
+                print(f"! {recording.id} is left out: {recording.reason}", file=sys.stderr)
+            return _write(arguments, Store.open(Path(folder) / "store"))
         return _write(arguments, prepare(arguments.reader, arguments.root or Path(), Path(folder) / "store"))
 
 

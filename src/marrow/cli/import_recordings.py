@@ -2,6 +2,7 @@
 
 import html
 import os
+import shlex
 from argparse import SUPPRESS
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -129,6 +130,11 @@ def run(arguments: Namespace) -> int:
     print_summary(summary)
     if summary.stored_bytes < _CHECKED_BYTES:
         print_checks(summarise(Store.open(out), near=False))
+    store = shlex.quote(str(out))
+    print(f"next: marrow pretrain --recipe mamp_nw_ucla --protocol null --store {store} --out RUN")
+    print(
+        f"or, with the encoder that is shipped: marrow finetune general --store {store} --protocol k-fold:5#0 --out RUN"
+    )
     return 0
 
 

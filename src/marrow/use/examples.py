@@ -132,21 +132,30 @@ def labeller_from_examples(
     present = np.unique(label)  # a class whose files could not be read has no example
     place = np.searchsorted(present, label)
     names = tuple(str(classes[number]) for number in present.tolist())
-    features = encoder.embed(examples)
+    longest = max(sequence.frame_count / sequence.fps for sequence in examples)
+    return labeller_from_features(encoder, encoder.embed(examples), place, names, longest)
 
-    single = [name for name, count in zip(names, np.bincount(place), strict=True) if count == 1]
+
+def labeller_from_features(
+    encoder: Encoder,
+    features: Float32[np.ndarray, "clip dim"],
+    label: Int64[np.ndarray, " clip"],
+    classes: tuple[str, ...],
+    longest_seconds: float,
+) -> Labeller:
+    """Learn classes from pooled features, of which each has some; `longest_seconds` is that of the longest example."""
+    single = [name for name, count in zip(classes, np.bincount(label), strict=True) if count == 1]
     if single:
         _log.info(
             "%s: one example only: nothing says how much such recordings vary, and how sure an answer is", _few(single)
         )
-    folds = folds_by_class(place, _FOLDS)
-    gallery = Gallery.of(features, place)
+    folds = folds_by_class(label, _FOLDS)
     chosen_on = f"examples of every class held out in turn, {folds.max() + 1} folds"
     if folds.max() < 1:
         chosen_on = "no class has two examples"
-    longest = max(sequence.frame_count / sequence.fps for sequence in examples)
-    known = Known.of(gallery, _held_out(features, place, folds), chosen_on, longest)
-    return Labeller(encoder, names, _Head.fitted(features, place), known)
+    held_out = _held_out(features, label, folds)
+    known = Known.of(Gallery.of(features, label), held_out, chosen_on, longest_seconds)
+    return Labeller(encoder, classes, _Head.fitted(features, label), known)
 
 
 def folds_by_class(label: Int64[np.ndarray, " clip"], most: int) -> Int64[np.ndarray, " clip"]:

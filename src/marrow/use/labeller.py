@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from marrow.data.sampling import batch_from_sequences
@@ -59,7 +59,10 @@ class Labeller:
         Args:
             sequences: in the layout of the encoder, few enough to be computed at once; somebody is seen in each.
         """
-        scores, pooled = self.outputs(sequences)
+        return self.judged(*self.outputs(sequences))
+
+    def judged(self, scores: Float[np.ndarray, "clip class"], pooled: Float[np.ndarray, "clip dim"]) -> list[Judgement]:
+        """Say what is behind scores and pooled features (`outputs`)."""
         if self.known is None:
             return [Judgement(row, None, None) for row in probabilities(scores, 1.0)]
         probability = probabilities(scores, self.known.temperature)
