@@ -187,7 +187,7 @@ class Pool:
                 self._person[places] = subject[rows] + people
                 people += int(subject.max()) + 1
         self.shares = tuple(
-            (len(places), len(places) if member.choice.weight is None else float(member.choice.weight))
+            (len(places), float(len(places) if member.choice.weight is None else member.choice.weight))
             for member, places in zip(members, counts, strict=True)
         )
         self.fingerprint = self._fingerprint()

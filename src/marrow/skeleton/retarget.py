@@ -234,7 +234,7 @@ def _derivable(target: Skeleton, pairs: Mapping[int, int]) -> dict[int, tuple[tu
     derived: dict[int, tuple[tuple[int, float], ...]] = {}
     twins = dict(NEAR) | {other: one for one, other in NEAR}
     for place, sources in MIDDLES.items():
-        joint = places.get(place, places.get(twins[place]))
+        joint = places.get(place, places.get(twins.get(place, "")))
         made_of = [(places.get(source), weight) for source, weight in sources]
         if joint is not None and joint not in pairs and all(source in pairs for source, _ in made_of):
             derived[joint] = tuple((source, weight) for source, weight in made_of if source is not None)
