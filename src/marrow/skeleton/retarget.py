@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
+from jaxtyping import Float32
 
 from marrow.errors import ConfigError
 from marrow.skeleton.body import MIDDLES, NEAR
@@ -92,7 +93,8 @@ def retarget(
     """Return a recording in another layout; joints that it does not have are absent.
 
     Positions stay where they are, and bones as long; where another axis points up in the target, everything is turned,
-    and `placement` leads back. What is derived of the result, because the recording does not have it or has derived it
+    and `placement` leads back. A recording in two dimensions stays one, and the resulting layout says so; there y points
+    up where z does in the target. What is derived of the result, because the recording does not have it or has derived it
     itself, its layout marks as such.
 
     Args:
@@ -101,27 +103,41 @@ def retarget(
         joints: joint of the sequence by joint of the target, where names do not tell; see `match`.
 
     Raises:
-        ConfigError: as for `match`.
+        ConfigError: as for `match`; or the target has two dimensions, the recording three.
     """
-    found = match(sequence.skeleton, target, joints)
+    here = sequence.skeleton
+    if target.dimensions < here.dimensions:
+        raise ConfigError(
+            f"{sequence.record.id}: {target.name!r} has two dimensions, the recording three; to see it from one side "
+            "needs a camera, which marrow does not choose: project the positions, and say dimensions=2 in their layout"
+        )
+    if here.dimensions == 2:
+        target = replace(target, dimensions=2, up="y" if target.up == "z" else target.up)
+    found = match(here, target, joints)
     wanted = [joint for joint, source in enumerate(found.sources) if source is not None]
     taken = [source for source in found.sources if source is not None]
     shape = (sequence.body_count, sequence.frame_count, len(target.joints))
     positions, present = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
-    # A roll of the axes keeps them right-handed.
-    steps = ("xyz".index(target.up) - "xyz".index(sequence.skeleton.up)) % 3
-    positions[:, :, wanted] = np.roll(sequence.joints[:, :, taken], steps, axis=-1)
+    turn = _turn(here, target)
+    positions[:, :, wanted] = sequence.joints[:, :, taken] @ turn.T
     present[:, :, wanted] = sequence.present[:, :, taken]
     positions, present = derive(positions, present, found.derived)
     old = sequence.placement
-    turned = old.rotation @ np.roll(np.eye(3), steps, axis=0).T
     return replace(
         sequence,
         joints=positions,
         present=present,
         skeleton=_marked(target, found),
-        placement=Placement(turned, old.translation, old.scale),
+        placement=Placement(old.rotation @ turn.T, old.translation, old.scale),
     )
+
+
+def _turn(source: Skeleton, target: Skeleton) -> Float32[np.ndarray, "3 3"]:
+    """Return the turn of the axes that brings what points up in one layout to what points up in the other."""
+    steps = ("xyz".index(target.up) - "xyz".index(source.up)) % 3
+    if source.dimensions == 2 and steps:
+        return np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]], np.float32)  # x and y change places; z is nowhere
+    return np.roll(np.eye(3, dtype=np.float32), steps, axis=0)
 
 
 def _marked(target: Skeleton, found: JointMatch) -> Skeleton:
