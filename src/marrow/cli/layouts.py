@@ -98,7 +98,9 @@ def _show(layout: "Skeleton", as_json: bool) -> None:
         for joint, name in enumerate(whole.joints)
     ]
     if as_json:
-        print(json.dumps({"name": whole.name, "up": whole.up, "dimensions": whole.dimensions, "joints": rows}, indent=1))
+        print(
+            json.dumps({"name": whole.name, "up": whole.up, "dimensions": whole.dimensions, "joints": rows}, indent=1)
+        )
         return
     added = len(whole.joints) - len(layout.joints)
     derived = f", {added} that importing derives" if added else ""

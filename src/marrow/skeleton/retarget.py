@@ -93,9 +93,9 @@ def retarget(
     """Return a recording in another layout; joints that it does not have are absent.
 
     Positions stay where they are, and bones as long; where another axis points up in the target, everything is turned,
-    and `placement` leads back. A recording in two dimensions stays one, and the resulting layout says so; there y points
-    up where z does in the target. What is derived of the result, because the recording does not have it or has derived it
-    itself, its layout marks as such.
+    and `placement` leads back. A recording in two dimensions stays one, and the resulting layout says so; there y
+    points up where z does in the target. What is derived of the result, because the recording does not have it or has
+    derived it itself, its layout marks as such.
 
     Args:
         sequence: in its own layout.
