@@ -21,7 +21,7 @@ from marrow.store.summary import summarise
 from marrow.testing import check_reader
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "readers"))
-import penn_files  # noqa: E402
+import penn_files
 
 NTU_NAME, UCLA_NAME = "S001C001P001R001A001.skeleton", "a01_s01_e00_v01.json"
 H36M_NAME, BVH_NAME, CMU_NAME = "S1/walking_1.txt", "clip.bvh", "test/walking/walking_1.txt"

@@ -16,10 +16,10 @@ from moving_body import in_order, moving
 
 from marrow.errors import MarrowError, ParseError
 from marrow.importing.arrays.mat import Mat
-from marrow.readers.mat_file import read_mat
 from marrow.importing.detect import read_head
 from marrow.importing.recording import Head, ReadOptions
 from marrow.readers.base import SkipRecording
+from marrow.readers.mat_file import read_mat
 from marrow.skeleton.layout import KINECT_V1_20
 
 PLAIN = ReadOptions()

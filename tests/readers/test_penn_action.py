@@ -12,7 +12,8 @@ from marrow.store import Store, convert_recordings
 from marrow.store.summary import summarise
 
 
-def read_one(folder, reader=PennAction(), **changes):
+def read_one(folder, reader=None, **changes):
+    reader = reader or PennAction()
     penn_files.write(folder / "0007.mat", **changes)
     (record,) = reader.records(folder)
     return reader.read(folder, record)
