@@ -119,7 +119,7 @@ def test_derived_joints_are_no_raw_features_in_three_dimensions_either():
 
 
 @pytest.mark.parametrize(
-    ("target", "knee"), [(BODY, "left knee"), (COCO_17, "left_knee"), (KINECT_V2_25, "KneeLeft"), (CMU_38, "LeftLeg")]
+    ("target", "knee"), [(BODY, "left knee"), (COCO_17, "KneeLeft"), (KINECT_V2_25, "KneeLeft"), (CMU_38, "LeftLeg")]
 )
 def test_a_flat_recording_stays_flat_in_another_layout(target, knee):
     sequence = recording()
