@@ -1,4 +1,4 @@
-"""Recordings in two dimensions, from files to a store: what is stored, what is doubted, and what does not go together."""
+"""Recordings in two dimensions, from files to a store: what is stored, doubted, and refused."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def folder_of_openpose(folder, frames=20):
     """One clip: the person goes to the right by two pixels a frame, and the left wrist rises."""
     body, wrist = pixels(), BODY_25.index("WristLeft")
     for at in range(frames):
-        moved = body + [2 * at, 0]
+        moved = body + np.array([2.0 * at, 0])
         moved[wrist, 1] -= 3 * at
         numbers = np.column_stack([moved, np.full(25, 0.9)]).ravel().tolist()
         write(folder / f"clip_{at:012d}_keypoints.json", frame({"person_id": [-1], "pose_keypoints_2d": numbers}))

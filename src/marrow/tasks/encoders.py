@@ -87,11 +87,20 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
 
 def check_skeleton(encoder: Encoder, store: Store, name: Path | str) -> None:
     """Raise a ConfigError, with the name of the encoder, where an encoder and a store have different skeletons."""
+    _check_dimensions(encoder, store, name)
     if encoder.skeleton.joints != store.skeleton.joints:
         raise ConfigError(
             f"{name} was trained on the skeleton {encoder.skeleton.name!r} ({len(encoder.skeleton.joints)} joints), "
             f"{store.path} holds {store.skeleton.name!r} ({len(store.skeleton.joints)} joints); use an encoder of that "
             "skeleton, or recordings of the encoder's"
+        )
+
+
+def _check_dimensions(encoder: Encoder, store: Store, name: Path | str) -> None:
+    if encoder.skeleton.dimensions < store.skeleton.dimensions:
+        raise ConfigError(
+            f"{name} was trained on recordings in two dimensions, {store.path} holds three; to see them from one side "
+            "needs a camera, which marrow does not choose: use an encoder of three, or recordings in two"
         )
 
 
@@ -117,6 +126,7 @@ def encoder_for(
         except ConfigError as error:
             raise ConfigError(f"{error}; or adapt the encoder with --transfer, which matches joints by name") from error
         return encoder, []
+    _check_dimensions(encoder, store, name)
     if transfer is True and encoder.skeleton.joints == store.skeleton.joints:
         return encoder, []
     result, adaptation = adapted(encoder, store.skeleton, None if transfer is True else transfer, seed)
