@@ -158,10 +158,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
     lines = [
         ("store", f"{store.path} (version {store.version}, fingerprint {store.fingerprint[:16]})"),
         ("source", f"{store.source} {_options(store)}".rstrip()),
-        (
-            "skeleton",
-            f"{store.skeleton.name}, {len(store.skeleton.joints)} joints in {store.skeleton.dimensions}D, {store.skeleton.up} up",
-        ),
+        ("skeleton", f"{layout.name}, {len(layout.joints)} joints in {layout.dimensions}D, {layout.up} up"),
         ("clips", f"{summary.clips:,} ({bodies})"),
         ("frames", f"{summary.frames:,}"),
         (
