@@ -63,3 +63,10 @@ def test_another_axis_that_points_up_is_said_where_it_matters(small_store):
     note = encoder_for(encoder_of(upright), small_store, True, 0, RUN)[1][1]
     assert note.endswith("learned them with z pointing up; in this store y does")
     assert len(encoder_for(encoder_of(upright, alignment="yaw"), small_store, True, 0, RUN)[1]) == 1
+
+
+@pytest.mark.parametrize("transfer", [False, True])
+def test_recordings_of_three_dimensions_are_none_for_an_encoder_of_two(small_store, transfer):
+    encoder = encoder_of(replace(KINECT_V1_20, dimensions=2))
+    with pytest.raises(ConfigError, match=r"two dimensions, .* holds three; to see them from one side needs a camera"):
+        encoder_for(encoder, small_store, transfer, 0, RUN)

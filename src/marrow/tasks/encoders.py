@@ -120,13 +120,13 @@ def encoder_for(
     Raises:
         ConfigError: the skeletons differ, and `transfer` is False or cannot make one of the other.
     """
+    _check_dimensions(encoder, store, name)
     if transfer is False:
         try:
             check_skeleton(encoder, store, name)
         except ConfigError as error:
             raise ConfigError(f"{error}; or adapt the encoder with --transfer, which matches joints by name") from error
         return encoder, []
-    _check_dimensions(encoder, store, name)
     if transfer is True and encoder.skeleton.joints == store.skeleton.joints:
         return encoder, []
     result, adaptation = adapted(encoder, store.skeleton, None if transfer is True else transfer, seed)
