@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.data.augment import AugmentConfig
+from marrow.data.pool import StoreChoice
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.objectives import get_objective
@@ -26,6 +27,7 @@ from marrow.train.run_directory import CONFIG, recorded, without_removed
 # What may differ when a run goes on: it decides where and how fast, not what is learned.
 MAY_CHANGE = (
     "store",
+    "stores",
     "out",
     "micro_batches",
     "device",
@@ -56,7 +58,11 @@ class PretrainConfig:
     the same settings and seed give the same weights; a clock is never the same twice.
 
     Args:
-        store: folder of the data, as made by `marrow prepare`.
+        store: folder of the data, as made by `marrow prepare`; null where several are given.
+        stores: several stores that are learned from together, each brought to the general layout: on the command line,
+            --store NAME=FOLDER, or NAME=FOLDER:SPLIT/train (or a filter), with *WEIGHT behind if need be, once for
+            each; or --store FILE.yaml, which lists them.
+        piece_seconds: of several stores, recordings longer than that count as pieces of about that length; null: none.
         out: folder of the run; made if missing.
         protocol: whose training half to learn from: the name of a split of the store ("xsub", "xview"), or
             one fold (leave-one-out:ATTRIBUTE=VALUE, k-fold:K#0), or "FILTER -> FILTER". null: every clip.
@@ -93,9 +99,11 @@ class PretrainConfig:
             detail in RUN/profile_trace.json (for ui.perfetto.dev).
     """
 
-    store: Path
+    store: Path | None
     out: Path
     protocol: str | None = None
+    stores: tuple[StoreChoice, ...] = ()
+    piece_seconds: float | None = None
     method: str = "mamp"
     objective: Any = None
     encoder: Any = None
@@ -125,6 +133,13 @@ class PretrainConfig:
     profile: bool = False
 
     def __post_init__(self) -> None:
+        if (self.store is None) == (not self.stores):
+            raise ConfigError("give the data to learn from: --store FOLDER, or several as --store NAME=FOLDER")
+        if self.stores and self.protocol is not None:
+            raise ConfigError(
+                f"of several stores, each says itself which rows are learned from: write --store "
+                f"{self.stores[0].name}={self.stores[0].path}:{self.protocol}/train, and --protocol null"
+            )
         for name in ("epochs", "processes", "workers", "log_every", "threads", "max_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -32,10 +32,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 
 import marrow
-from marrow.data.frames import resident_limit
+from marrow.data.frames import frame_bytes, resident_limit
 from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
+from marrow.data.pool import Pool, open_pool
 from marrow.data.subsets import protocol_rows
-from marrow.errors import CheckpointError
+from marrow.errors import CheckpointError, ConfigError
 from marrow.files import write_text_whole
 from marrow.models.blocks import seeded_weights
 from marrow.models.export import encoder_kind, load_encoder, save_encoder
@@ -112,11 +113,11 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
         torch.set_num_threads(config.threads)
 
     # The data, the devices, the network. Settings that do not fit each other are refused before anything is written.
-    store = Store.open(config.store)
-    rows = np.arange(len(store)) if config.protocol is None else protocol_rows(store, config.protocol)[0]
+    store, rows = open_data(config)
     launch = find_launch(config.processes)
     processes = launch.processes * launch.machines
     schedule = Schedule(len(rows), config.batch_clips, config.seed, 0, processes, config.micro_batches)
+    _check_dimensions(config, store)
     budget = budget_of(config, schedule.steps_per_epoch)
     tensorboard = TensorBoardLogger(config.out, name="", version="tensorboard")
     fabric, precision = make_fabric(
@@ -164,16 +165,47 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
     return PretrainResult(config.out, encoder, fitted.finished, last)
 
 
+def open_data(config: PretrainConfig) -> tuple[Store | Pool, Int64[np.ndarray, " clip"]]:
+    """Open what a run learns from, and return the rows of it that are learned from.
+
+    Raises:
+        ConfigError, StoreError: it cannot be opened, or nothing is left.
+    """
+    if config.store is None:
+        pool, notes = open_pool(config.stores, config.piece_seconds)
+        for note in notes:
+            _log.warning("%s", note)
+        return pool, np.arange(len(pool))
+    store = Store.open(config.store)
+    return store, np.arange(len(store)) if config.protocol is None else protocol_rows(store, config.protocol)[0]
+
+
+def _check_dimensions(config: PretrainConfig, store: Store | Pool) -> None:
+    """Refuse clips of two dimensions where the encoder cannot tell them from those of three."""
+    if getattr(config.encoder, "takes_flat", False):
+        return
+    if config.augment.projection_probability > 0:
+        raise ConfigError(
+            "augment.projection_probability makes clips of two dimensions, which this encoder would take for flat "
+            "bodies; set encoder.takes_flat true, or the probability to 0"
+        )
+    flat = [member.choice.name for member in getattr(store, "members", ()) if member.store.skeleton.dimensions == 2]
+    if flat:
+        raise ConfigError(f"the recordings of {', '.join(flat)} have two dimensions: set encoder.takes_flat true")
+
+
 @contextmanager
 def _run_folder(
-    config: PretrainConfig, store: Store, fabric: Fabric, precision: PrecisionChoice, budget: Budget
+    config: PretrainConfig, store: Store | Pool, fabric: Fabric, precision: PrecisionChoice, budget: Budget
 ) -> Iterator[dict[str, Any] | None]:
     """Hold a run directory that is empty or of this very run, and of no other process; give the result in it."""
     refuse_strangers(config.out)
     with run_lock(config.out) if fabric.is_global_zero else nullcontext():
         result = None
         if fabric.is_global_zero:
-            environment = describe_environment(store, str(fabric.device), precision.reason, fabric.world_size)
+            environment = describe_environment(
+                _described(store), str(fabric.device), precision.reason, fabric.world_size
+            )
             may_change = (*MAY_CHANGE, *LIMITS, "ends_at_epochs")
             check_run(config.out, plain(config), environment, may_change)
             extension, result = extension_of(config, budget), finished_result(config.out / RESULT, budget)
@@ -185,7 +217,7 @@ def _run_folder(
 
 def _train(
     config: PretrainConfig,
-    store: Store,
+    store: Store | Pool,
     rows: Int64[np.ndarray, " clip"],
     fabric: Fabric,
     objective: Objective,
@@ -202,10 +234,12 @@ def _train(
             *(warmup, config.epochs, 100.0 * config.epochs / warmup, config.epochs / 20),
         )
     loader = _build_loader(config, store, rows, fabric, fixed=fixed, planned=limits.captured)
-    store_watch = StoreWatch(store, needed=isinstance(loader, StreamingLoader))
+    opened = [member.store for member in store.members] if isinstance(store, Pool) else [store]
+    watches = [StoreWatch(one, needed=isinstance(loader, StreamingLoader)) for one in opened]
 
     def before_save() -> None:
-        store_watch()
+        for watch in watches:
+            watch()
         (config.out / RESULT).unlink(missing_ok=True)  # that of a run which has now been extended
 
     timed, monitor = TimedLoader(loader), None
@@ -264,12 +298,12 @@ def replay_step(file: Path | str) -> Replay:
     """
     file = Path(file)
     config = load_config(file.resolve().parents[1])
-    return replay(file, build_objective(config, Store.open(config.store).skeleton))
+    return replay(file, build_objective(config, open_data(config)[0].skeleton))
 
 
 def _build_loader(
     config: PretrainConfig,
-    store: Store,
+    store: Store | Pool,
     rows: Int64[np.ndarray, " clip"],
     fabric: Fabric,
     *,
@@ -278,8 +312,7 @@ def _build_loader(
 ) -> ResidentLoader | StreamingLoader:
     kind = config.loader
     if kind == "auto":
-        needed = store.byte_count * len(rows) / len(store)
-        kind = "resident" if needed <= resident_limit(fabric.device) else "streaming"
+        kind = "resident" if frame_bytes(store, rows) <= resident_limit(fabric.device) else "streaming"
     cut = {
         "batch_clips": config.batch_clips,
         "seed": config.seed,
@@ -287,6 +320,7 @@ def _build_loader(
         "rank": fabric.global_rank,
         "world_size": fabric.world_size,
         "micro_batches": config.micro_batches,
+        "shares": store.shares if isinstance(store, Pool) else (),
         "fixed": fixed,
     }
     if kind == "resident":
@@ -294,16 +328,23 @@ def _build_loader(
     return StreamingLoader(store, rows, config.input, config.augment, **cut, workers=config.workers)
 
 
+def _described(store: Store | Pool) -> dict[str, Any]:
+    """Return what identifies the data of a run."""
+    described: dict[str, Any] = {"path": str(store.path), "fingerprint": store.fingerprint, "clips": len(store)}
+    return described | ({"stores": store.described()} if isinstance(store, Pool) else {})
+
+
 def _provenance(
-    config: PretrainConfig, store: Store, clips: int, fitted: FitResult, last: Mapping[str, Any]
+    config: PretrainConfig, store: Store | Pool, clips: int, fitted: FitResult, last: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Say where an encoder came from, and what it cost."""
     return {
         "marrow": marrow.__version__,
         "method": get_objective(config.method).called(),
-        "rows": "all clips" if config.protocol is None else f"training half of {config.protocol}",
+        "rows": _rows_in_words(config),
         "clips": clips,
         "store_fingerprint": store.fingerprint,
+        **({"stores": store.described()} if isinstance(store, Pool) else {}),
         "steps": fitted.step,
         "extended_at_steps": extensions(config.out),
         "finished": fitted.finished,
@@ -312,3 +353,9 @@ def _provenance(
         "seed": config.seed,
         "settings": plain(config),
     }
+
+
+def _rows_in_words(config: PretrainConfig) -> str:
+    if config.stores:
+        return ", ".join(f"{choice.name} {choice.rows or 'all clips'}" for choice in config.stores)
+    return "all clips" if config.protocol is None else f"training half of {config.protocol}"

@@ -149,7 +149,7 @@ def test_where_x_points_up_axes_change_places_and_placement_leads_back():
 def test_three_dimensions_do_not_go_into_two():
     joints = np.zeros((1, 3, 25, 3), np.float32)
     deep = SkeletonSequence(joints, np.ones((1, 3, 25), np.bool_), 30.0, KINECT_V2_25, Record("clip"))
-    with pytest.raises(ConfigError, match="clip: 'coco_17' has two dimensions, the recording three"):
+    with pytest.raises(ConfigError, match="'kinect_v2_25' have three dimensions, 'coco_17' has two"):
         retarget(deep, COCO_FLAT)
 
 

@@ -115,6 +115,8 @@ def parse_command(name: str, arguments: Sequence[str]) -> "Namespace":
     from marrow.cli.arguments import parse  # jsonargparse takes a third of a second: not for `--help`
 
     command = importlib.import_module(COMMANDS[name][0])
+    if hasattr(command, "rewritten"):
+        arguments = command.rewritten(arguments)
     takes_arguments = bool(signature(command.build_parser).parameters)
     parser = command.build_parser(arguments) if takes_arguments else command.build_parser()
     return parse(parser, arguments)

@@ -1,7 +1,10 @@
 """`marrow pretrain`: learn an encoder from a store, without labels."""
 
+import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,6 +13,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from marrow.cli.arguments import add_recipe_option, make_parser, recipe_names, recipe_path
 from marrow.cli.main import EXIT_INTERRUPTED
+from marrow.data.pool import choices_in, parse_choice
 from marrow.objectives import objective_names
 from marrow.pretrain_config import LIMITS, PretrainConfig, add_settings, config_of
 from marrow.pretraining import pretrain
@@ -41,6 +45,34 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         if action.dest == "profile":  # the word alone means yes
             action.nargs, action.const = "?", True
     return parser
+
+
+def rewritten(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with its stores as the settings have them: one --store as it is, others as --stores."""
+    kept: list[str] = []
+    given: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == "--store":
+            given.append(value if equals else next(words, ""))
+        else:
+            kept.append(word)
+    if not given:
+        return kept
+    if len(given) == 1 and _is_folder(given[0]):
+        return [f"--store={given[0]}", *kept]
+    choices = [
+        choice
+        for text in given
+        for choice in (choices_in(Path(text)) if text.endswith((".yaml", ".yml")) else [parse_choice(text)])
+    ]
+    return [f"--stores={json.dumps([asdict(choice) for choice in choices], default=str)}", *kept]
+
+
+def _is_folder(text: str) -> bool:
+    """Tell whether an option names one store and nothing more: a folder, there or not."""
+    return Path(text).is_dir() or not (text.endswith((".yaml", ".yml")) or "=" in text or ":" in text or "*" in text)
 
 
 def run(arguments: Namespace) -> int:

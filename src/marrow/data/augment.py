@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
+from marrow.data.bodies import LIMBS, SHOWN_AS
 from marrow.data.draws import Draws
 from marrow.data.window import Windows
 from marrow.errors import ConfigError
@@ -44,10 +45,20 @@ class AugmentConfig:
         crop_low: smallest share of a clip's frames that a window takes.
         crop_high: largest share.
         min_crop_frames: no window is shorter, unless the clip is.
-        rotation_radians: three angles per clip, each uniform in [-r, r), as R = Rz * Ry * Rx.
+        min_crop_seconds: the same in seconds, for clips of different rates; null: no such bound.
+        max_crop_seconds: no window is longer, which for long recordings takes the place of a share; null: no bound.
+        rotation_radians: three angles per clip, each uniform in [-r, r), as R = Rz * Ry * Rx. In two dimensions only
+            the one in the image.
         yaw_radians: a further turn about the vertical, uniform in [-r, r); pi turns a clip anywhere.
         mirror_probability: how often left and right are exchanged, in names and in space.
         scale_share: size is multiplied by a factor uniform in [1 - s, 1 + s).
+        projection_probability: how often a clip is seen by a camera, so that two of its dimensions are left: the camera
+            looks from anywhere around at up to 30 degrees from above or below, and is far away (parallel rays). For
+            encoders that take recordings in two dimensions, too.
+        limb_share: arms, legs, trunk and head are made longer or shorter, each by a factor of its own, uniform in
+            [1 - s, 1 + s), the same for left and right; the pelvis keeps its path.
+        left_out: how often a clip shows only the joints that another layout has, too: one with fewer
+            (`marrow.data.bodies.SHOWN_AS`).
         jitter_metres: standard deviation of Gaussian noise on every present coordinate (in trunk lengths after the
             alignment `body`).
         one_of_each: how often a clip gets Hi-TRS's augmentation, before everything else: one of scale, noise on five
@@ -58,10 +69,15 @@ class AugmentConfig:
     crop_low: float = 0.5
     crop_high: float = 1.0
     min_crop_frames: int = 64
+    min_crop_seconds: float | None = None
+    max_crop_seconds: float | None = None
     rotation_radians: float = 0.3
     yaw_radians: float = 0.0
     mirror_probability: float = 0.0
     scale_share: float = 0.0
+    limb_share: float = 0.0
+    projection_probability: float = 0.0
+    left_out: float = 0.0
     jitter_metres: float = 0.0
     one_of_each: float = 0.0
 
@@ -73,11 +89,18 @@ class AugmentConfig:
             )
         if self.min_crop_frames < 1:
             raise ConfigError(f"augment.min_crop_frames must be at least 1, got {self.min_crop_frames}")
-        for name in ("mirror_probability", "one_of_each"):
+        shortest, longest = (self.min_crop_seconds or 0.0), (self.max_crop_seconds or math.inf)
+        if min(shortest, longest) < 0 or shortest > longest:
+            raise ConfigError(
+                "augment: expected 0 <= min_crop_seconds <= max_crop_seconds, "
+                f"got min_crop_seconds={self.min_crop_seconds}, max_crop_seconds={self.max_crop_seconds}"
+            )
+        for name in ("mirror_probability", "one_of_each", "projection_probability", "left_out"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"augment.{name} must lie in [0, 1], got {getattr(self, name)}")
-        if not 0.0 <= self.scale_share < 1.0:
-            raise ConfigError(f"augment.scale_share must lie in [0, 1), got {self.scale_share}")
+        for name in ("scale_share", "limb_share"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"augment.{name} must lie in [0, 1), got {getattr(self, name)}")
         for name in ("rotation_radians", "yaw_radians", "jitter_metres"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"augment.{name} must be a finite number of at least 0, got {getattr(self, name)}")
@@ -93,6 +116,11 @@ class AugmentConfig:
                 f"augment.mirror_probability is {self.mirror_probability:g}, but the layout {skeleton.name!r} has no "
                 "pairs of left and right joints: a mirrored body would have its left leg at the right. Name the pairs "
                 "when the store is made (marrow import --sides, marrow prepare bvh --options.sides), or set it to 0"
+            )
+        if self.projection_probability > 0 and (skeleton.dimensions, skeleton.up) != (3, "y"):
+            raise ConfigError(
+                f"augment.projection_probability is {self.projection_probability:g}, but a camera sees bodies of three "
+                f"dimensions that stand along y; {skeleton.name!r} has {skeleton.dimensions}, {skeleton.up} up"
             )
 
 
@@ -145,6 +173,9 @@ class Augmentation:
         scale: factor of the size.
         yaw_radians: turn about the vertical.
         rotation_radians: angles about x, y and z.
+        projected: which clips a camera sees, and two numbers uniform on [0, 1) that say from where.
+        limb_factors: of trunk, head, arms and legs.
+        shown_as: number of the layout in `SHOWN_AS` whose joints alone are shown; that after the last where all are.
         jitter_metres: added to every present coordinate, for the longest time axis that a batch may have.
     """
 
@@ -154,6 +185,9 @@ class Augmentation:
     scale: Float32[Tensor, " batch"] | None = None
     yaw_radians: Float32[Tensor, " batch"] | None = None
     rotation_radians: Float32[Tensor, "batch 3"] | None = None
+    projected: tuple[Bool[Tensor, " batch"], Float32[Tensor, "batch 2"]] | None = None
+    limb_factors: Float32[Tensor, "batch limb"] | None = None
+    shown_as: Int64[Tensor, " batch"] | None = None
     jitter_metres: Float32[Tensor, "batch body time joint 3"] | None = None
 
 
@@ -161,6 +195,7 @@ def draw_augmentation(
     draws: Draws,
     augment: AugmentConfig,
     frame_count: Int64[Tensor, " batch"],
+    fps: Float32[Tensor, " batch"] | None = None,
     *,
     bodies: int,
     window_frames: int,
@@ -172,11 +207,12 @@ def draw_augmentation(
         draws: where the numbers come from.
         augment: the settings.
         frame_count: frames of each clip.
+        fps: frames per second of each, where crops have bounds in seconds.
         bodies: length of the body axis.
         window_frames: the longest time axis that a batch may have.
         joints: of the skeleton.
     """
-    drawn = Augmentation(random_windows(frame_count, draws, augment))
+    drawn = Augmentation(random_windows(frame_count, draws, augment, fps))
     if augment.one_of_each > 0:
         drawn.one_of_each = draw_operations(draws, draw_choice(draws, augment.one_of_each), joints)
     if augment.mirror_probability > 0:
@@ -187,6 +223,15 @@ def draw_augmentation(
         drawn.yaw_radians = augment.yaw_radians * (2.0 * draws.uniform("yaw") - 1.0)
     if augment.rotation_radians > 0:
         drawn.rotation_radians = augment.rotation_radians * (2.0 * draws.uniform("rotation", 3) - 1.0)
+    if augment.projection_probability > 0:
+        drawn.projected = draws.uniform("projected") < augment.projection_probability, draws.uniform("camera", 2)
+    if augment.limb_share > 0:
+        drawn.limb_factors = 1.0 + augment.limb_share * (2.0 * draws.uniform("limbs", len(LIMBS)) - 1.0)
+    if augment.left_out > 0:
+        applied, which = draws.uniform("left_out", 2).unbind(1)
+        layouts = len(SHOWN_AS)
+        which = (which * layouts).to(torch.int64).clamp(max=layouts - 1)
+        drawn.shown_as = torch.where(applied < augment.left_out, which, layouts)
     if augment.jitter_metres > 0:
         radius, angle = draws.uniform("jitter", 2, bodies, window_frames, joints, 3).unbind(1)
         # Box and Muller: 1 - u lies in (0, 1], so the logarithm is finite.
@@ -195,15 +240,26 @@ def draw_augmentation(
     return drawn
 
 
-def random_windows(frame_count: Int64[Tensor, " batch"], draws: Draws, augment: AugmentConfig) -> Windows:
+def random_windows(
+    frame_count: Int64[Tensor, " batch"],
+    draws: Draws,
+    augment: AugmentConfig,
+    fps: Float32[Tensor, " batch"] | None = None,
+) -> Windows:
     """Draw a window per clip: a random share of its frames at a random place.
 
     With p uniform on [crop_low, crop_high) and L frames, the length is floor(p * L), but not below `min_crop_frames`
-    and never above L. Clips that get Hi-TRS's crop (`one_of_each`) get that one instead.
+    and never above L; bounds in seconds are those of the clip's own rate. Clips that get Hi-TRS's crop (`one_of_each`)
+    get that one instead.
     """
     share, place = draws.uniform("crop", 2).unbind(1)
     share = augment.crop_low + (augment.crop_high - augment.crop_low) * share
     length = torch.floor(share * frame_count).to(torch.int64).clamp(min=augment.min_crop_frames)
+    if augment.min_crop_seconds is not None or augment.max_crop_seconds is not None:
+        assert fps is not None, "the rate of every clip is needed"
+        shortest, longest = augment.min_crop_seconds or 0.0, augment.max_crop_seconds or math.inf
+        length = torch.minimum(length, torch.floor(longest * fps).clamp(max=2**30).to(torch.int64).clamp(min=1))
+        length = torch.maximum(length, torch.ceil(shortest * fps).to(torch.int64))
     length = torch.minimum(length, frame_count)
     slack = frame_count - length
     # place < 1, but the float32 product may round up to slack + 1.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from marrow.data.draws import Draws
@@ -26,11 +26,13 @@ class Shapes:
         bodies: rows into which its bodies are packed, no fewer than there are; what is left over is padding.
         whole: whether every joint of every body is present in every frame.
         frames: of all its bodies together at most. None: every row has as many as the window.
+        joints: most joints that any of its bodies has; the others are absent all the time. None: as many as the layout.
     """
 
     bodies: int
     whole: bool
     frames: int | None = None
+    joints: int | None = None
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Batch:
         frame_count: how many frames each clip has in its window, which begins with them (`input.pace` is "recorded");
             the others are padding, in which nothing is present. None: all windows are full.
         shapes: sizes of what is computed of it. None: exactly what is there, which has to be counted on the device.
+        flat: which clips have two dimensions, where the layout has three: their third coordinate is zero and means
+            nothing. None: none.
     """
 
     joints: Float[Tensor, "batch body time joint 3"]
@@ -53,6 +57,7 @@ class Batch:
     row: Int64[Tensor, " batch"]
     frame_count: Int64[Tensor, " batch"] | None = None
     shapes: Shapes | None = None
+    flat: Bool[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return self.joints.shape[0]
@@ -126,6 +131,7 @@ class FixedShapes:
         whole: whether every joint of every body is present in every frame, in all clips that may come.
         frames: of all bodies together, of each clip that may come; None: windows are full.
         window_frames: the most of one body.
+        joints: most joints that a clip has; None: all of the layout.
     """
 
     def __init__(
@@ -137,6 +143,7 @@ class FixedShapes:
         whole: bool,
         frames: Int64[np.ndarray, " clip"] | None = None,
         window_frames: int | None = None,
+        joints: int | None = None,
     ) -> None:
         self._body_count, self._frames = body_count, frames
         largest = clips * max_bodies
@@ -146,23 +153,26 @@ class FixedShapes:
             assert window_frames is not None
             most_frames = largest * window_frames
             usual_frames = min(usual * window_frames, _round_up(_usual_sum(frames, clips) + 1, _FRAMES_AT_ONCE) - 1)
-        self.usual = Shapes(usual, whole, usual_frames)
-        self.largest = Shapes(largest, whole, most_frames)
+        self.usual = Shapes(usual, whole, usual_frames, joints)
+        self.largest = Shapes(largest, whole, most_frames, joints)
 
     @classmethod
     def of_windows(
         cls,
         body_count: Int64[np.ndarray, " clip"],
         frame_count: Int64[np.ndarray, " clip"],
+        fps: Float64[np.ndarray, " clip"],
         input: InputConfig,
         clips: int,
         max_bodies: int,
         *,
         whole: bool,
+        joints: int | None = None,
     ) -> "FixedShapes":
         """Choose the shapes of micro-batches of training windows; `frame_count` is that of clips before a crop."""
-        frames = most_frames(body_count, frame_count, input)
-        return cls(body_count, clips, max_bodies, whole=whole, frames=frames, window_frames=input.window_frames)
+        frames = most_frames(body_count, frame_count, input, fps)
+        sizes = {"frames": frames, "window_frames": input.window_frames, "joints": joints}
+        return cls(body_count, clips, max_bodies, whole=whole, **sizes)
 
     def of(self, clips: Int64[np.ndarray, " batch"]) -> Shapes:
         """Return the shapes of a micro-batch of some clips: no body is ever left out, and no frame."""
@@ -173,14 +183,21 @@ class FixedShapes:
 
 
 def most_frames(
-    body_count: Int64[np.ndarray, " clip"], frame_count: Int64[np.ndarray, " clip"], input: InputConfig
+    body_count: Int64[np.ndarray, " clip"],
+    frame_count: Int64[np.ndarray, " clip"],
+    input: InputConfig,
+    fps: Float64[np.ndarray, " clip"] | None = None,
 ) -> Int64[np.ndarray, " clip"] | None:
     """Return how many frames the bodies of each clip have together in a batch, at most; None: all windows are full.
 
-    No crop has more frames than the clip, and what it has is brought between `min_frames` and `window_frames`.
+    No crop has more frames than the clip, and what it has, at the rate of the input, is brought between `min_frames`
+    and `window_frames`.
     """
     if input.pace == "resized":
         return None
+    if input.fps is not None:
+        assert fps is not None, "the rate of every clip is needed"
+        frame_count = np.ceil(frame_count * (input.fps / fps)).astype(np.int64)
     return body_count * frame_count.clip(input.min_frames, input.window_frames)
 
 

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
+from marrow.data.source import ClipSource
 from marrow.data.window import InputConfig
 from marrow.errors import DataError
 from marrow.skeleton.geometry import alignment_of
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
-from marrow.store.format import Store
 
 # Frames up to this size are kept in the memory of a CPU without asking.
 _RESIDENT_BYTES = 4 * 2**30
@@ -39,8 +39,11 @@ class FlatFrames:
         row: the clip's row in the store (its place in the list, for clips that come from none).
         matrix: linear part of each clip's alignment, `aligned = matrix @ (x - origin)`.
         origin: what the alignment subtracts, in metres.
+        fps: frames per second of each clip.
         max_bodies: length of the body axis of every window cut from these frames.
         skeleton: the layout of the joint axis.
+        most_joints: most joints that any clip has; the others are absent from all of it.
+        flat: which clips have two dimensions, where the layout has three; None: none.
     """
 
     joints: Float32[Tensor, "row joint 3"]
@@ -52,8 +55,11 @@ class FlatFrames:
     row: Int64[Tensor, " clip"]
     matrix: Float32[Tensor, "clip 3 3"]
     origin: Float32[Tensor, "clip 3"]
+    fps: Float32[Tensor, " clip"]
     max_bodies: int
     skeleton: Skeleton
+    most_joints: int
+    flat: Bool[Tensor, " clip"] | None = None
 
     def __len__(self) -> int:
         return len(self.first)
@@ -78,8 +84,14 @@ def resident_limit(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _RESIDENT_BYTES
 
 
+def frame_bytes(store: ClipSource, rows: Int64[np.ndarray, " clip"]) -> int:
+    """Return how many bytes the frames of some clips take on a device: positions, and a flag for each."""
+    frames = (np.asarray(store.body_count, np.int64) * np.asarray(store.frame_count, np.int64))[rows].sum()
+    return int(frames) * len(store.skeleton.joints) * 13
+
+
 def flat_frames(
-    store: Store,
+    store: ClipSource,
     rows: Int64[np.ndarray, " clip"],
     input: InputConfig,
     device: torch.device | str,
@@ -89,34 +101,46 @@ def flat_frames(
 
     Args:
         store: the data.
-        rows: rows of the store, in the order that the clips shall have.
+        rows: rows of it, in the order that the clips shall have.
         input: its `alignment` is computed here, once per clip.
         device: where the frames are kept.
         max_bodies: length of the body axis; None for the most bodies that any of these clips has.
     """
-    clips = [store.frames(int(row)) for row in rows]
+    rows = np.asarray(rows, dtype=np.int64)
+    clips = [Clip(*store.frames(int(row)), float(store.fps[row]), store.layout_of(int(row))) for row in rows]
     labels = np.asarray(store.label, dtype=np.int64)[rows]
-    return _flatten(clips, labels, np.asarray(rows, dtype=np.int64), store.skeleton, input, max_bodies).to(device)
+    return _flatten(clips, labels, rows, store.skeleton, input, max_bodies).to(device)
 
 
 def flat_from_sequences(
-    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str
+    sequences: Sequence[SkeletonSequence],
+    input: InputConfig,
+    device: torch.device | str,
+    skeleton: Skeleton | None = None,
 ) -> FlatFrames:
     """Lay sequences in memory end to end on a device; labels are those of their records.
+
+    Args:
+        sequences: of one layout.
+        input: as in `flat_frames`.
+        device: where the frames are kept.
+        skeleton: the layout of an encoder, of which those of the sequences may have fewer dimensions and fewer measured
+            joints; None: that of the first sequence.
 
     Raises:
         DataError: there is no sequence, or they are of different layouts.
     """
     if not sequences:
         raise DataError("expected at least one sequence, got none")
-    skeleton = sequences[0].skeleton
+    own = skeleton is None
+    skeleton = skeleton or sequences[0].skeleton
     for sequence in sequences:
-        if sequence.skeleton != skeleton:
+        if sequence.skeleton.joints != skeleton.joints or (own and sequence.skeleton != skeleton):
             raise DataError(
-                f"all sequences of a batch must have one skeleton: {sequences[0].record.id!r} has {skeleton.name!r}, "
-                f"{sequence.record.id!r} has {sequence.skeleton.name!r}"
+                f"all sequences of a batch must have one skeleton, {skeleton.name!r}: {sequence.record.id!r} has "
+                f"{sequence.skeleton.name!r}"
             )
-    clips = [(sequence.joints, sequence.present) for sequence in sequences]
+    clips = [Clip(sequence.joints, sequence.present, sequence.fps, sequence.skeleton) for sequence in sequences]
     labels = np.array([sequence.record.label for sequence in sequences], dtype=np.int64)
     return _flatten(clips, labels, np.arange(len(sequences)), skeleton, input, None).to(device)
 
@@ -127,6 +151,7 @@ def flat_from_arrays(
     input: InputConfig,
     device: torch.device | str,
     *,
+    fps: Sequence[float],
     row: Int64[np.ndarray, " clip"],
     max_bodies: int | None = None,
     aligned_by: int | None = None,
@@ -138,15 +163,27 @@ def flat_from_arrays(
         skeleton: that layout.
         input: its `alignment` is computed here, once per clip.
         device: where the frames are kept.
+        fps: frames per second of each clip.
         row: what each clip is called in the batches.
         max_bodies: length of the body axis; None for the most bodies that any of these clips has.
         aligned_by: how many of a clip's first frames decide its alignment; None: all.
     """
-    return _flatten(clips, np.full(len(clips), -1), row, skeleton, input, max_bodies, aligned_by).to(device)
+    whole = [Clip(*clip, rate, skeleton) for clip, rate in zip(clips, fps, strict=True)]
+    return _flatten(whole, np.full(len(clips), -1), row, skeleton, input, max_bodies, aligned_by).to(device)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip on its way into flat frames: positions, flags, frames per second, and its own layout."""
+
+    joints: Float32[np.ndarray, "body frame joint 3"]
+    present: Bool[np.ndarray, "body frame joint"]
+    fps: float
+    layout: Skeleton
 
 
 def _flatten(
-    clips: Sequence[ClipArrays],
+    clips: Sequence[Clip],
     label: Int64[np.ndarray, " clip"],
     row: Int64[np.ndarray, " clip"],
     skeleton: Skeleton,
@@ -155,8 +192,8 @@ def _flatten(
     aligned_by: int | None = None,
 ) -> FlatFrames:
     """Concatenate clips into flat tensors on the CPU."""
-    body_count = np.array([present.shape[0] for _, present in clips], dtype=np.int64)
-    frame_count = np.array([present.shape[1] for _, present in clips], dtype=np.int64)
+    body_count = np.array([clip.present.shape[0] for clip in clips], dtype=np.int64)
+    frame_count = np.array([clip.present.shape[1] for clip in clips], dtype=np.int64)
     if len(clips) == 0 or (body_count * frame_count).min() < 1:
         empty = row[body_count * frame_count < 1].tolist()
         raise DataError(
@@ -173,19 +210,22 @@ def _flatten(
     present = torch.empty((int(end[-1]), joint_count), dtype=torch.bool)
     matrix = np.tile(np.eye(3, dtype=np.float32), (len(clips), 1, 1))
     origin = np.zeros((len(clips), 3), dtype=np.float32)
-    for clip, (clip_joints, clip_present) in enumerate(clips):
-        clip_joints = np.where(clip_present[..., None], clip_joints, np.float32(0))
-        joints.numpy()[first[clip] : end[clip]] = clip_joints.reshape(-1, joint_count, 3)
-        present.numpy()[first[clip] : end[clip]] = clip_present.reshape(-1, joint_count)
+    most_joints = 0
+    for number, clip in enumerate(clips):
+        clip_joints = np.where(clip.present[..., None], clip.joints, np.float32(0))
+        of_clip = joints.numpy()[first[number] : end[number]]
+        is_present = present.numpy()[first[number] : end[number]]
+        of_clip[:], is_present[:] = clip_joints.reshape(of_clip.shape), clip.present.reshape(is_present.shape)
         if input.alignment != "none":
             observed = slice(aligned_by)
-            matrix[clip], origin[clip] = alignment_of(
-                clip_joints[:, observed], clip_present[:, observed], skeleton, input.alignment
+            matrix[number], origin[number] = alignment_of(
+                clip_joints[:, observed], clip.present[:, observed], clip.layout, input.alignment
             )
-
-    # What nobody measured has served its purpose: it is nothing to be seen, predicted or compared.
-    for joint in skeleton.derived:
-        joints[:, joint], present[:, joint] = 0.0, False
+        # What nobody measured has served its purpose: it is nothing to be seen, predicted or compared.
+        for joint in clip.layout.derived:
+            of_clip[:, joint], is_present[:, joint] = 0.0, False
+        most_joints = max(most_joints, int(is_present.any(axis=0).sum()))
+    is_flat = np.array([clip.layout.dimensions < skeleton.dimensions for clip in clips])
 
     return FlatFrames(
         joints=joints,
@@ -197,6 +237,9 @@ def _flatten(
         row=torch.from_numpy(row.copy()),
         matrix=torch.from_numpy(matrix),
         origin=torch.from_numpy(origin),
+        fps=torch.tensor([clip.fps for clip in clips], dtype=torch.float32),
         max_bodies=max_bodies or most_bodies,
         skeleton=skeleton,
+        most_joints=most_joints,
+        flat=torch.from_numpy(is_flat) if is_flat.any() else None,
     )

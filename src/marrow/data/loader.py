@@ -24,9 +24,9 @@ from marrow.data.batch import Batch, FixedShapes, PlannedBatch, Shapes, made
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames
 from marrow.data.sampling import training_batch
+from marrow.data.source import ClipSource
 from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, ConfigError, DataError, MarrowError, StoreError
-from marrow.store.format import Store
 
 MicroBatches = list[tuple[Batch | PlannedBatch, Draws]]
 
@@ -42,6 +42,8 @@ class Schedule:
         rank: of this process.
         world_size: number of processes.
         micro_batches: pieces into which a process cuts its share of a step.
+        shares: (clips, weight) of each group of clips, which lie one behind the other: an epoch takes as many clips of
+            a group as its weight says, each as often as the others of its group. Empty: every clip once.
     """
 
     clip_count: int
@@ -50,6 +52,7 @@ class Schedule:
     rank: int = 0
     world_size: int = 1
     micro_batches: int = 1
+    shares: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         pieces = self.world_size * self.micro_batches
@@ -76,7 +79,9 @@ class Schedule:
 
     def order(self, epoch: int) -> Int64[np.ndarray, " clip"]:
         """Return the order in which an epoch visits the clips."""
-        return _order(self.seed, epoch, self.clip_count)
+        if all(clips == weight for clips, weight in self.shares):
+            return _order(self.seed, epoch, self.clip_count)
+        return _weighted_order(self.seed, epoch, self.shares)
 
     @property
     def micro_batch_clips(self) -> int:
@@ -123,6 +128,32 @@ class Schedule:
 @lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, clip_count: int) -> Int64[np.ndarray, " clip"]:
     return np.random.default_rng([seed, zlib.crc32(b"order"), epoch]).permutation(clip_count)
+
+
+@lru_cache(maxsize=4)
+def _weighted_order(seed: int, epoch: int, shares: tuple[tuple[int, float], ...]) -> Int64[np.ndarray, " clip"]:
+    """Return the order of an epoch in which groups of clips come by their weights.
+
+    The clips of a group come in one permutation after the other, over all epochs, so that none is left behind.
+    """
+    total = sum(clips for clips, _ in shares)
+    # Largest remainders: as many as there are places in all.
+    wanted = np.array([weight for _, weight in shares]) * (total / sum(weight for _, weight in shares))
+    counts = np.floor(wanted).astype(np.int64)
+    counts[np.argsort(counts - wanted, kind="stable")[: total - int(counts.sum())]] += 1
+    drawn, first = [], 0
+    for group, ((clips, _), taken) in enumerate(zip(shares, counts.tolist(), strict=True)):
+        begin, end = epoch * taken, (epoch + 1) * taken
+        rounds = [
+            np.random.default_rng([seed, zlib.crc32(b"group"), group, turn]).permutation(clips)
+            for turn in range(begin // clips, -(-end // clips))
+        ]
+        if rounds:
+            skipped = begin - begin // clips * clips
+            drawn.append(first + np.concatenate(rounds)[skipped : skipped + taken])
+        first += clips
+    order = np.concatenate(drawn)
+    return order[np.random.default_rng([seed, zlib.crc32(b"order"), epoch]).permutation(total)]
 
 
 class TrainingLoader(ABC):
@@ -206,7 +237,7 @@ class ResidentLoader(TrainingLoader):
 
     def __init__(
         self,
-        store: Store,
+        store: ClipSource,
         rows: Int64[np.ndarray, " clip"],
         input: InputConfig,
         augment: AugmentConfig,
@@ -217,16 +248,17 @@ class ResidentLoader(TrainingLoader):
         rank: int = 0,
         world_size: int = 1,
         micro_batches: int = 1,
+        shares: tuple[tuple[int, float], ...] = (),
         fixed: bool = False,
         planned: bool = False,
     ) -> None:
         augment.check_layout(store.skeleton)
-        schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
+        schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches, shares)
         self.frames = flat_frames(store, rows, input, device)
         shapes = None
         if fixed:
-            whole = bool(self.frames.present.all())
-            shapes = _shapes_of_rows(store, rows, schedule, input, self.frames.max_bodies, whole=whole)
+            known = {"whole": bool(self.frames.present.all()), "joints": self.frames.most_joints}
+            shapes = _shapes_of_rows(store, rows, schedule, input, self.frames.max_bodies, **known)
         super().__init__(schedule, np.asarray(rows, dtype=np.int64), input, augment, shapes, planned=planned)
         self._order: tuple[int, Tensor] | None = None
 
@@ -244,7 +276,7 @@ class StreamingLoader(TrainingLoader):
 
     def __init__(
         self,
-        store: Store,
+        store: ClipSource,
         rows: Int64[np.ndarray, " clip"],
         input: InputConfig,
         augment: AugmentConfig,
@@ -255,11 +287,12 @@ class StreamingLoader(TrainingLoader):
         rank: int = 0,
         world_size: int = 1,
         micro_batches: int = 1,
+        shares: tuple[tuple[int, float], ...] = (),
         workers: int = 2,
         fixed: bool = False,
     ) -> None:
         augment.check_layout(store.skeleton)
-        schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches)
+        schedule = Schedule(len(rows), batch_clips, seed, rank, world_size, micro_batches, shares)
         max_bodies = int(np.asarray(store.body_count)[rows].max())
         # Whether anything is absent in any clip is not known without reading all of them.
         shapes = _shapes_of_rows(store, rows, schedule, input, max_bodies, whole=False) if fixed else None
@@ -298,16 +331,18 @@ class StreamingLoader(TrainingLoader):
 
 
 def _shapes_of_rows(
-    store: Store,
+    store: ClipSource,
     rows: Int64[np.ndarray, " clip"],
     schedule: Schedule,
     input: InputConfig,
     max_bodies: int,
     *,
     whole: bool,
+    joints: int | None = None,
 ) -> FixedShapes:
-    bodies, frames = (np.asarray(counts, np.int64)[rows] for counts in (store.body_count, store.frame_count))
-    return FixedShapes.of_windows(bodies, frames, input, schedule.micro_batch_clips, max_bodies, whole=whole)
+    bodies, frames, fps = (np.asarray(of)[rows] for of in (store.body_count, store.frame_count, store.fps))
+    known = {"whole": whole, "joints": joints}
+    return FixedShapes.of_windows(bodies, frames, fps, input, schedule.micro_batch_clips, max_bodies, **known)
 
 
 class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
@@ -318,21 +353,20 @@ class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
 
     def __init__(
         self,
-        store: Store,
+        store: ClipSource,
         rows: Int64[np.ndarray, " clip"],
         input: InputConfig,
         schedule: Schedule,
         max_bodies: int,
     ) -> None:
         # A worker opens the store itself: what is sent to it must not contain what is mapped here.
-        self._path = store.path
-        self._store: Store | None = None
+        self._source, self._store = store, None
         self._rows, self._input = rows, input
         self._schedule, self._max_bodies = schedule, max_bodies
 
     def __getitem__(self, step: int) -> list[FlatFrames] | MarrowError:
         try:
-            store = self._store = self._store or Store.open(self._path)
+            store = self._store = self._store or self._source.reopened()
             return [
                 flat_frames(store, self._rows[clips], self._input, "cpu", self._max_bodies)
                 for clips in self._schedule.clips_of(step)
@@ -340,4 +374,4 @@ class _StepBlocks(Dataset[list[FlatFrames] | MarrowError]):
         except MarrowError as error:
             return error
         except OSError as error:
-            return StoreError(f"{self._path} cannot be read any more: {error}")
+            return StoreError(f"{self._source} cannot be read any more: {error}")

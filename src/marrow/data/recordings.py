@@ -125,10 +125,13 @@ def cut_frames(
         row: what each is called in the batches; None: its place in `cuts`.
         aligned_by: how many of a cut's first frames decide its alignment (those that are observed); None: all.
     """
-    clips = [recordings.cut(*cut) for cut in cuts.tolist()]
-    row = np.arange(len(cuts)) if row is None else row
     return flat_from_arrays(
-        clips, recordings.skeleton, input, device, row=row, max_bodies=recordings.max_bodies, aligned_by=aligned_by
+        [recordings.cut(*cut) for cut in cuts.tolist()],
+        *(recordings.skeleton, input, device),
+        fps=[recordings.fps[recording] for recording in cuts[:, 0].tolist()],
+        row=np.arange(len(cuts)) if row is None else row,
+        max_bodies=recordings.max_bodies,
+        aligned_by=aligned_by,
     )
 
 
@@ -147,7 +150,8 @@ def cut_batches(
 
 def uncropped(augment: AugmentConfig) -> AugmentConfig:
     """Return an augmentation that leaves time as it is, so that a frame keeps its place in a cut."""
-    return replace(augment, crop_low=1.0, crop_high=1.0, min_crop_frames=1, one_of_each=0.0)
+    whole = {"crop_low": 1.0, "crop_high": 1.0, "min_crop_frames": 1, "one_of_each": 0.0}
+    return replace(augment, **whole, min_crop_seconds=None, max_crop_seconds=None)
 
 
 class CutLoader(TrainingLoader):
@@ -183,7 +187,12 @@ class CutLoader(TrainingLoader):
         if fixed:
             bodies = np.array([present.shape[0] for _, present in recordings.arrays], np.int64)[cuts[:, 0]]
             # Whether anything is absent in any cut is not known without reading all of them.
-            shapes = FixedShapes.of_windows(bodies, cuts[:, 2], input, batch_clips, recordings.max_bodies, whole=False)
+            fps = np.array(recordings.fps, np.float64)[cuts[:, 0]]
+            shapes = FixedShapes.of_windows(
+                *(bodies, cuts[:, 2], fps, input, batch_clips, recordings.max_bodies),
+                whole=False,
+                joints=len(recordings.skeleton.joints),
+            )
         schedule = Schedule(len(cuts), batch_clips, seed)
         super().__init__(schedule, np.arange(len(cuts)), input, uncropped(augment), shapes)
         self.recordings, self.cuts = recordings, cuts

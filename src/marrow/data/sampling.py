@@ -15,15 +15,16 @@ from torch import Tensor
 
 from marrow.data.augment import Augmentation, AugmentConfig, OneOfEach, draw_augmentation
 from marrow.data.batch import Batch, FixedShapes, Shapes
+from marrow.data.bodies import camera, joints_of_layouts, scale_limbs
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
 from marrow.data.gather import gather, matrix_product
+from marrow.data.source import ClipSource
 from marrow.data.window import InputConfig, centre_windows, frames_at_pace
 from marrow.errors import ConfigError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.skeleton.streams import bone, stream
-from marrow.store.format import Store
 
 
 def training_batch(
@@ -35,18 +36,23 @@ def training_batch(
     shapes: Shapes | None = None,
 ) -> Batch:
     """Draw the augmentation of a batch, then make the batch; `shapes` are what the host knows of its sizes."""
+    fps = frames.fps[clips]
     augmentation = draw_augmentation(
-        *(draws, augment, frames.frame_count[clips]),
+        *(draws, augment, frames.frame_count[clips], fps),
         bodies=frames.max_bodies,
         window_frames=input.window_frames,
         joints=len(frames.skeleton.joints),
     )
-    times, frame_count = frames_at_pace(augmentation.windows, input, fixed=shapes is not None)
-    matrix = linear_part(augmentation, frames.skeleton)
+    times, frame_count = frames_at_pace(augmentation.windows, input, fps, fixed=shapes is not None)
+    flat = None if frames.flat is None else frames.flat[clips]
+    matrix = linear_part(augmentation, frames.skeleton, flat)
     joints, present = gather(frames, clips, augmentation.windows, times, matrix, frame_count)
     joints, present = finish(joints, present, augmentation, frames.skeleton)
+    if augmentation.projected is not None:
+        flat = augmentation.projected[0] if flat is None else flat | augmentation.projected[0]
+    joints = without_depth(joints, frames.skeleton, flat)
     joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes, flat)
 
 
 def evaluation_batch(
@@ -54,14 +60,18 @@ def evaluation_batch(
 ) -> Batch:
     """Cut, resize and align the centred windows of some clips. Nothing is random; `shapes` as in `training_batch`."""
     windows = centre_windows(frames.frame_count[clips], input.test_crop)
-    times, frame_count = frames_at_pace(windows, input, fixed=shapes is not None)
+    times, frame_count = frames_at_pace(windows, input, frames.fps[clips], fixed=shapes is not None)
     joints, present = gather(frames, clips, windows, times, frame_count=frame_count)
+    flat = None if frames.flat is None else frames.flat[clips]
     joints, present = as_stream(joints, present, frame_count, frames.skeleton, input.stream)
-    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes)
+    return Batch(joints, present, frames.label[clips], frames.row[clips], frame_count, shapes, flat)
 
 
 def batch_from_sequences(
-    sequences: Sequence[SkeletonSequence], input: InputConfig, device: torch.device | str = "cpu"
+    sequences: Sequence[SkeletonSequence],
+    input: InputConfig,
+    device: torch.device | str = "cpu",
+    skeleton: Skeleton | None = None,
 ) -> Batch:
     """Make one evaluation batch of sequences in memory.
 
@@ -69,15 +79,16 @@ def batch_from_sequences(
         sequences: in metres, of one skeleton, any length.
         input: of the encoder that is to read the batch (`encoder.input`).
         device: of the batch.
+        skeleton: as in `flat_from_sequences`.
     """
-    frames = flat_from_sequences(sequences, input, device)
+    frames = flat_from_sequences(sequences, input, device, skeleton)
     bodies = sum(len(sequence.joints) for sequence in sequences)
-    shapes = Shapes(bodies, whole=False) if frames.device.type == "cuda" else None
+    shapes = Shapes(bodies, whole=False, joints=frames.most_joints) if frames.device.type == "cuda" else None
     return evaluation_batch(frames, torch.arange(len(frames), device=frames.device), input, shapes)
 
 
 def evaluation_batches(
-    source: Store | FlatFrames,
+    source: ClipSource | FlatFrames,
     rows: Int64[np.ndarray, " clip"],
     input: InputConfig,
     batch_clips: int,
@@ -106,7 +117,8 @@ def evaluation_batches(
         shapes = None
         if fixed:
             body_count, whole = source.body_count.cpu().numpy()[clips], bool(source.present.all())
-            shapes = FixedShapes(body_count, min(batch_clips, len(rows)), source.max_bodies, whole=whole)
+            most = {"whole": whole, "joints": source.most_joints}
+            shapes = FixedShapes(body_count, min(batch_clips, len(rows)), source.max_bodies, **most)
         for batch in resident_batches(source, clips, input, batch_clips, shapes):
             yield batch.to(device)
         return
@@ -142,8 +154,13 @@ def resident_batches(
         yield evaluation_batch(frames, chosen, input, of_batch)
 
 
-def linear_part(augmentation: Augmentation, skeleton: Skeleton) -> Float32[Tensor, "batch 3 3"] | None:
-    """Return rotation * turn * scale * reflection * Hi-TRS's scale or shear; None for the identity."""
+def linear_part(
+    augmentation: Augmentation, skeleton: Skeleton, flat: Bool[Tensor, " batch"] | None = None
+) -> Float32[Tensor, "batch 3 3"] | None:
+    """Return camera * rotation * turn * scale * reflection * Hi-TRS's scale or shear; None for the identity.
+
+    What has two dimensions, all of a layout or the clips that are `flat`, is turned in the image alone.
+    """
     up = "xyz".index(skeleton.up)
     matrix = None if augmentation.one_of_each is None else augmentation.one_of_each.matrix
     if (mirrored := augmentation.mirrored) is not None:
@@ -153,11 +170,40 @@ def linear_part(augmentation: Augmentation, skeleton: Skeleton) -> Float32[Tenso
         matrix = matrix_product(torch.diag_embed(sign), matrix)
     if augmentation.scale is not None:
         matrix = matrix_product(torch.diag_embed(augmentation.scale[:, None].expand(-1, 3)), matrix)
-    if augmentation.yaw_radians is not None:
-        matrix = matrix_product(axis_rotation(augmentation.yaw_radians, up), matrix)
-    if augmentation.rotation_radians is not None:
-        matrix = matrix_product(euler_rotation(augmentation.rotation_radians), matrix)
+    if (yaw := augmentation.yaw_radians) is not None:
+        matrix = matrix_product(axis_rotation(_out_of_image(yaw, skeleton, flat), up), matrix)
+    if (angles := augmentation.rotation_radians) is not None:
+        x, y, z = angles.unbind(1)
+        x, y = (_out_of_image(angle, skeleton, flat) for angle in (x, y))
+        matrix = matrix_product(euler_rotation(torch.stack((x, y, z), dim=1)), matrix)
+    if augmentation.projected is not None:
+        is_projected, angles = augmentation.projected
+        if flat is not None:
+            is_projected = is_projected & ~flat
+        identity = torch.eye(3, device=angles.device)
+        matrix = matrix_product(torch.where(is_projected[:, None, None], camera(angles), identity), matrix)
     return matrix
+
+
+def _out_of_image(
+    angle: Float32[Tensor, " batch"], skeleton: Skeleton, flat: Bool[Tensor, " batch"] | None
+) -> Float32[Tensor, " batch"]:
+    """Return an angle out of the image: none for what has two dimensions."""
+    if skeleton.dimensions == 2:
+        return torch.zeros_like(angle)
+    return angle if flat is None else torch.where(flat, 0.0, angle)
+
+
+def without_depth(
+    joints: Float32[Tensor, "batch body time joint 3"], skeleton: Skeleton, flat: Bool[Tensor, " batch"] | None
+) -> Float32[Tensor, "batch body time joint 3"]:
+    """Return joints whose third coordinate is zero where there is none, whatever noise or shear have made of it."""
+    if skeleton.dimensions == 3 and flat is None:
+        return joints
+    exists = torch.tensor([1.0, 1.0, 0.0], device=joints.device)
+    if flat is None or skeleton.dimensions == 2:
+        return joints * exists
+    return joints * torch.where(flat[:, None], exists, 1.0)[:, None, None, None]
 
 
 def finish(
@@ -166,7 +212,9 @@ def finish(
     augmentation: Augmentation,
     skeleton: Skeleton,
 ) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
-    """Do to gathered windows what no matrix can: noise and interpolation, left and right exchanged, and jitter.
+    """Do to gathered windows what no matrix can.
+
+    Noise and interpolation, left and right exchanged, limbs of other lengths, joints left out, and jitter.
 
     Args:
         joints: gathered and turned.
@@ -182,6 +230,12 @@ def finish(
         is_mirrored = augmentation.mirrored[:, None, None, None]
         joints = torch.where(is_mirrored[..., None], joints.index_select(3, partner), joints)
         present = torch.where(is_mirrored, present.index_select(3, partner), present)
+    if augmentation.limb_factors is not None:
+        joints = scale_limbs(joints, present, augmentation.limb_factors, skeleton)
+    if augmentation.shown_as is not None:
+        shown = joints_of_layouts(skeleton, joints.device)[augmentation.shown_as]
+        present = present & shown[:, None, None]
+        joints = torch.where(present[..., None], joints, 0.0)
     if augmentation.jitter_metres is not None:
         noise = augmentation.jitter_metres[:, :, : joints.shape[2]]
         joints = torch.where(present[..., None], joints + noise, joints)

@@ -3,11 +3,12 @@
 The settings are kept inside every exported encoder.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from marrow.errors import ConfigError
@@ -37,6 +38,8 @@ class InputConfig:
             recorded: a clip keeps its own frames, and its window ends with them (`Batch.frame_count`). Only clips of
             fewer than `min_frames` are stretched to so many, and those of more than `window_frames` compressed.
         min_frames: fewest frames of a clip at recorded pace.
+        fps: frames per second at recorded pace, to which clips of other rates are resampled by time; null: every clip
+            keeps its own frames.
     """
 
     window_frames: int = 120
@@ -45,6 +48,7 @@ class InputConfig:
     test_crop: float = 0.95
     pace: Pace = "resized"
     min_frames: int = 15
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         if self.window_frames < 2:
@@ -59,6 +63,11 @@ class InputConfig:
             raise ConfigError(
                 "at input.pace recorded, input.min_frames must lie between 2 and input.window_frames "
                 f"({self.window_frames}), got {self.min_frames}; lower it, or widen the window"
+            )
+        if self.fps is not None and (self.pace != "recorded" or not 0.0 < self.fps < math.inf):
+            raise ConfigError(
+                "input.fps must be a positive number of frames per second, and input.pace recorded, got "
+                f"{self.fps} at the pace {self.pace}; a clip that is resized has as many frames as its window"
             )
 
 
@@ -87,14 +96,19 @@ def centre_windows(frame_count: Int64[Tensor, " batch"], share: float) -> Window
 
 
 def frames_at_pace(
-    windows: Windows, input: InputConfig, *, fixed: bool = False
+    windows: Windows, input: InputConfig, fps: Float32[Tensor, " batch"] | None = None, *, fixed: bool = False
 ) -> tuple[int, Int64[Tensor, " batch"] | None]:
     """Return how long the time axis of a batch is, and how many frames of it each clip gets (None: all).
 
     At recorded pace the axis is as long as the longest clip of the batch needs: the one number that is read back from
-    the device, since a shape must be known here. Where shapes are `fixed`, it is as long as any clip may need.
+    the device, since a shape must be known here. Where shapes are `fixed`, it is as long as any clip may need. `fps`
+    are the rates of the clips, for an input that has a rate of its own.
     """
     if input.pace == "resized":
         return input.window_frames, None
-    frame_count = windows.length.clamp(input.min_frames, input.window_frames)
+    length = windows.length
+    if input.fps is not None:
+        assert fps is not None, "the rate of every clip is needed"
+        length = torch.round(length * (input.fps / fps)).to(torch.int64)
+    frame_count = length.clamp(input.min_frames, input.window_frames)
     return input.window_frames if fixed else int(frame_count.max()), frame_count

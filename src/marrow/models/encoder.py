@@ -15,7 +15,9 @@ from marrow.data.sampling import batch_from_sequences
 from marrow.data.window import InputConfig
 from marrow.errors import DataError
 from marrow.models.blocks import DropPath, seeded_weights
+from marrow.skeleton.body import BODY
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.retarget import retarget
 from marrow.skeleton.sequence import SkeletonSequence
 
 
@@ -120,6 +122,16 @@ class Encoder(nn.Module, ABC):
         """Length of a feature vector."""
         return self.feature_shape.dim
 
+    @property
+    def takes_flat(self) -> bool:
+        """Whether recordings in two dimensions may come besides those in three (`Batch.flat`)."""
+        return False
+
+    @property
+    def is_by_place(self) -> bool:
+        """Whether its joints are the places of the body, so that recordings of any layout are brought to it."""
+        return self.skeleton.joints == BODY.joints
+
     @abstractmethod
     def forward(self, batch: Batch, drop: DropPath | None = None) -> Features:
         """Encode every present body of a batch.
@@ -161,11 +173,31 @@ class Encoder(nn.Module, ABC):
             encoder = kind(self.config, self.input, skeleton or self.skeleton)
         return encoder.to(next(self.parameters()).device)
 
-    def require_skeleton(self, sequences: Sequence[SkeletonSequence]) -> None:
-        """Raise a DataError where something is no sequence, or has another skeleton than the encoder."""
+    def readable(self, sequences: Sequence[SkeletonSequence]) -> list[SkeletonSequence]:
+        """Return sequences as the encoder reads them: brought to its layout, where its joints are places of the body.
+
+        Raises:
+            DataError: something is no sequence, or has another skeleton or fewer dimensions than the encoder.
+            ConfigError: a layout has no joint that is known as a place of the body.
+        """
         for sequence in sequences:
             if not isinstance(sequence, SkeletonSequence):
                 raise DataError(f"expected sequences of type SkeletonSequence, got {type(sequence).__name__}")
+        if self.is_by_place:
+            sequences = [
+                sequence if sequence.skeleton.joints == self.skeleton.joints else retarget(sequence, self.skeleton)
+                for sequence in sequences
+            ]
+        self._require_skeleton(sequences)
+        return list(sequences)
+
+    def _require_skeleton(self, sequences: Sequence[SkeletonSequence]) -> None:
+        for sequence in sequences:
+            if sequence.skeleton.dimensions != self.skeleton.dimensions and not self.takes_flat:
+                raise DataError(
+                    f"{sequence.record.id}: the encoder reads {self.skeleton.dimensions} dimensions, this has "
+                    f"{sequence.skeleton.dimensions}"
+                )
             if sequence.skeleton.joints != self.skeleton.joints:
                 raise DataError(
                     f"{sequence.record.id}: the encoder expects skeleton {self.skeleton.name!r} "
@@ -180,18 +212,19 @@ class Encoder(nn.Module, ABC):
         """Return one mean-pooled feature vector per sequence, from its centre crop.
 
         Args:
-            sequences: in metres, in the encoder's own skeleton, any length.
+            sequences: in metres, of any length, in the encoder's own skeleton; in any where its joints are places of
+                the body (`is_by_place`).
             batch_clips: sequences that are computed at a time.
 
         Raises:
-            DataError: a sequence has another skeleton than the encoder.
+            DataError: a sequence has another skeleton than the encoder, or fewer dimensions.
         """
-        self.require_skeleton(sequences)
+        sequences = self.readable(sequences)
         device, training = next(self.parameters()).device, self.training
         self.eval()
         pooled = np.zeros((len(sequences), self.dim), np.float32)
         for first in range(0, len(sequences), batch_clips):
-            batch = batch_from_sequences(sequences[first : first + batch_clips], self.input, device)
+            batch = batch_from_sequences(sequences[first : first + batch_clips], self.input, device, self.skeleton)
             pooled[first : first + batch_clips] = self(batch).pooled().cpu().numpy()
         self.train(training)
         return pooled

@@ -6,7 +6,8 @@ A grid is a value, not a property of a model: an objective may predict on other 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from marrow.errors import ConfigError
@@ -21,12 +22,14 @@ class PatchGrid:
         joints: joints of the skeleton.
         patch_frames: frames per patch; must divide `frames`.
         patch_joints: neighbouring joints (in layout order) per patch; must divide `joints`.
+        coordinates: of a position that are read; windows have three all the same.
     """
 
     frames: int
     joints: int
     patch_frames: int
     patch_joints: int = 1
+    coordinates: int = 3
 
     def __post_init__(self) -> None:
         for what, total, size in (
@@ -54,29 +57,37 @@ class PatchGrid:
 
     @property
     def patch_values(self) -> int:
-        """Numbers in a patch (3 coordinates each)."""
-        return self.patch_frames * self.patch_joints * 3
+        """Numbers in a patch."""
+        return self.patch_frames * self.patch_joints * self.coordinates
 
     def patchify(self, window: Float[Tensor, "body frame joint 3"]) -> Float[Tensor, "body token value"]:
         """Cut a window into patches; within a patch the frame is outermost, then the joint, then the coordinate."""
-        cut = window.unflatten(2, (self.joint_patches, self.patch_joints))
+        cut = window[..., : self.coordinates].unflatten(2, (self.joint_patches, self.patch_joints))
         cut = cut.unflatten(1, (self.times, self.patch_frames))
         return cut.transpose(2, 3).reshape(len(window), self.tokens, self.patch_values)
 
     def unpatchify(self, patches: Float[Tensor, "body token value"]) -> Float[Tensor, "body frame joint 3"]:
-        """Undo `patchify`."""
-        shape = (len(patches), self.times, self.joint_patches, self.patch_frames, self.patch_joints, 3)
-        return patches.reshape(shape).transpose(2, 3).reshape(len(patches), self.frames, self.joints, 3)
+        """Undo `patchify`; coordinates that are not read are zero."""
+        shape = (len(patches), self.times, self.joint_patches, self.patch_frames, self.patch_joints, self.coordinates)
+        window = patches.reshape(shape).transpose(2, 3).reshape(len(patches), self.frames, self.joints, -1)
+        return window if self.coordinates == 3 else F.pad(window, (0, 3 - self.coordinates))
 
     def all_of_patch(self, flag: Bool[Tensor, "body frame joint"]) -> Bool[Tensor, "body token"]:
         """Tell which tokens have the flag in every frame and joint of their patch."""
         cut = flag.unflatten(2, (self.joint_patches, self.patch_joints))
         return cut.unflatten(1, (self.times, self.patch_frames)).all(4).all(2).flatten(1)
 
+    def coordinates_exist(self, is_flat: Bool[Tensor, " body"] | None) -> Bool[Tensor, "body 1 value"] | None:
+        """Tell which numbers of a patch exist: of bodies in two dimensions, none of the third coordinate. None: all."""
+        if is_flat is None:
+            return None
+        third = torch.arange(self.patch_values, device=is_flat.device) % self.coordinates == 2
+        return ~(is_flat[:, None] & third)[:, None]
+
     @staticmethod
     def take(
-        patches: Float[Tensor, "body token value"], place: Int64[Tensor, "body taken"]
-    ) -> Float[Tensor, "body taken value"]:
+        patches: Shaped[Tensor, "body token value"], place: Int64[Tensor, "body taken"]
+    ) -> Shaped[Tensor, "body taken value"]:
         """Take the patches at some places of the grid, which differ from body to body."""
         return patches.gather(1, place[..., None].expand(-1, -1, patches.shape[-1]))
 

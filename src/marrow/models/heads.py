@@ -85,19 +85,20 @@ class Recogniser:
         """Return the probability of each class for each sequence, from its centre crop.
 
         Args:
-            sequences: in metres, in the encoder's own skeleton, any length.
+            sequences: as for `Encoder.embed`.
             batch_clips: sequences that are computed at a time.
 
         Raises:
-            DataError: a sequence has another skeleton than the encoder.
+            DataError: a sequence has another skeleton than the encoder, or fewer dimensions.
         """
-        self.encoder.require_skeleton(sequences)
+        sequences = self.encoder.readable(sequences)
         device = next(self.encoder.parameters()).device
         self.encoder.eval()
         self.head.eval()
         probability = np.zeros((len(sequences), len(self.classes)), np.float32)
         for first in range(0, len(sequences), batch_clips):
-            batch = batch_from_sequences(sequences[first : first + batch_clips], self.encoder.input, device)
+            part = sequences[first : first + batch_clips]
+            batch = batch_from_sequences(part, self.encoder.input, device, self.encoder.skeleton)
             scores = self.head(self.encoder(batch)).float()
             probability[first : first + batch_clips] = scores.softmax(dim=1).cpu().numpy()
         return probability

@@ -57,6 +57,10 @@ class Rows:
             return None
         return usable if self.exists is None else usable | ~self.exists[:, None]
 
+    def are_flat(self, batch: Batch) -> Bool[Tensor, " row"] | None:
+        """Return which of the rows have two dimensions (`Batch.flat`); None: none."""
+        return None if batch.flat is None else batch.flat[self.body // batch.joints.shape[1]]
+
     def frames(self, batch: Batch) -> Int64[Tensor, " row"]:
         """Return how many frames of its window each row has; none in padding."""
         frames = batch.frames()[self.body // batch.joints.shape[1]]
@@ -72,6 +76,19 @@ class Rows:
         """Return the flags of the rows, of which padding has none."""
         taken = flags[self.body]
         return taken if self.exists is None else taken & self.exists.view(-1, *(1 for _ in taken.shape[1:]))
+
+
+def first_flagged(
+    flags: Bool[Tensor, "row token"], most: int
+) -> tuple[Int64[Tensor, "row taken"], Bool[Tensor, "row taken"]]:
+    """Return the places of the flags of each row, in their order, and which of them are no padding.
+
+    Args:
+        flags: no more than `most` in a row.
+        most: length of the result.
+    """
+    place = (~flags).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+    return place, flags.gather(1, place)
 
 
 def rows_of(usable: Bool[Tensor, "batch body token"], batch: Batch) -> Rows:

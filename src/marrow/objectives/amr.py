@@ -29,6 +29,7 @@ The authors released no code, and no text known to us settles the following. Our
 Absence is treated as in MAMP: absent bodies are packed away (`parity` computes them as zeros instead), and a patch that
 is absent in part is neither visible nor hidden. Target patches are long: where one is absent in part, the frames that
 exist count. Energies, means and variances are of the frames that exist; motion into or out of an absent one does not.
+Target patches of which nothing exists are not asked for.
 
 All target patches are predicted and count, whether or not the encoder saw something of them: at nine tenths hidden,
 half of the large patches hold a visible token.
@@ -38,7 +39,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from marrow.data.batch import Batch
@@ -46,6 +47,7 @@ from marrow.data.draws import Draws
 from marrow.errors import ConfigError
 from marrow.models.blocks import CrossBlock, ExactLinear, initialise_linear, position_parameter
 from marrow.models.grid import PatchGrid
+from marrow.models.packing import first_flagged
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.models.trainable import StepOutput
 from marrow.objectives.base import Objective, Picture, patches_as_positions, picture_of
@@ -158,7 +160,9 @@ class AMR(Objective):
                 raise ConfigError(
                     f"objective.{name}: {size} frames do not tile {frames} frames; choose from {divisors}"
                 )
-        self.grid = PatchGrid(frames, encoder.grid.joints, config.target_frames)
+        self.grid = PatchGrid(
+            *(frames, encoder.grid.joints, config.target_frames), coordinates=encoder.grid.coordinates
+        )
         width, std = config.decoder_width, config.query_std
         self.bridge = nn.Linear(encoder.dim, width)
         self.query = position_parameter(1, width, std=std)
@@ -185,19 +189,23 @@ class AMR(Objective):
         return hide(batch, noise, grid, config.mask_ratio, tau=tau, rounded=config.round_visible)
 
     def forward(self, batch: Batch, draw: HidingDraw) -> StepOutput:
-        """Compute the loss over all target patches."""
+        """Compute the loss over all target patches that exist."""
         (joints, present), hiding = draw.rows.of(self._with_absent(batch)), draw.hiding
+        is_flat = draw.rows.are_flat(batch)
 
         # Encode: the visible patches only.
-        encoded = self._encode(joints, hiding)
-
-        # Decode: the learned queries ask what the encoder saw, never each other.
-        prediction = self._decode(encoded, hiding)
+        encoded = self._encode(joints, hiding, is_flat)
 
         # Target: the motion in large patches, and how much each of its numbers matters; functions of the input alone.
-        target = self._target(joints, present)
-        exists = self._target_exists(present)
+        target = self._target(joints, present, is_flat)
+        exists = self._target_exists(present, is_flat)
         weight = self._weight(joints, present) * exists
+
+        # Decode: the learned queries ask what the encoder saw, never each other; only for what exists.
+        asked = self._asked(exists, batch)
+        if asked is not None:
+            target, weight, exists = (self.grid.take(of_all, asked) for of_all in (target, weight, exists))
+        prediction = self._decode(encoded, hiding, asked)
 
         # Loss: weighted squared error per target patch, summed over them.
         error = (weight * (prediction - target).square()).mean(-1)
@@ -214,9 +222,10 @@ class AMR(Objective):
     def explain(self, batch: Batch, draw: HidingDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
         (joints, present), config = draw.rows.of(self._with_absent(batch)), self.config
-        spread = mean_and_deviation(self._values(joints), self._target_exists(present))
+        is_flat = draw.rows.are_flat(batch)
+        spread = mean_and_deviation(self._values(joints), self._target_exists(present, is_flat))
         positions, note = patches_as_positions(
-            self._decode(self._encode(joints, draw.hiding), draw.hiding),
+            self._decode(self._encode(joints, draw.hiding, is_flat), draw.hiding),
             joints,
             self.grid,
             standardised=spread if config.normalise_target == "patch" else None,
@@ -230,34 +239,57 @@ class AMR(Objective):
     def _with_absent(self, batch: Batch) -> Batch:
         return batch.absent_as_zeros() if self.config.parity else batch
 
-    def _encode(self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding) -> Float[Tensor, "body visible dim"]:
-        return self.encoder.encode_at(joints, hiding.visible, hiding.visible_exists)
+    def _encode(
+        self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding, is_flat: Bool[Tensor, " body"] | None = None
+    ) -> Float[Tensor, "body visible dim"]:
+        return self.encoder.encode_at(joints, hiding.visible, hiding.visible_exists, is_flat)
 
-    def _decode(self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding) -> Float[Tensor, "body patch value"]:
-        """Predict every target patch."""
+    def _asked(self, exists: Bool[Tensor, "body patch value"], batch: Batch) -> Int64[Tensor, "body asked"] | None:
+        """Return the target patches that are asked for: those of which something exists; None: all."""
+        of_patch, tokens = exists.any(-1), self.grid.tokens
+        if batch.shapes is None:
+            most = int(of_patch.sum(1).max()) if len(of_patch) else tokens
+        else:
+            most = tokens if batch.shapes.joints is None else batch.shapes.joints * self.grid.times
+        return first_flagged(of_patch, max(1, most))[0] if most < tokens else None
+
+    def _decode(
+        self,
+        encoded: Float[Tensor, "body visible dim"],
+        hiding: Hiding,
+        asked: Int64[Tensor, "body asked"] | None = None,
+    ) -> Float[Tensor, "body patch value"]:
+        """Predict the target patches that are asked for; None: all."""
         memory = self.bridge(encoded)
         position = (self.time_position + self.joint_position).flatten(0, 1)
-        # The same for all bodies until they have asked.
-        tokens = (self.query + position)[None].to(memory.dtype)
+        # The same for all bodies until they have asked, unless they ask for different patches.
+        tokens = (self.query + (position[None] if asked is None else position[asked])).to(memory.dtype)
         for block in self.blocks:
             tokens = block(tokens, memory, may_attend=hiding.visible_exists)
         return self.predict(self.norm(tokens))
 
     def _target(
-        self, joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"]
+        self,
+        joints: Float[Tensor, "body time joint 3"],
+        present: Bool[Tensor, "body time joint"],
+        is_flat: Bool[Tensor, " body"] | None = None,
     ) -> Float[Tensor, "body patch value"]:
         """Return the target of every target patch."""
         patches = self._values(joints)
         if self.config.normalise_target == "none":
             return patches
-        mean, deviation = mean_and_deviation(patches, self._target_exists(present))
+        mean, deviation = mean_and_deviation(patches, self._target_exists(present, is_flat))
         return (patches - mean) / deviation
 
-    def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body patch value"]:
-        """Tell which numbers of the target patches exist."""
+    def _target_exists(
+        self, present: Bool[Tensor, "body time joint"], is_flat: Bool[Tensor, " body"] | None = None
+    ) -> Bool[Tensor, "body patch value"]:
+        """Tell which numbers of the target patches exist: of bodies in two dimensions, none of the third coordinate."""
         if self.config.target == "motion":
             present = motion_exists(present, self.config.stride)
-        return self.grid.patchify(present[..., None].expand(-1, -1, -1, 3).float()) > 0
+        exists = self.grid.patchify(present[..., None].expand(-1, -1, -1, 3).float()) > 0
+        coordinates = self.grid.coordinates_exist(is_flat)
+        return exists if coordinates is None else exists & coordinates
 
     @torch.no_grad()
     def _weight(

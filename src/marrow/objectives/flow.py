@@ -226,8 +226,8 @@ def class_shares(
 def pose_term(
     weight: float,
     unit: float,
-    prediction: Float[Tensor, "frame joint 3"],
-    joints: Float[Tensor, "frame joint 3"],
+    prediction: Float[Tensor, "frame joint coordinate"],
+    joints: Float[Tensor, "frame joint coordinate"],
     share: Float[Tensor, "frame joint"],
 ) -> Term:
     """Return the smooth error of poses, which are predicted in some unit; the metric is in that of the joints."""

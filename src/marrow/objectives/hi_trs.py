@@ -193,8 +193,10 @@ class HiTRS(Objective):
         answers = self.answers(batch, draw, draw.dropout)
 
         # Targets and losses. Frame level: where the hidden joints are, which the batch itself tells.
-        truth = config.pose_scale * draw.rows.joints(batch)
-        pose = _mean(F.smooth_l1_loss(config.pose_scale * answers["pose"], truth, reduction="none"), draw.selected)
+        dimensions = self.encoder.skeleton.dimensions
+        truth = config.pose_scale * draw.rows.joints(batch)[..., :dimensions]
+        said = config.pose_scale * answers["pose"][..., :dimensions]
+        pose = _mean(F.smooth_l1_loss(said, truth, reduction="none"), draw.selected)
         # Clip and sequence level: in order (the first half) or not.
         clip_order, clip_right = _in_order(answers["clip_order"], draw.moves)
         sequence_order, sequence_right = _in_order(answers["sequence_order"], exists)
@@ -304,6 +306,6 @@ def _in_order(
     return loss, right
 
 
-def _mean(values: Float[Tensor, "*rest 3"], selected: Bool[Tensor, "*rest"]) -> Float[Tensor, ""]:
+def _mean(values: Float[Tensor, "*rest coordinate"], selected: Bool[Tensor, "*rest"]) -> Float[Tensor, ""]:
     """Return the mean over what is selected; zero of nothing."""
-    return torch.where(selected[..., None], values, 0.0).sum() / (3 * selected.sum()).clamp(min=1)
+    return torch.where(selected[..., None], values, 0.0).sum() / (values.shape[-1] * selected.sum()).clamp(min=1)

@@ -139,25 +139,27 @@ class MAMP(Objective):
     def forward(self, batch: Batch, draw: HidingDraw) -> StepOutput:
         """Compute the loss over the hidden tokens."""
         (joints, present), hiding = draw.rows.of(self._with_absent(batch)), draw.hiding
+        is_flat = draw.rows.are_flat(batch)
+        exists = self.grid.coordinates_exist(is_flat)
 
         # Encode: the visible patches only.
-        encoded = self._encode(joints, hiding)
+        encoded = self._encode(joints, hiding, is_flat)
 
         # Decode: the hidden places ask, everything answers.
         prediction = self._decode(encoded, hiding, queries_from=hiding.visible.shape[1])
 
         # Target: the motion of the hidden patches, a function of the input alone.
-        target = self.grid.take(self._target(joints), hiding.hidden)
+        target = self.grid.take(self._target(joints, exists), hiding.hidden)
         counts = self._target_exists(present).gather(1, hiding.hidden)
         if hiding.hidden_exists is not None:
             counts = counts & hiding.hidden_exists
 
         # Loss: squared error per token, summed over the tokens that count.
         weight = counts.float()
-        error = (prediction - target).square().mean(-1)
+        error = mean_over_values((prediction - target).square(), exists)
         # To compare with: predicting the mean target of this micro-batch everywhere.
         mean = (target * weight[..., None]).sum((0, 1)) / weight.sum().clamp(min=1.0)
-        error_of_mean = (target - mean).square().mean(-1)
+        error_of_mean = mean_over_values((target - mean).square(), exists)
         return StepOutput(
             loss_sum=(error * weight).sum(),
             weight=weight.sum(),
@@ -168,7 +170,7 @@ class MAMP(Objective):
     def explain(self, batch: Batch, draw: HidingDraw) -> Picture:
         """Show what is hidden, and the predicted patches there as positions."""
         joints, config = draw.rows.joints(self._with_absent(batch)), self.config
-        spread = mean_and_deviation(self._values(joints))
+        spread = mean_and_deviation(self._values(joints), self.grid.coordinates_exist(draw.rows.are_flat(batch)))
         positions, note = patches_as_positions(
             self.predictions(batch, draw)["prediction"],
             joints,
@@ -187,19 +189,22 @@ class MAMP(Objective):
             `prediction` and `target` [body, token, value], `hidden` [body, token], for the packed bodies.
         """
         joints, hiding = draw.rows.joints(self._with_absent(batch)), draw.hiding
-        encoded = self._encode(joints, hiding)
+        is_flat = draw.rows.are_flat(batch)
+        encoded = self._encode(joints, hiding, is_flat)
         prediction = self._decode(encoded, hiding, queries_from=0)
         return {
             "prediction": self.grid.put(prediction, torch.cat((hiding.visible, hiding.hidden), dim=1), hiding.exists()),
-            "target": self._target(joints),
+            "target": self._target(joints, self.grid.coordinates_exist(is_flat)),
             "hidden": self.grid.flags_at(hiding.hidden, hiding.hidden_exists),
         }
 
     def _with_absent(self, batch: Batch) -> Batch:
         return batch.absent_as_zeros() if self.config.parity else batch
 
-    def _encode(self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding) -> Float[Tensor, "body visible dim"]:
-        return self.encoder.encode_at(joints, hiding.visible, hiding.visible_exists)
+    def _encode(
+        self, joints: Float[Tensor, "body time joint 3"], hiding: Hiding, is_flat: Bool[Tensor, " body"] | None = None
+    ) -> Float[Tensor, "body visible dim"]:
+        return self.encoder.encode_at(joints, hiding.visible, hiding.visible_exists, is_flat)
 
     def _decode(
         self, encoded: Float[Tensor, "body visible dim"], hiding: Hiding, queries_from: int
@@ -214,12 +219,14 @@ class MAMP(Objective):
         tokens = self.blocks[-1](tokens, queries_from=queries_from, may_attend=exists)
         return self.predict(self.norm(tokens))
 
-    def _target(self, joints: Float[Tensor, "body time joint 3"]) -> Float[Tensor, "body patch value"]:
+    def _target(
+        self, joints: Float[Tensor, "body time joint 3"], exists: Bool[Tensor, "body 1 value"] | None = None
+    ) -> Float[Tensor, "body patch value"]:
         """Return the target of every token."""
         patches = self._values(joints)
         if not self.config.normalise_target:
             return patches
-        mean, deviation = mean_and_deviation(patches)
+        mean, deviation = mean_and_deviation(patches, exists)
         return (patches - mean) / deviation
 
     def _target_exists(self, present: Bool[Tensor, "body time joint"]) -> Bool[Tensor, "body patch"]:
@@ -233,13 +240,27 @@ class MAMP(Objective):
         return self.grid.patchify(motion(joints, self.config.stride) if self.config.target == "motion" else joints)
 
 
+def mean_over_values(
+    values: Float[Tensor, "body token value"], exists: Bool[Tensor, "body 1 value"] | None
+) -> Float[Tensor, "body token"]:
+    """Return the mean of the numbers of each token that exist; None: all do."""
+    if exists is None:
+        return values.mean(-1)
+    return torch.where(exists, values, 0.0).sum(-1) / exists.sum(-1)
+
+
 def mean_and_deviation(
-    patches: Float[Tensor, "body patch value"],
+    patches: Float[Tensor, "body patch value"], exists: Bool[Tensor, "body 1 value"] | None = None
 ) -> tuple[Float[Tensor, "body patch 1"], Float[Tensor, "body patch 1"]]:
     """Return the mean and the unbiased deviation of each patch, over frames, joints and coordinates together.
 
     The floor of 1e-6 m² is the authors'. It sets the scale of what counts as noise: jitter of 1 mm on a still joint
     becomes a target of standard deviation 0.77.
     """
-    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    if exists is None:
+        variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    else:
+        mean = mean_over_values(patches, exists)[..., None]
+        squares = torch.where(exists, patches - mean, 0.0).square().sum(-1, keepdim=True)
+        variance = squares / (exists.sum(-1, keepdim=True) - 1)
     return mean, (variance + _FLOOR).sqrt()

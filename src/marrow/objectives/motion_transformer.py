@@ -234,8 +234,10 @@ class MotionTransformer(Objective):
             share, asked = (of_pose, draw.hidden) if name == "pose" else (of_flow, wanted.any(2))
             counts = counts | (share.flatten(1).sum(1) > 0)
             asked = asked if batch.shapes is None else None
-            answer = self._say(name, _at(asked, encoded))
-            terms.append(self._terms[name](answer, _at(asked, target[name]), _at(asked, share)))
+            answer, truth = self._say(name, _at(asked, encoded)), _at(asked, target[name])
+            if name in ("pose", "flow"):  # of a layout in two dimensions, the third coordinate does not exist
+                answer, truth = (values[..., : self.encoder.skeleton.dimensions] for values in (answer, truth))
+            terms.append(self._terms[name](answer, truth, _at(asked, share)))
         metrics = {name: metric for term in terms for name, metric in term.metrics.items()}
         metrics["loss_of_mean"] = torch.stack([term.loss_of_mean for term in terms]).sum()
         return StepOutput(

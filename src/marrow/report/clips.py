@@ -16,6 +16,7 @@ from marrow.pretraining import load_objective
 from marrow.report.classes import main_reports
 from marrow.report.runs import Run
 from marrow.store.format import Store
+from marrow.tasks.encoders import store_for
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.features import extract
 from marrow.viewer.motion import Reel, pack_motion
@@ -225,8 +226,7 @@ def frames_per_clip(clips: int, bodies: float, joints: int) -> int:
 def _features(run: Run, store: Store, rows: Rows, device: str) -> dict[int, Float[np.ndarray, " dim"]]:
     """Return the pooled features of some rows, of length one."""
     encoder = load_encoder(run.folder)
-    if encoder.skeleton.joints != store.skeleton.joints:
-        raise ConfigError(f"the encoder expects the skeleton {encoder.skeleton.name}, not {store.skeleton.name}")
+    store = store_for(encoder, store, run.name)
     _log.info("encoding %d clips for the map and the neighbours", len(rows))
     table = extract(encoder, store, rows, device=device, precision="fp32")
     return dict(zip(rows.tolist(), torch.nn.functional.normalize(table.pooled, dim=1).numpy(), strict=True))
@@ -342,7 +342,7 @@ def _add_predictions(shown: ShownClips, run: Run, clips: ClipsOnReel, chosen: Ro
         shown.notes.append(f"No pictures of predictions: {run.name} keeps no checkpoint with its decoder.")
         return
     objective = load_objective(run.folder)
-    window = objective.encoder.input
+    window, store = objective.encoder.input, store_for(objective.encoder, store, run.name)
     if window.stream != "joint":
         shown.notes.append(f"No pictures of predictions: the input is the stream {window.stream!r}, not positions.")
         return

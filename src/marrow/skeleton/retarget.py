@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Float64
 
 from marrow.errors import ConfigError
 from marrow.skeleton.body import MIDDLES, NEAR
@@ -103,41 +103,78 @@ def retarget(
         joints: joint of the sequence by joint of the target, where names do not tell; see `match`.
 
     Raises:
-        ConfigError: as for `match`; or the target has two dimensions, the recording three.
+        ConfigError: as for `layout_map`.
     """
-    here = sequence.skeleton
-    if target.dimensions < here.dimensions:
-        raise ConfigError(
-            f"{sequence.record.id}: {target.name!r} has two dimensions, the recording three; to see it from one side "
-            "needs a camera, which marrow does not choose: project the positions, and say dimensions=2 in their layout"
-        )
-    if here.dimensions == 2:
-        target = replace(target, dimensions=2, up="y" if target.up == "z" else target.up)
-    found = match(here, target, joints)
-    wanted = [joint for joint, source in enumerate(found.sources) if source is not None]
-    taken = [source for source in found.sources if source is not None]
-    shape = (sequence.body_count, sequence.frame_count, len(target.joints))
-    positions, present = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
-    turn = _turn(here, target)
-    positions[:, :, wanted] = sequence.joints[:, :, taken] @ turn.T
-    present[:, :, wanted] = sequence.present[:, :, taken]
-    positions, present = derive(positions, present, found.derived)
+    mapped = layout_map(sequence.skeleton, target, joints)
+    positions, present = mapped.apply(sequence.joints, sequence.present)
     old = sequence.placement
+    turned = old.rotation @ mapped.turn.T
     return replace(
         sequence,
         joints=positions,
         present=present,
-        skeleton=_marked(target, found),
-        placement=Placement(old.rotation @ turn.T, old.translation, old.scale),
+        skeleton=mapped.skeleton,
+        placement=Placement(turned, old.translation, old.scale),
     )
 
 
-def _turn(source: Skeleton, target: Skeleton) -> Float32[np.ndarray, "3 3"]:
-    """Return the turn of the axes that brings what points up in one layout to what points up in the other."""
+@dataclass(frozen=True)
+class LayoutMap:
+    """How positions of one layout are brought to another.
+
+    Args:
+        skeleton: the layout that results: the target, with what is derived there marked, in as many dimensions as the
+            source has.
+        sources: for each joint of it that the source has, that joint of the source.
+        derived: joints that are made of others there, as in `Skeleton.derived`.
+        axes: which axis of the source each of its axes is, so that up is up.
+    """
+
+    skeleton: Skeleton
+    sources: Mapping[int, int] = field(hash=False)
+    derived: Mapping[int, tuple[tuple[int, float], ...]] = field(hash=False)
+    axes: tuple[int, int, int]
+
+    @property
+    def turn(self) -> Float64[np.ndarray, "3 3"]:
+        """The turn of positions of the source. Where x and y change places, in two dimensions, z points backwards."""
+        turn = np.eye(3)[list(self.axes)]
+        turn[2] *= np.linalg.det(turn)
+        return turn
+
+    def apply(
+        self, joints: Float32[np.ndarray, "*lead source 3"], present: Bool[np.ndarray, "*lead source"]
+    ) -> tuple[Float32[np.ndarray, "*lead joint 3"], Bool[np.ndarray, "*lead joint"]]:
+        """Return positions and flags in the layout that results; joints that the source lacks are absent."""
+        wanted, taken = list(self.sources), list(self.sources.values())
+        shape = (*present.shape[:-1], len(self.skeleton.joints))
+        positions, flags = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
+        positions[..., wanted, :] = joints[..., taken, :][..., list(self.axes)]
+        flags[..., wanted] = present[..., taken]
+        return derive(positions, flags, self.derived)
+
+
+def layout_map(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] | None = None) -> LayoutMap:
+    """Return how recordings of one layout are brought to another; arguments and errors as those of `match`.
+
+    In two dimensions y points up where z does in the target.
+
+    Raises:
+        ConfigError: besides, the source has three dimensions and the target two.
+    """
+    if target.dimensions < source.dimensions:
+        raise ConfigError(
+            f"recordings of {source.name!r} have three dimensions, {target.name!r} has two: what of them is seen "
+            "depends on a camera. Use a layout of three dimensions"
+        )
+    if source.dimensions == 2:
+        target = replace(target, dimensions=2, up="y" if target.up == "z" else target.up)
+    found = match(source, target, joints)
     steps = ("xyz".index(target.up) - "xyz".index(source.up)) % 3
-    if source.dimensions == 2 and steps:
-        return np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]], np.float32)  # x and y change places; z is nowhere
-    return np.roll(np.eye(3, dtype=np.float32), steps, axis=0)
+    # A roll of the axes keeps them right-handed. In an image there are two, which can but change places.
+    x, y, z = (1, 0, 2) if steps and source.dimensions == 2 else ((axis - steps) % 3 for axis in range(3))
+    pairs = {joint: place for joint, place in enumerate(found.sources) if place is not None}
+    return LayoutMap(_marked(target, found), pairs, found.derived, (x, y, z))
 
 
 def _marked(target: Skeleton, found: JointMatch) -> Skeleton:

@@ -7,6 +7,7 @@ is known of the clips is a Parquet file that pandas, Polars and DuckDB read too.
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from marrow.errors import ConfigError, StoreError, did_you_mean
 from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.retarget import LayoutMap, layout_map
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
 from marrow.store.header import AGAIN, check_size, read_header, read_parquet
 from marrow.store.writer import (
@@ -51,6 +53,7 @@ class Store:
         body_count: bodies of each clip, at least one.
         fps: frames per second of each clip.
         records: metadata of each clip, made when asked for.
+        brought: how positions are brought to the layout, where that is not the one on disk; see `brought_to`.
     """
 
     label: Int64[np.ndarray, " clip"]
@@ -81,6 +84,7 @@ class Store:
         self._shard_of = self._integers("shard")
         self._first_row = self._integers("first_row")
         self._arrays: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.brought: LayoutMap | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> "Store":
@@ -112,21 +116,55 @@ class Store:
     def __len__(self) -> int:
         return len(self.label)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is mapped here: another process maps it itself."""
+        return self.__dict__ | {"_arrays": {}}
+
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} clips, {self.skeleton.name}, from {self.source})"
 
     def frames(
-        self, row: int
+        self, row: int, part: slice | None = None
     ) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
-        """Return a clip's positions (a view of the file, not writable) and flags."""
+        """Return a clip's positions (a view of the file, not writable) and flags; of a part of its frames, if asked."""
         joints, packed = self._shard(int(self._shard_of[row]))
         bodies, frames = int(self.body_count[row]), int(self.frame_count[row])
         rows = slice(int(self._first_row[row]), int(self._first_row[row]) + bodies * frames)
-        joint_count = len(self.skeleton.joints)
-        return (
-            joints[rows].reshape(bodies, frames, joint_count, 3),
-            _unpack(packed[rows], joint_count).reshape(bodies, frames, joint_count),
-        )
+        joint_count = joints.shape[1]
+        positions = joints[rows].reshape(bodies, frames, joint_count, 3)
+        packed = packed[rows].reshape(bodies, frames, -1)
+        if part is not None:
+            positions, packed = positions[:, part], packed[:, part]
+        present = _unpack(packed, joint_count)
+        return (positions, present) if self.brought is None else self.brought.apply(positions, present)
+
+    def layout_of(self, row: int) -> Skeleton:
+        """Return the layout of a clip: that of all of them."""
+        return self.skeleton
+
+    def brought_to(self, skeleton: Skeleton, joints: Mapping[str, str | None] | None = None) -> "Store":
+        """Return the same clips in another layout, to which they are brought as they are read.
+
+        Args:
+            skeleton: the layout that is wanted. Joints that the store does not have are absent.
+            joints: joint of the store by joint of that layout, where names do not tell.
+
+        Raises:
+            ConfigError: the layouts share nothing, or the store has three dimensions and the layout two.
+        """
+        if self.brought is not None:
+            raise ConfigError(f"{self.path} is in another layout already: bring the store as it was opened")
+        brought = layout_map(self.skeleton, skeleton, joints)
+        view = copy(self)
+        view.brought, view.skeleton = brought, brought.skeleton
+        view.records = _Records(view)
+        return view
+
+    def reopened(self) -> "Store":
+        """Open the same store anew, in the same layout: for another process."""
+        view = Store.open(self.path)
+        view.brought, view.skeleton = self.brought, self.skeleton
+        return view
 
     def sequence(self, row: int) -> SkeletonSequence:
         """Return a clip with all that is known of it."""
@@ -188,9 +226,7 @@ class Store:
         joints = np.empty((row_counts.sum(), joint_count, 3), np.float32)
         present = np.empty((row_counts.sum(), joint_count), np.bool_)
         for number, (start, count) in enumerate(zip(starts, row_counts, strict=True)):
-            shard_joints, packed = self._shard(number)
-            joints[start : start + count] = shard_joints
-            present[start : start + count] = _unpack(packed, joint_count)
+            _, joints[start : start + count], present[start : start + count] = self.shard(number)
         return joints, present, starts[self._shard_of] + self._first_row
 
     def attribute(self, name: str) -> np.ndarray:
@@ -210,6 +246,10 @@ class Store:
         column = self._index.column(f"attribute.{name}")
         values = column.to_pylist()
         return np.asarray(values, dtype=object if column.null_count else None)
+
+    def subjects(self) -> np.ndarray | None:
+        """Return who is in each clip; None where that is not known."""
+        return self.attribute("subject") if "subject" in self.attributes else None
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
@@ -255,7 +295,10 @@ class Store:
     ) -> tuple[Int64[np.ndarray, " clip"], Float32[np.ndarray, "row joint 3"], Bool[np.ndarray, "row joint"]]:
         """Return a shard's clips, in the order of its frames, and its frames: for a pass over all, one at a time."""
         joints, packed = self._shard(number)
-        return np.flatnonzero(self._shard_of == number), joints, _unpack(packed, len(self.skeleton.joints))
+        present = _unpack(packed, joints.shape[1])
+        if self.brought is not None:
+            joints, present = self.brought.apply(joints, present)
+        return np.flatnonzero(self._shard_of == number), joints, present
 
     @cached_property
     def byte_count(self) -> int:

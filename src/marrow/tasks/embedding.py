@@ -22,7 +22,7 @@ from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
-from marrow.tasks.encoders import check_skeleton, facts_of
+from marrow.tasks.encoders import facts_of, store_for
 from marrow.tasks.features import extract
 from marrow.train.device import Precision
 
@@ -113,7 +113,7 @@ def write_features(
     """
     check_output(out, overwrite=overwrite)
     encoder = load_encoder(run)
-    check_skeleton(encoder, store, run)
+    store = store_for(encoder, store, run)
     facts = {
         "marrow": marrow.__version__,
         "encoder": str(run),

@@ -87,7 +87,6 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
 
 def check_skeleton(encoder: Encoder, store: Store, name: Path | str) -> None:
     """Raise a ConfigError, with the name of the encoder, where an encoder and a store have different skeletons."""
-    _check_dimensions(encoder, store, name)
     if encoder.skeleton.joints != store.skeleton.joints:
         raise ConfigError(
             f"{name} was trained on the skeleton {encoder.skeleton.name!r} ({len(encoder.skeleton.joints)} joints), "
@@ -96,11 +95,33 @@ def check_skeleton(encoder: Encoder, store: Store, name: Path | str) -> None:
         )
 
 
+def store_for(
+    encoder: Encoder, store: Store, name: Path | str, joints: Mapping[str, str | None] | None = None
+) -> Store:
+    """Return a store as an encoder reads it: brought to its layout, where its joints are places of the body.
+
+    Args:
+        encoder: that is to read.
+        store: as it was opened.
+        name: of the encoder, for messages.
+        joints: joint of the encoder by joint of the store, where names do not tell.
+
+    Raises:
+        ConfigError: the encoder reads another skeleton, or another number of dimensions.
+    """
+    if encoder.is_by_place and encoder.skeleton.joints != store.skeleton.joints:
+        named = {place: joint for joint, place in (joints or {}).items() if place is not None}
+        store = store.brought_to(encoder.skeleton, named)
+    check_skeleton(encoder, store, name)
+    _check_dimensions(encoder, store, name)
+    return store
+
+
 def _check_dimensions(encoder: Encoder, store: Store, name: Path | str) -> None:
-    if encoder.skeleton.dimensions < store.skeleton.dimensions:
+    if encoder.skeleton.dimensions != store.skeleton.dimensions and not encoder.takes_flat:
         raise ConfigError(
-            f"{name} was trained on recordings in two dimensions, {store.path} holds three; to see them from one side "
-            "needs a camera, which marrow does not choose: use an encoder of three, or recordings in two"
+            f"{name} reads {encoder.skeleton.dimensions} dimensions, the recordings of {store.path} have "
+            f"{store.skeleton.dimensions}; use an encoder that was made for both (encoder.takes_flat)"
         )
 
 
@@ -120,7 +141,12 @@ def encoder_for(
     Raises:
         ConfigError: the skeletons differ, and `transfer` is False or cannot make one of the other.
     """
-    _check_dimensions(encoder, store, name)
+    if encoder.is_by_place:
+        read = store_for(encoder, store, name, transfer if isinstance(transfer, Mapping) else None)
+        if read is store:
+            return encoder, []
+        places = len(read.brought.sources) if read.brought is not None else 0
+        return encoder, [f"{places} joints of {store.skeleton.name} were read as places of the body"]
     if transfer is False:
         try:
             check_skeleton(encoder, store, name)
@@ -129,6 +155,7 @@ def encoder_for(
         return encoder, []
     if transfer is True and encoder.skeleton.joints == store.skeleton.joints:
         return encoder, []
+    _check_dimensions(encoder, store, name)
     result, adaptation = adapted(encoder, store.skeleton, None if transfer is True else transfer, seed)
     notes = [adaptation.sentence()]
     up = encoder.skeleton.up, store.skeleton.up

@@ -17,7 +17,7 @@ from marrow.models.encoder import Encoder
 from marrow.store.format import Store
 from marrow.tasks import TASKS, get_task
 from marrow.tasks.base import Quick, Report, Task, TaskContext, TaskData, TestClips, unsuited
-from marrow.tasks.encoders import encoder_for, encoder_of, facts_of_all, origin_of
+from marrow.tasks.encoders import encoder_for, encoder_of, facts_of_all, origin_of, store_for
 from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.folds import folds_of, over_folds, raw_baselines, without_duplicates
@@ -114,17 +114,19 @@ def evaluate(
         log.info("evaluating %s on %s", run.name, protocol)
         encoder, adaptation = encoder_for(encoder_of(source), store, transfer, run.seed, folder or run.name)
         adapted += adaptation
+        read = store_for(encoder, store, folder or run.name, transfer if isinstance(transfer, Mapping) else None)
+        as_read = [replace(fold, store=read) for fold in folds]
         origin = replace(origin_of(folder, run.description.get("provenance", {})), seed=run.seed)
         varied = origin.augment or AugmentConfig() if augmented is True else augmented or None
         extra = [] if varied is None else [LinearProbe(logistic=None, augmented=varied)]
         context = replace(context, origin=origin)
         marks = {"run": run.name, "encoder": run.fingerprint, **of_store}
-        reports += over_folds([*chosen, *extra], encoder, folds, context, journal, "trained", run.seed, marks)
+        reports += over_folds([*chosen, *extra], encoder, as_read, context, journal, "trained", run.seed, marks)
         if "random" in baselines and run.seed not in random_done:
             random_done.add(run.seed)
             fresh = encoder.fresh(run.seed)
             scratch = replace(context, origin=origin.from_scratch())
-            reports += over_folds(chosen, fresh, folds, scratch, journal, "random", run.seed, of_store)
+            reports += over_folds(chosen, fresh, as_read, scratch, journal, "random", run.seed, of_store)
     if "raw" in baselines:
         reports += raw_baselines(chosen, folds, context, journals[0], of_store)
 

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from marrow.data.batch import Batch
-from marrow.data.frames import flat_frames, resident_limit
+from marrow.data.frames import flat_frames, frame_bytes, resident_limit
 from marrow.data.sampling import evaluation_batches
 from marrow.models.encoder import Encoder
 from marrow.store.format import Store
@@ -81,8 +81,7 @@ def extract(
     fabric, _ = make_fabric(device, precision)
     was_training = encoder.training
     encoder.to(fabric.device).eval()
-    needed = store.byte_count * len(rows) / len(store)
-    resident = fabric.device.type != "cpu" and needed <= resident_limit(fabric.device)
+    resident = fabric.device.type != "cpu" and frame_bytes(store, rows) <= resident_limit(fabric.device)
     source = flat_frames(store, rows, encoder.input, fabric.device) if resident else store
     with torch.inference_mode():
         batches = evaluation_batches(source, rows, encoder.input, batch_clips, fabric.device)

@@ -26,10 +26,10 @@ from torch import Tensor
 
 from marrow.data.batch import Batch
 from marrow.data.sampling import evaluation_batches
+from marrow.data.source import ClipSource
 from marrow.errors import ConfigError, MarrowError
 from marrow.models.encoder import Encoder
 from marrow.models.features import chance_percent, effective_rank, leave_one_out_percent, spread_percent
-from marrow.store.format import Store
 from marrow.train.loop import Loader
 from marrow.train.step import MicroBatches
 from marrow.train.verdict import Verdict, judge
@@ -150,7 +150,7 @@ class Monitor:
         config: MonitorConfig,
         encoder: Encoder,
         fabric: Fabric,
-        store: Store,
+        store: ClipSource,
         rows: Int64[np.ndarray, " clip"],
         loader: TimedLoader,
         *,
@@ -322,17 +322,18 @@ class Monitor:
             _log.log(logging.WARNING if verdict.level == "warning" else logging.INFO, "%s", verdict)
 
 
-def _people(store: Store, rows: Int64[np.ndarray, " clip"]) -> Int64[Tensor, " clip"]:
+def _people(store: ClipSource, rows: Int64[np.ndarray, " clip"]) -> Int64[Tensor, " clip"]:
     """Return a number for the person in each clip; where fewer than two are known of, one for each clip."""
-    if "subject" in store.attributes:
-        person = np.unique([str(subject) for subject in store.attribute("subject")[rows]], return_inverse=True)[1]
+    subject = store.subjects()
+    if subject is not None:
+        person = np.unique([str(name) for name in subject[rows]], return_inverse=True)[1]
         if person.max(initial=0) > 0:
             return torch.from_numpy(person.astype(np.int64))
     return torch.arange(len(rows))
 
 
 def watched_rows(
-    store: Store, rows: Int64[np.ndarray, " clip"], count: int, seed: int
+    store: ClipSource, rows: Int64[np.ndarray, " clip"], count: int, seed: int
 ) -> Int64[np.ndarray, " watched"]:
     """Draw at most `count` of some rows: eight of one class after the other, so that a few clips have neighbours.
 

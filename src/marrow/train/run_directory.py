@@ -252,8 +252,15 @@ def _read(file: Path, parse: Callable[[str], Any], kind: type) -> Any:
     )
 
 
-def describe_environment(store: Store, device: str, precision: str, processes: int) -> dict[str, Any]:
-    """Return what a run rests on besides its settings; `precision` is the number format, and why."""
+def describe_environment(
+    store: Store | Mapping[str, Any], device: str, precision: str, processes: int
+) -> dict[str, Any]:
+    """Return what a run rests on besides its settings; `precision` is the number format, and why.
+
+    Data that are no single store describe themselves: path, fingerprint, number of clips.
+    """
+    if isinstance(store, Store):
+        store = {"path": str(store.path), "fingerprint": store.fingerprint, "clips": len(store)}
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "marrow": marrow.__version__,
@@ -264,7 +271,7 @@ def describe_environment(store: Store, device: str, precision: str, processes: i
         "device": device,
         "precision": precision,
         "processes": processes,
-        "store": {"path": str(store.path), "fingerprint": store.fingerprint, "clips": len(store)},
+        "store": dict(store),
     }
 
 

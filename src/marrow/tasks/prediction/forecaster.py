@@ -227,7 +227,8 @@ class TrainedForecaster:
         device = self.fabric.device
         parts, frames = [], 0
         while frames < config.predicted_frames:
-            flat = flat_from_arrays(observed, encoder.skeleton, encoder.input, device, row=np.arange(len(observed)))
+            known = {"fps": [config.fps] * len(observed), "row": np.arange(len(observed))}
+            flat = flat_from_arrays(observed, encoder.skeleton, encoder.input, device, **known)
             aligned, present = aligned_whole(flat, config.observed_frames)
             with self.fabric.autocast():
                 moved = self.forecasting.displacement(aligned, present).double()

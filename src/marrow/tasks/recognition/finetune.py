@@ -38,7 +38,7 @@ from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskContext, TaskData
-from marrow.tasks.encoders import encoder_for, encoder_of, facts_of, origin_of
+from marrow.tasks.encoders import encoder_for, encoder_of, facts_of, origin_of, store_for
 from marrow.tasks.metrics import best_epoch
 from marrow.tasks.one_go import one_process
 from marrow.tasks.recognition.declared import about_of
@@ -227,7 +227,8 @@ def finetune(
             f"a recogniser is of one fold: give one such as {folds[0]}, got {protocol!r}. All folds are scored "
             "by `marrow evaluate RUN --tasks finetune`"
         )
-    data = TaskData(store, *protocol_rows(store, protocol), protocol=protocol)
+    read = store_for(start, store, run or facts.name, transfer if isinstance(transfer, Mapping) else None)
+    data = TaskData(read, *protocol_rows(store, protocol), protocol=protocol)
     with_labels_used(data, config, context).train_labels()  # what is wrong with them is said before a folder is taken
     origin = origin_of(run, facts.description.get("provenance", {}))
     context = replace(context, origin=origin.from_scratch() if from_scratch else origin)
