@@ -104,8 +104,10 @@ def frames() -> FlatFrames:
         row=count,
         matrix=torch.empty(30, 3, 3, device=DEVICE),
         origin=torch.empty(30, 3, device=DEVICE),
+        fps=torch.full((30,), 30.0, device=DEVICE),
         max_bodies=2,
         skeleton=KINECT_V1_20,
+        most_joints=20,
     )
 
 

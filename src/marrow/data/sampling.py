@@ -200,7 +200,7 @@ def without_depth(
     """Return joints whose third coordinate is zero where there is none, whatever noise or shear have made of it."""
     if skeleton.dimensions == 3 and flat is None:
         return joints
-    exists = torch.tensor([1.0, 1.0, 0.0], device=joints.device)
+    exists = (torch.arange(3, device=joints.device) < 2).float()
     if flat is None or skeleton.dimensions == 2:
         return joints * exists
     return joints * torch.where(flat[:, None], exists, 1.0)[:, None, None, None]

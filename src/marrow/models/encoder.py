@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.retarget import retarget
 from marrow.skeleton.sequence import SkeletonSequence
 
+Pooling = Literal["mean", "extremes"]
+
 
 @dataclass
 class Features:
@@ -30,12 +32,15 @@ class Features:
             absent.
         present: which tokens exist.
         summary: one vector per body that the method itself reads out (a class or fusion token); zero where the body is
-            absent. None: the method has none, and the average of the tokens stands for the body.
+            absent. None: the method has none, and its tokens stand for the body.
+        pooling: what of the tokens stands for a body: mean: their average; extremes: average, highest and lowest value
+            of every number, one behind the other.
     """
 
     tokens: Float[Tensor, "batch body time joint dim"]
     present: Bool[Tensor, "batch body time joint"]
     summary: Float[Tensor, "batch body dim"] | None = None
+    pooling: Pooling = "mean"
 
     def _mean(self, axes: tuple[int, ...]) -> Float[Tensor, "..."]:
         """Average over axes, over what is present; zero where nothing is."""
@@ -43,11 +48,27 @@ class Features:
         return (self.tokens * weight).sum(axes) / weight.sum(axes).clamp(min=1.0)
 
     def pooled(self) -> Float[Tensor, "batch dim"]:
-        """Average over bodies, and within a body over time and joints, or take its summary where there is one."""
+        """Average over bodies, and within a body over time and joints, or take its summary where there is one.
+
+        With `pooling` extremes, that is three times as long.
+        """
+        if self.summary is None and self.pooling == "extremes":
+            return self._extremes()
         if self.summary is None:
             return self._mean((1, 2, 3))
         exists = self.present.flatten(2).any(2)[..., None].to(self.summary.dtype)
         return (self.summary * exists).sum(1) / exists.sum(1).clamp(min=1.0)
+
+    def _extremes(self) -> Float[Tensor, "batch three_dims"]:
+        """Average over bodies what each of them has as average, highest and lowest values of its tokens."""
+        present = self.present[..., None]
+        count = present.sum((2, 3)).clamp(min=1)
+        mean = torch.where(present, self.tokens, 0.0).sum((2, 3)) / count
+        highest = torch.where(present, self.tokens, -torch.inf).amax((2, 3))
+        lowest = torch.where(present, self.tokens, torch.inf).amin((2, 3))
+        exists = self.present.flatten(2).any(2)[..., None]
+        of_body = torch.where(exists, torch.cat((mean, highest, lowest), dim=-1), 0.0)
+        return of_body.sum(1) / exists.sum(1).clamp(min=1)
 
     def joints_kept(self) -> Float[Tensor, "batch joint_dim"]:
         """Average over bodies and time, keep the joints side by side."""
@@ -121,6 +142,11 @@ class Encoder(nn.Module, ABC):
     def dim(self) -> int:
         """Length of a feature vector."""
         return self.feature_shape.dim
+
+    @property
+    def pooled_dim(self) -> int:
+        """Length of a pooled feature vector (`Features.pooled`)."""
+        return self.dim
 
     @property
     def takes_flat(self) -> bool:
@@ -209,7 +235,7 @@ class Encoder(nn.Module, ABC):
     def embed(
         self, sequences: Sequence[SkeletonSequence], *, batch_clips: int = 64
     ) -> Float32[np.ndarray, "sequence dim"]:
-        """Return one mean-pooled feature vector per sequence, from its centre crop.
+        """Return one pooled feature vector per sequence, from its centre crop.
 
         Args:
             sequences: in metres, of any length, in the encoder's own skeleton; in any where its joints are places of
@@ -222,7 +248,7 @@ class Encoder(nn.Module, ABC):
         sequences = self.readable(sequences)
         device, training = next(self.parameters()).device, self.training
         self.eval()
-        pooled = np.zeros((len(sequences), self.dim), np.float32)
+        pooled = np.zeros((len(sequences), self.pooled_dim), np.float32)
         for first in range(0, len(sequences), batch_clips):
             batch = batch_from_sequences(sequences[first : first + batch_clips], self.input, device, self.skeleton)
             pooled[first : first + batch_clips] = self(batch).pooled().cpu().numpy()

@@ -6,6 +6,7 @@ Representation Learners", ICCV 2023 (arXiv 2308.07092), section 3.
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -15,7 +16,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, ExactLinear, initialise_linear, pair_of, position_parameter, widened
-from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
+from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis, Pooling
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import first_flagged, rows_of, unpack
 from marrow.skeleton.layout import Skeleton
@@ -33,6 +34,7 @@ class PatchTransformerConfig:
         patch_frames: frames per token; must divide the window.
         takes_flat: whether recordings in two dimensions may come besides those in three; a learned vector tells their
             tokens apart.
+        pooling: what of the tokens stands for a body (`Features.pooling`); no weight depends on it.
     """
 
     width: int = 256
@@ -41,6 +43,7 @@ class PatchTransformerConfig:
     mlp_ratio: float = 4.0
     patch_frames: int = 4
     takes_flat: bool = False
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "patch_frames"):
@@ -50,6 +53,8 @@ class PatchTransformerConfig:
             raise ConfigError(f"encoder.mlp_ratio must be positive, got {self.mlp_ratio}")
         if self.width % self.heads:
             raise ConfigError(f"encoder.heads must divide encoder.width, got {self.heads} heads for {self.width}")
+        if self.pooling not in get_args(Pooling):
+            raise ConfigError(f"encoder.pooling must be mean or extremes, got {self.pooling!r}")
 
 
 class PatchTransformer(Encoder):
@@ -83,6 +88,11 @@ class PatchTransformer(Encoder):
         self.joint_position = position_parameter(1, self.grid.joint_patches, config.width)
         self.time_position = position_parameter(self.grid.times, 1, config.width)
         self.flat = position_parameter(config.width) if config.takes_flat else None
+
+    @property
+    def pooled_dim(self) -> int:
+        """Length of a pooled feature vector."""
+        return self.dim if self.config.pooling == "mean" else 3 * self.dim
 
     @property
     def takes_flat(self) -> bool:
@@ -165,6 +175,7 @@ class PatchTransformer(Encoder):
         return Features(
             tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),
             present=unpack(usable, body, clips, bodies).unflatten(2, axes),
+            pooling=self.config.pooling,
         )
 
     def _most_tokens(self, usable: Bool[Tensor, "row token"], batch: Batch) -> int:

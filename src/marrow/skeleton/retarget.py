@@ -167,7 +167,7 @@ def layout_map(source: Skeleton, target: Skeleton, joints: Mapping[str, str | No
             f"recordings of {source.name!r} have three dimensions, {target.name!r} has two: what of them is seen "
             "depends on a camera. Use a layout of three dimensions"
         )
-    if source.dimensions == 2:
+    if source.dimensions < target.dimensions:
         target = replace(target, dimensions=2, up="y" if target.up == "z" else target.up)
     found = match(source, target, joints)
     steps = ("xyz".index(target.up) - "xyz".index(source.up)) % 3
