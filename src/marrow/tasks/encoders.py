@@ -113,12 +113,16 @@ def store_for(
         named = {place: joint for joint, place in (joints or {}).items() if place is not None}
         store = store.brought_to(encoder.skeleton, named)
     check_skeleton(encoder, store, name)
+    _check_dimensions(encoder, store, name)
+    return store
+
+
+def _check_dimensions(encoder: Encoder, store: Store, name: Path | str) -> None:
     if encoder.skeleton.dimensions != store.skeleton.dimensions and not encoder.takes_flat:
         raise ConfigError(
             f"{name} reads {encoder.skeleton.dimensions} dimensions, the recordings of {store.path} have "
             f"{store.skeleton.dimensions}; use an encoder that was made for both (encoder.takes_flat)"
         )
-    return store
 
 
 def encoder_for(
@@ -151,6 +155,7 @@ def encoder_for(
         return encoder, []
     if transfer is True and encoder.skeleton.joints == store.skeleton.joints:
         return encoder, []
+    _check_dimensions(encoder, store, name)
     result, adaptation = adapted(encoder, store.skeleton, None if transfer is True else transfer, seed)
     notes = [adaptation.sentence()]
     up = encoder.skeleton.up, store.skeleton.up
