@@ -148,7 +148,7 @@ def test_a_store_that_is_not_there_is_named(folder: Path) -> None:
 def test_joints_that_nobody_knows(tmp_path: Path, folder: Path) -> None:
     strange = Skeleton("strange", ("q1", "q2", "q3"), (0, 0, 1), (0, 1, 2), {})
     store_of(tmp_path / "strange", [walk(0, strange)])
-    with pytest.raises(ConfigError, match="joints: {left elbow: MyElbow}"):
+    with pytest.raises(ConfigError, match="MyElbow"):
         open_pool([StoreChoice("s", tmp_path / "strange")])
     named = StoreChoice("s", tmp_path / "strange", joints={"left elbow": "q2"})
     assert open_pool([named])[0].frames(0)[1].any(axis=(0, 1)).sum() == 1

@@ -168,6 +168,6 @@ def test_two_dimensions_enter_an_encoder_that_takes_them() -> None:
 def test_two_dimensions_are_refused_where_nothing_tells_them_apart() -> None:
     with pytest.raises(DataError, match="2"):
         encoder().embed([flattened(dance("coco_17"))])
+    batch = batch_from_sequences([retarget(flattened(dance("coco_17")), BODY)], INPUT, skeleton=BODY)
     with pytest.raises(ConfigError, match="takes_flat"):
-        batch = batch_from_sequences([retarget(flattened(dance("coco_17")), BODY)], INPUT, skeleton=BODY)
         encoder()(batch)
