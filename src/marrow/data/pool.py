@@ -214,6 +214,13 @@ class Pool:
         """Return a number for the person in each clip."""
         return self._person
 
+    def members_of(self, rows: Int64[np.ndarray, " row"]) -> dict[str, Int64[np.ndarray, " place"]]:
+        """Return the places of some rows by the name of the store that they are of."""
+        return {
+            member.choice.name: np.flatnonzero(self.member[rows] == number)
+            for number, member in enumerate(self.members)
+        }
+
     def reopened(self) -> "Pool":
         """Open the same clips anew: for another process."""
         return Pool(

@@ -6,7 +6,8 @@ than another is a place of its own here:
 - `pelvis` is the root of motion capture and of Kinect, inside the body above the hips; `hip centre` lies halfway
   between the hips;
 - `shoulder centre` is the top of the trunk, where a sensor puts it; `mid shoulders` lies halfway between the shoulders;
-  `neck` is above, where the neck begins or in its middle; `collar` is the inner end of a collar bone; `chest` is in the rib cage, `spine` below it;
+  `neck` is above, where the neck begins or in its middle;
+- `collar` is the inner end of a collar bone; `chest` is in the rib cage, `spine` below it;
 - `head` is in the head or at the base of the skull, `head top` above all; `nose`, `eye` and `ear` are on its surface;
 - the hand begins at the `wrist`, `hand` is its middle, `hand tip` and `thumb` end it; the foot begins at the `ankle`,
   `foot` is its ball or its front, `toe` the tip of the big toe, `heel` the other end.

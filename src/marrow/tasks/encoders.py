@@ -18,6 +18,7 @@ from marrow.store.format import Store
 from marrow.tasks.base import Origin
 from marrow.tasks.evaluation_report import RunFacts
 from marrow.train.logs import read_log
+from marrow.weights import SHIPPED, shipped_folder
 
 
 def encoder_of(source: Encoder | Path) -> Encoder:
@@ -30,6 +31,7 @@ def facts_of(source: Encoder | Path, index: int) -> RunFacts:
     if isinstance(source, Encoder):
         description = {"kind": type(source).__name__, **describe(source), "provenance": {}}
         return RunFacts(f"encoder {index + 1}", index, description, _fingerprint(weight_bytes(source)))
+    source = shipped_folder(source) or source
     inner = source / "encoder" if (source / "encoder" / DESCRIPTION).is_file() else source
     try:
         description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))
@@ -51,7 +53,10 @@ def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
         return "its training was not finished; give `marrow pretrain` the same settings again, and it goes on"
     if (inner / DESCRIPTION).exists():
         return f"{inner} is damaged ({error})"
-    return f"expected a run directory of `marrow pretrain`, or a folder with {DESCRIPTION} and {WEIGHTS}"
+    return (
+        f"expected a run directory of `marrow pretrain`, a folder with {DESCRIPTION} and {WEIGHTS}, or the name of an "
+        f"encoder that marrow ships: {', '.join(SHIPPED)}"
+    )
 
 
 def facts_of_all(sources: Sequence[Encoder | Path]) -> list[RunFacts]:
