@@ -77,7 +77,8 @@ def main() -> None:
 def frozen(encoder: Encoder, store: Store, pooled: np.ndarray, train: np.ndarray, test: np.ndarray):
     present, place = np.unique(store.label[train], return_inverse=True)
     classes = tuple(store.classes[number] for number in present)
-    labeller = labeller_from_features(encoder, pooled[train], place, classes, 0.0)
+    people = store.attribute("subject")[train].astype(str)
+    labeller = labeller_from_features(encoder, pooled[train], place, classes, 0.0, people)
     tokens = torch.from_numpy(pooled[test])[:, None, None, None]
     scores = labeller.score(Features(tokens, torch.ones(tokens.shape[:4], dtype=torch.bool)))
     return scores.numpy(), pooled[test], labeller

@@ -42,7 +42,9 @@ def build_parser() -> ArgumentParser:
         type=Path | None,
         default=None,
         metavar="FOLDER",
-        help="recordings in folders that are named after their classes: nothing is trained but a logistic regression",
+        help="a few recordings in folders that are named after their classes, or a labelled store of them: nothing is "
+        "trained but a logistic regression. The options below are not for these: where they need some, `marrow import` "
+        "them first",
     )
     parser.add_argument(
         "--every", type=float | None, default=None, metavar="SECONDS", help="ask about each window of this length"
@@ -76,7 +78,7 @@ def run(arguments: Namespace) -> int:
     from marrow.use.predict import Answer, predict
 
     options = reading_options(arguments)
-    labeller = open_labeller(arguments.model, arguments.examples, options, arguments.device)
+    labeller = open_labeller(arguments.model, arguments.examples, arguments.device)
 
     def inputs() -> Iterator[Input | Unreadable]:
         for path in arguments.paths:

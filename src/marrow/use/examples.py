@@ -1,14 +1,13 @@
 """Classes from a few examples: logistic regression on the features of an encoder that stays as it is.
 
-What the model knows is learned by holding out some examples of every class in turn; of a class with one example there
-is none to hold out.
+What the model knows is learned by holding out some of the people in turn, where the examples say who is in them
+(attribute `subject`), else some examples of every class; of a class with one example there is none to hold out.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +20,10 @@ from marrow.models.export import load_encoder
 from marrow.models.heads import DESCRIPTION as HEAD
 from marrow.models.heads import Recogniser
 from marrow.skeleton.sequence import SkeletonSequence
+from marrow.store.format import Store
 from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
 from marrow.train.device import make_fabric
-from marrow.use.inputs import readable, reader_of
+from marrow.use.inputs import is_store, readable, reader_of
 from marrow.use.known import HeldOut, Known
 from marrow.use.labeller import Labeller
 from marrow.use.unknown import Gallery
@@ -55,13 +55,12 @@ class _Head:
         return torch.from_numpy(self.scores(features.pooled().float().cpu().numpy()))
 
 
-def open_labeller(model: str, examples: Path | None, options: Mapping[str, Any], device: str = "cpu") -> Labeller:
+def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Labeller:
     """Return the model that a person means.
 
     Args:
         model: a recogniser's folder; with examples, what `load_encoder` takes.
-        examples: folder of examples; None: the model knows classes itself.
-        options: of `Recordings`, for the examples.
+        examples: folder or store of examples; None: the model knows classes itself.
         device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
@@ -72,7 +71,7 @@ def open_labeller(model: str, examples: Path | None, options: Mapping[str, Any],
     place = make_fabric(device, "fp32")[0].device
     if examples is not None:
         encoder = load_encoder(model).to(place)
-        recordings, classes = examples_below(examples, options)
+        recordings, classes = examples_of(examples)
         readable_ones = [readable(encoder, sequence, model) for sequence in recordings]
         return labeller_from_examples(encoder, readable_ones, classes, str(examples))
     folder = Path(model)
@@ -85,15 +84,20 @@ def open_labeller(model: str, examples: Path | None, options: Mapping[str, Any],
     )
 
 
-def examples_below(folder: Path, options: Mapping[str, Any]) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
-    """Read recordings that lie in folders named after their classes; what cannot be read is left out, and logged.
+def examples_of(path: Path) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
+    """Read examples: those of a store, or below folders that are named after their classes.
+
+    What cannot be read is left out, and logged.
 
     Returns:
         recordings with their labels, and the names of the classes.
     """
-    if not folder.is_dir():
-        raise DataError(f"--examples expects a folder that holds one folder per class; {folder} is none")
-    reader, root = reader_of(folder, {**options, "labels": "folder"})
+    if not path.is_dir():
+        raise DataError(f"--examples expects a folder that holds one folder per class, or a store; {path} is none")
+    if is_store(path):
+        store = Store.open(path)
+        return [store.sequence(row) for row in range(len(store))], tuple(store.classes)
+    reader, root = reader_of(path, {"labels": "folder"})
     sequences = []
     for record in reader.records(root):
         try:
@@ -122,7 +126,7 @@ def labeller_from_examples(
     if unlabelled:
         raise DataError(
             f"expected every example in a folder that is named after its class; {unlabelled[0]!r} of {source} "
-            f"is in none{f', nor are {len(unlabelled) - 1} others' if len(unlabelled) > 1 else ''}"
+            f"has none{f', nor have {len(unlabelled) - 1} others' if len(unlabelled) > 1 else ''}"
         )
     if len(np.unique(label)) < 2:
         raise DataError(
@@ -133,7 +137,9 @@ def labeller_from_examples(
     place = np.searchsorted(present, label)
     names = tuple(str(classes[number]) for number in present.tolist())
     longest = max(sequence.frame_count / sequence.fps for sequence in examples)
-    return labeller_from_features(encoder, encoder.embed(examples), place, names, longest)
+    people = [sequence.record.attributes.get("subject") for sequence in examples]
+    known_people = None if None in people else np.array([str(name) for name in people])
+    return labeller_from_features(encoder, encoder.embed(examples), place, names, longest, known_people)
 
 
 def labeller_from_features(
@@ -142,17 +148,28 @@ def labeller_from_features(
     label: Int64[np.ndarray, " clip"],
     classes: tuple[str, ...],
     longest_seconds: float,
+    people: np.ndarray | None = None,
 ) -> Labeller:
-    """Learn classes from pooled features, of which each has some; `longest_seconds` is that of the longest example."""
+    """Learn classes from pooled features.
+
+    Args:
+        encoder: that they are of.
+        features: of the examples.
+        label: of each; every class has some.
+        classes: names.
+        longest_seconds: duration of the longest example.
+        people: who is in each; None: not known.
+    """
     single = [name for name, count in zip(classes, np.bincount(label), strict=True) if count == 1]
     if single:
         _log.info(
             "%s: one example only: nothing says how much such recordings vary, and how sure an answer is", _few(single)
         )
-    folds = folds_by_class(label, _FOLDS)
-    chosen_on = f"examples of every class held out in turn, {folds.max() + 1} folds"
-    if folds.max() < 1:
-        chosen_on = "no class has two examples"
+    folds = None if people is None else _folds_by_person(label, people)
+    chosen_on = "people held out in turn"
+    if folds is None:
+        folds = folds_by_class(label, _FOLDS)
+        chosen_on = "examples of every class held out in turn" if folds.max() > 0 else "no class has two examples"
     held_out = _held_out(features, label, folds)
     known = Known.of(Gallery.of(features, label), held_out, chosen_on, longest_seconds)
     return Labeller(encoder, classes, _Head.fitted(features, label), known)
@@ -172,6 +189,15 @@ def folds_by_class(label: Int64[np.ndarray, " clip"], most: int) -> Int64[np.nda
         if len(clips) > 1:
             folds[clips] = np.arange(len(clips)) % most
     return folds
+
+
+def _folds_by_person(label: Int64[np.ndarray, " clip"], people: np.ndarray) -> Int64[np.ndarray, " clip"] | None:
+    """Deal people out to folds; None where there are too few, or a class would be lost with one of the folds."""
+    names, person = np.unique(people, return_inverse=True)
+    folds = np.random.default_rng(0).permutation(len(names))[person] % _FOLDS
+    classes = len(np.unique(label))
+    whole = len(names) >= _FOLDS and all(len(np.unique(label[folds != fold])) == classes for fold in range(_FOLDS))
+    return folds if whole else None
 
 
 def _held_out(

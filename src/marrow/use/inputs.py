@@ -61,7 +61,7 @@ def inputs_of(path: Path, options: Mapping[str, Any]) -> Iterator[Input | Unread
         for row in range(len(store)):
             yield Input(str(path), store.sequence(row))
         return
-    reader, root = reader_of(path, {"labels": "none", **options})
+    reader, root = reader_of(path, {**options, "labels": "none", "pattern": None})
     for doubt in reader.findings.doubts if reader.findings else ():
         _log.info("? %s: %s%s", path, doubt.text, f" [{doubt.option}]" if doubt.option else "")
     for record in reader.records(root):

@@ -1,0 +1,84 @@
+"""Classes from a few examples: what is held out, and what is said where there is too little."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marrow.errors import ConfigError, DataError
+from marrow.models.export import load_encoder
+from marrow.use.examples import examples_of, folds_by_class, labeller_from_features, open_labeller
+
+
+def test_every_class_is_dealt_out_to_all_folds() -> None:
+    folds = folds_by_class(np.array([0] * 10 + [1] * 5 + [2]), 5)
+    assert np.bincount(folds[:10]).tolist() == [2, 2, 2, 2, 2]
+    assert np.bincount(folds[10:15]).tolist() == [1, 1, 1, 1, 1]
+    assert folds[15] == -1  # the only clip of its class is never held out
+
+
+def test_clusters_are_told_apart_and_what_lies_elsewhere_is_unknown(encoder_folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 2
+    features = (rng.normal(size=(60, 16)) + 8.0 * label[:, None]).astype(np.float32)
+    labeller = labeller_from_features(load_encoder(encoder_folder), features, label, ("low", "high"), 1.0)
+    assert labeller.known is not None
+    new = np.stack([np.zeros(16), np.full(16, 8.0), np.tile([40.0, -40.0], 8)]).astype(np.float32)
+    low, high, elsewhere = labeller.judged(np.log([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]]), new)
+    assert [low.is_unknown, high.is_unknown, elsewhere.is_unknown] == [False, False, True]
+    assert low.probability.argmax() == 0
+    assert high.probability.argmax() == 1
+    assert labeller.known.held_out_clips == 60
+
+
+def test_people_are_held_out_in_turn_where_they_are_known(encoder_folder: Path) -> None:
+    """Everybody has features of their own: other people are farther off than other clips of the same ones."""
+    rng = np.random.default_rng(0)
+    person, label = np.repeat(np.arange(10), 10), np.arange(100) % 2
+    own = 4.0 * rng.normal(size=(10, 16))
+    features = (own[person] + 0.1 * rng.normal(size=(100, 16)) + 20.0 * label[:, None]).astype(np.float32)
+    encoder = load_encoder(encoder_folder)
+    without = labeller_from_features(encoder, features, label, ("low", "high"), 1.0).known
+    knowing = labeller_from_features(encoder, features, label, ("low", "high"), 1.0, person.astype(str)).known
+    assert without is not None
+    assert knowing is not None
+    assert knowing.threshold > 3.0 * without.threshold
+
+
+def test_a_class_that_only_one_person_shows_does_not_get_lost(encoder_folder: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32)
+    person, label = np.arange(30) % 5, np.where(np.arange(30) % 5 == 0, 1, 0)
+    known = labeller_from_features(
+        load_encoder(encoder_folder), features, label, ("all", "one"), 1.0, person.astype(str)
+    ).known
+    assert known is not None
+    assert known.held_out_clips == 30
+    assert "every class" in known.chosen_on
+
+
+def test_with_one_example_of_each_class_nothing_is_calibrated_or_unknown(encoder_folder: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
+    labeller = labeller_from_features(load_encoder(encoder_folder), features, np.arange(3), ("a", "b", "c"), 1.0)
+    assert labeller.known is not None
+    assert (labeller.known.temperature, labeller.known.threshold) == (1.0, None)
+    assert "not calibrated" in labeller.known.sentences()[0]
+    assert labeller.judged(np.zeros((1, 3)), features[:1])[0].is_unknown is None
+
+
+def test_examples_come_with_the_names_of_their_folders(examples: Path) -> None:
+    recordings, classes = examples_of(examples)
+    assert classes == ("step", "wave")
+    assert [recording.record.label for recording in recordings] == [0] * 6 + [1] * 6
+
+
+def test_one_class_is_not_enough(encoder_folder: Path, examples: Path) -> None:
+    for file in (examples / "step").iterdir():
+        file.unlink()
+    with pytest.raises((DataError, ConfigError), match="wave"):
+        open_labeller(str(encoder_folder), examples)
+
+
+def test_a_recording_beside_the_folders_has_no_class(encoder_folder: Path, examples: Path, table) -> None:
+    table(examples / "stray.csv", "wave")
+    with pytest.raises(DataError, match="stray"):
+        open_labeller(str(encoder_folder), examples)
