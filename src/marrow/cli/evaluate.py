@@ -1,6 +1,7 @@
 """`marrow evaluate`: score encoders beside their baselines."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
@@ -11,12 +12,18 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
+from marrow.errors import ConfigError
 
 if TYPE_CHECKING:
     from marrow.tasks.base import Task
 
 DEFAULT_TASKS = "linear_probe,knn"
 DEFAULT_BASELINES = "random,raw"
+# What is kept of which task, and the command that uses it.
+_KEPT = {
+    "action_detection": "marrow predict {} FILE_OR_FOLDER --segments",
+    "motion_prediction": "marrow forecast {} FILE --out forecast.npz",
+}
 
 
 def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
@@ -77,6 +84,14 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
         action="store_true",
         help="put what RUN/reports/ holds under this protocol aside (as *.replaced-1), instead of adding to it",
     )
+    parser.add_argument(
+        "--keep",
+        type=Path | None,
+        default=None,
+        metavar="FOLDER",
+        help="keep what action_detection and motion_prediction train, for `marrow predict --segments` and `marrow "
+        "forecast`",
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
     parser.add_argument("--seed", type=int, default=0, help="of the probes; baselines take the runs' own seeds")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -114,8 +129,6 @@ def task_configs(arguments: Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: they do not fit together, or are those of a task that is not asked for.
     """
-    from marrow.errors import ConfigError
-
     names, tasks = [name for name in _configs() if name in arguments], _names(arguments.tasks)
     values = instantiated(build_parser([f"--{name}" for name in names]), arguments)
     for name in names:
@@ -149,6 +162,8 @@ def run(arguments: Namespace) -> int:
     from marrow.tasks.summary import numbers
     from marrow.train.compiled import as_words
 
+    if arguments.keep is not None and not {"all", *_KEPT} & set(_names(arguments.tasks)):
+        raise ConfigError(f"--keep keeps what {' and '.join(_KEPT)} train, got --tasks {arguments.tasks}")
     configs = task_configs(arguments)
     tasks: list[str | Task] = []
     for asked in _names(arguments.tasks):
@@ -174,6 +189,7 @@ def run(arguments: Namespace) -> int:
             compile=as_words(arguments.compile),
             max_steps=arguments.max_steps,
             max_minutes=arguments.max_minutes,
+            keep=arguments.keep,
         ),
     )
     if arguments.json:
@@ -183,6 +199,10 @@ def run(arguments: Namespace) -> int:
 
         # A file or a pipe has no width: nothing is folded there.
         show(evaluation, Console() if sys.stdout.isatty() else Console(width=200))
+        trained = {report.about.kind for report in evaluation.reports}
+        for task, command in _KEPT.items():
+            if arguments.keep is not None and task in trained:
+                print(f"next: {command.format(shlex.quote(str(arguments.keep / task)))}")
     return 0
 
 

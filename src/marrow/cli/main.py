@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "labels": ("marrow.cli.labels", "draw the clips that keep their labels, for experiments with few"),
     "finetune": ("marrow.cli.finetune", "train an encoder and a head on labels, into a recogniser"),
     "predict": ("marrow.cli.predict", "name what is done in recordings, and when"),
+    "forecast": ("marrow.cli.forecast", "continue a recording by the next second"),
     "convert-weights": ("marrow.cli.convert_weights", "turn released checkpoints into encoders"),
     "report": ("marrow.cli.report", "show runs on one HTML page: scores, curves, moving skeletons"),
     "compare": ("marrow.cli.compare", "put several runs into one table and one plot"),

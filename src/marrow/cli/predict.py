@@ -1,8 +1,10 @@
 """`marrow predict`: what is done in recordings, by a recogniser or by a few examples."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -11,6 +13,8 @@ from marrow.cli.import_recordings import add_reading_options, reading_options
 from marrow.cli.main import EXIT_FAILED
 from marrow.errors import ConfigError, DataError
 
+# From recordings to answers, and those that cannot be used.
+Ask = Callable[[Iterator[Any]], Iterator[Any]]
 _KEEPS_NOTHING = (
     "the model keeps nothing to compare with: nothing is ever unknown, and probabilities are not calibrated. The "
     "`marrow finetune` command that made it, given again, mends that"
@@ -49,6 +53,12 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--every", type=float | None, default=None, metavar="SECONDS", help="ask about each window of this length"
     )
+    parser.add_argument(
+        "--segments",
+        action="store_true",
+        help="say when what is done in long recordings: MODEL is a detector, which `marrow evaluate --tasks "
+        "action_detection --keep FOLDER` leaves in FOLDER/action_detection",
+    )
     parser.add_argument("--top", type=int, default=3, help="classes of an answer, the most probable ones")
     parser.add_argument("--csv", type=Path | None, default=None, metavar="FILE", help="write the answers as a table")
     parser.add_argument(
@@ -73,20 +83,24 @@ def run(arguments: Namespace) -> int:
 
     from marrow.files import write_text_whole
     from marrow.use.answers import as_csv, as_json_lines, show
-    from marrow.use.examples import open_labeller
     from marrow.use.inputs import Input, Unreadable, inputs_of
-    from marrow.use.predict import Answer, predict
+    from marrow.use.predict import Answer
 
     options = reading_options(arguments)
-    labeller = open_labeller(arguments.model, arguments.examples, arguments.device)
 
     def inputs() -> Iterator[Input | Unreadable]:
         for path in arguments.paths:
-            yield from inputs_of(path, options)
+            try:
+                yield from inputs_of(path, options)
+            except DataError as error:
+                if len(arguments.paths) == 1:
+                    raise
+                yield Unreadable(str(path), str(error))
 
+    asked, sentences = _by_detector(arguments) if arguments.segments else _by_labeller(arguments)
     answers: list[Answer] = []
     unreadable = 0
-    for answer in predict(labeller, inputs(), arguments.model, every=arguments.every, top=arguments.top):
+    for answer in asked(inputs()):
         if isinstance(answer, Answer):
             answers.append(answer)
         else:
@@ -103,12 +117,35 @@ def run(arguments: Namespace) -> int:
         write_text_whole(arguments.json, as_json_lines(answers))
     if not outputs:
         # A file or a pipe has no width: nothing is folded there.
-        show(answers, Console() if sys.stdout.isatty() else Console(width=200))
+        nothing = "no action is found" if arguments.segments else "nobody is seen"
+        show(answers, Console() if sys.stdout.isatty() else Console(width=200), nothing)
     for path in outputs:
         print(f"{path}: {len(answers)} answers")
-    for sentence in labeller.known.sentences() if labeller.known is not None else [_KEEPS_NOTHING]:
+    for sentence in sentences:
         print(f"- {sentence}", file=sys.stderr)
     return EXIT_FAILED if unreadable else 0
+
+
+def _by_labeller(arguments: Namespace) -> tuple[Ask, list[str]]:
+    """Return what asks a recogniser or examples, and what its answers rest on."""
+    from marrow.use.examples import open_labeller
+    from marrow.use.predict import predict
+
+    labeller = open_labeller(arguments.model, arguments.examples, arguments.device)
+    sentences = [_KEEPS_NOTHING] if labeller.known is None else labeller.known.sentences()
+    return partial(predict, labeller, model=arguments.model, every=arguments.every, top=arguments.top), sentences
+
+
+def _by_detector(arguments: Namespace) -> tuple[Ask, list[str]]:
+    """Return what asks a detector, and what its answers rest on."""
+    from marrow.use.segments import SegmentFinder
+
+    for option in ("examples", "every"):
+        if arguments[option] is not None:
+            raise ConfigError(f"--segments asks a detector about whole recordings: leave out --{option}")
+    finder = SegmentFinder.load(Path(arguments.model), arguments.device)
+    said = "a probability is the mean over the frames of the segment; it is not calibrated, and nothing is ever unknown"
+    return partial(finder.segments, model=arguments.model), [said]
 
 
 def _check_output(path: Path, *, overwrite: bool) -> None:

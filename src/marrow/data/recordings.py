@@ -56,7 +56,7 @@ class Recordings:
         arrays = [store.frames(int(row)) for row in rows]
         rates = [float(store.fps[int(row)]) for row in rows]
         if fps is not None:
-            arrays = [_at_rate(clip, rate, fps) for clip, rate in zip(arrays, rates, strict=True)]
+            arrays = [at_rate(clip, rate, fps) for clip, rate in zip(arrays, rates, strict=True)]
             rates = [fps] * len(rates)
         return cls(tuple(arrays), np.asarray(rows, np.int64), tuple(rates), store.skeleton)
 
@@ -79,7 +79,7 @@ class Recordings:
         return joints[:, start : start + length], present[:, start : start + length]
 
 
-def _at_rate(clip: ClipArrays, rate: float, fps: float) -> ClipArrays:
+def at_rate(clip: ClipArrays, rate: float, fps: float) -> ClipArrays:
     """Resample a recording; one that has the rate is left as it is."""
     frames = round(clip[1].shape[1] * fps / rate)
     return clip if frames == clip[1].shape[1] else resample(*clip, max(frames, 1))

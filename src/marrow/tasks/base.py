@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -133,6 +134,8 @@ class TaskContext:
         max_minutes: stop a trained head after so many minutes; None for no limit.
         features: the features extracted so far; sharing one between tasks saves running the encoder again.
         origin: where the encoder comes from.
+        keep: folder for what action detection and motion prediction train of a trained encoder, each in a folder of
+            its own that bears the task's name; None: it is scored and forgotten.
     """
 
     device: str = "auto"
@@ -144,9 +147,14 @@ class TaskContext:
     max_minutes: float | None = None
     features: FeatureCache = field(default_factory=FeatureCache)
     origin: Origin = field(default_factory=Origin)
+    keep: Path | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, seed=NOT_NEGATIVE, max_steps=at_least(1), max_minutes=POSITIVE)
+
+    def kept_in(self, task: str) -> Path | None:
+        """Return the folder where what a task trains is kept; None where it is not, as of a random baseline."""
+        return self.keep / task if self.keep is not None and self.origin.source == "trained" else None
 
     def fabric(self) -> Fabric:
         """Return what computes on the device and in the precision."""

@@ -89,6 +89,11 @@ def evaluate(
         raise ConfigError(f"expected at least one run and one task, got {len(sources)} runs and {len(tasks)} tasks")
     folds = folds_of(store, protocol)
     asked_protocol, protocol = protocol, resolved(store, protocol)
+    if context.keep is not None and len(sources) * len(folds) > 1:
+        raise ConfigError(
+            f"what a task trains is kept of one run and one fold, got {len(sources)} runs and {len(folds)} folds; a "
+            f"fold is {folds[0].protocol}"
+        )
     if drop_duplicates != "none":
         folds = [without_duplicates(fold, drop_duplicates) for fold in folds]
         protocol = folds[0].protocol if len(folds) == 1 else f"{protocol}, without {drop_duplicates} copies"

@@ -13,11 +13,9 @@ from rich.text import Text
 
 from marrow.use.predict import Answer
 
-NOBODY = "nobody is seen"
 
-
-def show(answers: Sequence[Answer], console: Console) -> None:
-    """Print a table."""
+def show(answers: Sequence[Answer], console: Console, nothing: str) -> None:
+    """Print a table; where an answer names no class, it says `nothing`."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     several = any(answer.person is not None for answer in answers)
     table.add_column("recording", overflow="fold")
@@ -32,7 +30,7 @@ def show(answers: Sequence[Answer], console: Console) -> None:
         if several:
             cells.append("all" if answer.person is None else str(answer.person))
         cells.append(f"{answer.start_seconds:.1f} to {answer.end_seconds:.1f}")
-        cells.append(answer.label or NOBODY)
+        cells.append(answer.label or nothing)
         cells.append(", ".join(f"{name} {probability:.2f}" for name, probability in answer.classes))
         table.add_row(*(Text(cell) for cell in cells))  # Text, so that a bracket in a name is not taken for markup
         before = (answer.file, answer.recording)

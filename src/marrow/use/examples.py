@@ -21,6 +21,7 @@ from marrow.models.heads import DESCRIPTION as HEAD
 from marrow.models.heads import Recogniser
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
+from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
 from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
 from marrow.train.device import make_fabric
 from marrow.use.inputs import is_store, readable, reader_of
@@ -77,6 +78,8 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
     folder = Path(model)
     if (folder / HEAD).is_file():
         return Labeller.of(Recogniser.load(folder), Known.load(folder), place)
+    if (folder / DETECTOR).is_file():
+        raise ConfigError(f"{model} is a detector, which says when what is done: ask it with --segments")
     load_encoder(model)  # says what is wrong where there is none
     raise ConfigError(
         f"{model} is an encoder, which knows no classes: show it some with --examples FOLDER (a few recordings in "

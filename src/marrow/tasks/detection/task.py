@@ -18,6 +18,7 @@ from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.detection.baselines import raw_detection
 from marrow.tasks.detection.config import DetectionConfig
+from marrow.tasks.detection.kept import save_detector
 from marrow.tasks.detection.metrics import ABOUT
 from marrow.tasks.detection.recordings import labels_of, training_recordings, why_unsuited
 from marrow.tasks.detection.scoring import report_of, scored
@@ -52,6 +53,8 @@ class ActionDetection:
         train = training_recordings(data)
         labels = labels_of(data.store, train, len(data.classes))
         detector = train_detector(encoder, train, labels, len(data.classes) + 1, config, context)
+        if (folder := context.kept_in(self.name)) is not None:
+            save_detector(folder, detector, data.classes, {"protocol": data.protocol, "store": data.store.fingerprint})
         report = replace(_described(config, context, detector), seed=context.seed, source=context.origin.source)
         return [report_of(report, data, lambda recordings, _: detector.predict(recordings, context), config)]
 

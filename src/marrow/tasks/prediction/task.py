@@ -31,6 +31,7 @@ from marrow.tasks.one_go import choice_for, fit_in_one_go, one_process
 from marrow.tasks.prediction.baselines import fit_weights, raw_prediction
 from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.forecaster import ForecastHead, Forecasting, TrainedForecaster
+from marrow.tasks.prediction.kept import save_forecaster
 from marrow.tasks.prediction.metrics import ABOUT
 from marrow.tasks.prediction.scoring import EXAMPLES, figures_of, report_of
 from marrow.tasks.prediction.windows import centre_of, frames_at, left_out, scored_windows
@@ -110,10 +111,14 @@ class MotionPrediction:
             seed=context.seed,
             source=origin.source,
         )
-        return [
+        reports = [
             report_of(report, windows, trained.forecast, config, context.batch_clips)
             for windows in scored_windows(data, config)
         ]
+        if (folder := context.kept_in(self.name)) is not None:
+            provenance = {"protocol": data.protocol, "store": data.store.fingerprint}
+            save_forecaster(folder, trained, reports[0], provenance)
+        return reports
 
     def raw(self, data: TaskData, context: TaskContext) -> list[Report]:
         """Forecast without an encoder."""
