@@ -12,6 +12,7 @@ from marrow.data.window import InputConfig
 from marrow.models.export import save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.readers.base import Split
+from marrow.skeleton.body import BODY
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.format import Store
@@ -191,8 +192,8 @@ def test_what_cannot_be_done_is_said_at_once(
 
     there = ("--store", str(store.path))
     assert "must end in .parquet or .npy, got 'f.csv'" in refused(*there, "--out", str(tmp_path / "f.csv"))
-    assert "either --store" in refused("--out", "f.npy")
-    assert "either --store" in refused(*there, "--reader", "ntu", "--root", ".", "--out", "f.npy")
+    assert "give either PATH" in refused("--out", "f.npy")
+    assert "give either PATH" in refused(*there, "--reader", "ntu", "--root", ".", "--out", "f.npy")
     assert "go together" in refused(*there, "--root", ".", "--out", "f.npy")
     out = ("--out", str(tmp_path / "f.npy"))
     assert "no clip of this store has subject=9" in refused(*there, *out, "--rows", "subject=9")
@@ -229,6 +230,37 @@ class _Walks:
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
         return next(sequence for sequence in _sequences() if sequence.record.id == record.id)
+
+
+def test_files_and_folders_of_any_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = PatchTransformerConfig(width=DIM, depth=1, heads=2, patch_frames=4)
+    by_place = PatchTransformer(config, InputConfig(window_frames=8, test_crop=1.0), BODY).fresh(7)
+    save_encoder(by_place, tmp_path / "encoder", {})
+    generator = np.random.default_rng(0)
+    names = ("pelvis", "neck", "left_hip", "right_hip", "left_knee", "right_knee")
+    for folder, name in (("walk", "a"), ("run", "b")):
+        rows = [",".join(["frame", *(f"{joint}_{axis}" for joint in names for axis in "xyz")])]
+        rows += [",".join([str(frame), *(f"{value:.3f}" for value in generator.normal(size=18))]) for frame in range(9)]
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "features.parquet"
+    options = ("--fps", "30", "--unit_metres", "1", "--up", "y", "--device", "cpu")
+    assert main(["embed", str(tmp_path / "encoder"), str(tmp_path / "in"), "--out", str(out), *options]) == 0
+    table = pq.read_table(out)
+    assert table["id"].to_pylist() == ["run/b", "walk/a"]
+    assert table["class"].to_pylist() == ["run", "walk"]
+    file = str(tmp_path / "in" / "walk" / "a.csv")
+    assert main(["embed", str(tmp_path / "encoder"), file, "--out", str(tmp_path / "one.npy"), *options]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "one.npy")[0], table["feature"].to_pylist()[1], rtol=1e-4, atol=1e-5)
+    assert main(["embed", str(tmp_path / "encoder"), file, "--store", "s", "--out", str(tmp_path / "two.npy")]) == 2
+    assert "give either PATH" in capsys.readouterr().err
+
+
+def test_a_store_may_stand_where_files_do(run: Path, store: Store, tmp_path: Path) -> None:
+    _embed(run, store, tmp_path / "named.npy")
+    words = ["embed", str(run), str(store.path), "--out", str(tmp_path / "plain.npy"), "--device", "cpu"]
+    assert main([*words, "--precision", "fp32"]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "named.npy"), np.load(tmp_path / "plain.npy"))
 
 
 def test_raw_recordings_go_through_a_store_that_is_not_kept(

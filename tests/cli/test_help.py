@@ -38,11 +38,13 @@ PROMISED = {
     ),
     "labels": ("--store", "--protocol", "--out", "--scheme", "--fractions", "--draws"),
     "finetune": ("--store", "--protocol", "--seed"),
+    "predict": ("MODEL", "PATH", "--examples", "--every", "--segments", "--csv", "--json", "--fps", "Example: marrow"),
+    "forecast": ("MODEL", "FILE", "--out", ".npz", ".csv", "Example: marrow"),
     "convert-weights": ("--out",),
     "report": ("--out", "--store", "--no_clips"),
     "compare": ("--out", "--markdown", "--json"),
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
-    "embed": ("--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
+    "embed": ("PATH", "--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
     "doctor": ("--json", "--no_self_test"),
     "parity": ("mamp", "hi_trs", "ntu"),
     "demo": ("--quick", "--out"),
@@ -62,7 +64,7 @@ def test_help_of_each_command(command: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "doctor"])
+@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "doctor", "predict", "forecast"])
 def test_data_commands_do_not_load_torch(command: str) -> None:
     code = (
         "import sys; from marrow.cli.main import COMMANDS; import importlib;"

@@ -24,7 +24,7 @@ from marrow.store.format import Store
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
 from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
 from marrow.train.device import make_fabric
-from marrow.use.inputs import is_store, readable, reader_of
+from marrow.use.inputs import is_store, read_all, readable, reader_of
 from marrow.use.known import HeldOut, Known
 from marrow.use.labeller import Labeller
 from marrow.use.unknown import Gallery
@@ -102,11 +102,11 @@ def examples_of(path: Path) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
         return [store.sequence(row) for row in range(len(store))], tuple(store.classes)
     reader, root = reader_of(path, {"labels": "folder"})
     sequences = []
-    for record in reader.records(root):
-        try:
-            sequences.append(reader.read(root, record))
-        except DataError as error:
-            _log.warning("! example left out: %s", error)
+    for _, sequence in read_all(reader, root, {}):
+        if isinstance(sequence, DataError):
+            _log.warning("! example left out: %s", sequence)
+        else:
+            sequences.append(sequence)
     return sequences, reader.classes
 
 

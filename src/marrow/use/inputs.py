@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,41 @@ def inputs_of(path: Path, options: Mapping[str, Any]) -> Iterator[Input | Unread
     reader, root = reader_of(path, {**options, "labels": "none", "pattern": None})
     for doubt in reader.findings.doubts if reader.findings else ():
         _log.info("? %s: %s%s", path, doubt.text, f" [{doubt.option}]" if doubt.option else "")
+    for file, sequence in read_all(reader, root, options):
+        if isinstance(sequence, SkipRecording):
+            yield Unreadable(file, f"{file}: {sequence}")
+        elif isinstance(sequence, DataError):
+            yield Unreadable(file, str(sequence))
+        else:
+            yield Input(file, sequence)
+
+
+def read_all(
+    reader: Recordings, root: Path, options: Mapping[str, Any]
+) -> Iterator[tuple[str, SkeletonSequence | DataError]]:
+    """Read recordings one after the other; where one cannot be read, return why.
+
+    Files of a folder whose layout is not that of most are read each by itself.
+    """
+    tried_alone = set()
     for record in reader.records(root):
-        file = str(root / record.path.partition("#")[0])
+        file = root / record.path.partition("#")[0]
         try:
-            yield Input(file, reader.read(root, record))
-        except SkipRecording as skipped:
-            yield Unreadable(file, f"{file}: {skipped}")
+            yield str(file), reader.read(root, record)
         except DataError as error:
-            yield Unreadable(file, str(error))
+            if isinstance(error, SkipRecording) or reader.paths is not None:
+                yield str(file), error
+            elif file not in tried_alone:
+                tried_alone.add(file)
+                try:
+                    alone, _ = reader_of(file, {**options, "labels": "none", "pattern": None})
+                except DataError:
+                    yield str(file), error
+                    continue
+                for name, sequence in read_all(alone, file.parent, options):
+                    if not isinstance(sequence, DataError):
+                        sequence = replace(sequence, record=replace(sequence.record, label=record.label))
+                    yield name, sequence
 
 
 def is_store(path: Path) -> bool:
