@@ -104,6 +104,7 @@ def test_a_recogniser_beside_scratch(
     assert yaml.safe_load((out / "config.yaml").read_text())["optimizer"]["learning_rate"] == 3e-4
     expected = {"checkpoints", "config.yaml", "encoder", "environment.json", "head.json", "head.safetensors"}
     expected |= {".lock", "log.jsonl", "plan.json", "predictions", "report.json", "scratch"}
+    expected |= {"known.json", "known.safetensors"}
     assert {path.name for path in out.iterdir()} == expected
 
     # A fine-tuned encoder is an encoder: it can be evaluated, and says that labels were used.

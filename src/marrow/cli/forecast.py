@@ -22,7 +22,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording of any format that `marrow import` knows")
     parser.add_argument("--out", type=Path, required=True, help="file to write; it ends in .npz or .csv")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
-    parser.add_argument("--device", type=str, default="cpu", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add_reading_options(parser, left_out=("labels", "pattern"))
     return parser
 

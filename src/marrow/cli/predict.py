@@ -65,7 +65,7 @@ def build_parser() -> ArgumentParser:
         "--json", type=Path | None, default=None, metavar="FILE", help="write the answers as JSON, one object a line"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are already there")
-    parser.add_argument("--device", type=str, default="cpu", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add_reading_options(parser, left_out=("labels", "pattern"))
     return parser
 

@@ -22,6 +22,7 @@ interrupted one stopped, and does nothing where it is finished.
     OUT/plan.json, log.jsonl            planned epochs; one entry per epoch: loss, learning rate, time spent
     OUT/checkpoints/, predictions/      what a resume needs; predicted classes of the test clips after every epoch
     OUT/encoder/, head.safetensors, head.json   the recogniser: `marrow.Recogniser.load(OUT)`
+    OUT/known.json, known.safetensors   what it knows, by `marrow.use.held_out`
     OUT/report.json                     the scores; its presence says that the run is finished
     OUT/.lock                           which process trains here
 """
