@@ -148,8 +148,8 @@ def test_the_last_line_of_a_fine_tuning_is_a_command_that_works(store, tmp_path,
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"next: marrow predict {out} FILE_OR_FOLDER"
     kept = json.loads((out / "known.json").read_text())
-    assert kept["held_out_clips"] == 4  # one of the six people who train
-    assert "1 of 6 people" in kept["chosen_on"]
+    assert kept["held_out_clips"] == 8  # two of the six people who train: a quarter, rounded
+    assert "2 of 6 people" in kept["chosen_on"]
     assert not (out / "held_out").exists()
 
     answers = tmp_path / "answers.jsonl"
@@ -184,6 +184,11 @@ def test_what_cannot_be_done_is_said_in_one_sentence(encoder, examples, store, t
     file = recording(tmp_path / "a.csv", "wave")
     kinect = _encoder(tmp_path / "kinect", KINECT_V2_25)
     (tmp_path / "old.csv").write_text("mine")
+    unnamed = tmp_path / "unnamed.csv"
+    text = file.read_text()
+    for number, joint in enumerate(_STANDING):
+        text = text.replace(f"{joint}_", f"m{number}_")
+    unnamed.write_text(text)
     with_examples = ("--examples", examples)
     for arguments, message in (
         ((encoder, file), "--examples"),
@@ -197,6 +202,8 @@ def test_what_cannot_be_done_is_said_in_one_sentence(encoder, examples, store, t
         ((encoder, file, *with_examples, "--json", tmp_path), "is a folder"),
         ((encoder, file, *with_examples, "--eviry", "1"), "did you mean --every?"),
         ((kinect, file, *with_examples), "'kinect_v2_25' (25 joints)"),
+        ((encoder, file, "--examples", examples / "wave"), "two classes"),
+        ((encoder, unnamed, *with_examples), "--layout"),
     ):
         assert predict(*arguments) in (1, 2)
         error = capsys.readouterr().err

@@ -100,7 +100,12 @@ def examples_of(path: Path) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
     if is_store(path):
         store = Store.open(path)
         return [store.sequence(row) for row in range(len(store))], tuple(store.classes)
-    reader, root = reader_of(path, {"labels": "folder"})
+    try:
+        reader, root = reader_of(path, {"labels": "folder"})
+    except ConfigError as error:  # it is about an option that is not given here
+        raise DataError(
+            f"expected folders that are named after at least two classes below {path}, with recordings in each"
+        ) from error
     sequences = []
     for _, sequence in read_all(reader, root, {}):
         if isinstance(sequence, DataError):

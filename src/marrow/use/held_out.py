@@ -95,7 +95,7 @@ def held_out_quarter(
     names = [] if people is None else sorted({name for name in people.tolist() if name is not None}, key=str)
     if people is not None and len(names) >= _PARTS:
         order = np.random.default_rng(0).permutation(len(names))
-        chosen = [names[place] for place in sorted(order[: len(names) // _PARTS].tolist())]
+        chosen = [names[place] for place in sorted(order[: round(len(names) / _PARTS)].tolist())]
         held = np.isin(people.astype(str), [str(name) for name in chosen])
         said = f"the training clips of {len(chosen)} of {len(names)} people"
     else:

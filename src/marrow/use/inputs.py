@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from marrow.errors import ConfigError, DataError
+from marrow.errors import DataError
 from marrow.importing.importer import Recordings
 from marrow.models.encoder import Encoder
 from marrow.readers.base import SkipRecording
+from marrow.skeleton.places import places_of
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.writer import HEADER_FILE, PLAN_FILE
@@ -124,6 +125,7 @@ def readable(encoder: Encoder, sequence: SkeletonSequence, model: str) -> Skelet
 
     Raises:
         DataError: its layout does not fit, with what would.
+        ConfigError: likewise, of a layout that shares no place with the encoder's.
     """
     own, wanted = sequence.skeleton, encoder.skeleton
     if not encoder.is_by_place and own.joints != wanted.joints:
@@ -138,10 +140,9 @@ def readable(encoder: Encoder, sequence: SkeletonSequence, model: str) -> Skelet
             f"{model} reads recordings in {wanted.dimensions} dimensions, {sequence.record.id} has "
             f"{own.dimensions}; what fits: an encoder that was made for both (`general`)"
         )
-    try:
-        return encoder.readable([sequence])[0]
-    except ConfigError as error:
+    if encoder.is_by_place and own.joints != wanted.joints and not places_of(own):
         raise DataError(
-            f"{sequence.record.id}: its joints are no places of the body that {model} knows: {error}. A layout file "
-            "says which they are: --layout FILE.yaml"
-        ) from error
+            f"{model} reads places of the body, and none of the joints of {sequence.record.id} is known as one "
+            f"({', '.join(own.joints[:4])}, ...); a layout file says which joint is where: --layout FILE.yaml"
+        )
+    return encoder.readable([sequence])[0]
