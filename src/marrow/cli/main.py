@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("marrow.cli.report", "show runs on one HTML page: scores, curves, moving skeletons"),
     "compare": ("marrow.cli.compare", "put several runs into one table and one plot"),
     "grid": ("marrow.cli.grid", "train and score a table of experiments from one file"),
+    "unseen": ("marrow.cli.unseen", "pre-train on all stores but one, and score on that one"),
     "embed": ("marrow.cli.embed", "write the features of clips to a Parquet or NumPy file"),
     "doctor": ("marrow.cli.doctor", "find out whether this machine is ready, and what to mend"),
     "parity": ("marrow.cli.parity", "compare with numbers recorded from a reference implementation"),
