@@ -87,11 +87,15 @@ class Index:
         if len(features) > 1:
             mean, scale = features.mean(0), features.std(0)
             scale = np.where(scale > 0, scale, np.float32(1))
-        return cls(of_length_one((features - mean) / scale), mean, scale, row, start_seconds, end_seconds, facts)
+        standardised = features - mean
+        standardised /= scale  # in place: a million windows take gigabytes
+        standardised /= _lengths(standardised)
+        return cls(standardised, mean, scale, row, start_seconds, end_seconds, facts)
 
     def distances(self, query: Float32[np.ndarray, " dim"]) -> Float32[np.ndarray, " motion"]:
         """Return the distance of every motion to the features of a query: 1 - cosine, after standardisation."""
-        direction = of_length_one((query - self.mean) / self.scale)
+        direction = (query - self.mean) / self.scale
+        direction = direction / _lengths(direction)
         blocks = [self.features[first : first + _BLOCK] @ direction for first in range(0, len(self), _BLOCK)]
         return np.float32(1.0) - np.concatenate(blocks)
 
@@ -116,14 +120,15 @@ class Index:
             nearest = np.argpartition(distances, candidates - 1)[:candidates]
             # What is as far as the farthest of them may be missing: order and first of equals must not depend on it.
             nearest = np.flatnonzero(distances <= distances[nearest].max())
-            hits = self._apart(nearest[np.argsort(distances[nearest], kind="stable")], distances, count)
+            hits = self.apart(nearest[np.argsort(distances[nearest], kind="stable")], distances, count)
             if len(hits) == count or candidates == len(self):
                 return hits
             candidates = min(len(self), 4 * candidates)
 
-    def _apart(
+    def apart(
         self, ordered: Int64[np.ndarray, " some"], distances: Float32[np.ndarray, " motion"], count: int
     ) -> list[Hit]:
+        """Return the first motions of an order that overlap none before them and are at a finite distance."""
         hits: list[Hit] = []
         for place in ordered.tolist():
             if len(hits) == count or not np.isfinite(distances[place]):
@@ -190,7 +195,7 @@ def _mapped(path: Path, begin: int, described: Any, kind: str) -> np.ndarray:
     return np.asarray(np.memmap(path, _KINDS[kind], "r", offset, shape))
 
 
-def of_length_one(vectors: Float32[np.ndarray, "*any dim"]) -> Float32[np.ndarray, "*any dim"]:
-    """Return vectors of length one; zero where they are zero."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length > 0, length, np.float32(1))
+def _lengths(vectors: Float32[np.ndarray, "*any dim"]) -> Float32[np.ndarray, "*any one"]:
+    """Return the lengths of vectors; 1 for those that are zero, and stay so when divided."""
+    lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))[..., None]
+    return np.where(lengths > 0, lengths, np.float32(1))

@@ -248,7 +248,7 @@ def build_index(
     """
     store = store_for(encoder, store, name)
     motions, places, features = [], [], []
-    for place, motion in _motions(store, facts):
+    for place, motion in motions_of(store, facts):
         motions.append(motion)
         places.append(place)
         if len(motions) == batch_clips:
@@ -265,17 +265,17 @@ def build_index(
     return Index.of(whole, row.astype(np.int64), start.astype(np.float64), end.astype(np.float64), facts)
 
 
-def _motions(store: Store, facts: IndexFacts) -> Iterator[tuple[tuple[int, float, float], SkeletonSequence]]:
+def motions_of(store: Store, facts: IndexFacts) -> Iterator[tuple[tuple[int, float, float], SkeletonSequence]]:
     """Yield what is encoded of a store, in its order: the row, from and to which second, and the motion."""
     for row in range(len(store)):
         sequence, fps = store.sequence(row), float(store.fps[row])
-        for start, end in _windows(sequence.frame_count, fps, facts):
+        for start, end in _spans(sequence.frame_count, fps, facts):
             motion = part_of(sequence, start, end)
             if motion.present.any():
                 yield (row, start / fps, end / fps), motion
 
 
-def _windows(frames: int, fps: float, facts: IndexFacts) -> list[tuple[int, int]]:
+def _spans(frames: int, fps: float, facts: IndexFacts) -> list[tuple[int, int]]:
     """Cover a recording with windows; the last one ends with it, and a shorter recording is one window."""
     if facts.seconds is None or facts.stride is None:
         return [(0, frames)]
