@@ -24,6 +24,7 @@ from marrow.models.packed import is_packed, read_packed
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.places import full_description
+from marrow.weights import SHIPPED, shipped_folder
 
 ENCODER_VERSION = 1
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
@@ -106,12 +107,15 @@ def described(encoder: Encoder, provenance: Mapping[str, Any] | None = None) -> 
 
 
 def load_encoder(folder: Path | str) -> Encoder:
-    """Read an encoder from its folder, from a run directory that holds one, or from a packed folder.
+    """Read an encoder: exported, packed, that of a run directory, or one that marrow ships by its name.
+
+    Args:
+        folder: the folder, or "general".
 
     Raises:
         CheckpointError: nothing is there, or it is damaged or of another version.
     """
-    folder = Path(folder)
+    folder = shipped_folder(folder) or Path(folder)
     if is_packed(folder):
         packed = read_packed(folder)
         return encoder_from(packed.encoder, packed.part("encoder"), folder)
@@ -119,7 +123,8 @@ def load_encoder(folder: Path | str) -> Encoder:
         folder = folder / "encoder"
     if not (folder / DESCRIPTION).is_file():
         raise CheckpointError(
-            f"{folder} holds no encoder (expected {DESCRIPTION} and {WEIGHTS}, or a run directory with a finished run)"
+            f"{folder} holds no encoder (expected {DESCRIPTION} and {WEIGHTS}, a run directory with a finished run, or "
+            f"the name of an encoder that marrow ships: {', '.join(SHIPPED)})"
         )
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

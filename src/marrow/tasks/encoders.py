@@ -21,6 +21,7 @@ from marrow.store.format import Store
 from marrow.tasks.base import Origin
 from marrow.tasks.evaluation_report import RunFacts
 from marrow.train.logs import read_log
+from marrow.weights import SHIPPED, shipped_folder
 
 
 def encoder_of(source: Encoder | Path) -> Encoder:
@@ -33,6 +34,7 @@ def facts_of(source: Encoder | Path, index: int) -> RunFacts:
     if isinstance(source, Encoder):
         description = {"kind": type(source).__name__, **describe(source), "provenance": {}}
         return RunFacts(f"encoder {index + 1}", index, description, _fingerprint(weight_bytes(source)))
+    source = shipped_folder(source) or source
     if is_packed(source):
         packed = read_packed(source)
         seed = packed.encoder.get("provenance", {}).get("seed")
@@ -60,7 +62,10 @@ def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
         return "its training was not finished; give `marrow pretrain` the same settings again, and it goes on"
     if (inner / DESCRIPTION).exists():
         return f"{inner} is damaged ({error})"
-    return f"expected a run directory of `marrow pretrain`, or a folder with {DESCRIPTION} and {WEIGHTS}"
+    return (
+        f"expected a run directory of `marrow pretrain`, a folder with {DESCRIPTION} and {WEIGHTS}, or the name of an "
+        f"encoder that marrow ships: {', '.join(SHIPPED)}"
+    )
 
 
 def facts_of_all(sources: Sequence[Encoder | Path]) -> list[RunFacts]:
@@ -122,12 +127,16 @@ def store_for(
         named = {place: joint for joint, place in (joints or {}).items() if place is not None}
         store = store.brought_to(encoder.skeleton, named)
     check_skeleton(encoder, store, name)
+    _check_dimensions(encoder, store, name)
+    return store
+
+
+def _check_dimensions(encoder: Encoder, store: Store, name: Path | str) -> None:
     if encoder.skeleton.dimensions != store.skeleton.dimensions and not encoder.takes_flat:
         raise ConfigError(
             f"{name} reads {encoder.skeleton.dimensions} dimensions, the recordings of {store.path} have "
             f"{store.skeleton.dimensions}; use an encoder that was made for both (encoder.takes_flat)"
         )
-    return store
 
 
 def encoder_for(
@@ -160,6 +169,7 @@ def encoder_for(
         return encoder, []
     if transfer is True and encoder.skeleton.joints == store.skeleton.joints:
         return encoder, []
+    _check_dimensions(encoder, store, name)
     result, adaptation = adapted(encoder, store.skeleton, None if transfer is True else transfer, seed)
     notes = [adaptation.sentence()]
     up = encoder.skeleton.up, store.skeleton.up

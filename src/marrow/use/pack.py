@@ -16,6 +16,7 @@ from marrow.tasks.encoders import facts_of
 from marrow.tasks.evaluation_report import Report
 from marrow.tasks.kept_reports import fullest
 from marrow.use.model_card import model_card, score_rows
+from marrow.weights import shipped_folder
 
 # Where a run was and where its data were on the machine that made it: names say enough, and folders tell too much.
 _PLACES = ("path", "store", "out", "run", "root")
@@ -25,7 +26,8 @@ def pack(model: Path | str, out: Path | str, *, terms: str = "", overwrite: bool
     """Pack a model with everything that using it takes.
 
     Args:
-        model: a run of `marrow pretrain` or `marrow finetune`, an exported encoder, or a packed folder.
+        model: a run of `marrow pretrain` or `marrow finetune`, an exported encoder, the name of one that marrow ships,
+            or a packed folder.
         out: the new folder.
         terms: of the data that it learned from, for the card; "": the card says whose terms hold, as far as is known.
         overwrite: whether a packed folder that is there may be replaced.
@@ -37,7 +39,7 @@ def pack(model: Path | str, out: Path | str, *, terms: str = "", overwrite: bool
         ConfigError: `out` holds something else, or a packed model that must not be replaced.
         CheckpointError: there is no model, or it is damaged.
     """
-    model, out = Path(model), Path(out)
+    model, out = shipped_folder(model) or Path(model), Path(out)
     check_folder(out, overwrite=overwrite)
     packed = packed_from(model)
     write_packed(out, packed, model_card(packed, model.resolve().name, scores=_scores_of(model), terms=terms))
