@@ -209,7 +209,7 @@ def _sequence(case: Any, layout: Skeleton, fps: float, number: int) -> SkeletonS
     return SkeletonSequence(whole[:, : seen[-1] + 1], present[:, : seen[-1] + 1], fps, layout, record)
 
 
-def _loaded(encoder: str | Path | Encoder) -> Encoder:
+def _loaded(encoder: Any) -> Encoder:
     if isinstance(encoder, Encoder):
         return encoder
     if not isinstance(encoder, str | Path):

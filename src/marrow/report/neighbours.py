@@ -53,7 +53,7 @@ def write_neighbours(answer: Answer, store: Store, encoder: Encoder, out: Path) 
         stages += stage(f"Neighbour {rank}: {name}", caption, clip=_add(reel, motion))
     figures = Figures(data={"reel": reel.payload()})
     lead = f"The nearest of {answer.count:,} motions of {store.path.name}, the nearest first."
-    content = f"<div class='players'>{toolbar()}<div class='neighbours'>{stages}</div></div>"
+    content = f"<div class='players'>{toolbar(reel)}<div class='neighbours'>{stages}</div></div>"
     terms = "This page holds motion of recordings: mind their terms before you pass it on."
     body = card("Nearest motions", content, lead=lead, wide=True)
     body += paragraphs([*(f"{note[:1].upper()}{note[1:]}." for note in answer.notes), terms], "note")
