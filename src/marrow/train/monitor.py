@@ -302,6 +302,8 @@ class Monitor:
         if among is not None:
             labelled &= torch.zeros_like(labelled).index_fill(0, among, True)
         label, person = self._label[labelled], self._person[labelled]
+        if len(torch.unique(person)) < 2:
+            person = torch.arange(len(label))
         chance = chance_percent(label, person) if len(label) > 1 else math.nan
         if not 0.0 < chance < 100.0:  # nor where there is none
             return {}
