@@ -76,7 +76,7 @@ class MotionEncoder(TransformerMixin, BaseEstimator):
         Args:
             X: sequences; or arrays (channels, time), whose channels are x, y and z of the first joint, of the second
                 and so on, in metres (x and y alone where the layout has two dimensions), NaN where a joint was not
-                seen; or all of them as one array (case, channels, time).
+                seen, one person each; or all of them as one array (case, channels, time).
 
         Raises:
             DataError: the recordings cannot be read, or are not for the encoder.

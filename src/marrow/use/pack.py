@@ -29,7 +29,8 @@ def pack(model: Path | str, out: Path | str, *, terms: str = "", overwrite: bool
         model: a run of `marrow pretrain` or `marrow finetune`, an exported encoder, the name of one that marrow ships,
             or a packed folder.
         out: the new folder.
-        terms: of the data that it learned from, for the card; "": the card says whose terms hold, as far as is known.
+        terms: of the data that it learned from, for the card; "": the card says whose terms hold, as far as is known,
+            and that of a packed folder stays as it is.
         overwrite: whether a packed folder that is there may be replaced.
 
     Returns:
@@ -41,8 +42,11 @@ def pack(model: Path | str, out: Path | str, *, terms: str = "", overwrite: bool
     """
     model, out = shipped_folder(model) or Path(model), Path(out)
     check_folder(out, overwrite=overwrite)
-    packed = packed_from(model)
-    write_packed(out, packed, model_card(packed, model.resolve().name, scores=_scores_of(model), terms=terms))
+    packed, card = packed_from(model), ""
+    if is_packed(model) and not terms:
+        card = (model / CARD).read_text(encoding="utf-8") if (model / CARD).is_file() else ""
+    card = card or model_card(packed, model.resolve().name, scores=_scores_of(model), terms=terms)
+    write_packed(out, packed, card)
     return out
 
 
@@ -118,8 +122,6 @@ def _scores_of(model: Path) -> list[list[str]]:
 
     The scores of a fine-tuning are those of its last epoch.
     """
-    if is_packed(model):
-        return []
     rows = [row for report, _ in fullest(model) for row in score_rows(report)]
     if (model / "report.json").is_file():
         protocol = facts_of(model, 0).description.get("provenance", {}).get("protocol", "")
