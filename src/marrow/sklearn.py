@@ -59,14 +59,14 @@ class MotionEncoder(TransformerMixin, BaseEstimator):
         self.batch_clips = batch_clips
 
     def fit(self, X: Any, y: Any = None) -> "MotionEncoder":
-        """Load the encoder. `X` is looked at, to say at once what is wrong with it; `y` is not.
+        """Load the encoder. `X` is looked at, to say at once that it is of another kind; `y` is not.
 
         Raises:
             DataError: the recordings cannot be read, or are not for the encoder.
             CheckpointError: there is no encoder, or it is damaged.
         """
         encoder = _loaded(self.encoder)
-        encoder.readable(sequences_from(X, self._layout(encoder), self.fps))
+        encoder.readable(sequences_from(X, self._layout(encoder), self.fps)[:1])
         self.encoder_ = encoder
         return self
 

@@ -77,6 +77,8 @@ def run(arguments: Namespace) -> int:
         when = f"{hit.start_seconds:.2f} to {hit.end_seconds:.2f}"
         name = class_of(store, hit) or "-"
         print(f"{rank:>3} {hit.distance:>8.3f}  {when:>15}  {name:<16}  {store.ids[hit.row]}")
+    if not answer.hits:
+        print("    nothing is left to compare the query with")
     if arguments.page is not None:
         from marrow.report.neighbours import write_neighbours
 

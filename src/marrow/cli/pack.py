@@ -1,5 +1,6 @@
 """`marrow pack`: a model as a folder of three files that can be passed on."""
 
+import shlex
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -35,5 +36,6 @@ def run(arguments: Namespace) -> int:
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(f"{folder}: {'an encoder' if packed.head is None else 'a recogniser'}, {size:.1f} MB; its card is README.md")
     call = "load_encoder" if packed.head is None else "Recogniser.load"
-    print(f'Next: marrow.{call}("{folder}") in Python, or `marrow embed {folder} --store STORE --out features.parquet`')
+    print(f'in Python: marrow.{call}("{folder}")')
+    print(f"next: marrow embed {shlex.quote(str(folder))} --store STORE --out features.parquet")
     return 0
