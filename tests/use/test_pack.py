@@ -1,4 +1,6 @@
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +173,10 @@ def test_the_hub_keeps_what_pack_keeps(folder: Path, tmp_path: Path, monkeypatch
     again = HubModel.from_pretrained(tmp_path / "encoder").model
     weights = packed_of(load_encoder(folder / "run")).weights
     assert all(np.array_equal(value, weights[f"encoder.{name}"]) for name, value in again.state_dict().items())
+
+
+def test_without_its_package_the_hub_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "marrow.use.hub", raising=False)
+    with pytest.raises(ConfigError, match=r"marrow\[hub\]"):
+        importlib.import_module("marrow.use.hub")
