@@ -45,6 +45,8 @@ PROMISED = {
     "compare": ("--out", "--markdown", "--json"),
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
     "embed": ("PATH", "--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
+    "neighbours": ("MODEL", "STORE", "--query", "--within", "--index", "--page", "--query kick.bvh"),
+    "pack": ("--out", "--terms", "--overwrite", "marrow pack runs/first"),
     "doctor": ("--json", "--no_self_test"),
     "parity": ("mamp", "hi_trs", "ntu"),
     "demo": ("--quick", "--out"),
@@ -65,6 +67,7 @@ def test_help_of_each_command(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "doctor", "predict", "forecast"])
+@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "neighbours", "pack", "doctor"])
 def test_data_commands_do_not_load_torch(command: str) -> None:
     code = (
         "import sys; from marrow.cli.main import COMMANDS; import importlib;"

@@ -172,6 +172,23 @@ def test_a_recogniser_without_what_it_knows_answers_and_says_so(store, tmp_path,
     assert "not calibrated" in capsys.readouterr().err
 
 
+def test_a_packed_recogniser_is_as_sure_and_has_no_features_of_recordings(store, tmp_path, capsys) -> None:
+    run, out = _encoder(tmp_path / "run", KINECT_V2_25), tmp_path / "tuned"
+    assert finetune(run, store, out) == 0
+    for _ in range(2):  # the second one replaces the first
+        assert main(["pack", str(out), "--out", str(tmp_path / "packed"), "--overwrite"]) == 0
+    said = {}
+    for model in (out, tmp_path / "packed"):
+        answers = tmp_path / f"{model.name}.jsonl"
+        assert predict(model, store.path, "--json", answers) == 0
+        said[model.name] = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert "nothing is ever unknown" in capsys.readouterr().err
+    for whole, packed in zip(said["tuned"], said["packed"], strict=True):
+        assert packed["classes"] == whole["classes"]
+        assert packed["unknown"] is None
+    assert not (tmp_path / "packed" / "known.safetensors").exists()
+
+
 def test_what_was_kept_and_is_damaged_is_named(store, tmp_path, capsys) -> None:
     run, out = _encoder(tmp_path / "run", KINECT_V2_25), tmp_path / "tuned"
     assert finetune(run, store, out) == 0

@@ -19,6 +19,7 @@ from marrow.models.encoder import Encoder, Features
 from marrow.models.export import load_encoder
 from marrow.models.heads import DESCRIPTION as HEAD
 from marrow.models.heads import Recogniser
+from marrow.models.packed import is_packed, read_packed
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
@@ -76,7 +77,7 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
         readable_ones = [readable(encoder, sequence, model) for sequence in recordings]
         return labeller_from_examples(encoder, readable_ones, classes, str(examples))
     folder = Path(model)
-    if (folder / HEAD).is_file():
+    if (folder / HEAD).is_file() or (is_packed(folder) and read_packed(folder).head is not None):
         return Labeller.of(Recogniser.load(folder), Known.load(folder), place)
     if (folder / DETECTOR).is_file():
         raise ConfigError(f"{model} is a detector, which says when what is done: ask it with --segments")

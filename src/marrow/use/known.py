@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from marrow.errors import CheckpointError
 from marrow.files import write_text_whole, write_whole
+from marrow.models.packed import is_packed
 from marrow.use.calibration import expected_calibration_error_percent, fitted_temperature, probabilities
 from marrow.use.unknown import FALSE_ALARM_PERCENT, Gallery, threshold_of
 
@@ -44,7 +45,7 @@ class Known:
     """What a model knows.
 
     Args:
-        gallery: its training clips; None where there is nothing to compare with.
+        gallery: its training clips; None in a packed folder, which passes no features of recordings on.
         threshold: distance beyond which a recording is unknown; None: nothing ever is.
         temperature: that scores are divided by.
         false_alarm_percent: share of held-out clips beyond the threshold, at most.
@@ -88,6 +89,11 @@ class Known:
         if self.calibration_error_percent is not None:
             before, after = self.calibration_error_percent
             said += f" (expected calibration error {after:.1f} %, without it {before:.1f} %)"
+        if self.gallery is None:
+            return [
+                f"{said}, chosen on {self.held_out_clips} held-out clips ({self.chosen_on})",
+                "nothing is ever unknown: features of the training clips are not in a packed folder",
+            ]
         return [
             f"{said}, chosen on {self.held_out_clips} held-out clips ({self.chosen_on})",
             f"unknown is what lies farther than {self.threshold:.3g} from what was learned: at most "
@@ -119,8 +125,8 @@ class Known:
             if version != VERSION:
                 raise CheckpointError(f"{folder}: {DESCRIPTION} has version {version}, this marrow reads {VERSION}")
             error = values.pop("calibration_error_percent")
-            arrays = load_file(folder / WEIGHTS)
-            gallery = Gallery(**arrays) if arrays else None
+            # A packed folder passes no features of recordings on.
+            gallery = None if is_packed(folder) else Gallery(**load_file(folder / WEIGHTS))
             return cls(gallery, calibration_error_percent=None if error is None else tuple(error), **values)
         except CheckpointError:
             raise
