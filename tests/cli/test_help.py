@@ -42,6 +42,7 @@ PROMISED = {
     "report": ("--out", "--store", "--no_clips"),
     "compare": ("--out", "--markdown", "--json"),
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
+    "unseen": ("--store", "--on", "--protocol", "--seconds", "--seeds", "worked example"),
     "embed": ("--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
     "neighbours": ("MODEL", "STORE", "--query", "--within", "--index", "--page", "--query kick.bvh"),
     "pack": ("--out", "--terms", "--overwrite", "marrow pack runs/first"),
