@@ -2,7 +2,7 @@
 
     python benchmarks/ui_prmd_correct.py STORE [ENCODER ...]
 
-The store is made by `marrow import FOLDER --out STORE`. The pooled features of each encoder (a folder, or `general`) are
+The store is made by `marrow import FOLDER --out STORE`. Pooled features of each encoder (a folder, or `general`) are
 classified by logistic regression as in `marrow evaluate`, beside its untrained self; raw coordinates by ridge
 regression. Chance is 50.
 """
