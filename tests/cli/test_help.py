@@ -67,8 +67,9 @@ def test_help_of_each_command(command: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "doctor", "predict", "forecast"])
-@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "neighbours", "pack", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["prepare", "inspect", "embed", "predict", "forecast", "neighbours", "pack", "doctor"]
+)
 def test_data_commands_do_not_load_torch(command: str) -> None:
     code = (
         "import sys; from marrow.cli.main import COMMANDS; import importlib;"
