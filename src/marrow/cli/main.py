@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("marrow.cli.compare", "put several runs into one table and one plot"),
     "grid": ("marrow.cli.grid", "train and score a table of experiments from one file"),
     "embed": ("marrow.cli.embed", "write the features of clips to a Parquet or NumPy file"),
+    "export": ("marrow.cli.export", "write a model as a file that runs elsewhere: ONNX, or torch.export"),
     "doctor": ("marrow.cli.doctor", "find out whether this machine is ready, and what to mend"),
     "parity": ("marrow.cli.parity", "compare with numbers recorded from a reference implementation"),
     "demo": ("marrow.cli.demo", "do all of it on built-in synthetic motion, in minutes"),
