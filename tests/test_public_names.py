@@ -36,7 +36,9 @@ def test_the_readme_documents_exactly_these() -> None:
 def test_what_is_imported_is_declared() -> None:
     """No module may lean on a package that only comes along with another one."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    declared = {re.split(r"[\[<>=]", name)[0].lower().replace("_", "-") for name in settings["project"]["dependencies"]}
+    project = settings["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.split(r"[\[<>=;]", name)[0].strip().lower().replace("_", "-") for name in lines}
     imported = set[str]()
     for file in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -59,6 +61,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     [
         ("import marrow", {"numpy", "torch", "jsonargparse"}),
         ("from marrow import Store, get_reader, prepare", {"torch", "sklearn", "lightning_fabric"}),
+        ("import marrow.runtime", {"torch", "onnxruntime", "jaxtyping", "scipy"}),
     ],
 )
 def test_imports_are_light(code: str, absent: set[str]) -> None:

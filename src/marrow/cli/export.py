@@ -25,7 +25,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--to", type=Literal["onnx", "torch"], default="onnx", help="form of the file")
     parser.add_argument("--out", type=Path, required=True, help="file to write; it ends in .onnx, or .pt2 for torch")
-    parser.add_argument("--opset", type=int, default=20, help="version of ONNX's operators, 18 to 23")
+    parser.add_argument("--opset", type=int, default=20, help="version of ONNX's operators, 18 to 22")
     parser.add_argument(
         "--int8", action="store_true", help="besides, write OUT.int8.onnx, in which the matrices have eight bits"
     )

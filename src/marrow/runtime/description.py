@@ -46,7 +46,6 @@ class JointMap:
         made_of: joints of the model that are made of its others, and their weights.
         derived: joints of the model that nobody measured: alignment knows of them, and nothing else.
         axis_steps: by how many places the axes are rolled, so that up is up.
-        dimensions: of the recordings, 3 or 2.
     """
 
     joints: tuple[str, ...]
@@ -54,14 +53,13 @@ class JointMap:
     made_of: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     derived: tuple[int, ...] = ()
     axis_steps: int = 0
-    dimensions: int = 3
 
     @classmethod
     def of(cls, joints: tuple[str, ...], mapped: Any) -> "JointMap":
         """Return what `marrow.skeleton.retarget.layout_map` says of recordings with these joints."""
         return cls(
             *(joints, dict(mapped.sources), {joint: made_of for joint, made_of in mapped.derived.items() if made_of}),
-            *(tuple(mapped.skeleton.derived), mapped.axis_steps, mapped.skeleton.dimensions),
+            *(tuple(mapped.skeleton.derived), mapped.axis_steps),
         )
 
 

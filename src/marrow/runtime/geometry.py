@@ -19,7 +19,7 @@ def carried(
     positions[..., wanted, :] = np.roll(joints[..., taken, :], mapped.axis_steps, axis=-1)
     flags[..., wanted] = present[..., taken]
     for joint, made_of in mapped.made_of.items():
-        known = flags[..., [source for source, _ in made_of]].all(-1)
+        known = np.asarray(flags[..., [source for source, _ in made_of]].all(-1))
         place = np.sum([positions[..., source, :] * np.float32(weight) for source, weight in made_of], axis=0)
         positions[..., joint, :], flags[..., joint] = np.where(known[..., None], place, 0), known
     return positions, flags

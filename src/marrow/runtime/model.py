@@ -24,11 +24,11 @@ class Model:
         self.description = description
         self.classes = description.classes
 
-    def predict(self, motions: Sequence[Any], *, batch_clips: int = 16) -> np.ndarray:
+    def predict(self, motions: Any, *, batch_clips: int = 16) -> np.ndarray:
         """Return the probability of each class for each recording: float32 [recording class].
 
         Args:
-            motions: `Motion`, or what `marrow.read` returns.
+            motions: a list of `Motion`, or what `marrow.read` returns.
             batch_clips: recordings that are computed at a time.
 
         Raises:
@@ -41,7 +41,7 @@ class Model:
             )
         return self._answer(motions, batch_clips)
 
-    def embed(self, motions: Sequence[Any], *, batch_clips: int = 16) -> np.ndarray:
+    def embed(self, motions: Any, *, batch_clips: int = 16) -> np.ndarray:
         """Return a feature vector for each recording: float32 [recording dim]; otherwise as `predict`.
 
         Raises:
@@ -52,7 +52,7 @@ class Model:
             raise ConfigError("this is the file of a recogniser: use predict(), or export its encoder (FOLDER/encoder)")
         return self._answer(motions, batch_clips)
 
-    def _answer(self, motions: Sequence[Any], batch_clips: int) -> np.ndarray:
+    def _answer(self, motions: Any, batch_clips: int) -> np.ndarray:
         if isinstance(motions, Motion) or hasattr(motions, "joints"):
             raise DataError("expected a list of recordings, got one: put it into a list")
         if batch_clips < 1:

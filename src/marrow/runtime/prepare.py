@@ -24,12 +24,14 @@ class Motion:
         present: [body frame joint], which joints were seen; None: those whose position is finite.
         fps: frames per second.
         layout: names of the joints in their order, or the name of a layout (`marrow layouts`); None: the model's own.
+        dimensions: coordinates that exist, 2 where joints were seen in an image; None: as many as the model reads.
     """
 
     joints: np.ndarray
     present: np.ndarray | None = None
     fps: float = 30.0
     layout: Sequence[str] | str | None = None
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def prepare(motions: Sequence[Any], description: Description) -> Inputs:
     inputs = Inputs(joints, present)
     if description.by_place:
         place = np.flatnonzero(present.any((0, 1, 2)))
-        if len(place) < 2:
-            place = np.arange(2)
+        for joint in (0, 1):  # files take two at least
+            place = np.union1d(place, [joint]) if len(place) < 2 else place
         inputs = replace(inputs, joints=joints[..., place, :], present=present[..., place], place=place)
     if description.takes_flat:
         inputs = replace(inputs, flat=np.array([is_flat for _, _, is_flat in windows]))
@@ -129,7 +131,7 @@ def _brought(motion: Any, number: int, description: Description) -> tuple[np.nda
                 f"got {given!r}"
             )
         known = description.maps[given].joints if isinstance(given, str) and given != own.name else own.joints
-        layout, dimensions = own, own.dimensions
+        layout, dimensions = own, getattr(motion, "dimensions", None) or own.dimensions
         names = known if given is None or isinstance(given, str) else tuple(given)
     if joints.shape[2] != len(names):
         raise DataError(
@@ -139,11 +141,12 @@ def _brought(motion: Any, number: int, description: Description) -> tuple[np.nda
     if names != own.joints:
         mapped = _map_to(own, names, skeleton, name, description)
         joints, present = carried(joints, present, mapped, len(own.joints))
-        layout = replace(own, derived=mapped.derived, dimensions=mapped.dimensions)
-        dimensions = mapped.dimensions
+        layout = replace(own, derived=mapped.derived)
+        if dimensions == 2 and mapped.axis_steps:
+            raise DataError(f"{name}: its images have another axis that points up than the model, {own.up}")
     if dimensions != own.dimensions and not description.takes_flat:
         raise DataError(f"{name}: the model reads {own.dimensions} dimensions, this has {dimensions}")
-    return joints, present, float(motion.fps), layout
+    return joints, present, float(motion.fps), replace(layout, dimensions=dimensions)
 
 
 def _checked(motion: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +156,7 @@ def _checked(motion: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
             f"{name}: joints must be numbers [body, frame, joint, 3] with a body and a frame, got {joints.dtype} "
             f"{list(joints.shape)}"
         )
-    finite = np.isfinite(joints).all(-1)
+    finite = np.asarray(np.isfinite(joints).all(-1))
     present = finite if motion.present is None else np.asarray(motion.present)
     if present.shape != joints.shape[:3] or present.dtype != np.bool_:
         raise DataError(
@@ -177,7 +180,7 @@ def _map_to(own: Layout, names: tuple[str, ...], skeleton: Any, name: str, descr
     if sorted(names) == sorted(own.joints):
         order = {joint: names.index(wanted) for joint, wanted in enumerate(own.joints)}
         derived = tuple(own.joints.index(names[joint]) for joint in skeleton.derived) if skeleton else own.derived
-        return JointMap(names, order, {}, derived, dimensions=skeleton.dimensions if skeleton else own.dimensions)
+        return JointMap(names, order, {}, derived)
     for mapped in description.maps.values():
         if mapped.joints == names:
             return mapped

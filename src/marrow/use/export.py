@@ -9,16 +9,17 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from marrow.data.subsets import protocol_rows
-from marrow.errors import CheckpointError, ConfigError
+from marrow.errors import CheckpointError, ConfigError, MarrowError
 from marrow.files import write_whole
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
@@ -64,7 +65,7 @@ def export(
     model: Exportable | Path | str,
     out: Path | str,
     *,
-    to: Literal["onnx", "torch"] = "onnx",
+    to: str = "onnx",
     opset: int = USUAL_OPSET,
     int8: bool = False,
     store: Store | Path | str | None = None,
@@ -132,7 +133,13 @@ def _write(
                 write_int8(in_fp32, partial)
             name, runtime = "onnx, fp32" if in_fp32 is None else "onnx, int8", load(partial)
             answer = runtime.predict if isinstance(model, Recogniser) else runtime.embed
-        side = _measured(name, partial, answer, model, judged)
+        try:
+            side = _measured(name, partial, answer, model, judged)
+        except MarrowError:
+            raise
+        except Exception as error:  # neither onnxruntime nor torch has a common base of its errors
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"{path} was not written: what was traced cannot be computed ({reason})") from error
         if in_fp32 is None and not side.difference <= TOLERANCE:
             raise CheckpointError(
                 f"{path} was not written: what it answers is {side.difference:.1e} away from what the model does, more "
@@ -142,7 +149,7 @@ def _write(
 
     write_whole(path, write)
     [side] = sides
-    return Side(**vars(side) | {"path": path})
+    return replace(side, path=path)
 
 
 def _paths(out: Path, to: str, int8: bool, overwrite: bool) -> list[Path]:
@@ -186,8 +193,9 @@ def _torch_file(program: ExportedProgram, description: Description) -> bytes:
     # Some of torch's guards tell one body from several: to them 1 is a special size. The graph is the same for both, as
     # the check of the file shows, and the range of every size is still checked.
     program._guards_code = []
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names files of this machine
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # names files of this machine
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={MEMBER: description.to_json()})
     return buffer.getvalue()
@@ -274,7 +282,7 @@ def examples(encoder: Encoder) -> list[list[SkeletonSequence]]:
     if encoder.is_by_place:
         layouts += [LAYOUTS["kinect_v2_25"], LAYOUTS["kinect_v1_20"]]
     if encoder.takes_flat:
-        layouts.append(LAYOUTS["penn_13"])
+        layouts.append(replace(LAYOUTS["penn_13"], dimensions=2))
     generator = np.random.default_rng(0)
     many = [
         _walk(generator, layouts[number % len(layouts)], people, frames, absent)

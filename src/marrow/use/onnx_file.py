@@ -13,7 +13,8 @@ from torch.export import ExportedProgram
 from marrow.errors import ConfigError
 from marrow.runtime.description import KEY, Description
 
-OPSETS = (18, 23)
+# From 23 on attention is an operation of its own, of which onnxruntime takes no mask that queries share.
+OPSETS = (18, 22)
 USUAL_OPSET = 20
 
 
@@ -69,7 +70,7 @@ def write_onnx(program: ExportedProgram, description: Description, path: Path, o
 
 
 def write_int8(source: Path, path: Path) -> None:
-    """Write an ONNX file again with the matrices of its layers in eight bits; what meets them is rounded as it comes."""
+    """Write an ONNX file anew with the matrices of its layers in eight bits; what meets them is rounded in passing."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _quiet():
