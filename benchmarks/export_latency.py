@@ -1,7 +1,7 @@
 """Claim: an exported recogniser answers within a second of the start of Python, and two people 30 times a second.
 
-One recogniser, as large as those of the small recipes (width 128, 5 layers, a window of 64 frames, 200 tokens for the 25
-joints of a Kinect), at random weights: how long it takes does not depend on them. The sides are the model in memory,
+One recogniser, as large as those of the small recipes (width 128, 5 layers, a window of 64 frames, 200 tokens for the
+25 joints of a Kinect), at random weights: how long it takes does not depend on them. The sides are the model in memory,
 its ONNX file read by `marrow.runtime`, and that file with weights of eight bits.
 
 First, each side in processes of its own, by turns: from the start of Python to the first answer. Then all in one

@@ -43,7 +43,7 @@ PROMISED = {
     "compare": ("--out", "--markdown", "--json"),
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
     "embed": ("--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
-    "export": ("--to", "--out", "--opset", "--int8", "--store", "--protocol", "onnx", "torch", "marrow export runs/"),
+    "export": ("--to", "--out", "--opset", "--int8", "--store", "--protocol", "onnx", "torch", "runs/first_tuned"),
     "doctor": ("--json", "--no_self_test"),
     "parity": ("mamp", "hi_trs", "ntu"),
     "demo": ("--quick", "--out"),

@@ -123,6 +123,17 @@ def test_a_file_of_another_version_or_without_a_description(files: Path, tmp_pat
 
 
 @pytest.mark.slow
+def test_the_documented_lines_run(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (SCRIPT.parents[2] / "docs" / "use.md").read_text(encoding="utf-8")
+    shutil.copy(files / "patches.onnx", tmp_path / "wave.onnx")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in text.split("```py\n")[1:]:
+        exec(block.partition("```")[0], names)
+    assert names["probability"].shape == (1, 3)
+
+
+@pytest.mark.slow
 def test_predict_is_for_recognisers_and_embed_for_encoders(files: Path) -> None:
     with pytest.raises(ConfigError, match="embed"):
         load(files / "places.onnx").predict(recordings("places"))
