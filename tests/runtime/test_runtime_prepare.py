@@ -84,6 +84,12 @@ def test_the_name_of_a_layout_says_its_joints_and_their_order_is_free() -> None:
     for motion in (shuffled, Motion(sequence.joints, sequence.present, layout="kinect_v1_20")):
         np.testing.assert_array_equal(prepare([motion], described(reads)).joints, expected.joints)
 
+    maps = {"kinect_v1_20": JointMap.of(KINECT_V1_20.joints, layout_map(KINECT_V1_20, BODY))}
+    by_place = described(reads, BODY, by_place=True, maps=maps)
+    expected = prepare([sequence], by_place)
+    for motion in (shuffled, Motion(sequence.joints, sequence.present, layout="kinect_v1_20")):
+        np.testing.assert_array_equal(prepare([motion], by_place).joints, expected.joints)
+
 
 def test_what_is_not_finite_was_not_seen() -> None:
     joints = np.zeros((1, 8, 20, 3))
@@ -132,6 +138,11 @@ def test_two_dimensions_are_not_read_by_a_model_of_three() -> None:
     flat = recording(1, 5, dataclasses.replace(get_skeleton("penn_13"), dimensions=2))
     with pytest.raises(DataError, match="reads 3 dimensions, this has 2"):
         prepare([flat], described(InputConfig(window_frames=4), BODY, by_place=True))
+
+
+def test_what_is_no_recording_at_all_is_said() -> None:
+    with pytest.raises(DataError, match=r"expected Motion.*got ndarray"):
+        prepare([ZEROS], described(InputConfig(window_frames=4)))
 
 
 def test_nothing_is_no_batch() -> None:

@@ -188,7 +188,7 @@ def test_wrong_use_is_said_before_anything_is_traced(tmp_path: Path, options: di
 
 
 def test_no_model_is_said(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="marrow finetune"):
+    with pytest.raises(CheckpointError, match="holds no encoder"):
         load_model(tmp_path)
 
 

@@ -117,22 +117,18 @@ def _frames(length: int, fps: float, config: Any) -> int:
 
 def _brought(motion: Any, number: int, description: Description) -> tuple[np.ndarray, np.ndarray, float, Layout]:
     """Return a recording in the joints of the model: positions, flags, frames per second, and what its layout is."""
+    if not hasattr(motion, "joints"):
+        raise DataError(
+            f"recording {number}: expected Motion, or what marrow.read returns, got {type(motion).__name__}"
+        )
     name = getattr(getattr(motion, "record", None), "id", None) or f"recording {number}"
-    joints, present = _checked(motion, name)
     own, skeleton = description.layout, getattr(motion, "skeleton", None)
+    joints, present = _checked(motion, name)
     if skeleton is not None:
-        layout = replace(Layout.of(skeleton), anchors={**own.anchors, **skeleton.anchors})
-        names, dimensions = layout.joints, layout.dimensions
+        names, layout = tuple(skeleton.joints), Layout.of(skeleton)
+        layout = replace(layout, anchors={**own.anchors, **layout.anchors})
     else:
-        given = getattr(motion, "layout", None)
-        if isinstance(given, str) and given != own.name and given not in description.maps:
-            raise DataError(
-                f"{name}: expected a layout of {', '.join([own.name, *description.maps])}, or the names of the joints; "
-                f"got {given!r}"
-            )
-        known = description.maps[given].joints if isinstance(given, str) and given != own.name else own.joints
-        layout, dimensions = own, getattr(motion, "dimensions", None) or own.dimensions
-        names = known if given is None or isinstance(given, str) else tuple(given)
+        names, layout = _names(motion, name, description), replace(own, dimensions=motion.dimensions or own.dimensions)
     if joints.shape[2] != len(names):
         raise DataError(
             f"{name}: expected positions of {len(names)} joints ({', '.join(names)}), got {joints.shape[2]}; "
@@ -141,12 +137,25 @@ def _brought(motion: Any, number: int, description: Description) -> tuple[np.nda
     if names != own.joints:
         mapped = _map_to(own, names, skeleton, name, description)
         joints, present = carried(joints, present, mapped, len(own.joints))
-        layout = replace(own, derived=mapped.derived)
-        if dimensions == 2 and mapped.axis_steps:
+        layout = replace(own, derived=mapped.derived, dimensions=layout.dimensions)
+        if layout.dimensions == 2 and mapped.axis_steps:
             raise DataError(f"{name}: its images have another axis that points up than the model, {own.up}")
-    if dimensions != own.dimensions and not description.takes_flat:
-        raise DataError(f"{name}: the model reads {own.dimensions} dimensions, this has {dimensions}")
-    return joints, present, float(motion.fps), replace(layout, dimensions=dimensions)
+    if layout.dimensions != own.dimensions and not description.takes_flat:
+        raise DataError(f"{name}: the model reads {own.dimensions} dimensions, this has {layout.dimensions}")
+    return joints, present, float(motion.fps), layout
+
+
+def _names(motion: Motion, name: str, description: Description) -> tuple[str, ...]:
+    """Return the joints that a motion says it has."""
+    own, maps = description.layout, description.maps
+    if motion.layout is None or motion.layout == own.name:
+        return own.joints
+    if not isinstance(motion.layout, str):
+        return tuple(motion.layout)
+    if motion.layout not in maps:
+        known = ", ".join([own.name, *maps])
+        raise DataError(f"{name}: expected a layout of {known}, or the names of the joints; got {motion.layout!r}")
+    return maps[motion.layout].joints
 
 
 def _checked(motion: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -182,8 +191,9 @@ def _map_to(own: Layout, names: tuple[str, ...], skeleton: Any, name: str, descr
         derived = tuple(own.joints.index(names[joint]) for joint in skeleton.derived) if skeleton else own.derived
         return JointMap(names, order, {}, derived)
     for mapped in description.maps.values():
-        if mapped.joints == names:
-            return mapped
+        if sorted(mapped.joints) == sorted(names):
+            sources = {joint: names.index(mapped.joints[source]) for joint, source in mapped.sources.items()}
+            return replace(mapped, joints=names, sources=sources)
     known = f", or those of {', '.join(description.maps)}" if description.maps else ""
     raise DataError(
         f"{name}: expected the joints of {own.name!r} ({', '.join(own.joints)}){known}; got {', '.join(names)}"

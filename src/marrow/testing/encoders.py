@@ -144,7 +144,7 @@ def check_export(
     """
     encoder = build().eval()
     description = describe(encoder)
-    module = trace(PlainModel(encoder), description).module(check_guards=False)
+    module = trace(PlainModel(encoder), description).module()
     for count, people in itertools.product(clips, bodies):
         batch = example_batch(encoder, clips=max(2, count), bodies=people)
         batch = batch.take(slice(len(batch) - count, None))

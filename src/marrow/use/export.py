@@ -5,7 +5,6 @@ and layouts, with joints and people absent, must get the same answer from both.
 """
 
 import io
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.export import ExportedProgram
-from torch.fx import GraphModule
 
 from marrow.data.subsets import protocol_rows
 from marrow.errors import CheckpointError, ConfigError, MarrowError
@@ -190,12 +188,6 @@ def _test_half(
 
 
 def _torch_file(program: ExportedProgram, description: Description) -> bytes:
-    # Some of torch's guards tell one body from several: to them 1 is a special size. The graph is the same for both, as
-    # the check of the file shows, and the range of every size is still checked.
-    program._guards_code = []
-    for part in program.graph_module.modules():
-        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
-            node.meta.pop("stack_trace", None)  # names files of this machine
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={MEMBER: description.to_json()})
     return buffer.getvalue()
@@ -313,8 +305,3 @@ def _one(encoder: Encoder, people: int) -> SkeletonSequence:
     """Return a recording of so many people and as many frames as a window, of Kinect where any layout is read."""
     skeleton = LAYOUTS["kinect_v2_25"] if encoder.is_by_place else encoder.skeleton
     return _walk(np.random.default_rng(1), skeleton, people, encoder.input.window_frames, 0.0)
-
-
-def as_json(sides: Sequence[Side]) -> str:
-    """Return what was measured as a JSON text."""
-    return json.dumps([vars(side) | {"path": side.path and str(side.path)} for side in sides], indent=1)

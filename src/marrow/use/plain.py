@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 import marrow
 from marrow.data.batch import Batch, Shapes
-from marrow.errors import CheckpointError, ConfigError, MarrowError
+from marrow.errors import ConfigError, MarrowError
 from marrow.models.encoder import Encoder
 from marrow.models.heads import DESCRIPTION, Recogniser
 from marrow.runtime.description import Description, JointMap, Layout
@@ -38,16 +39,7 @@ def load_model(source: Exportable | Path | str) -> Exportable:
         return source
     if (Path(source) / DESCRIPTION).is_file():
         return Recogniser.load(source)
-    try:
-        # Through the public name, which knows the encoders that have one of their own.
-        return marrow.load_encoder(source)
-    except CheckpointError as error:
-        if Path(source).is_dir() and "holds no encoder" in str(error):
-            raise CheckpointError(
-                f"{source} holds no model (expected the folder of `marrow finetune`, a finished run of `marrow "
-                "pretrain`, or the folder of an encoder)"
-            ) from error
-        raise
+    return marrow.load_encoder(source)  # by its public name, which knows encoders by theirs
 
 
 def encoder_of(model: Exportable) -> Encoder:
@@ -150,19 +142,26 @@ def trace(plain: PlainModel, description: Description) -> ExportedProgram:
     if description.input["pace"] == "recorded":
         sizes[2] = Dim("frames", min=description.input["min_frames"], max=description.input["window_frames"])
     if description.by_place:
-        # Whoever gives all places gives them without their numbers being read; one is always missing.
+        # One place is derived in every recording, and so never given: the middle of the hips.
         sizes[3] = Dim("places", min=2, max=plain.joint_count - 1)
     of_each: dict[str, Any] = {"place": {0: sizes.get(3)}, "flat": {0: clips}, "frame_count": {0: clips}}
     shapes = {name: of_each.get(name, sizes) for name in example}
     try:
         with torch.no_grad():
-            return torch.export.export(plain, (), example, dynamic_shapes=shapes, strict=True)
+            program = torch.export.export(plain, (), example, dynamic_shapes=shapes, strict=True)
     except Exception as error:  # whatever torch has against it, the person needs the encoder's name
         reason = " ".join(str(error).split())[:400]
         raise ConfigError(
             f"{type(plain.encoder).__name__} cannot be exported: {type(error).__name__}: {reason}. With `batch.shapes` "
             "given, forward() may read nothing from the batch: no .item(), nonzero, boolean index or `if tensor`"
         ) from error
+    # Some of torch's guards tell one body from several: to them 1 is a special size. The graph is the same for both, as
+    # the check of the file shows, and the range of every size is still checked.
+    program._guards_code = []
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # names files of this machine
+    return program
 
 
 def _example(description: Description) -> Inputs:
