@@ -48,7 +48,8 @@ def test_released_file_gives_the_recorded_features(tmp_path: Path, capsys: pytes
     assert "24 frames of kinect_v2_25" in shown
     assert "left out  decoder_blocks, decoder_embed, decoder_norm, decoder_pos_embed, decoder_pred" in shown
     description = json.loads((tmp_path / "e" / "encoder.json").read_text())
-    assert description["config"] == {"width": 32, "depth": 3, "heads": 4, "mlp_ratio": 4.0, "patch_frames": 4}
+    size = {"width": 32, "depth": 3, "heads": 4, "mlp_ratio": 4.0, "patch_frames": 4}
+    assert description["config"] == size | {"takes_flat": False, "pooling": "mean"}
     assert (description["input"]["stream"], description["input"]["alignment"]) == ("joint", "none")
     assert description["provenance"]["weights"] == "released by the authors"
     assert description["provenance"]["epoch"] == 399

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from marrow.readers.utkinect import UTKinect
 from marrow.store import Store, convert_recordings
 from marrow.store.summary import summarise
 from marrow.testing import check_reader
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "readers"))
+import penn_files
 
 NTU_NAME, UCLA_NAME = "S001C001P001R001A001.skeleton", "a01_s01_e00_v01.json"
 H36M_NAME, BVH_NAME, CMU_NAME = "S1/walking_1.txt", "clip.bvh", "test/walking/walking_1.txt"
@@ -178,6 +182,7 @@ FOLDERS = {
     "h36m": h36m_folder,
     "ntu": ntu_folder,
     "nw_ucla": ucla_folder,
+    "penn_action": penn_files.folder_of_three,
     "pku_mmd": pku_mmd_folder,
     "synthetic": synthetic_folder,
     "utkinect": utkinect_folder,
@@ -208,6 +213,13 @@ def test_malformed_file_is_refused(name, fault, tmp_path):
     file_name, content = BROKEN[name][fault]
     folder = FOLDERS[name](tmp_path)
     check_reader(get_reader(name), folder, broken={file_name: content.encode()}, splits_cover=COVER[name])
+
+
+def test_malformed_files_of_penn_action_are_refused(tmp_path):
+    good = penn_files.write(tmp_path / "good" / "0001.mat").read_bytes()
+    other = penn_files.write(tmp_path / "other" / "0001.mat", action="sleep").read_bytes()
+    broken = {"0001.mat": good[:-200], "0002.mat": b"", "0003.mat": b"x" * 300, "0004.mat": other}
+    check_reader(get_reader("penn_action"), penn_files.folder_of_three(tmp_path / "three"), broken=broken)
 
 
 @pytest.mark.parametrize(

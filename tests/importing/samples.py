@@ -17,6 +17,7 @@ for _folder in (_TESTS / "conformance", _TESTS / "readers", Path(__file__).paren
         sys.path.insert(0, str(_folder))
 
 import ntu_text  # noqa: E402
+import penn_files  # noqa: E402
 import test_acclaim  # noqa: E402
 import test_alphapose  # noqa: E402
 import test_arrays  # noqa: E402
@@ -221,6 +222,10 @@ READER_SAMPLES: dict[str, Callable[[], list[Case]]] = {
     "ntu": ntu,
     "nw_ucla": lambda: alone([data_sets.ucla_text(data_sets.bodies(20, 3, 0)).encode()], data_sets.UCLA_NAME),
     "h36m": lambda: alone([data_sets.H36M_GOOD.encode()], data_sets.H36M_NAME),
+    "penn_action": lambda: [
+        *below(penn_files.folder_of_three),
+        *below(lambda folder: penn_files.write(folder / "0001.mat")),
+    ],
     "pku_mmd": lambda: below(data_sets.pku_mmd_folder),
     "utkinect": lambda: below(data_sets.utkinect_folder),
     "cmu_mocap": lambda: alone([data_sets.CMU_GOOD.encode()], data_sets.CMU_NAME),

@@ -16,10 +16,10 @@ from moving_body import in_order, moving
 
 from marrow.errors import MarrowError, ParseError
 from marrow.importing.arrays.mat import Mat
-from marrow.importing.arrays.mat_file import read_mat
 from marrow.importing.detect import read_head
 from marrow.importing.recording import Head, ReadOptions
 from marrow.readers.base import SkipRecording
+from marrow.readers.mat_file import read_mat
 from marrow.skeleton.layout import KINECT_V1_20
 
 PLAIN = ReadOptions()
@@ -202,7 +202,7 @@ def test_what_is_damaged_or_of_another_version_is_refused(tmp_path, content, wor
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
     file = tmp_path / "a.mat"
     file.write_bytes(mat(compressed(bytes(20_000_000))))
-    monkeypatch.setattr("marrow.importing.arrays.mat_file.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("marrow.readers.mat_file.MAX_BYTES", 1_000_000)
     with pytest.raises(ParseError, match="1,000,000"):
         read_mat(file)
 

@@ -128,3 +128,13 @@ def test_any_change_is_a_layout_or_one_error(tmp_path_factory, data):
     with suppress(MarrowError):
         layout = load_layout(path)
         assert len(layout.parents) == len(layout.joints) > 0
+
+
+def test_two_dimensions_are_said_in_the_file(tmp_path):
+    flat = SUIT.replace("up: z", "up: y\ndimensions: 2")
+    assert load_layout(written(tmp_path, flat)).dimensions == 2
+    assert load_layout(written(tmp_path, SUIT)).dimensions == 3
+    with pytest.raises(ConfigError, match=r"mine.yaml:3: .*2 or 3 for dimensions, got 4"):
+        load_layout(written(tmp_path, flat.replace("dimensions: 2", "dimensions: 4")))
+    with pytest.raises(ConfigError, match=r"mine.yaml:2: .*z.* does not exist in two dimensions"):
+        load_layout(written(tmp_path, SUIT.replace("up: z", "up: z\ndimensions: 2")))

@@ -11,7 +11,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
-from marrow.tasks.encoders import encoder_for
+from marrow.tasks.encoders import encoder_for, store_for
 
 RUN = Path("run")
 
@@ -63,3 +63,11 @@ def test_another_axis_that_points_up_is_said_where_it_matters(small_store):
     note = encoder_for(encoder_of(upright), small_store, True, 0, RUN)[1][1]
     assert note.endswith("learned them with z pointing up; in this store y does")
     assert len(encoder_for(encoder_of(upright, alignment="yaw"), small_store, True, 0, RUN)[1]) == 1
+
+
+def test_recordings_of_three_dimensions_are_none_for_an_encoder_of_two(small_store):
+    same, other = (encoder_of(replace(skeleton, dimensions=2)) for skeleton in (KINECT_V1_20, KINECT_V2_25))
+    with pytest.raises(ConfigError, match=r"run reads 2 dimensions, .* have 3"):
+        store_for(same, small_store, RUN)
+    with pytest.raises(ConfigError, match=r"run reads 2 dimensions, .* have 3"):
+        encoder_for(other, small_store, True, 0, RUN)

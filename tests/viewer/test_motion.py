@@ -1,6 +1,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,3 +93,24 @@ def test_the_page_unpacks_what_was_packed():
     done = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
     for (frames, bodies, values), motion in zip(json.loads(done.stdout), reel.motions, strict=True):
         assert np.array_equal(np.array(values, np.int16).reshape(frames, bodies, 25, 3), motion.values)
+
+
+def test_two_dimensions_are_packed_as_they_were_seen():
+    """Left at the left of the image stays there: nothing is turned to the front."""
+    joints, present = clip(bodies=1)
+    joints[..., 2] = 0
+    flat = replace(KINECT_V2_25, dimensions=2)
+    [packed] = pack_motion([(joints, present)], flat, 15.0, 60)
+    moved = (packed.positions()[0] - joints)[present]
+    # Shifted as a whole, to a millimetre.
+    assert np.ptp(moved, axis=0).max() <= 0.0021
+    assert (packed.positions()[0][..., 2] == 0).all()
+    assert [Reel(layout).payload()["flat"] for layout in (flat, KINECT_V2_25)] == [True, False]
+
+
+def test_where_x_points_up_it_does_so_in_the_picture():
+    joints, present = clip(bodies=1)
+    joints[..., 2] = 0
+    [packed] = pack_motion([(joints, present)], replace(KINECT_V2_25, dimensions=2, up="x"), 15.0, 60)
+    moved = (packed.positions()[0][..., :2] - joints[..., [1, 0]])[present]
+    assert np.ptp(moved, axis=0).max() <= 0.0021

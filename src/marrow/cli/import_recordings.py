@@ -178,7 +178,7 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
         ("frame rate", f"{decisions.fps:g} per second ({reasons['fps']})"),
         ("unit", f"{decisions.unit_metres:.4g} m ({reasons['unit']})"),
         ("up", f"{decisions.up} ({reasons['up']})"),
-        ("layout", f"{skeleton.name}, {len(skeleton.joints)} joints in {decisions.dimensions}D ({reasons['layout']})"),
+        ("layout", f"{skeleton.name}, {len(skeleton.joints)} joints in {skeleton.dimensions}D ({reasons['layout']})"),
     ]
     places = place_of_joints(skeleton)
     named = [f"{joint} = {places[index]}" for index, joint in enumerate(skeleton.joints) if index in places]
@@ -212,8 +212,6 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     for name, split in splits_of(findings.members).items():
         train, test = sum(map(split.train, records)), sum(map(split.test, records))
         lines.append((f"split {name}", f"{train:,} train, {test:,} test"))
-    if decisions.dimensions == 2:
-        lines.append(("2D", "stored with a third coordinate of zero; marrow treats it as flat 3D for now"))
     return lines
 
 

@@ -142,7 +142,8 @@ def print_checks(summary: Summary) -> None:
 
 def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
     shortest, low, quarter, middle, three_quarters, high, longest = summary.length_frames
-    padded = summary.clips * 300 * 2 * len(store.skeleton.joints) * 12
+    layout = store.skeleton
+    padded = summary.clips * 300 * 2 * len(layout.joints) * 12
     labels = list(summary.labels.items())
     bodies = ", ".join(
         f"{count:,} with {bodies} bod{'y' if bodies == 1 else 'ies'}" for bodies, count in summary.bodies.items()
@@ -157,7 +158,7 @@ def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:
     lines = [
         ("store", f"{store.path} (version {store.version}, fingerprint {store.fingerprint[:16]})"),
         ("source", f"{store.source} {_options(store)}".rstrip()),
-        ("skeleton", f"{store.skeleton.name}, {len(store.skeleton.joints)} joints, {store.skeleton.up} up"),
+        ("skeleton", f"{layout.name}, {len(layout.joints)} joints in {layout.dimensions}D, {layout.up} up"),
         ("clips", f"{summary.clips:,} ({bodies})"),
         ("frames", f"{summary.frames:,}"),
         (

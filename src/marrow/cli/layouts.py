@@ -98,11 +98,13 @@ def _show(layout: "Skeleton", as_json: bool) -> None:
         for joint, name in enumerate(whole.joints)
     ]
     if as_json:
-        print(json.dumps({"name": whole.name, "up": whole.up, "joints": rows}, indent=1))
+        print(
+            json.dumps({"name": whole.name, "up": whole.up, "dimensions": whole.dimensions, "joints": rows}, indent=1)
+        )
         return
     added = len(whole.joints) - len(layout.joints)
     derived = f", {added} that importing derives" if added else ""
-    print(f"{layout.name}: {len(layout.joints)} joints, up is {layout.up}{derived}\n")
+    print(f"{layout.name}: {len(layout.joints)} joints in {layout.dimensions}D, up is {layout.up}{derived}\n")
     table = []
     for joint, row in enumerate(rows):
         made_of = " and ".join(row["derived"]) if row["derived"] else ""

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("marrow.cli.report", "show runs on one HTML page: scores, curves, moving skeletons"),
     "compare": ("marrow.cli.compare", "put several runs into one table and one plot"),
     "grid": ("marrow.cli.grid", "train and score a table of experiments from one file"),
+    "unseen": ("marrow.cli.unseen", "pre-train on all stores but one, and score on that one"),
     "embed": ("marrow.cli.embed", "write the features of clips to a Parquet or NumPy file"),
     "export": ("marrow.cli.export", "write a model as a file that runs elsewhere: ONNX, or torch.export"),
     "doctor": ("marrow.cli.doctor", "find out whether this machine is ready, and what to mend"),

@@ -13,7 +13,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from marrow.cli.arguments import add_recipe_option, make_parser, recipe_names, recipe_path
 from marrow.cli.main import EXIT_INTERRUPTED
-from marrow.data.pool import choices_in, parse_choice
+from marrow.data.pool import StoreChoice, choices_in, parse_choice
 from marrow.objectives import objective_names
 from marrow.pretrain_config import LIMITS, PretrainConfig, add_settings, config_of
 from marrow.pretraining import pretrain
@@ -49,6 +49,16 @@ def build_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
 
 def rewritten(arguments: Sequence[str]) -> list[str]:
     """Return a command line with its stores as the settings have them: one --store as it is, others as --stores."""
+    kept, given = split_stores(arguments)
+    if not given:
+        return kept
+    if len(given) == 1 and _is_folder(given[0]):
+        return [f"--store={given[0]}", *kept]
+    return [*as_option(choices_of(given)), *kept]
+
+
+def split_stores(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return a command line without its options --store, and their values."""
     kept: list[str] = []
     given: list[str] = []
     words = iter(arguments)
@@ -58,16 +68,25 @@ def rewritten(arguments: Sequence[str]) -> list[str]:
             given.append(value if equals else next(words, ""))
         else:
             kept.append(word)
-    if not given:
-        return kept
-    if len(given) == 1 and _is_folder(given[0]):
-        return [f"--store={given[0]}", *kept]
-    choices = [
+    return kept, given
+
+
+def choices_of(given: Sequence[str]) -> list[StoreChoice]:
+    """Return the stores that values of --store mean; a YAML file lists several.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    return [
         choice
         for text in given
         for choice in (choices_in(Path(text)) if text.endswith((".yaml", ".yml")) else [parse_choice(text)])
     ]
-    return [f"--stores={json.dumps([asdict(choice) for choice in choices], default=str)}", *kept]
+
+
+def as_option(choices: Sequence[StoreChoice]) -> list[str]:
+    """Return stores as the option that the settings have for them."""
+    return [f"--stores={json.dumps([asdict(choice) for choice in choices], default=str)}"]
 
 
 def _is_folder(text: str) -> bool:
@@ -79,7 +98,7 @@ def run(arguments: Namespace) -> int:
     """Pre-train, and print where the encoder is, its loss beside that of predicting the mean, and the verdict."""
     if rank_zero_only.rank:  # of several processes one speaks
         logging.getLogger("marrow").setLevel(logging.ERROR)
-    result = pretrain(_config(arguments), advice=_advice(arguments))
+    result = pretrain(settings_of(arguments), advice=_advice(arguments))
     if rank_zero_only.rank:
         return 0 if result.finished else EXIT_INTERRUPTED
     last = result.last
@@ -97,7 +116,8 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _config(arguments: Namespace) -> PretrainConfig:
+def settings_of(arguments: Namespace) -> PretrainConfig:
+    """Return the settings of a run that parsed arguments amount to."""
     return config_of(build_parser(["--method", arguments.method]), arguments)
 
 

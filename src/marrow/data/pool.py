@@ -187,7 +187,7 @@ class Pool:
                 self._person[places] = subject[rows] + people
                 people += int(subject.max()) + 1
         self.shares = tuple(
-            (len(places), len(places) if member.choice.weight is None else float(member.choice.weight))
+            (len(places), float(len(places) if member.choice.weight is None else member.choice.weight))
             for member, places in zip(members, counts, strict=True)
         )
         self.fingerprint = self._fingerprint()
@@ -213,6 +213,13 @@ class Pool:
     def subjects(self) -> np.ndarray:
         """Return a number for the person in each clip."""
         return self._person
+
+    def members_of(self, rows: Int64[np.ndarray, " row"]) -> dict[str, Int64[np.ndarray, " place"]]:
+        """Return the places of some rows by the name of the store that they are of."""
+        return {
+            member.choice.name: np.flatnonzero(self.member[rows] == number)
+            for number, member in enumerate(self.members)
+        }
 
     def reopened(self) -> "Pool":
         """Open the same clips anew: for another process."""

@@ -42,6 +42,10 @@ class ClipSource(Protocol):
         """Return who is in each clip, in any form; None where that is not known."""
         ...
 
+    def members_of(self, rows: Int64[np.ndarray, " row"]) -> dict[str, Int64[np.ndarray, " place"]]:
+        """Return the places of some rows by the store that they are of; nothing where there is one store."""
+        ...
+
     def reopened(self) -> "ClipSource":
         """Open the same clips anew: for another process."""
         ...

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from marrow.errors import ParseError
+from marrow.errors import ConfigError, ParseError
 from marrow.importing.agreement import UPRIGHT_SHARE, Said, doubts_of_differences, least_difference, most_say
 from marrow.importing.layouts import BY_SHAPE, Told, decide_layout
 from marrow.importing.recording import Contents, Doubt, Recording, Source
@@ -59,9 +59,8 @@ class Decisions:
     """What the files are taken for.
 
     Args:
-        skeleton: the layout, its upward axis positive; what is derived comes last.
+        skeleton: the layout, its upward axis positive, in as many dimensions as the files; what is derived comes last.
         kept: indices of the files' joints that are the layout's measured ones.
-        dimensions: of the files' positions.
         unit_metres: length of the files' unit.
         up: the axis that points up in the files.
         fps: frames per second where a recording does not say; None: each says.
@@ -74,7 +73,6 @@ class Decisions:
 
     skeleton: Skeleton
     kept: tuple[int, ...]
-    dimensions: int
     unit_metres: float
     up: str
     fps: float
@@ -177,7 +175,8 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     if size.is_extent_alone and not has_length:
         size = BodySize({})
     unit = _unit(most, size, told, reasons, doubts)
-    has_metres = told.unit_metres is not None or most.unit_metres != 0
+    # In an image bodies are larger the nearer they are.
+    has_metres = skeleton.dimensions == 3 and (told.unit_metres is not None or most.unit_metres != 0)
     doubts += doubts_of_differences(
         [sample.name for sample in samples], kept_rows, kept_seen, skeleton, has_metres=has_metres
     )
@@ -185,7 +184,6 @@ def decide(format_name: str, contents: Sequence[Contents], samples: Sequence[Sam
     return Decisions(
         skeleton=replace(skeleton, up=up.lstrip("-")),
         kept=kept,
-        dimensions=first.dimensions,
         unit_metres=unit,
         up=up,
         fps=fps,
@@ -272,6 +270,8 @@ def _up(
     measured = upward_axis(chest_above_hips(positions, present, skeleton))
     if told.up is not None:
         up, reasons["up"] = told.up, "as said"
+        if skeleton.dimensions == 2 and up.endswith("z"):
+            raise ConfigError(f"the files have two coordinates, so that {up} cannot point up: --up y, or --up=-y")
     elif skeleton.up != "y":
         up, reasons["up"] = skeleton.up, "by the layout"
     elif most.up is not None:

@@ -5,8 +5,8 @@ decides what a store has to know: layout, unit, upward axis, frame rate, labels.
 else it is measured on a few recordings, and stands in `findings` with the option that says otherwise. What cannot be
 read with the rest is a fault of that one recording: it is listed, and reading it raises it.
 
-Positions come out in metres, the upward axis positive. Images have no metres: there a trunk is half a metre, and the
-third coordinate is zero.
+Positions come out in metres, the upward axis positive. Images have no metres: there a trunk is half a metre. Where
+files have two coordinates, the layout has two dimensions, and the third coordinate is zero.
 """
 
 import fnmatch

@@ -86,9 +86,9 @@ def decide_layout(
             dict(layout.anchors),
             layout.name,
         )
-        derived, places, up = layout.derived, layout.places, layout.up
+        derived, places, up, dimensions = layout.derived, layout.places, layout.up, layout.dimensions
     else:
-        derived, places, up = {}, {}, "y"
+        derived, places, up, dimensions = {}, {}, "y", 3
         names = contents.joints or tuple(f"joint{joint}" for joint in range(contents.joint_count))
         if contents.joints is None:
             reasons["layout"] = "unknown: the files name no joints"
@@ -100,7 +100,10 @@ def decide_layout(
         else:
             parents = parents_by_rigidity(positions)
             reasons["bones"] = "by which joints keep their distance"
-            doubts.append(Doubt("the files say no bones; they were found by which joints keep their distance"))
+            in_image = ", which in two dimensions they do not" if contents.dimensions == 2 else ""
+            doubts.append(
+                Doubt(f"the files say no bones; they were found by which joints keep their distance{in_image}")
+            )
         mirror = mirror_by_name(names, parents)
         reasons["sides"] = "by the joints' names"
         if not has_pairs(mirror) and contents.dimensions == 3:
@@ -129,7 +132,11 @@ def decide_layout(
         doubts.append(Doubt("no left and right joints are known: nothing can be mirrored", SIDES))
     for role, joint in (told.anchors or {}).items():
         anchors[role] = _index(names, joint)
-    skeleton = Skeleton(name, names, parents, mirror, anchors, up, derived, places)
+    # Files say how many coordinates there are; a layout may say that the third of them means nothing.
+    dimensions = min(dimensions, contents.dimensions)
+    if dimensions == 2 and up == "z":
+        raise ConfigError(f"in the layout {name!r} z points up; the files have x and y: say `up: y` in it")
+    skeleton = Skeleton(name, names, parents, mirror, anchors, up, derived, places, dimensions)
     kept = order or tuple(range(skeleton.measured_count))
     if told.joints:
         chosen = tuple(sorted(_index(names[: skeleton.measured_count], joint) for joint in told.joints))
@@ -220,6 +227,7 @@ def _restricted(skeleton: Skeleton, kept: Sequence[int]) -> Skeleton:
             for joint, sources in derived.items()
         },
         places={name: place[joint] for name, joint in skeleton.places.items() if joint in place},
+        dimensions=skeleton.dimensions,
     )
 
 

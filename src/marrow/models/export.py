@@ -22,6 +22,7 @@ from marrow.models.hierarchical_transformer import HierarchicalTransformer
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.places import full_description
+from marrow.weights import SHIPPED, shipped_folder
 
 ENCODER_VERSION = 1
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
@@ -96,17 +97,21 @@ def save_encoder(encoder: Encoder, folder: Path | str, provenance: Mapping[str, 
 
 
 def load_encoder(folder: Path | str) -> Encoder:
-    """Read an encoder from its folder, or from a run directory that holds one.
+    """Read an encoder from its folder, from a run directory that holds one, or by the name of one that marrow ships.
+
+    Args:
+        folder: the folder, or "general".
 
     Raises:
         CheckpointError: nothing is there, or it is damaged or of another version.
     """
-    folder = Path(folder)
+    folder = shipped_folder(folder) or Path(folder)
     if (folder / "encoder" / DESCRIPTION).is_file():
         folder = folder / "encoder"
     if not (folder / DESCRIPTION).is_file():
         raise CheckpointError(
-            f"{folder} holds no encoder (expected {DESCRIPTION} and {WEIGHTS}, or a run directory with a finished run)"
+            f"{folder} holds no encoder (expected {DESCRIPTION} and {WEIGHTS}, a run directory with a finished run, or "
+            f"the name of an encoder that marrow ships: {', '.join(SHIPPED)})"
         )
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

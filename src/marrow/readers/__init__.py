@@ -32,6 +32,7 @@ READERS: dict[str, str] = {
     "h36m": "marrow.readers.h36m:H36M",
     "ntu": "marrow.readers.ntu:NTU",
     "nw_ucla": "marrow.readers.nw_ucla:NWUCLA",
+    "penn_action": "marrow.readers.penn_action:PennAction",
     "pku_mmd": "marrow.readers.pku_mmd:PKUMMD",
     "synthetic": "marrow.readers.synthetic:Synthetic",
     "utkinect": "marrow.readers.utkinect:UTKinect",

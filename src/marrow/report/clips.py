@@ -351,7 +351,9 @@ def _add_predictions(shown: ShownClips, run: Run, clips: ClipsOnReel, chosen: Ro
     with torch.no_grad():
         draw = objective.sample(batch, Draws(seed=0, step=0, index=torch.arange(len(batch))))
         picture = objective.explain(batch, draw)
-    shown.predictions_note, shown.unit = picture.note, "trunk lengths" if window.alignment in ("body", "pair") else "m"
+    without_scale = "m" if store.skeleton.dimensions == 3 else "units of the store"
+    is_scaled = window.alignment in ("body", "pair")
+    shown.predictions_note, shown.unit = picture.note, "trunk lengths" if is_scaled else without_scale
     # Where more is hidden, there is more to see: joints that were absent now and then leave less to hide.
     share = (picture.hidden.sum((1, 2, 3)) / picture.present.sum((1, 2, 3)).clamp(min=1)).tolist()
     for index in sorted(range(len(rows)), key=lambda place: -round(share[place], 1))[:PICTURES]:

@@ -90,7 +90,7 @@ def forecasts_html(evaluation: EvaluationReport, name: str) -> tuple[str, Reel |
         ]
     )
     content = (
-        f"<div class='players forecasts' data-reel='{name}' data-together='yes'>{signs}{toolbar()}{rows}</div>"
+        f"<div class='players forecasts' data-reel='{name}' data-together='yes'>{signs}{toolbar(reel)}{rows}</div>"
         f"<p class='note'>This page holds motion of {len(examples)} test windows: mind the terms of the recordings "
         "before you pass it on. With --no-clips it is made without them.</p>"
     )

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from marrow.report.clips import Query, ShownClips
 from marrow.report.figures import Figures, lay_out, legend, short
 from marrow.report.style import INK, SERIES, SYMBOLS, card
+from marrow.viewer.motion import Reel
 
 _SPEEDS = (("0.25", "¼"), ("0.5", "½"), ("1", "1"), ("2", "2"))
 _VIEWS = (
@@ -21,6 +22,7 @@ _KEYS = (
     "Drag a skeleton to turn it. By keyboard, once one is focused: space plays and pauses, arrows turn, comma and full "
     "stop go frame by frame."
 )
+_KEYS_FLAT = "By keyboard, once a skeleton is focused: space plays and pauses, comma and full stop go frame by frame."
 
 
 def motion_html(shown: ShownClips, figures: Figures) -> str:
@@ -57,7 +59,7 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
         "<button class='small' data-step='1' aria-label='Next clip'>▶</button>"
     )
     player = (
-        f"<div class='players' id='map-players'>{toolbar(steps)}<figure><canvas tabindex='0' role='img' "
+        f"<div class='players' id='map-players'>{toolbar(shown.reel, steps)}<figure><canvas tabindex='0' role='img' "
         f"aria-label='The chosen clip, moving' data-clip='{shown.points[0].clip}'></canvas>"
         f"<figcaption id='map-caption' aria-live='polite'></figcaption></figure></div>"
     )
@@ -134,8 +136,8 @@ def _predictions_html(shown: ShownClips) -> str:
         label = f"{picture.label}: visible, hidden and predicted joints, moving"
         stages += stage(label, caption, clip=picture.clip, predicted=picture.predicted, visible=picture.visible)
     content = (
-        f"<div class='players pictures'>{signs}{toolbar(truth)}<div class='pair'>{stages}</div>"
-        f"<p class='lead keys screen'>{_KEYS}</p></div>"
+        f"<div class='players pictures'>{signs}{toolbar(shown.reel, truth)}<div class='pair'>{stages}</div>"
+        f"<p class='lead keys screen'>{_KEYS_FLAT if shown.reel.is_flat else _KEYS}</p></div>"
     )
     lead = "Windows of clips as the objective sees them, with what it hides and what it predicts there. "
     return card("What was hidden, and what was predicted", content, lead=lead + shown.predictions_note, wide=True)
@@ -145,7 +147,7 @@ def _neighbours_html(shown: ShownClips) -> str:
     if not shown.queries:
         return ""
     rows = "".join(_query_html(query) for query in shown.queries)
-    content = f"<div class='players'>{toolbar()}{rows}</div>"
+    content = f"<div class='players'>{toolbar(shown.reel)}{rows}</div>"
     return card("Nearest neighbours", content, lead=shown.queries_kind, wide=True)
 
 
@@ -179,14 +181,17 @@ def stage(label: str, caption: str, kind: str = "", **data: object) -> str:
     )
 
 
-def toolbar(further: str = "") -> str:
-    """Return the tool bar of a group of canvases, with what else belongs into it."""
+def toolbar(reel: Reel, further: str = "") -> str:
+    """Return the tool bar of a group of canvases that play a reel, with what else belongs into it.
+
+    What is in two dimensions is shown as it was seen, and has no views to choose from.
+    """
     speeds = "".join(f"<option value='{v}'{' selected' if v == '1' else ''}>{name} ×</option>" for v, name in _SPEEDS)
     views = "".join(f"<option value='{value}'>{name}</option>" for value, name in _VIEWS)
+    view = "" if reel.is_flat else f"<label>View <select data-do='view'>{views}</select></label>"
     return (
         "<div class='toolbar' role='group' aria-label='Playback'><button data-do='play'>▶ Play</button>"
-        f"{further}<label>Speed <select data-do='speed'>{speeds}</select></label>"
-        f"<label>View <select data-do='view'>{views}</select></label></div>"
+        f"{further}<label>Speed <select data-do='speed'>{speeds}</select></label>{view}</div>"
     )
 
 

@@ -5,8 +5,9 @@ than another is a place of its own here:
 
 - `pelvis` is the root of motion capture and of Kinect, inside the body above the hips; `hip centre` lies halfway
   between the hips;
-- `shoulder centre` is the top of the trunk, halfway between the shoulders; `neck` is above it, where the neck begins or
-  in its middle; `collar` is the inner end of a collar bone; `chest` is in the rib cage, `spine` below it;
+- `shoulder centre` is the top of the trunk, where a sensor puts it; `mid shoulders` lies halfway between the shoulders;
+  `neck` is above, where the neck begins or in its middle;
+- `collar` is the inner end of a collar bone; `chest` is in the rib cage, `spine` below it;
 - `head` is in the head or at the base of the skull, `head top` above all; `nose`, `eye` and `ear` are on its surface;
 - the hand begins at the `wrist`, `hand` is its middle, `hand tip` and `thumb` end it; the foot begins at the `ankle`,
   `foot` is its ball or its front, `toe` the tip of the big toe, `heel` the other end.
@@ -48,8 +49,9 @@ _LIMBS = (
     ("foot", "ankle", (0.13, 0.03, 0.1)),
     ("toe", "foot", (0.135, 0.02, 0.18)),
 )
-# Last, for it is derived.
-_HIP_CENTRE = ("hip centre", "pelvis", (0.0, 0.93, 0.0))
+# Last, for they are derived: what every layout with hips and shoulders knows alike, whatever its sensor calls a pelvis
+# or the top of a trunk. Bodies are aligned and scaled by these two.
+_MIDDLES = (("hip centre", "pelvis", (0.0, 0.93, 0.0)), ("mid shoulders", "shoulder centre", (0.0, 1.43, 0.0)))
 _LIMB_NAMES = {name for name, _, _ in _LIMBS}
 
 
@@ -58,7 +60,7 @@ def _rows() -> list[tuple[str, str, tuple[float, float, float]]]:
     for name, above, (x, y, z) in _LIMBS:
         for side, sign in (("left", 1.0), ("right", -1.0)):
             rows.append((f"{side} {name}", f"{side} {above}" if above in _LIMB_NAMES else above, (sign * x, y, z)))
-    return [*rows, _HIP_CENTRE]
+    return [*rows, *_MIDDLES]
 
 
 # Place by place, where it is when somebody stands upright and faces +z; the middles are exactly in the middle.
@@ -71,12 +73,13 @@ NEAR = (("pelvis", "hip centre"), ("shoulder centre", "neck"))
 MIDDLES: dict[str, tuple[tuple[str, float], ...]] = {
     "hip centre": (("left hip", 0.5), ("right hip", 0.5)),
     "shoulder centre": (("left shoulder", 0.5), ("right shoulder", 0.5)),
+    "mid shoulders": (("left shoulder", 0.5), ("right shoulder", 0.5)),
 }
 
 # The places that anchors are, the best one first.
 ANCHOR_PLACES = {
     "centre": ("hip centre", "pelvis"),
-    "chest": ("shoulder centre", "neck"),
+    "chest": ("mid shoulders", "shoulder centre", "neck"),
     "left_hip": ("left hip",),
     "right_hip": ("right hip",),
     "left_shoulder": ("left shoulder",),
@@ -93,11 +96,9 @@ def _body() -> Skeleton:
         parents=tuple(index[above] for _, above, _ in _rows()),
         mirror=mirror_by_name(names),
         anchors={role: index[places[0]] for role, places in ANCHOR_PLACES.items()},
-        # Halfway between the hips is measured by few sensors and known to all that know the hips.
         derived={
-            index[place]: tuple((index[source], weight) for source, weight in sources)
-            for place, sources in MIDDLES.items()
-            if place == "hip centre"
+            index[place]: tuple((index[source], weight) for source, weight in MIDDLES[place])
+            for place, _, _ in _MIDDLES
         },
         places=index,
     )

@@ -51,6 +51,11 @@ class BodySize:
         return float(np.median([length / _ADULT_METRES[part] for part, length in self.lengths.items()]))
 
     @property
+    def trunk(self) -> float | None:
+        """How long the trunk is, or would be in an adult of this size; None where nothing could be measured."""
+        return self.lengths.get("trunk", None if self.of_adult is None else self.of_adult * _ADULT_METRES["trunk"])
+
+    @property
     def is_plausible(self) -> bool | None:
         """Whether a person can be as large; None where nothing could be measured."""
         return None if self.of_adult is None else _LEAST <= self.of_adult <= _MOST

@@ -1,7 +1,7 @@
 """Measure and move joint positions: alignment, resampling, bone lengths.
 
 Functions take positions `[body frame joint 3]` in metres and the flags of what was seen; where nothing was seen the
-result is zero and its flag False.
+result is zero and its flag False. In two dimensions the third coordinate is zero and stays so.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from marrow.errors import ConfigError, DataError
+from marrow.skeleton.body_size import measure_body
+from marrow.skeleton.derived import measured
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.skeleton.sequence import Placement, SkeletonSequence
 
@@ -67,7 +69,8 @@ def alignment_of(
             the way from the one who moves more to the other turned about the vertical onto +x, and everything
             divided by the mean distance from centre to chest of both. A clip with one body: as body.
             In two dimensions nothing is turned: an image shows a body from one side, and turning in it is not turning
-            the body.
+            the body. There trunks are often hidden: a body whose centre is never seen has the mean of all its joints
+            at the origin, and one whose trunk is never seen is as large as its legs or its extent tell.
 
     Returns:
         The matrix and the origin. Whatever was never seen leaves its part of the alignment out.
@@ -95,9 +98,15 @@ def alignment_of(
     if centred.any():
         origin = body[centred, at["centre"]].mean(0)
     trunk = centred & seen[:, at["chest"]]
-    if kind in ("body", "pair") and trunk.any():
-        length = np.linalg.norm(body[trunk, at["chest"]] - body[trunk, at["centre"]], axis=-1).mean()
-        matrix = matrix / length if length > 1e-6 else matrix
+    if skeleton.dimensions == 2 and seen.any() and not centred.any():
+        origin = body[seen].mean(0)
+    length = 0.0
+    if trunk.any():
+        length = float(np.linalg.norm(body[trunk, at["chest"]] - body[trunk, at["centre"]], axis=-1).mean())
+    elif skeleton.dimensions == 2:
+        length = measure_body(joints[0], seen, skeleton).trunk or 0.0
+    if kind in ("body", "pair") and length > 1e-6:
+        matrix = matrix / length
     return matrix.astype(np.float32), origin.astype(np.float32)
 
 
@@ -209,7 +218,12 @@ def raw_baseline_features(
     view is a full turn, not only one about the vertical: x along the hip axis (left to right), y along the torso made
     perpendicular to it. Where a joint was not seen it is interpolated in time; a joint or body that was never seen is
     zero. Two persons are seen in the frame of both: centred in every frame at the middle between them, x along the way
-    from the one who moves more to the other in the first frame, y up, the one who moves more first.
+    from the one who moves more to the other in the first frame, y up, the one who moves more first. Derived joints are
+    left out.
+
+    In two dimensions there is no view to undo, and coordinates are x and y: in units of the torso, with the mean centre
+    of the whole clip at the origin (that of both for two persons, the one who moves more first). Where the centre or
+    the torso is never seen, as `alignment_of`.
 
     On NW-UCLA (views 1 and 2 to view 3, official 464 / without the 95 duplicates 369) 1-NN by Euclidean distance
     measures 76.1 / 69.9 and ridge classification (alpha = 30 on features as they are) 75.65 / 71.3.
@@ -240,7 +254,15 @@ def raw_baseline_features(
         middle = body[:, at["centre"]]
     view = np.stack([across, upward, np.cross(across, upward)])
     length = float(np.median(np.linalg.norm(trunk, axis=-1)))
+    if sequence.skeleton.dimensions == 2:
+        view, known = np.eye(2, 3), seen[0, 0]
+        if not known[at["centre"]]:
+            middle = joints[0][:, known].mean(axis=1)
+        if not known[[at["centre"], at["chest"]]].all() or length < 1e-6:
+            length = measure_body(sequence.joints[0], sequence.present[0], sequence.skeleton).trunk or 1.0
+        middle = np.broadcast_to(middle.mean(axis=0), middle.shape)
     centred = (joints - middle[:, None, :]) * seen[..., None] @ view.T / max(length, 1e-6)
+    centred = centred[:, :, measured(sequence.skeleton)]
 
     position = np.linspace(0, sequence.frame_count - 1, frame_count)
     before = position.astype(np.int64)

@@ -2,6 +2,7 @@
 
     name: my_suit                       # how stores refer to it; the file's name if left out
     up: z                               # the axis that points up; y if left out
+    dimensions: 3                       # coordinates of a position, 3 or 2; 3 if left out
     joints:                             # in the order in which the files have them
       Root:   {place: pelvis}           # a joint without a parent is the root, of which there is one
       LHip:   {parent: Root, place: left hip, mirror: RHip}
@@ -29,7 +30,7 @@ from marrow.skeleton.places import places_of
 from marrow.yaml_file import Mapping as YamlMapping
 from marrow.yaml_file import Section, load, nearest
 
-_FILE = ("name", "up", "joints", "derived", "anchors")
+_FILE = ("name", "up", "dimensions", "joints", "derived", "anchors")
 _JOINT = ("parent", "place", "mirror")
 _SUFFIXES = (".yaml", ".yml")
 
@@ -65,6 +66,11 @@ def load_layout(path: str | Path) -> Skeleton:
     up = file.text("up") or "y"
     if up not in ("x", "y", "z"):
         raise file.error("up", f"expected x, y or z for up, got {up!r}")
+    dimensions = file.values.get("dimensions", 3)
+    if dimensions not in (2, 3):
+        raise file.error("dimensions", f"expected 2 or 3 for dimensions, got {dimensions!r}")
+    if dimensions == 2 and up == "z":
+        raise file.error("up", "expected x or y for up, got 'z', which does not exist in two dimensions")
     layout = Skeleton(
         name=file.text("name") or path.stem,
         joints=names,
@@ -74,6 +80,7 @@ def load_layout(path: str | Path) -> Skeleton:
         up=up,
         derived=_derived(derived, names),
         places=_places(said, names),
+        dimensions=int(dimensions),
     )
     return replace(layout, anchors=_anchors(file, layout))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64
 
 from marrow.errors import ConfigError
 from marrow.skeleton.body import MIDDLES, NEAR
@@ -93,8 +93,9 @@ def retarget(
     """Return a recording in another layout; joints that it does not have are absent.
 
     Positions stay where they are, and bones as long; where another axis points up in the target, everything is turned,
-    and `placement` leads back. What is derived of the result, because the recording does not have it or has derived it
-    itself, its layout marks as such.
+    and `placement` leads back. A recording in two dimensions stays one, and the resulting layout says so; there y
+    points up where z does in the target. What is derived of the result, because the recording does not have it or has
+    derived it itself, its layout marks as such.
 
     Args:
         sequence: in its own layout.
@@ -107,7 +108,7 @@ def retarget(
     mapped = layout_map(sequence.skeleton, target, joints)
     positions, present = mapped.apply(sequence.joints, sequence.present)
     old = sequence.placement
-    turned = old.rotation @ np.roll(np.eye(3), mapped.axis_steps, axis=0).T
+    turned = old.rotation @ mapped.turn.T
     return replace(
         sequence,
         joints=positions,
@@ -126,13 +127,20 @@ class LayoutMap:
             source has.
         sources: for each joint of it that the source has, that joint of the source.
         derived: joints that are made of others there, as in `Skeleton.derived`.
-        axis_steps: by how many places the axes are rolled, so that up is up; that keeps them right-handed.
+        axes: which axis of the source each of its axes is, so that up is up.
     """
 
     skeleton: Skeleton
     sources: Mapping[int, int] = field(hash=False)
     derived: Mapping[int, tuple[tuple[int, float], ...]] = field(hash=False)
-    axis_steps: int
+    axes: tuple[int, int, int]
+
+    @property
+    def turn(self) -> Float64[np.ndarray, "3 3"]:
+        """The turn of positions of the source. Where x and y change places, in two dimensions, z points backwards."""
+        turn = np.eye(3)[list(self.axes)]
+        turn[2] *= np.linalg.det(turn)
+        return turn
 
     def apply(
         self, joints: Float32[np.ndarray, "*lead source 3"], present: Bool[np.ndarray, "*lead source"]
@@ -141,7 +149,7 @@ class LayoutMap:
         wanted, taken = list(self.sources), list(self.sources.values())
         shape = (*present.shape[:-1], len(self.skeleton.joints))
         positions, flags = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
-        positions[..., wanted, :] = np.roll(joints[..., taken, :], self.axis_steps, axis=-1)
+        positions[..., wanted, :] = joints[..., taken, :][..., list(self.axes)]
         flags[..., wanted] = present[..., taken]
         return derive(positions, flags, self.derived)
 
@@ -149,26 +157,24 @@ class LayoutMap:
 def layout_map(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] | None = None) -> LayoutMap:
     """Return how recordings of one layout are brought to another; arguments and errors as those of `match`.
 
+    In two dimensions y points up where z does in the target.
+
     Raises:
-        ConfigError: besides, the source has three dimensions and the target two, or up is another axis in an image.
+        ConfigError: besides, the source has three dimensions and the target two.
     """
-    found = match(source, target, joints)
     if target.dimensions < source.dimensions:
         raise ConfigError(
             f"recordings of {source.name!r} have three dimensions, {target.name!r} has two: what of them is seen "
             "depends on a camera. Use a layout of three dimensions"
         )
+    if source.dimensions < target.dimensions:
+        target = replace(target, dimensions=2, up="y" if target.up == "z" else target.up)
+    found = match(source, target, joints)
     steps = ("xyz".index(target.up) - "xyz".index(source.up)) % 3
-    if source.dimensions == 2 and steps:
-        raise ConfigError(
-            f"in the images of {source.name!r} {source.up} points up, in {target.name!r} {target.up}: an image cannot "
-            "be turned there"
-        )
+    # A roll of the axes keeps them right-handed. In an image there are two, which can but change places.
+    x, y, z = (1, 0, 2) if steps and source.dimensions == 2 else ((axis - steps) % 3 for axis in range(3))
     pairs = {joint: place for joint, place in enumerate(found.sources) if place is not None}
-    skeleton = _marked(target, found)
-    if skeleton.dimensions != source.dimensions:
-        skeleton = replace(skeleton, dimensions=source.dimensions)
-    return LayoutMap(skeleton, pairs, found.derived, steps)
+    return LayoutMap(_marked(target, found), pairs, found.derived, (x, y, z))
 
 
 def _marked(target: Skeleton, found: JointMatch) -> Skeleton:
@@ -234,7 +240,7 @@ def _derivable(target: Skeleton, pairs: Mapping[int, int]) -> dict[int, tuple[tu
     derived: dict[int, tuple[tuple[int, float], ...]] = {}
     twins = dict(NEAR) | {other: one for one, other in NEAR}
     for place, sources in MIDDLES.items():
-        joint = places.get(place, places.get(twins[place]))
+        joint = places.get(place, places.get(twins.get(place, "")))
         made_of = [(places.get(source), weight) for source, weight in sources]
         if joint is not None and joint not in pairs and all(source in pairs for source, _ in made_of):
             derived[joint] = tuple((source, weight) for source, weight in made_of if source is not None)

@@ -65,7 +65,7 @@ class SkeletonSequence:
     """One recording of one or more bodies.
 
     Args:
-        joints: positions in metres; zero where absent.
+        joints: positions in metres; zero where absent. In two dimensions the third coordinate is zero.
         present: which joints were seen. A body that is absent in a frame has no joint present.
         fps: nominal frames per second.
         skeleton: the layout of the joint axis.
@@ -78,7 +78,8 @@ class SkeletonSequence:
             scores by frame count them alone. None: all.
 
     Raises:
-        DataError: the arrays do not fit the layout, each other, or hold a non-finite position that is marked present.
+        DataError: the arrays do not fit the layout, each other, or hold a non-finite position that is marked present,
+            or one with a third coordinate where the layout has two.
     """
 
     joints: Float32[np.ndarray, "body frame joint 3"]
@@ -111,6 +112,13 @@ class SkeletonSequence:
             raise DataError(f"{self.record.id}: fps must be frames per second above 0, got {self.fps}")
         if not np.isfinite(joints[self.present]).all():
             raise DataError(f"{self.record.id}: a joint that is marked present has a position that is not finite")
+        if self.skeleton.dimensions == 2 and (joints[..., 2] * self.present).any():
+            body, frame, joint = (int(place[0]) for place in np.nonzero(joints[..., 2] * self.present))
+            raise DataError(
+                f"{self.record.id}: the layout {self.skeleton.name!r} has two dimensions, so that the third coordinate "
+                f"must be 0, got {joints[body, frame, joint, 2]:g} (body {body}, frame {frame}, "
+                f"{self.skeleton.joints[joint]}): set it to zero, or say dimensions=3 in the layout"
+            )
         kept = self.recorded
         if kept is not None and (
             len(kept) == 0 or (np.diff(kept, prepend=-1) < 1).any() or kept[-1] >= joints.shape[1]

@@ -6,7 +6,7 @@ copy may lack a few frames at its start or end. Those few are then laid upon the
 allow, and what is left between them is measured.
 
 Only the first body of a clip is compared, and left and right are not exchanged: a copy whose bodies have changed places
-and a mirrored one are not found.
+and a mirrored one are not found. In two dimensions bodies are not turned, and a move stays in the plane.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from marrow.skeleton.geometry import filled, unit
+from marrow.skeleton.geometry import alignment_of, filled, unit
 from marrow.skeleton.layout import ANCHOR_ROLES
 from marrow.store.format import Store
 
@@ -47,6 +47,9 @@ _BASIS_CLIPS = 512
 # Clips of either side that are compared at a time.
 _BLOCK_CLIPS = 1024
 _KEPT_CLIPS = 4096
+
+# Pairs of axes in which a turn goes, by the number of coordinates.
+_PLANES = {2: ((0, 1),), 3: ((1, 2), (2, 0), (0, 1))}
 
 # What is missing at one place is missing in one of two clips: positive of the first, negative of the second.
 _SIGNED_CROPS = (*(-crop for crop in _CROPS[:0:-1]), *_CROPS)
@@ -176,16 +179,16 @@ class Clip:
     """The first body of a clip.
 
     Args:
-        joints: in trunk lengths, around the mean of its centre.
+        joints: in trunk lengths, around the mean of its centre; as many coordinates as there are.
         seen: joints that were ever seen.
         view: turn that makes the body upright and face ahead, by the mean over all frames, so that a few frames more or
             less do not matter.
         roughness: root mean square of how far frames lie from the middle between their neighbours.
     """
 
-    joints: Float32[np.ndarray, "frame joint 3"]
+    joints: Float32[np.ndarray, "frame joint axis"]
     seen: Bool[np.ndarray, " joint"]
-    view: Float64[np.ndarray, "3 3"]
+    view: Float64[np.ndarray, "axis axis"]
     roughness: float
 
 
@@ -201,6 +204,10 @@ def _read_clip(store: Store, row: int) -> Clip:
     joints, present = store.frames(row)
     seen, at = present[0].any(axis=0), store.skeleton.anchors
     body = filled(joints[:1], present[:1])[0].astype(np.float64)
+    if store.skeleton.dimensions == 2:
+        matrix, origin = alignment_of(joints[:1], present[:1], store.skeleton, "body")
+        flat = ((body - origin) @ matrix.T * seen[:, None])[..., :2]
+        return Clip(flat.astype(np.float32), seen, np.eye(2), _roughness(flat, seen))
     trunk = body[:, at["chest"]] - body[:, at["centre"]]
     hips = body[:, at["right_hip"]] - body[:, at["left_hip"]]
     shoulders = body[:, at["right_shoulder"]] - body[:, at["left_shoulder"]]
@@ -208,9 +215,13 @@ def _read_clip(store: Store, row: int) -> Clip:
     across = unit(across - (across @ upward) * upward)
     length = max(float(np.linalg.norm(trunk, axis=-1).mean()), 1e-6)
     body = (body - body[:, at["centre"]].mean(axis=0)) / length * seen[:, None]
+    view = np.stack([across, upward, np.cross(across, upward)])
+    return Clip(body.astype(np.float32), seen, view, _roughness(body, seen))
+
+
+def _roughness(body: Float64[np.ndarray, "frame joint axis"], seen: Bool[np.ndarray, " joint"]) -> float:
     off_middle = (body[1:-1] - (body[2:] + body[:-2]) / 2)[:, seen]
-    roughness = float(np.sqrt((off_middle**2).sum(axis=-1).mean())) if off_middle.size else 0.0
-    return Clip(body.astype(np.float32), seen, np.stack([across, upward, np.cross(across, upward)]), roughness)
+    return float(np.sqrt((off_middle**2).sum(axis=-1).mean())) if off_middle.size else 0.0
 
 
 def _compared(clips: Clips, row_a: int, row_b: int, crops: tuple[float, float], limit: float) -> NearDuplicate | None:
@@ -234,16 +245,16 @@ def _allowed(roughness: float) -> float:
 
 
 def _left_between(
-    few: Float32[np.ndarray, "frame joint 3"],
-    many: Float32[np.ndarray, "other joint 3"],
+    few: Float32[np.ndarray, "frame joint axis"],
+    many: Float32[np.ndarray, "other joint axis"],
     start: float,
     end: float,
     wanted: float,
 ) -> float:
     """Return the root mean square distance at the frames of the first, as near as time and a rigid move allow.
 
-    Gauss-Newton steps over eight numbers: a turn, a move, and the line from the times of the first clip (0 to 1) to
-    those of the second. Infinite where more than a quarter of either is left over.
+    Gauss-Newton steps over eight numbers (five in two dimensions): a turn, a move, and the line from the times of the
+    first clip (0 to 1) to those of the second. Infinite where more than a quarter of either is left over.
 
     Args:
         few: a clip.
@@ -274,30 +285,32 @@ def _left_between(
         last = distance
         speed = (_poses_at(many, places[inside] + 0.5) - _poses_at(many, places[inside] - 0.5)) * (len(many) - 1)
         share = times[inside][:, None, None]
-        x, y, z = moved[..., 0], moved[..., 1], moved[..., 2]
-        slopes = np.zeros((8, *apart.shape))
+        dimensions = apart.shape[-1]
+        planes = _PLANES[dimensions]
+        count = 2 + dimensions + len(planes)
+        slopes = np.zeros((count, *apart.shape))
         slopes[0], slopes[1] = speed * (1 - share), speed * share
-        for axis in range(3):  # a move along each axis takes away from what is left
+        for axis in range(dimensions):  # a move along each axis takes away from what is left
             slopes[2 + axis, ..., axis] = -1
         # Minus the cross products of each axis with a position: what a small turn takes away.
-        slopes[5, ..., 1], slopes[5, ..., 2] = z, -y
-        slopes[6, ..., 0], slopes[6, ..., 2] = -z, x
-        slopes[7, ..., 0], slopes[7, ..., 1] = y, -x
-        slopes = slopes.reshape(8, -1)
+        for number, (axis, other) in enumerate(planes, start=2 + dimensions):
+            slopes[number, ..., axis], slopes[number, ..., other] = moved[..., other], -moved[..., axis]
+        slopes = slopes.reshape(count, -1)
         square = slopes @ slopes.T
-        damped = square + 1e-6 * np.trace(square) * np.eye(8) / 8
+        damped = square + 1e-6 * np.trace(square) * np.eye(count) / count
         change = np.linalg.solve(damped, -(slopes @ apart.reshape(-1)))
         begins, ends = begins + change[0], ends + change[1]
     return best
 
 
 def _laid_upon(
-    poses: Float64[np.ndarray, "frame joint 3"], target: Float64[np.ndarray, "frame joint 3"]
-) -> Float64[np.ndarray, "frame joint 3"]:
+    poses: Float64[np.ndarray, "frame joint axis"], target: Float64[np.ndarray, "frame joint axis"]
+) -> Float64[np.ndarray, "frame joint axis"]:
     """Turn and move positions as near to others as a rigid move brings them."""
     middle, goal = poses.mean(axis=(0, 1)), target.mean(axis=(0, 1))
-    left, _, right = np.linalg.svd((poses - middle).reshape(-1, 3).T @ (target - goal).reshape(-1, 3))
-    left[:, 2] *= np.sign(np.linalg.det(left @ right))  # a turn, never a reflection
+    dimensions = poses.shape[-1]
+    left, _, right = np.linalg.svd((poses - middle).reshape(-1, dimensions).T @ (target - goal).reshape(-1, dimensions))
+    left[:, -1] *= np.sign(np.linalg.det(left @ right))  # a turn, never a reflection
     return (poses - middle) @ (left @ right) + goal
 
 
@@ -365,8 +378,8 @@ def _candidates(
 
 
 def _poses_at(
-    joints: Float32[np.ndarray, "frame joint 3"], times: Float64[np.ndarray, "*times"]
-) -> Float32[np.ndarray, "*times joint 3"]:
+    joints: Float32[np.ndarray, "frame joint axis"], times: Float64[np.ndarray, "*times"]
+) -> Float32[np.ndarray, "*times joint axis"]:
     """Return positions between frames, and the first or last frame's beyond them."""
     times = np.clip(times, 0, len(joints) - 1)
     before = times.astype(np.int64)

@@ -28,6 +28,7 @@ _FORWARD_MIN = 0.3
 # Two joints that are nearer are one.
 _NO_BONE_METRES = 1e-4
 _NAMES_SHOWN = 6
+_IN_IMAGE = "in two dimensions"
 _PAIRS = """'{"LEFT": "RIGHT", ...}'"""
 
 
@@ -54,6 +55,7 @@ def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[
         summary: what it holds; its own `checks` are not looked at.
         motion: what was measured on its frames.
     """
+    is_image = store.skeleton.dimensions == 2
     has_length = 2 * motion.points < int(store.body_count.sum()) and not _without_length(summary)
     return [
         _check("splits", _splits(store, summary)),
@@ -61,7 +63,9 @@ def check_store(store: Store, summary: "Summary", motion: MotionChecks) -> list[
         _size(store, summary, motion),
         _up(store, motion) if has_length else Check("upward axis", not_run="bodies have no length"),
         _sides(store, motion) if has_length else Check("left and right", not_run="bodies have no length"),
-        _check("bones", _bones(summary, motion)),
+        Check("bones", not_run=f"{_IN_IMAGE} they change their length with the view")
+        if is_image
+        else _check("bones", _bones(summary, motion)),
         _check("frame rate", _rates(store, summary)),
         _check("motion", _motion(store, motion)),
         _check("absent joints", _absent(summary)),
@@ -112,6 +116,8 @@ def _size(store: Store, summary: "Summary", motion: MotionChecks) -> Check:
             f"in {_count(len(motion.unlike))} bodies are of another size than in most (another unit?): "
             f"{_some(motion.unlike)}"
         )
+    if store.skeleton.dimensions == 2:
+        return Check(name, tuple(doubts), f"{_IN_IMAGE} there are no metres, and bodies are larger the nearer they are")
     without_length = _without_length(summary)
     if without_length and not doubts:
         doubts.append(f"most bones have no length ({_some(without_length)}): do channels replace their OFFSET?")
@@ -208,6 +214,8 @@ def _sides(store: Store, motion: MotionChecks) -> Check:
         )
     if motion.swapped_sides:
         doubts.append(f"in {_count(motion.swapped_sides)} left and right are exchanged from one frame to the next")
+    if store.skeleton.dimensions == 2:
+        return Check(name, tuple(doubts), f"which way is the front cannot be told {_IN_IMAGE}")
     if motion.feet_forward is None and not doubts:
         return Check(name, not_run="which way is the front cannot be told: no hips or no feet are known")
     return Check(name, tuple(doubts))
@@ -245,7 +253,9 @@ def _motion(store: Store, motion: MotionChecks) -> Iterator[str]:
     if motion.gaps:
         yield f"in {_count(motion.gaps)} nobody is seen for a second or more (longest: {motion.longest_gap})"
     if motion.flat:
-        yield f"{' and '.join(motion.flat)} never changes: recordings in two dimensions, or a column of constants?"
+        text = f"{' and '.join(motion.flat)} never changes: recordings in two dimensions, or a column of constants?"
+        is_flat = motion.flat == ("z",) and store.source == "import"
+        yield text + (" Import again with --layout FILE.yaml that says `dimensions: 2`" if is_flat else "")
     if motion.still:
         yield f"joints that never move while what they hang on does: {_some(motion.still)}"
     short = int((store.frame_count < 2).sum())

@@ -160,6 +160,10 @@ class Store:
         view.records = _Records(view)
         return view
 
+    def members_of(self, rows: Int64[np.ndarray, " row"]) -> dict[str, Int64[np.ndarray, " place"]]:
+        """Return nothing: this is one store. See `marrow.data.source.ClipSource`."""
+        return {}
+
     def reopened(self) -> "Store":
         """Open the same store anew, in the same layout: for another process."""
         view = Store.open(self.path)

@@ -1,6 +1,7 @@
 """What is measured on a store's frames to find what is wrong with them: jumps, exchanged sides and people, gaps.
 
-Each shard is gone through once. Rows are frames of one body; the rows of a body lie one behind the other.
+Each shard is gone through once. Rows are frames of one body; the rows of a body lie one behind the other. In two
+dimensions bodies are larger the nearer they are, so that steps are measured by the size of the clip's own bodies.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ _POINT_METRES = 0.01
 # A gap is worth a word from this length on.
 GAP_SECONDS = 1.0
 _STILL_FRAMES = 10
+# In an image hips and shoulders of a person who turns change sides where they have no width, not where they have this.
+_SIDES_METRES = 0.15
 # Bodies of a clip on which it is compared with others.
 _ROWS_OF_ONE = 20
 
@@ -62,7 +65,7 @@ class MotionChecks:
         longest_gap: its seconds and clip, in words.
         unlike: clips in which bodies are of another size than in most, in words; of more than a few the first.
         lying: clips in which bodies are upright along another axis than up, as `unlike`.
-        flat: axes along which no position differs in the whole store.
+        flat: axes along which no position differs in the whole store, of those that exist.
         still: joints that move in no clip, while the joint that they hang on does.
     """
 
@@ -117,6 +120,8 @@ def check_motion(store: Store) -> MotionChecks:
             fps = float(store.fps[clip])
             few = slice(part.start, part.stop, max(1, bodies * frames // _ROWS_OF_ONE))
             sizes[clip] = measure_body(rows[few], flags[few], skeleton)
+            if skeleton.dimensions == 2:
+                scale = sizes[clip].of_adult or checks.size.of_adult or 1.0
             up = upward_axis(chest_above_hips(rows[few], flags[few], skeleton))
             if up is not None and up[0] != skeleton.up and up[1] >= UPRIGHT_SHARE:
                 lying.append(f"{store.ids[clip]} along {up[0]}")
@@ -124,7 +129,8 @@ def check_motion(store: Store) -> MotionChecks:
             if forward is not None and forward <= 1 - UPRIGHT_SHARE and (up is None or up[0] == skeleton.up):
                 backwards.append(store.ids[clip])
             _look_for_jumps(checks.jumps, body_joints, body_flags, fps, scale, store, clip)
-            checks.swapped_sides += _exchanges_sides(body_joints, body_flags, skeleton)
+            least = scale * _SIDES_METRES if skeleton.dimensions == 2 else 0.0
+            checks.swapped_sides += _exchanges_sides(body_joints, body_flags, skeleton, least)
             checks.swapped_people += _exchanges_people(body_joints, body_flags, scale)
             checks.points += _points(body_joints, body_flags)
             seconds = _longest_gap(np.asarray(body_flags.any(axis=(0, 2)))) / fps
@@ -136,9 +142,11 @@ def check_motion(store: Store) -> MotionChecks:
                 here = _moving(body_joints, body_flags)
                 moves |= here
                 others_move |= bool(here.any())
-    checks.unlike, checks.lying = tuple(_of_other_size(store, sizes)), tuple(lying)
+    checks.unlike = tuple(_of_other_size(store, sizes)) if skeleton.dimensions == 3 else ()
+    checks.lying = tuple(lying)
     checks.backwards = tuple(backwards)
-    checks.flat = tuple("xyz"[axis] for axis in range(3) if np.isfinite(low[axis]) and high[axis] - low[axis] < 1e-6)
+    axes = range(skeleton.dimensions)
+    checks.flat = tuple("xyz"[axis] for axis in axes if np.isfinite(low[axis]) and high[axis] - low[axis] < 1e-6)
     # The root of poses without a place stays where it is, and the hips with it: a joint of which the parent moves.
     checks.still = tuple(
         skeleton.joints[joint]
@@ -172,7 +180,12 @@ def _samples(store: Store) -> Iterator[tuple[Float32[np.ndarray, "row joint 3"],
 def _feet_forward(
     joints: Float32[np.ndarray, "row joint 3"], present: Bool[np.ndarray, "row joint"], skeleton: Skeleton
 ) -> float | None:
-    """Return the share of feet that point to the front: where left is at the left hand, that is left x up."""
+    """Return the share of feet that point to the front: where left is at the left hand, that is left x up.
+
+    In two dimensions nobody can tell: the front may point out of the image.
+    """
+    if skeleton.dimensions == 2:
+        return None
     hips = [skeleton.anchors.get(f"{side}_hip") for side in ("left", "right")]
     feet = [_foot(skeleton, hip) for hip in hips if hip is not None]
     if len(feet) < 2 or any(foot is None for foot in feet):
@@ -231,9 +244,12 @@ def _look_for_jumps(
 
 
 def _exchanges_sides(
-    joints: Float32[np.ndarray, "body frame joint 3"], present: Bool[np.ndarray, "body frame joint"], skeleton: Skeleton
+    joints: Float32[np.ndarray, "body frame joint 3"],
+    present: Bool[np.ndarray, "body frame joint"],
+    skeleton: Skeleton,
+    least: float,
 ) -> bool:
-    """Tell whether hips and shoulders turn round between two frames."""
+    """Tell whether hips and shoulders turn round between two frames, and are as wide as `least` before and after."""
     turned = None
     for limb in ("hip", "shoulder"):
         left, right = (skeleton.anchors.get(f"{side}_{limb}") for side in ("left", "right"))
@@ -244,6 +260,7 @@ def _exchanges_sides(
         length = np.linalg.norm(across, axis=-1)
         product = (across[:, 1:] * across[:, :-1]).sum(axis=-1)
         opposite = (product < -0.7 * length[:, 1:] * length[:, :-1]) & seen[:, 1:] & seen[:, :-1] & (product < 0)
+        opposite &= np.minimum(length[:, 1:], length[:, :-1]) >= least
         turned = opposite if turned is None else turned & opposite
     return bool(turned is not None and turned.any())
 

@@ -84,7 +84,12 @@ def write_shard(
             dropped.append(clip)
             continue
         if clip.skeleton != skeleton:
-            raise DataError(f"{clip.record.id}: expected the skeleton {skeleton.name!r}, got {clip.skeleton.name!r}")
+            differs = skeleton.name == clip.skeleton.name
+            wanted, got = (
+                f"{layout.name!r}{f' in {layout.dimensions} dimensions' if differs else ''}"
+                for layout in (skeleton, clip.skeleton)
+            )
+            raise DataError(f"{clip.record.id}: expected the skeleton {wanted}, got {got}")
         bodies = clip.present.any(axis=(1, 2))
         if not bodies.any():
             dropped.append(Dropped(clip.record.id, clip.record.path, "no joint of any body is present in any frame"))

@@ -194,7 +194,10 @@ class PoolsFolds(Protocol):
 
 @runtime_checkable
 class WithRaw(Protocol):
-    """A task that has baselines without any encoder of its own, other than those of recognition."""
+    """A task that has baselines without any encoder of its own, other than those of recognition.
+
+    Where it has a true `raw_of_recognition`, they stand beside those of recognition, not in their place.
+    """
 
     def raw(self, data: TaskData, context: TaskContext) -> Sequence[Report]:
         """Predict without an encoder, then score: reports of the source "raw"."""

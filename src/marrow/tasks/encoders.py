@@ -18,6 +18,7 @@ from marrow.store.format import Store
 from marrow.tasks.base import Origin
 from marrow.tasks.evaluation_report import RunFacts
 from marrow.train.logs import read_log
+from marrow.weights import SHIPPED, shipped_folder
 
 
 def encoder_of(source: Encoder | Path) -> Encoder:
@@ -30,6 +31,7 @@ def facts_of(source: Encoder | Path, index: int) -> RunFacts:
     if isinstance(source, Encoder):
         description = {"kind": type(source).__name__, **describe(source), "provenance": {}}
         return RunFacts(f"encoder {index + 1}", index, description, _fingerprint(weight_bytes(source)))
+    source = shipped_folder(source) or source
     inner = source / "encoder" if (source / "encoder" / DESCRIPTION).is_file() else source
     try:
         description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))
@@ -51,7 +53,10 @@ def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
         return "its training was not finished; give `marrow pretrain` the same settings again, and it goes on"
     if (inner / DESCRIPTION).exists():
         return f"{inner} is damaged ({error})"
-    return f"expected a run directory of `marrow pretrain`, or a folder with {DESCRIPTION} and {WEIGHTS}"
+    return (
+        f"expected a run directory of `marrow pretrain`, a folder with {DESCRIPTION} and {WEIGHTS}, or the name of an "
+        f"encoder that marrow ships: {', '.join(SHIPPED)}"
+    )
 
 
 def facts_of_all(sources: Sequence[Encoder | Path]) -> list[RunFacts]:
@@ -113,12 +118,16 @@ def store_for(
         named = {place: joint for joint, place in (joints or {}).items() if place is not None}
         store = store.brought_to(encoder.skeleton, named)
     check_skeleton(encoder, store, name)
+    _check_dimensions(encoder, store, name)
+    return store
+
+
+def _check_dimensions(encoder: Encoder, store: Store, name: Path | str) -> None:
     if encoder.skeleton.dimensions != store.skeleton.dimensions and not encoder.takes_flat:
         raise ConfigError(
             f"{name} reads {encoder.skeleton.dimensions} dimensions, the recordings of {store.path} have "
             f"{store.skeleton.dimensions}; use an encoder that was made for both (encoder.takes_flat)"
         )
-    return store
 
 
 def encoder_for(
@@ -151,6 +160,7 @@ def encoder_for(
         return encoder, []
     if transfer is True and encoder.skeleton.joints == store.skeleton.joints:
         return encoder, []
+    _check_dimensions(encoder, store, name)
     result, adaptation = adapted(encoder, store.skeleton, None if transfer is True else transfer, seed)
     notes = [adaptation.sentence()]
     up = encoder.skeleton.up, store.skeleton.up

@@ -24,6 +24,7 @@ from marrow.tasks.folds import folds_of, over_folds, raw_baselines, without_dupl
 from marrow.tasks.kept_reports import Journal, file_name, keep
 from marrow.tasks.recognition.baselines import BASELINES
 from marrow.tasks.recognition.linear_probe import LinearProbe
+from marrow.weights import shipped_folder
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def evaluate(
     """Score encoders on a protocol, beside their baselines.
 
     Args:
-        encoders: run directories, exported encoders, or encoders in memory: one, or one per seed.
+        encoders: run directories, exported encoders, "general", or encoders in memory: one, or one per seed.
         store: the data.
         protocol: a split of the store ("xview"); all folds, whose predictions are pooled to one score over all clips:
             "leave-one-out:ATTRIBUTE", "k-fold:K", "k-fold:K:ATTRIBUTE" or a name that the store has for one of these;
@@ -71,7 +72,8 @@ def evaluate(
             the protocol then says so.
         context: device, precision, seed of the probes, limits.
         save: keep the report of each run in its `RUN/reports/` (`marrow.tasks.kept_reports`): added to what is there,
-            or beside it where that was made in another way. Of an encoder in memory nothing is kept.
+            or beside it where that was made in another way. Of an encoder in memory, or of one that comes with marrow,
+            nothing is kept.
         anew: put what is kept there under this protocol aside, and begin afresh.
     """
     given = [encoders] if isinstance(encoders, Encoder | Path | str) else encoders
@@ -97,7 +99,9 @@ def evaluate(
         chosen = [task.quick() if isinstance(task, Quick) else task for task in chosen]
     facts = facts_of_all(sources)
     folders = [None if isinstance(source, Encoder) else source for source in sources]
-    kept = [folder / "reports" if save and folder is not None else None for folder in folders]
+    # Of an encoder that comes with marrow nothing is kept: its folder is not the user's.
+    own = [folder is not None and shipped_folder(folder) is None for folder in folders]
+    kept = [folder / "reports" if save and mine and folder else None for folder, mine in zip(folders, own, strict=True)]
 
     of_store = {"store": store.fingerprint}
     adapts = transfer if isinstance(transfer, bool) else dict(transfer)

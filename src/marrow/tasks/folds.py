@@ -92,7 +92,7 @@ def raw_baselines(
 ) -> list[Report]:
     """Score what needs no encoder: aligned coordinates for recognition, and what other tasks have of their own."""
     reports: list[Report] = []
-    if any(not isinstance(task, WithRaw) for task in tasks):
+    if any(not isinstance(task, WithRaw) or getattr(task, "raw_of_recognition", False) for task in tasks):
         raw = RawBaseline()
         reports += _pooled(raw, [raw.run(fold, context) for fold in folds], folds, "raw", 0, fingerprints)
     for task in tasks:

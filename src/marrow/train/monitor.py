@@ -167,6 +167,7 @@ class Monitor:
         self._batches: list[Batch] = []
         self._label = torch.from_numpy(np.asarray(store.label)[self._rows])
         self._person = _people(store, self._rows)
+        self._stores = store.members_of(self._rows)
         # Costs are arrays: processor seconds, and beside a GPU seconds on the clock too. What to expect is known after
         # a pilot: of making the batches, once, and of a measurement.
         self._counted = 1 if fabric.device.type == "cpu" else 2
@@ -282,13 +283,27 @@ class Monitor:
             "monitor_clips": float(len(features)),
         }
         numbers |= self._neighbours(features, "nearest_neighbour_percent") | self._baseline
+        # Of several stores, each by itself too: one may be learned at the cost of another.
+        for name, places in self._stores.items():
+            here = torch.from_numpy(places[places < len(features)])
+            of_store = self._neighbours(features, "nearest_neighbour_percent", here)
+            numbers |= {f"{number}.{name}": value for number, value in of_store.items()}
         self._cost = self._clocks() - began
         return numbers
 
-    def _neighbours(self, features: Float[Tensor, "clip dim"], name: str) -> dict[str, float]:
-        """Return the score of the nearest neighbours and that of chance; nothing where labels allow no comparison."""
+    def _neighbours(
+        self, features: Float[Tensor, "clip dim"], name: str, among: Int64[Tensor, " some"] | None = None
+    ) -> dict[str, float]:
+        """Return the score of the nearest neighbours and that of chance; nothing where labels allow no comparison.
+
+        `among` are the clips that it is about; None: all.
+        """
         labelled = self._label >= 0
+        if among is not None:
+            labelled &= torch.zeros_like(labelled).index_fill(0, among, True)
         label, person = self._label[labelled], self._person[labelled]
+        if len(torch.unique(person)) < 2:
+            person = torch.arange(len(label))
         chance = chance_percent(label, person) if len(label) > 1 else math.nan
         if not 0.0 < chance < 100.0:  # nor where there is none
             return {}

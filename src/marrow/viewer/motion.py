@@ -1,6 +1,7 @@
 """Moving skeletons as small numbers for a page: steps of two millimetres in 16 bits, compressed, played by `player.js`.
 
-The page turns and projects the skeletons itself, so that the view can be chosen; nothing is drawn ahead of time.
+The page turns and projects the skeletons itself, so that the view can be chosen; nothing is drawn ahead of time. What
+is in two dimensions has one view: as it was seen.
 """
 
 import base64
@@ -58,7 +59,7 @@ def pack_motion(
     """Pack one clip, or several versions of it that are to be drawn over each other.
 
     All are turned and shifted as the first one asks: the first body's mean hip and shoulder axis lies across, so that
-    "front" is the front, and the middle of its space is the origin.
+    "front" is the front, and the middle of its space is the origin. In two dimensions nothing is turned.
 
     Args:
         tracks: positions and presence, the same frames in each.
@@ -98,6 +99,11 @@ class Reel:
     skeleton: Skeleton
     motions: list[PackedMotion] = field(default_factory=list)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether the clips are in two dimensions."""
+        return self.skeleton.dimensions == 2
+
     def add(self, motion: PackedMotion) -> int:
         """Add a clip and return its number."""
         self.motions.append(motion)
@@ -114,6 +120,7 @@ class Reel:
             "sides": list(self.skeleton.sides),
             "head": head,
             "joints": len(self.skeleton.joints),
+            "flat": self.is_flat,
             "clips": [
                 [len(motion.values), motion.values.shape[1], motion.unit_metres, round(motion.seconds, 3)]
                 for motion in self.motions

@@ -1,5 +1,6 @@
 // Plays moving skeletons on canvases. Given by the page: clips as 16-bit numbers, and the bones of their skeleton.
-// Turned by dragging or with the keys; space plays and pauses, the comma and the full stop go frame by frame.
+// Turned by dragging or with the keys; space plays and pauses, the comma and the full stop go frame by frame. A reel of
+// two dimensions is flat: it is shown as it was seen, and does not turn.
 "use strict";
 
 const Marrow = (() => {
@@ -15,6 +16,7 @@ const Marrow = (() => {
     side: [Math.PI / 2, 0.08],
     above: [Math.PI, 1.45],
   };
+  const AS_SEEN = [0, 0];
 
   // Unpack gzip in base64.
   async function inflate(text) {
@@ -277,7 +279,8 @@ const Marrow = (() => {
       // Whether all canvases show the same moment, also those that are off the screen.
       this.together = "together" in root.dataset;
       this.playing = !window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-      [this.yaw, this.pitch] = VIEWS.oblique;
+      this.flat = reel.flat;
+      [this.yaw, this.pitch] = reel.flat ? AS_SEEN : VIEWS.oblique;
       this.stages = Array.from(root.querySelectorAll("canvas"), (canvas) => new Stage(canvas, reel, this));
       const watch = new IntersectionObserver((entries) => {
         for (const entry of entries) this.stages.find((stage) => stage.canvas === entry.target).shown = entry.isIntersecting;
@@ -308,6 +311,7 @@ const Marrow = (() => {
     pause() { if (this.playing) this.toggle(); }
 
     turn(yaw, pitch) {
+      if (this.flat) return;
       this.yaw += yaw;
       this.pitch = Math.max(-0.3, Math.min(1.5, this.pitch + pitch));
       const view = this.root.querySelector("[data-do=view]");

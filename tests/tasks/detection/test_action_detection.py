@@ -227,6 +227,19 @@ def test_the_nearest_coordinates_find_what_can_be_seen(data):
     assert report.num_labels_used == sum(len(data.store.segments(int(row))) for row in data.train_rows)
 
 
+def test_coordinates_in_an_image_are_not_turned(tmp_path):
+    """Two poses that differ by nothing but the side to which somebody faces are two classes in an image."""
+    flat = replace(KINECT_V1_20, dimensions=2)
+    pose = np.random.default_rng(0).normal(size=(20, 3)) * [1, 1, 0]
+    poses = np.stack([pose * [side, 1, 1] for side in np.repeat([1, -1, 1, -1], 30)])[None].astype(np.float32)
+    segments = (Segment(0, 30, 0), Segment(30, 60, 1), Segment(60, 90, 0), Segment(90, 120, 1))
+    present = np.ones(poses.shape[:3], np.bool_)
+    clips = [SkeletonSequence(poses, present, 30.0, flat, Record(name), segments) for name in "ab"]
+    store = write_store(tmp_path / "store", clips, source="test", classes=("left", "right"))
+    report = raw_detection(TaskData(store, np.array([0]), np.array([1]), "test"), CONTEXT, CONFIG)
+    assert report.metrics["frame_f1_actions_percent"] == 100.0
+
+
 def test_another_order_by_hand():
     # Ten frames, the actions at [1, 4) and [6, 8): cut in the middle of [4, 6), at 5. The hip is at x = frame and at
     # height 1, in the second half at height 3. The second piece comes first, frames 5..9, and ends at x = 9; the first

@@ -308,6 +308,13 @@ def test_data_without_long_clips_is_refused_with_numbers(tmp_path):
     assert unsuited(fed, halves(store, [1], [0])) is None
 
 
+def test_recordings_without_millimetres_are_refused(tmp_path):
+    joints = np.random.default_rng(0).normal(size=(1, 60, JOINTS, 3)) * [1, 1, 0]
+    store = store_of(tmp_path / "store", [whole(joints)] * 2, skeleton=replace(KINECT_V1_20, dimensions=2))
+    with pytest.raises(DataError, match="millimetres, which recordings in two dimensions do not have"):
+        MotionPrediction(TINY).run(encoder(), halves(store, [0], [1]), CPU)
+
+
 def test_human36m_is_scored_on_its_own_windows_and_joints(tmp_path):
     # Joint 2 (a knee) of action "a" moves at 1 m/s, of "b" at 3 m/s; nothing else does. Zero velocity at 80 ms is off
     # by 80 and 240 mm in 1 of 32 joints, and actions count alike: (80 + 240) / 2 / 32 = 5. Of "c" a take is

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 
 from marrow.errors import ParseError
-from marrow.importing.arrays.clip import LARGEST
 from marrow.importing.arrays.file import Rows
-from marrow.importing.arrays.mat_file import is_mat, read_mat
 from marrow.importing.arrays.plan import Plan, plan_of
 from marrow.importing.recording import ClipEntry, Contents, Doubt, Head, ReadOptions, Recording, Source, one_by_one
 from marrow.readers.base import SkipRecording
+from marrow.readers.mat_file import is_mat, read_mat
+from marrow.readers.penn_action import is_penn_action, video_of
 from marrow.skeleton.estimators import PENN_13
 from marrow.skeleton.layout import KINECT_V1_20
 
-_PENN = {"x", "y", "visibility", "action", "train"}
 # Head, shoulders' centre, spine, hips' centre; then the arms and the legs as everywhere.
 _UTD_ORDER = (3, 2, 1, 0, *range(4, 20))
 _UTD_NAME = re.compile(r"a(\d+)_s(\d+)_t(\d+)(_skeleton)?")
@@ -48,14 +47,14 @@ class Mat:
     def peek(self, source: Source, options: ReadOptions) -> Contents:
         """See `Format`."""
         variables, left_out = read_mat(source.path)
-        if set(variables) >= _PENN and options.axes is None:
+        if is_penn_action(variables) and options.axes is None:
             return _penn_contents(source.path, variables, left_out)
         return _plan(source, options.axes, options.layout)[0].contents
 
     def read(self, source: Source, key: str, options: ReadOptions) -> Recording:
         """See `Format`."""
         variables, _ = read_mat(source.path)
-        if set(variables) >= _PENN and options.axes is None:
+        if is_penn_action(variables) and options.axes is None:
             return _penn_recording(source.path, variables)
         plan, arrays = _plan(source, options.axes, options.layout)
         return plan.read(source.path, arrays, key)
@@ -115,33 +114,16 @@ def _utd_contents(path: Path, contents: Contents, layout: str | None) -> Content
     )
 
 
-def _penn_arrays(path: Path, variables: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    x, y, visibility = (variables[name] for name in ("x", "y", "visibility"))
-    shapes = [getattr(values, "shape", ()) for values in (x, y, visibility)]
-    if len(shapes[0]) != 2 or shapes[0][1] != len(PENN_13.joints) or len(set(shapes)) != 1 or not shapes[0][0]:
-        got = ", ".join(" × ".join(map(str, shape)) or "words" for shape in shapes)
-        raise ParseError(path, 0, f"expected x, y and visibility to be frames × {len(PENN_13.joints)}, got {got}")
-    return x, y, visibility
-
-
 # In 24 of the 29 clips whose viewpoint is "front", the left shoulder is at the left of the image.
 _PENN_SIDES = Doubt("left and right look like those of the viewer: of people seen from the front, left is at the left")
 
 
 def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, ...]) -> Contents:
-    _penn_arrays(path, variables)
-    action, train = variables["action"], variables["train"]
-    if not isinstance(action, list) or len(action) != 1:
-        raise ParseError(path, 0, "expected action to be the name of a class, got something else")
-    part = {1: "train", -1: "test"}.get(int(train.ravel()[0])) if getattr(train, "size", 0) == 1 else None
-    if part is None:
-        raise ParseError(path, 0, "expected train to be 1 or -1, got something else")
-    attributes: dict[str, int | str] = {}
-    pose = variables.get("pose")
-    if isinstance(pose, list) and len(pose) == 1:
-        attributes["viewpoint"] = pose[0]
+    video = video_of(path, variables)
+    attributes: dict[str, int | str] = {"viewpoint": video.viewpoint} if video.viewpoint else {}
+    known = {"x", "y", "visibility", "action", "train", "pose"}
     return Contents(
-        clips=(ClipEntry("", action[0], attributes, (part,)),),
+        clips=(ClipEntry("", video.action, attributes, (video.part,)),),
         joint_count=len(PENN_13.joints),
         joints=PENN_13.joints,
         parents=PENN_13.parents,
@@ -151,21 +133,13 @@ def _penn_contents(path: Path, variables: dict[str, Any], left_out: tuple[str, .
         up="-y",
         software="Penn Action",
         axes=f"T V of {len(PENN_13.joints)} joints, x and y apart",
-        left_out=(*left_out, *(name for name in variables if name not in _PENN | {"pose"})),
+        left_out=(*left_out, *(name for name in variables if name not in known)),
         doubts=(_PENN_SIDES,),
     )
 
 
 def _penn_recording(path: Path, variables: dict[str, Any]) -> Recording:
-    x, y, visibility = _penn_arrays(path, variables)
-    positions = np.stack([x, y], axis=-1).astype(np.float64)
-    positions[visibility == 0] = np.nan
-    too_far = np.abs(positions) > LARGEST
-    if too_far.any():
-        frame, joint = (int(index) for index in np.argwhere(too_far)[0][:2])
-        where = f"frame {frame + 1}, {PENN_13.joints[joint]}"
-        shown = ", ".join(f"{value:g}" for value in positions[frame, joint])
-        raise ParseError(path, 0, f"{where}: expected positions below {LARGEST:,.0f}, got ({shown})")
-    if np.isnan(positions).all():
-        raise SkipRecording(f"no joint is visible in any of its {len(positions)} frames")
-    return Recording(positions[None].astype(np.float32))
+    video = video_of(path, variables)
+    if not video.visible.any():
+        raise SkipRecording(f"no joint is visible in any of its {len(video.visible)} frames")
+    return Recording(np.where(video.visible[..., None], video.positions, np.nan)[None].astype(np.float32))

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from marrow.data.recordings import Recordings
 from marrow.errors import ConfigError
+from marrow.skeleton.derived import measured
 from marrow.skeleton.geometry import turn_to_face
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
 from marrow.tasks.base import Report, TaskContext, TaskData
@@ -25,8 +26,8 @@ def raw_detection(data: TaskData, context: TaskContext, config: DetectionConfig 
     """Let the nearest training frames vote on every frame: report `action_detection/knn`.
 
     A frame is described by the recorded frames around it, 15 in all: hip-centred each, turned together about the
-    vertical by their mean view, in units of the trunk. The 5 nearest by Euclidean distance have one vote each. Frames
-    that were not recorded are called as the recorded one before them.
+    vertical by their mean view (in two dimensions not), in units of the trunk. The 5 nearest by Euclidean distance have
+    one vote each. Frames that were not recorded are called as the recorded one before them.
     """
     config = config or DetectionConfig()
     train = training_recordings(data)
@@ -84,9 +85,11 @@ def _windows(
     across = body[:, anchors["right_hip"]] - body[:, anchors["left_hip"]]
     across += body[:, anchors["right_shoulder"]] - body[:, anchors["left_shoulder"]]
     trunk = np.linalg.norm(body[:, anchors["chest"]], axis=-1)[place].mean(axis=1)
-    view = np.stack([turn_to_face(direction, skeleton.up) for direction in across[place].mean(axis=1)])
+    view = np.tile(np.eye(3), (len(at), 1, 1))
+    if skeleton.dimensions == 3:
+        view = np.stack([turn_to_face(direction, skeleton.up) for direction in across[place].mean(axis=1)])
     view /= np.where(trunk > 1e-6, trunk, 1.0)[:, None, None]
-    turned = body[place].reshape(len(at), -1, 3) @ view.transpose(0, 2, 1)
+    turned = body[place][:, :, measured(skeleton)].reshape(len(at), -1, 3) @ view.transpose(0, 2, 1)
     return turned.reshape(len(at), -1).astype(np.float32)
 
 

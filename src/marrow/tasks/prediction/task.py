@@ -56,8 +56,10 @@ class MotionPrediction:
         return replace(self, config=small)
 
     def unsuited(self, data: TaskData) -> str | None:
-        """Say which half of the data has no recording that is long enough."""
+        """Say that the data has no millimetres, or which half of it has no recording that is long enough."""
         config, store = self.config, data.store
+        if store.skeleton.dimensions == 2:
+            return "it is scored in millimetres, which recordings in two dimensions do not have"
         needed = {
             "training": (data.train_rows, config.observed_frames + config.learned_frames),
             "test": (data.test_rows, config.observed_frames + config.predicted_frames),

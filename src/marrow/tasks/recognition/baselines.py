@@ -1,9 +1,10 @@
 """What an encoder has to beat: the same tasks without any learning of features.
 
 - random: the same tasks on the same encoder at random initialisation, `encoder.fresh(seed)`.
-- raw: aligned coordinates, no encoder at all: hip-centred, torso-scaled, turned by the first frame's view, 32 frames,
-  side by side (`marrow.skeleton.geometry.raw_baseline_features`); nearest neighbour by Euclidean distance, and ridge
-  regression on one-hot labels. An encoder that beats only random initialisation may be worse than no encoder.
+- raw: aligned coordinates, no encoder at all: hip-centred, torso-scaled, turned by the first frame's view (in two
+  dimensions not), 32 frames, side by side (`marrow.skeleton.geometry.raw_baseline_features`); nearest neighbour by
+  Euclidean distance, and ridge regression on one-hot labels. An encoder that beats only random initialisation may be
+  worse than no encoder.
 """
 
 from dataclasses import dataclass, field, replace

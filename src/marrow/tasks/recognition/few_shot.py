@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from marrow.data.label_draws import DRAWS, SHOTS
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
+from marrow.tasks.recognition.baselines import RawBaseline
 from marrow.tasks.recognition.declared import about_of
 from marrow.tasks.recognition.over_draws import (
     DrawnPrediction,
@@ -59,6 +60,7 @@ class FewShot:
     """
 
     name = "few_shot"
+    raw_of_recognition = True
     config: FewShotConfig = field(default_factory=FewShotConfig)
 
     def quick(self) -> "FewShot":
@@ -67,6 +69,27 @@ class FewShot:
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Learn from every draw, predict, then score."""
+        train, test = standardised(*(table.pooled for table in context.tables(encoder, data)))
+        of = "centre crops, standardised by all training clips"
+        return self._reports(train, test, data, context, of, context.origin.source)
+
+    def raw(self, data: TaskData, context: TaskContext) -> list[Report]:
+        """Learn from aligned coordinates with the same labels, predict, then score."""
+        raw = RawBaseline()
+        rows = data.train_rows, data.test_rows
+        train, test = standardised(*(torch.from_numpy(raw.features(data.store, half)) for half in rows))
+        of = "aligned coordinates, 32 frames, standardised by all training clips"
+        return self._reports(train, test, data, context, of, "raw")
+
+    def _reports(
+        self,
+        train: Float64[np.ndarray, "train dim"],
+        test: Float64[np.ndarray, "test dim"],
+        data: TaskData,
+        context: TaskContext,
+        features: str,
+        source: str,
+    ) -> list[Report]:
         config, asked = self.config, plain(self.config)
         shots_of_draws = label_choices(
             data,
@@ -76,15 +99,14 @@ class FewShot:
             label_seed=config.label_seed,
             lists=config.lists,
         )
-        train, test = standardised(*(table.pooled for table in context.tables(encoder, data)))
         # Where features go to another device, distances are in fp32, which every device has.
         device = context.fabric().device
         number = torch.float64 if device.type == "cpu" else torch.float32
-        gallery, query = (torch.from_numpy(features).to(device, number) for features in (train, test))
+        gallery, query = (torch.from_numpy(half).to(device, number) for half in (train, test))
         counts = np.bincount(data.train_labels(), minlength=len(data.classes))
         # Which other numbers of shots were asked for decides no score.
         settings = {name: value for name, value in asked.items() if name != "shots"}
-        settings |= {"features": "centre crops, standardised by all training clips"}
+        settings |= {"features": features}
         of_mean = {name: value for name, value in settings.items() if name != "logistic"} | {"distance": "cosine"}
         learned: list[tuple[Report, list[DrawnPrediction]]] = []
         for shots, choices in zip(config.shots, shots_of_draws.values(), strict=True):
@@ -111,7 +133,7 @@ class FewShot:
                     asked=asked,
                     noted=note,
                     seed=context.seed,
-                    source=context.origin.source,
+                    source=source,
                 )
                 learned.append((report, predictions))
 

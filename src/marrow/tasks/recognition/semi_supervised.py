@@ -10,19 +10,21 @@ There is no validation split. The score is that of the last epoch; the best epoc
 apart, stands beside it (`top1_best_percent`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int64
+import torch
+from jaxtyping import Float64, Int64
 
 from marrow.data.label_draws import DRAWS, FRACTIONS
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.metrics import best_epoch
+from marrow.tasks.recognition.baselines import RawBaseline
 from marrow.tasks.recognition.declared import about_of
 from marrow.tasks.recognition.finetune_training import Training, processor_seconds, train_in_one_go
 from marrow.tasks.recognition.over_draws import (
@@ -86,6 +88,7 @@ class SemiSupervised:
     """
 
     name = "semi_supervised"
+    raw_of_recognition = True
     config: SemiSupervisedConfig = field(default_factory=SemiSupervisedConfig)
 
     def quick(self) -> "SemiSupervised":
@@ -108,9 +111,44 @@ class SemiSupervised:
             lists=config.lists,
         )
         is_linear = config.readout == "linear"
-        learn = self._linear if is_linear else self._finetuned
-        learned = {share: learn(encoder, data, context, choices) for share, choices in choices_of_share.items()}
+        if is_linear:
+            halves = standardised(*(table.pooled for table in context.tables(encoder, data)))
+            learned = {share: self._linear(*halves, choices) for share, choices in choices_of_share.items()}
+        else:
+            learned = {
+                share: self._finetuned(encoder, data, context, choices) for share, choices in choices_of_share.items()
+            }
+        return self._scored(learned, choices_of_share, data, context, is_linear=is_linear, source=context.origin.source)
 
+    def raw(self, data: TaskData, context: TaskContext) -> list[Report]:
+        """Learn from aligned coordinates with the same labels, by logistic regression."""
+        config, raw = self.config, RawBaseline()
+        choices_of_share = label_choices(
+            data,
+            config.scheme,
+            config.fractions,
+            draws=config.draws,
+            label_seed=config.label_seed,
+            lists=config.lists,
+        )
+        rows = data.train_rows, data.test_rows
+        halves = standardised(*(torch.from_numpy(raw.features(data.store, half)) for half in rows))
+        learned = {
+            share: self._linear(*halves, choices, "aligned coordinates, 32 frames")
+            for share, choices in choices_of_share.items()
+        }
+        return self._scored(learned, choices_of_share, data, context, is_linear=True, source="raw")
+
+    def _scored(
+        self,
+        learned: Mapping[float, _Learned],
+        choices_of_share: Mapping[float, Sequence[LabelChoice]],
+        data: TaskData,
+        context: TaskContext,
+        *,
+        is_linear: bool,
+        source: str,
+    ) -> list[Report]:
         # Predictions are made; from here on test labels are read. The best epoch is the one thing they choose.
         clips = data.test_clips()
         reports = []
@@ -132,7 +170,7 @@ class SemiSupervised:
                 cost=cost,
                 noted={**noted, "note": noted["note"] + missing_note(choices)},
                 seed=context.seed,
-                source=context.origin.source,
+                source=source,
             )
             reports.append(report_over_draws(report, predictions, clips))
         return reports
@@ -142,15 +180,18 @@ class SemiSupervised:
         return pooled_over_draws(parts)
 
     def _linear(
-        self, encoder: Encoder, data: TaskData, context: TaskContext, choices: Sequence[LabelChoice]
+        self,
+        train_features: Float64[np.ndarray, "train dim"],
+        test_features: Float64[np.ndarray, "test dim"],
+        choices: Sequence[LabelChoice],
+        features: str = "centre crops",
     ) -> _Learned:
         """Predict by logistic regression, which has one epoch."""
-        train_features, test_features = standardised(*(table.pooled for table in context.tables(encoder, data)))
         fitted = [
             Logistic.fitted(train_features[choice.places], choice.label, self.config.linear) for choice in choices
         ]
         by_draw = [logistic.predict(test_features)[None] for logistic in fitted]
-        settings = {**self._settings(), "features": "centre crops, standardised by all training clips"}
+        settings = {**self._settings(), "features": f"{features}, standardised by all training clips"}
         converged = all(logistic.converged for logistic in fitted)
         return by_draw, settings, {}, {"converged": converged, "note": f"Logistic regression on {_labels(choices)}."}
 
