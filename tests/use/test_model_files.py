@@ -78,10 +78,9 @@ def test_a_program_of_torch_answers_as_the_model(files: Path) -> None:
 def test_opsets_and_eight_bits(files: Path) -> None:
     everything = recordings("patches")
     expected = eager(build("patches"), everything)
-    for opset in (18, 22):
-        model = onnx.load(files / f"{opset}.onnx")
-        assert [entry.version for entry in model.opset_import if entry.domain == ""] == [opset]
-        np.testing.assert_allclose(load(files / f"{opset}.onnx").predict(everything), expected, atol=1e-4)
+    model = onnx.load(files / "18.onnx")
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [18]
+    np.testing.assert_allclose(load(files / "18.onnx").predict(everything), expected, atol=1e-4)
     rounded = load(files / "patches.int8.onnx").predict(everything)
     assert (files / "patches.int8.onnx").stat().st_size < (files / "patches.onnx").stat().st_size
     assert 1e-6 < np.abs(rounded - expected).max() < 0.1
@@ -161,7 +160,6 @@ def test_a_description_survives_its_text() -> None:
         assert Description.from_json(description.to_json(), "here") == description
     places = describe(build("places"))
     assert places.inputs == ("joints", "present", "place", "flat")
-    assert {"kinect_v2_25", "coco_17", "smpl_24"} < places.maps.keys()
     assert describe(build("levels")).classes == ("wave", "sit", "kick")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.runtime.description import KEY, Description
 from marrow.runtime.prepare import Motion, prepare
+from marrow.skeleton.sequence import SkeletonSequence
 
 
 class Model:
@@ -53,7 +54,7 @@ class Model:
         return self._answer(motions, batch_clips)
 
     def _answer(self, motions: Any, batch_clips: int) -> np.ndarray:
-        if isinstance(motions, Motion) or hasattr(motions, "joints"):
+        if isinstance(motions, Motion | SkeletonSequence):
             raise DataError("expected a list of recordings, got one: put it into a list")
         if batch_clips < 1:
             raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")

@@ -1,18 +1,22 @@
-"""From recordings to the arrays that an exported model reads: brought to its joints, cut, aligned and resampled.
+"""From recordings to the arrays that an exported model reads: brought to its joints, aligned, cut and resampled.
 
-The same as `marrow.batch_from_sequences`, up to rounding, in NumPy alone; tests hold the two together. Arrays of a
-recording are `[body frame joint 3]`, float32, in metres, with flags `[body frame joint]` of what was seen.
+The same as `marrow.batch_from_sequences`, up to rounding, in NumPy alone; tests hold the two together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from marrow.errors import DataError
-from marrow.runtime.description import Description, JointMap, Layout
-from marrow.runtime.geometry import alignment, as_stream, carried, resampled
+from marrow.runtime.description import Description
+from marrow.skeleton.geometry import alignment_of
+from marrow.skeleton.known import LAYOUTS
+from marrow.skeleton.layout import Skeleton
+from marrow.skeleton.retarget import retarget
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.skeleton.streams import stream
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Motion:
         present: [body frame joint], which joints were seen; None: those whose position is finite.
         fps: frames per second.
         layout: names of the joints in their order, or the name of a layout (`marrow layouts`); None: the model's own.
-        dimensions: coordinates that exist, 2 where joints were seen in an image; None: as many as the model reads.
+        dimensions: coordinates that exist, 2 where joints were seen in an image; None: as many as the layout has.
     """
 
     joints: np.ndarray
@@ -61,20 +65,22 @@ def prepare(motions: Sequence[Any], description: Description) -> Inputs:
     """Return recordings as one batch for a model.
 
     Args:
-        motions: `Motion`, or whatever has `joints`, `present`, `fps` and `skeleton`.
+        motions: each a `Motion` or a `marrow.SkeletonSequence`.
         description: of the model.
 
     Raises:
         DataError: there is none, or it cannot be brought to the joints of the model, or is no recording.
+        ConfigError: none of its joints is known as a place of the body, where the model reads these.
     """
     if not len(motions):
         raise DataError("expected at least one recording, got none")
-    windows = [_window(motion, number, description) for number, motion in enumerate(motions)]
-    bodies = max(len(present) for _, present, _ in windows)
-    times = max(present.shape[1] for _, present, _ in windows)
-    shape = len(windows), bodies, times, len(description.layout.joints)
+    sequences = [_readable(motion, f"recording {number}", description) for number, motion in enumerate(motions)]
+    windows = [_window(sequence, description) for sequence in sequences]
+    bodies = max(len(present) for _, present in windows)
+    times = max(present.shape[1] for _, present in windows)
+    shape = len(windows), bodies, times, len(description.skeleton.joints)
     joints, present = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
-    for number, (of_joints, of_present, _) in enumerate(windows):
+    for number, (of_joints, of_present) in enumerate(windows):
         inside = number, slice(len(of_present)), slice(of_present.shape[1])
         joints[inside], present[inside] = of_joints, of_present
     inputs = Inputs(joints, present)
@@ -84,29 +90,28 @@ def prepare(motions: Sequence[Any], description: Description) -> Inputs:
             place = np.union1d(place, [joint]) if len(place) < 2 else place
         inputs = replace(inputs, joints=joints[..., place, :], present=present[..., place], place=place)
     if description.takes_flat:
-        inputs = replace(inputs, flat=np.array([is_flat for _, _, is_flat in windows]))
+        most = description.skeleton.dimensions
+        inputs = replace(inputs, flat=np.array([sequence.skeleton.dimensions < most for sequence in sequences]))
     if description.input["pace"] == "recorded":
-        inputs = replace(inputs, frame_count=np.array([seen.shape[1] for _, seen, _ in windows], np.int64))
+        inputs = replace(inputs, frame_count=np.array([seen.shape[1] for _, seen in windows], np.int64))
     return inputs
 
 
-def _window(motion: Any, number: int, description: Description) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return the window of a recording, its flags, and whether it has two dimensions where the model has three."""
-    joints, present, fps, layout = _brought(motion, number, description)
-    config = description.input
-    matrix, origin = alignment(joints, present, layout, config["alignment"])
+def _window(sequence: SkeletonSequence, description: Description) -> tuple[np.ndarray, np.ndarray]:
+    """Return the window of a recording in the joints of the model: [body time joint 3], and flags."""
+    config, layout = description.input, sequence.skeleton
+    joints, present = np.where(sequence.present[..., None], sequence.joints, np.float32(0)), sequence.present.copy()
+    matrix, origin = alignment_of(joints, present, layout, config["alignment"])
     # What nobody measured has served its purpose.
-    present = present.copy()
     present[..., list(layout.derived)] = False
     dropped = int((1 - config["test_crop"]) * joints.shape[1] / 2)
     cut = slice(dropped, joints.shape[1] - dropped)
-    positions = np.where(present[..., None], (joints - origin) @ matrix.T, np.float32(0))
-    positions, present = resampled(positions[:, cut], present[:, cut], _frames(cut.stop - cut.start, fps, config))
-    positions, present = as_stream(positions, present, description.layout.parents, config["stream"])
-    return positions, present, layout.dimensions < description.layout.dimensions
+    aligned = ((joints - origin) @ matrix.T)[:, cut]
+    aligned, present = resampled(aligned, present[:, cut], _frames(cut.stop - cut.start, sequence.fps, config))
+    return stream(aligned, present, description.skeleton, config["stream"])
 
 
-def _frames(length: int, fps: float, config: Any) -> int:
+def _frames(length: int, fps: float, config: Mapping[str, Any]) -> int:
     """Return how many frames a crop of some length gets in its window."""
     if config["pace"] == "resized":
         return config["window_frames"]
@@ -115,55 +120,56 @@ def _frames(length: int, fps: float, config: Any) -> int:
     return min(max(length, config["min_frames"]), config["window_frames"])
 
 
-def _brought(motion: Any, number: int, description: Description) -> tuple[np.ndarray, np.ndarray, float, Layout]:
-    """Return a recording in the joints of the model: positions, flags, frames per second, and what its layout is."""
-    if not hasattr(motion, "joints"):
+def resampled(joints: np.ndarray, present: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return so many frames, by linear interpolation where all that have a weight were seen.
+
+    Frame i of N lies at (i + 1/2) L / N - 1/2 of L, held inside: ((2i + 1) L - N) / 2N in integers, so that a weight is
+    zero exactly where it should be (`marrow.data.gather`).
+    """
+    length = joints.shape[1]
+    numerator = np.clip((2 * np.arange(frames) + 1) * length - frames, 0, 2 * frames * (length - 1))
+    before, rest = np.divmod(numerator, 2 * frames)
+    after = before + (rest > 0)
+    weight = (rest.astype(np.float32) / np.float32(2 * frames))[:, None, None]
+    seen = present[:, before] & present[:, after]
+    low = joints[:, before]
+    return np.where(seen[..., None], low + weight * (joints[:, after] - low), np.float32(0)), seen
+
+
+def _readable(motion: Any, name: str, description: Description) -> SkeletonSequence:
+    """Return a recording in the joints of the model."""
+    own = description.skeleton
+    sequence = motion if isinstance(motion, SkeletonSequence) else _sequence(motion, name, own)
+    joints, named = sequence.skeleton.joints, sequence.record.id
+    if 0 in sequence.present.shape:
+        raise DataError(f"{named}: expected a body and a frame, got positions of {list(sequence.joints.shape)}")
+    if joints != own.joints and description.by_place:
+        sequence = retarget(sequence, own)
+    elif joints != own.joints:
         raise DataError(
-            f"recording {number}: expected Motion, or what marrow.read returns, got {type(motion).__name__}"
+            f"{named}: expected the joints of {own.name!r} ({', '.join(own.joints)}); got {', '.join(joints)}"
         )
-    name = getattr(getattr(motion, "record", None), "id", None) or f"recording {number}"
-    own, skeleton = description.layout, getattr(motion, "skeleton", None)
-    joints, present = _checked(motion, name)
-    if skeleton is not None:
-        names, layout = tuple(skeleton.joints), Layout.of(skeleton)
-        layout = replace(layout, anchors={**own.anchors, **layout.anchors})
-    else:
-        names, layout = _names(motion, name, description), replace(own, dimensions=motion.dimensions or own.dimensions)
-    if joints.shape[2] != len(names):
+    if sequence.skeleton.dimensions != own.dimensions and not description.takes_flat:
         raise DataError(
-            f"{name}: expected positions of {len(names)} joints ({', '.join(names)}), got {joints.shape[2]}; "
-            "`layout` says which joints they are"
+            f"{named}: the model reads {own.dimensions} dimensions, this has {sequence.skeleton.dimensions}"
         )
-    if names != own.joints:
-        mapped = _map_to(own, names, skeleton, name, description)
-        joints, present = carried(joints, present, mapped, len(own.joints))
-        layout = replace(own, derived=mapped.derived, dimensions=layout.dimensions)
-        if layout.dimensions == 2 and mapped.axis_steps:
-            raise DataError(f"{name}: its images have another axis that points up than the model, {own.up}")
-    if layout.dimensions != own.dimensions and not description.takes_flat:
-        raise DataError(f"{name}: the model reads {own.dimensions} dimensions, this has {layout.dimensions}")
-    return joints, present, float(motion.fps), layout
+    return sequence
 
 
-def _names(motion: Motion, name: str, description: Description) -> tuple[str, ...]:
-    """Return the joints that a motion says it has."""
-    own, maps = description.layout, description.maps
-    if motion.layout is None or motion.layout == own.name:
-        return own.joints
-    if not isinstance(motion.layout, str):
-        return tuple(motion.layout)
-    if motion.layout not in maps:
-        known = ", ".join([own.name, *maps])
-        raise DataError(f"{name}: expected a layout of {known}, or the names of the joints; got {motion.layout!r}")
-    return maps[motion.layout].joints
-
-
-def _checked(motion: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _sequence(motion: Any, name: str, own: Skeleton) -> SkeletonSequence:
+    """Return plain arrays as a sequence of a layout that has a name, its joints in the order of that layout."""
+    if not isinstance(motion, Motion):
+        raise DataError(f"{name}: expected Motion, or what marrow.read returns, got {type(motion).__name__}")
     joints = np.asarray(motion.joints)
-    if joints.ndim != 4 or joints.shape[3] != 3 or 0 in joints.shape or joints.dtype.kind not in "fiu":
+    if joints.ndim != 4 or joints.shape[3] != 3 or joints.dtype.kind not in "fiu":
         raise DataError(
-            f"{name}: joints must be numbers [body, frame, joint, 3] with a body and a frame, got {joints.dtype} "
-            f"{list(joints.shape)}"
+            f"{name}: joints must be numbers [body, frame, joint, 3], got {joints.dtype} {list(joints.shape)}"
+        )
+    layout, order = _layout(motion.layout, name, own)
+    if joints.shape[2] != len(order):
+        raise DataError(
+            f"{name}: expected positions of {len(order)} joints ({', '.join(layout.joints)}), got {joints.shape[2]}; "
+            "`layout` says which joints they are"
         )
     finite = np.asarray(np.isfinite(joints).all(-1))
     present = finite if motion.present is None else np.asarray(motion.present)
@@ -171,30 +177,26 @@ def _checked(motion: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(
             f"{name}: present must be bool {list(joints.shape[:3])}, got {present.dtype} {list(present.shape)}"
         )
-    if (present & ~finite).any():
-        raise DataError(f"{name}: a joint that is marked present has a position that is not finite")
-    if not 0 < motion.fps < np.inf:
-        raise DataError(f"{name}: fps must be frames per second above 0, got {motion.fps}")
-    return np.where(present[..., None], joints, 0).astype(np.float32), present
+    positions = np.where(present[..., None], joints, 0).astype(np.float32)
+    if motion.dimensions is not None:
+        layout = replace(layout, dimensions=motion.dimensions)
+    return SkeletonSequence(positions[:, :, order], present[:, :, order], float(motion.fps), layout, Record(name))
 
 
-def _map_to(own: Layout, names: tuple[str, ...], skeleton: Any, name: str, description: Description) -> JointMap:
-    """Return how recordings with other joints are brought to those of the model."""
-    if skeleton is not None and description.by_place:
-        # What has a skeleton comes from marrow's readers, which need more than NumPy anyway.
-        from marrow.skeleton.body import BODY
-        from marrow.skeleton.retarget import layout_map
-
-        return JointMap.of(names, layout_map(skeleton, BODY))
-    if sorted(names) == sorted(own.joints):
-        order = {joint: names.index(wanted) for joint, wanted in enumerate(own.joints)}
-        derived = tuple(own.joints.index(names[joint]) for joint in skeleton.derived) if skeleton else own.derived
-        return JointMap(names, order, {}, derived)
-    for mapped in description.maps.values():
-        if sorted(mapped.joints) == sorted(names):
-            sources = {joint: names.index(mapped.joints[source]) for joint, source in mapped.sources.items()}
-            return replace(mapped, joints=names, sources=sources)
-    known = f", or those of {', '.join(description.maps)}" if description.maps else ""
+def _layout(given: Sequence[str] | str | None, name: str, own: Skeleton) -> tuple[Skeleton, list[int]]:
+    """Return the layout of a motion, and where each of its joints is in the order of the motion."""
+    known = {own.name: own, **{name: layout for name, layout in LAYOUTS.items() if name != own.name}}
+    if given is None or isinstance(given, str):
+        if given is not None and given not in known:
+            raise DataError(
+                f"{name}: expected a layout of {', '.join(known)}, or the names of the joints; got {given!r}"
+            )
+        layout = own if given is None else known[given]
+        return layout, list(range(len(layout.joints)))
+    for layout in known.values():
+        if sorted(layout.joints) == sorted(given):
+            return layout, [list(given).index(joint) for joint in layout.joints]
     raise DataError(
-        f"{name}: expected the joints of {own.name!r} ({', '.join(own.joints)}){known}; got {', '.join(names)}"
+        f"{name}: expected the joints of {own.name!r} ({', '.join(own.joints)}) or of another layout that has a name "
+        f"(`marrow layouts`), got {', '.join(given)}; any other is given as a marrow.SkeletonSequence with its Skeleton"
     )

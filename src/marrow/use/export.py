@@ -245,7 +245,7 @@ def _difference(model: Exportable, answer: Answer, sequences: Sequence[SkeletonS
     return float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 
-def _milliseconds(answer: Answer, sequence: SkeletonSequence, seconds: float = 0.5, most: int = 50) -> float:
+def _milliseconds(answer: Answer, sequence: SkeletonSequence, seconds: float = 0.3, most: int = 50) -> float:
     """Return the median time of an answer."""
     for _ in range(3):
         answer([sequence])

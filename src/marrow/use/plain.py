@@ -17,13 +17,11 @@ from torch.fx import GraphModule
 
 import marrow
 from marrow.data.batch import Batch, Shapes
-from marrow.errors import ConfigError, MarrowError
+from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.models.heads import DESCRIPTION, Recogniser
-from marrow.runtime.description import Description, JointMap, Layout
+from marrow.runtime.description import Description
 from marrow.runtime.prepare import Inputs
-from marrow.skeleton.known import LAYOUTS
-from marrow.skeleton.retarget import layout_map
 from marrow.skeleton.sequence import SkeletonSequence
 
 Exportable = Encoder | Recogniser
@@ -50,30 +48,15 @@ def encoder_of(model: Exportable) -> Encoder:
 def describe(model: Exportable) -> Description:
     """Return what an exported file says of a model."""
     encoder = encoder_of(model)
-    skeleton = encoder.skeleton
     return Description(
         kind="recogniser" if isinstance(model, Recogniser) else "encoder",
         classes=model.classes if isinstance(model, Recogniser) else (),
-        layout=Layout.of(skeleton),
+        skeleton=encoder.skeleton,
         input=asdict(encoder.input),
         by_place=encoder.is_by_place,
         takes_flat=encoder.takes_flat,
-        maps=_maps(encoder) if encoder.is_by_place else {},
         made_by=marrow.__version__,
     )
-
-
-def _maps(encoder: Encoder) -> dict[str, JointMap]:
-    """Return how every layout with a name is brought to the places of the body, where the encoder takes it."""
-    maps = {}
-    for name, layout in LAYOUTS.items():
-        if layout.joints == encoder.skeleton.joints:
-            continue
-        try:
-            maps[name] = JointMap.of(layout.joints, layout_map(layout, encoder.skeleton))
-        except MarrowError:  # up is another axis in its images
-            continue
-    return maps
 
 
 class PlainModel(nn.Module):
@@ -142,7 +125,7 @@ def trace(plain: PlainModel, description: Description) -> ExportedProgram:
     if description.input["pace"] == "recorded":
         sizes[2] = Dim("frames", min=description.input["min_frames"], max=description.input["window_frames"])
     if description.by_place:
-        # One place is derived in every recording, and so never given: the middle of the hips.
+        # Some are derived in every recording, and so never given: the middle of the hips.
         sizes[3] = Dim("places", min=2, max=plain.joint_count - 1)
     of_each: dict[str, Any] = {"place": {0: sizes.get(3)}, "flat": {0: clips}, "frame_count": {0: clips}}
     shapes = {name: of_each.get(name, sizes) for name in example}
@@ -166,7 +149,7 @@ def trace(plain: PlainModel, description: Description) -> ExportedProgram:
 
 def _example(description: Description) -> Inputs:
     """Return arrays of such sizes that none is mistaken for a constant."""
-    clips, bodies, joints = 3, 2, len(description.layout.joints)
+    clips, bodies, joints = 3, 2, len(description.skeleton.joints)
     frames = description.input["window_frames"]
     place = np.arange(max(2, joints // 2)) if description.by_place else None
     shape = clips, bodies, frames, joints if place is None else len(place)
