@@ -71,15 +71,16 @@ def scores(evaluation: EvaluationReport) -> list[Number]:
 def differences(evaluation: EvaluationReport) -> list[Difference]:
     """Compare every task of the trained encoders with the same task at random initialisation, and with coordinates.
 
-    Nearest neighbours are compared with nearest neighbours, linear heads with ridge regression. The best epoch is not
-    compared: it was chosen on the clips that it is scored on.
+    A task that coordinates were asked too is compared with itself (few labels: the same ones). Of others, nearest
+    neighbours are compared with nearest neighbours, linear heads with ridge regression. The best epoch is not compared:
+    it was chosen on the clips that it is scored on.
     """
     variants = _by_variant(evaluation)
     return [
         _difference(evaluation, ours, theirs, name, clips)
         for (source, task), ours in variants.items()
         if source == "trained"
-        for baseline in (("random", task), ("raw", ours[0].about.beside))
+        for baseline in (("random", task), ("raw", task if ("raw", task) in variants else ours[0].about.beside))
         if (theirs := variants.get(baseline)) is not None
         for name in predicted_classes(ours[0])
         if not scored_by(name).chosen_on_test

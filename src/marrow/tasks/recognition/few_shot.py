@@ -147,8 +147,8 @@ class FewShot:
 
 
 def _fewer(counts: Int64[np.ndarray, " class"], shots: int, classes: tuple[str, ...]) -> dict[str, str]:
-    """Say which classes have fewer clips than there are shots; nothing where none has."""
-    fewer = [f"{classes[number]} ({counts[number]})" for number in np.flatnonzero(counts < shots)]
+    """Say which classes have fewer clips than there are shots; nothing where none has. Some are not in the protocol."""
+    fewer = [f"{classes[number]} ({counts[number]})" for number in np.flatnonzero((counts > 0) & (counts < shots))]
     if not fewer:
         return {}
     shown = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
