@@ -42,8 +42,11 @@ PROMISED = {
     "report": ("--out", "--store", "--no_clips"),
     "compare": ("--out", "--markdown", "--json"),
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
+    "unseen": ("--store", "--on", "--protocol", "--seconds", "--seeds", "worked example"),
     "embed": ("--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
     "export": ("--to", "--out", "--opset", "--int8", "--store", "--protocol", "onnx", "torch", "runs/first_tuned"),
+    "neighbours": ("MODEL", "STORE", "--query", "--within", "--index", "--page", "--query kick.bvh"),
+    "pack": ("--out", "--terms", "--overwrite", "marrow pack runs/first"),
     "doctor": ("--json", "--no_self_test"),
     "parity": ("mamp", "hi_trs", "ntu"),
     "demo": ("--quick", "--out"),
@@ -63,7 +66,7 @@ def test_help_of_each_command(command: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "doctor"])
+@pytest.mark.parametrize("command", ["prepare", "inspect", "embed", "neighbours", "pack", "doctor"])
 def test_data_commands_do_not_load_torch(command: str) -> None:
     code = (
         "import sys; from marrow.cli.main import COMMANDS; import importlib;"

@@ -50,7 +50,19 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
         assert line in shown
     assert list(frame.COMMANDS) == [
         *("prepare", "import", "layouts", "inspect", "pretrain", "evaluate", "labels", "finetune"),
-        *("convert-weights", "report", "compare", "grid", "embed", "doctor", "parity", "demo"),
+        *(
+            "convert-weights",
+            "report",
+            "compare",
+            "grid",
+            "unseen",
+            "embed",
+            "neighbours",
+            "pack",
+            "doctor",
+            "parity",
+            "demo",
+        ),
     ]
 
 

@@ -182,8 +182,8 @@ def test_a_file_lists_stores(tmp_path: Path) -> None:
     first, second = choices_in(file)
     assert first == StoreChoice("nw", tmp_path / "stores/nw", "xview/train", 2.0)
     assert (second.name, second.path, second.joints) == ("ui", Path("/data/ui"), {"head": "Top"})
-    file.write_text("nw: {path: stores/nw}\nui: {paht: here}\n")
-    with pytest.raises(ConfigError, match=r"stores.yaml:2.*paht"):
+    file.write_text("nw: {path: stores/nw}\nui: {fodler: here}\n")
+    with pytest.raises(ConfigError, match=r"stores.yaml:2.*fodler"):
         choices_in(file)
     file.write_text("nw: {path: stores/nw, weight: 0}\n")
     with pytest.raises(ConfigError, match=r"stores.yaml:1.*weight"):

@@ -53,3 +53,12 @@ def test_types_and_recipes_are_in_it(installed: Path) -> None:
     shipped = {path.name for path in (installed / "marrow" / "recipes").glob("*.yaml")}
     assert shipped == {path.name for path in (ROOT / "src" / "marrow" / "recipes").glob("*.yaml")}
     assert shipped
+
+
+@pytest.mark.slow
+def test_the_encoder_that_comes_with_marrow_is_in_it(installed: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    code = "import marrow; print(marrow.load_encoder('general').skeleton.name)"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "body"), done.stderr

@@ -18,6 +18,7 @@ from marrow.runtime import load
 from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.use.export import export, load_torch
+from marrow.use.pack import pack
 from marrow.use.plain import PlainModel, describe, eager, encoder_of, load_model
 
 SCRIPT = Path(__file__).with_name("write_models.py")
@@ -203,6 +204,8 @@ def test_a_folder_of_a_recogniser_is_one(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "tuned")
     assert isinstance(loaded, Recogniser)
     assert loaded.classes == model.classes
+    assert isinstance(load_model(pack(tmp_path / "tuned", tmp_path / "packed")), Recogniser)
+    assert not isinstance(load_model(pack(tmp_path / "tuned" / "encoder", tmp_path / "packed_encoder")), Recogniser)
     shutil.rmtree(tmp_path / "tuned" / "encoder")
     with pytest.raises(CheckpointError, match="tuned"):
         load_model(tmp_path / "tuned")

@@ -3,6 +3,7 @@
 It goes through the public Python interface, so that it can be read as an example of it.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,24 @@ from marrow.cli.arguments import make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from marrow import PretrainConfig
+    from marrow import PretrainConfig, Store
 
 PROTOCOL = "xsub"
+# Other people than those of the shipped encoder's pre-training (another seed); and of its few labels, actions and a
+# camera that it did not see.
+SEED = 7
+UNSEEN_LABELS = (3, 8, 10, 13, 16, 18, 19, 20, 24, 26)
+UNSEEN_CAMERA = 2
 
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow demo",
-        "Make synthetic recordings, prepare a store, pre-train a small MAMP encoder (with positions as its target), "
-        "score it beside the same encoder at random initialisation and beside raw coordinates, and write a report. The "
-        "same command goes on where an interrupted one stopped.",
+        "Make synthetic recordings, let the encoder that comes with marrow tell actions apart from a few labelled "
+        "examples, pre-train a small encoder of one's own (MAMP, with positions as its target), score it beside the "
+        "same encoder at random initialisation and beside raw coordinates, and write a report. The same command goes "
+        "on where an interrupted one stopped.",
     )
     parser.add_argument("--quick", action="store_true", help="20 steps on few recordings: does it run?")
     parser.add_argument(
@@ -42,13 +49,14 @@ def run(arguments: Namespace) -> int:
     from marrow.readers import get_reader_class
     from marrow.report.page import write_report
     from marrow.store.convert import default_jobs
+    from marrow.tasks.recognition.few_shot import FewShot, FewShotConfig
 
     quick: bool = arguments.quick
     out: Path = arguments.out or Path("runs", "demo_quick" if quick else "demo")
 
-    print(f"1/4  making synthetic recordings: {out / 'store'}", flush=True)
+    print(f"1/5  making synthetic recordings: {out / 'store'}", flush=True)
     synthetic = get_reader_class("synthetic")
-    reader = synthetic(subjects=3, repetitions=1) if quick else synthetic()
+    reader = synthetic(subjects=4 if quick else 18, seed=SEED)
     store = marrow.prepare(reader, ".", out / "store", jobs=default_jobs())
     train_rows, test_rows = store.split_rows(PROTOCOL)
     print(
@@ -56,21 +64,37 @@ def run(arguments: Namespace) -> int:
         f"{len(train_rows):,} clips to train on, {len(test_rows):,} of other people to test on"
     )
 
-    print(f"2/4  pre-training without labels ({'20 steps' if quick else 'two minutes'}): {out / 'run'}", flush=True)
+    actions = ", ".join(store.classes[label] for label in UNSEEN_LABELS)
+    print(
+        f"2/5  a few labels for the encoder that comes with marrow, of actions that it never saw: {actions}", flush=True
+    )
+    few = FewShot(FewShotConfig(shots=(1,) if quick else (1, 5), draws=1 if quick else 5))
+    few_labels = marrow.evaluate("general", store, _few_labels(store), tasks=[few])
+    show(replace(few_labels, protocol="unseen actions, people and camera"), Console())
+
+    print(f"3/5  pre-training without labels ({'20 steps' if quick else 'two minutes'}): {out / 'run'}", flush=True)
     result = marrow.pretrain(_settings(store.path, out / "run", quick))
     if not result.finished:
         print("interrupted: the same command goes on from here")
         return EXIT_INTERRUPTED
     print(f"     loss {result.last['loss']:.3f}; predicting the mean: {result.last['loss_of_mean']:.3f}")
 
-    print("3/4  scoring, beside the untrained encoder and raw coordinates", flush=True)
+    print("4/5  scoring, beside the untrained encoder and raw coordinates", flush=True)
     evaluation = marrow.evaluate(out / "run", store, PROTOCOL)
     show(evaluation, Console())
 
-    print("4/4  writing the report")
+    print("5/5  writing the report")
     page = write_report([out / "run"], out / "report.html", title="marrow demo: synthetic motion")
     print(f"report: {page.resolve()}")
     return 0
+
+
+def _few_labels(store: "Store") -> str:
+    """Return the protocol: of the unseen actions and camera, every second person gives examples."""
+    people = sorted({int(subject) for subject in store.attribute("subject")})
+    chosen = f"camera={UNSEEN_CAMERA} & label={','.join(map(str, UNSEEN_LABELS))} & subject="
+    halves = (",".join(str(person) for person in people if person % 2 == half) for half in (0, 1))
+    return " -> ".join(f"{chosen}{half}" for half in halves)
 
 
 def _settings(store: Path, folder: Path, quick: bool) -> "PretrainConfig":

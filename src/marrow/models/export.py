@@ -6,11 +6,12 @@ alignment), the skeleton with its joint names, units, and where it came from. No
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from marrow import extensions
 from marrow.data.window import InputConfig
@@ -19,6 +20,7 @@ from marrow.files import write_text_whole, write_whole
 from marrow.models.encoder import Encoder
 from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
+from marrow.models.packed import is_packed, read_packed
 from marrow.models.patch_transformer import PatchTransformer
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.places import full_description
@@ -86,18 +88,26 @@ def save_encoder(encoder: Encoder, folder: Path | str, provenance: Mapping[str, 
     Raises:
         CheckpointError: its kind has no name, and so it could not be read again.
     """
-    folder, kind = Path(folder), encoder_kind(encoder)
+    folder, description = Path(folder), described(encoder, provenance)
     folder.mkdir(parents=True, exist_ok=True)
     # The description first goes and last comes: a folder that has one has the weights that it describes.
     (folder / DESCRIPTION).unlink(missing_ok=True)
     write_whole(folder / WEIGHTS, lambda path: path.write_bytes(weight_bytes(encoder)))
-    header = {"version": ENCODER_VERSION, "kind": kind}
-    description = header | describe(encoder) | {"provenance": dict(provenance or {})}
     write_text_whole(folder / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
 
+def described(encoder: Encoder, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the file of an encoder says: version, kind, `describe`, and where it came from.
+
+    Raises:
+        CheckpointError: its kind has no name, and so it could not be read again.
+    """
+    header = {"version": ENCODER_VERSION, "kind": encoder_kind(encoder)}
+    return header | describe(encoder) | {"provenance": dict(provenance or {})}
+
+
 def load_encoder(folder: Path | str) -> Encoder:
-    """Read an encoder from its folder, from a run directory that holds one, or by the name of one that marrow ships.
+    """Read an encoder: exported, packed, that of a run directory, or one that marrow ships by its name.
 
     Args:
         folder: the folder, or "general".
@@ -106,6 +116,9 @@ def load_encoder(folder: Path | str) -> Encoder:
         CheckpointError: nothing is there, or it is damaged or of another version.
     """
     folder = shipped_folder(folder) or Path(folder)
+    if is_packed(folder):
+        packed = read_packed(folder)
+        return encoder_from(packed.encoder, packed.part("encoder"), folder)
     if (folder / "encoder" / DESCRIPTION).is_file():
         folder = folder / "encoder"
     if not (folder / DESCRIPTION).is_file():
@@ -115,11 +128,36 @@ def load_encoder(folder: Path | str) -> Encoder:
         )
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS)
+    except Exception as error:  # whatever a damaged file brings, the person needs the file's name
+        raise CheckpointError(f"{folder}: cannot be read as an encoder: {type(error).__name__}: {error}") from error
+    return encoder_from(description, weights, folder)
+
+
+def encoder_from(description: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> Encoder:
+    """Make an encoder of what its file says and its weights; `folder` is for messages.
+
+    A description of an older marrow may lack settings that there are now: they are what they were before there were
+    any. One with settings that are not known names the marrow that made it.
+
+    Raises:
+        CheckpointError: they are damaged, or of another version.
+    """
+    try:
+        made_by = f"marrow {description.get('provenance', {}).get('marrow', '(version unknown)')}"
         if description["version"] != ENCODER_VERSION:
             raise CheckpointError(
-                f"{folder}: encoder format version {description['version']}, this marrow reads {ENCODER_VERSION}"
+                f"{folder}: encoder format version {description['version']}, made by {made_by}; this marrow reads "
+                f"version {ENCODER_VERSION}. Load it with {made_by}"
             )
         encoder_type: Any = get_encoder(description["kind"])
+        for kind, said in ((encoder_type.config_type, description["config"]), (InputConfig, description["input"])):
+            unknown = sorted(said.keys() - {field.name for field in fields(kind)})
+            if unknown:
+                raise CheckpointError(
+                    f"{folder}: made by {made_by}, with the setting {unknown[0]!r}, which this marrow does not have; "
+                    f"load it with {made_by}"
+                )
         config = {
             name: tuple(value) if isinstance(value, list) else value for name, value in description["config"].items()
         }
@@ -128,9 +166,9 @@ def load_encoder(folder: Path | str) -> Encoder:
             InputConfig(**description["input"]),
             Skeleton.from_description(description["skeleton"]),
         )
-        encoder.load_state_dict(load_file(folder / WEIGHTS))
+        encoder.load_state_dict(dict(weights))
     except MarrowError:
         raise
-    except Exception as error:  # whatever a damaged file brings, the person needs the file's name
+    except Exception as error:
         raise CheckpointError(f"{folder}: cannot be read as an encoder: {type(error).__name__}: {error}") from error
     return encoder.eval()

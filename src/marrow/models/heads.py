@@ -21,7 +21,8 @@ from marrow.errors import CheckpointError, MarrowError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import initialise_linear
 from marrow.models.encoder import Encoder, Features
-from marrow.models.export import load_encoder, save_encoder
+from marrow.models.export import encoder_from, load_encoder, save_encoder
+from marrow.models.packed import is_packed, read_packed
 from marrow.skeleton.sequence import SkeletonSequence
 
 HEAD_VERSION = 1
@@ -116,7 +117,11 @@ class Recogniser:
         # As with the encoder, the description comes last: a folder that has one has the weights that it describes.
         (folder / DESCRIPTION).unlink(missing_ok=True)
         write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
-        description = {
+        write_text_whole(folder / DESCRIPTION, json.dumps(self.describe_head(provenance), indent=1) + "\n")
+
+    def describe_head(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the file of the head says."""
+        return {
             "version": HEAD_VERSION,
             "kind": "joints",
             "config": {
@@ -128,7 +133,6 @@ class Recogniser:
             "classes": list(self.classes),
             "provenance": dict(provenance),
         }
-        write_text_whole(folder / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path | str) -> "Recogniser":
@@ -138,24 +142,46 @@ class Recogniser:
             CheckpointError: nothing is there, or it is damaged or of another version.
         """
         folder = Path(folder)
+        if is_packed(folder):
+            packed = read_packed(folder)
+            if packed.head is None:
+                raise CheckpointError(
+                    f"{folder} holds an encoder without a head; expected a recogniser of `marrow finetune`, packed. "
+                    "marrow.load_encoder reads it"
+                )
+            head, classes = _head_from(packed.head, packed.part("head"), folder)
+            return cls(encoder_from(packed.encoder, packed.part("encoder"), folder), head, classes)
         if not (folder / DESCRIPTION).is_file():
             raise CheckpointError(
                 f"{folder} holds no recogniser (expected encoder/, {WEIGHTS} and {DESCRIPTION}, as `marrow finetune` "
-                "leaves them once it has finished)"
+                "leaves them once it has finished, or a folder of `marrow pack`)"
             )
         try:
             description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if description["version"] != HEAD_VERSION:
-                raise CheckpointError(
-                    f"{folder}: head format version {description['version']}, this marrow reads {HEAD_VERSION}"
-                )
-            head = JointsHead(**description["config"])
-            head.load_state_dict(load_file(folder / WEIGHTS))
-            classes = tuple(description["classes"])
-        except MarrowError:
-            raise
+            weights = load_file(folder / WEIGHTS)
         except Exception as error:  # whatever a damaged file brings, the person needs the file's name
             raise CheckpointError(
                 f"{folder}: cannot be read as a recogniser: {type(error).__name__}: {error}"
             ) from error
-        return cls(load_encoder(folder / "encoder"), head.eval(), classes)
+        head, classes = _head_from(description, weights, folder)
+        return cls(load_encoder(folder / "encoder"), head, classes)
+
+
+def _head_from(
+    description: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path
+) -> tuple[JointsHead, tuple[str, ...]]:
+    """Make a head of what its file says and its weights; return it with the names of the classes."""
+    try:
+        if description["version"] != HEAD_VERSION:
+            made_by = description.get("provenance", {}).get("marrow", "(version unknown)")
+            raise CheckpointError(
+                f"{folder}: head format version {description['version']}, made by marrow {made_by}; this marrow reads "
+                f"version {HEAD_VERSION}"
+            )
+        head = JointsHead(**description["config"])
+        head.load_state_dict(dict(weights))
+        return head.eval(), tuple(description["classes"])
+    except MarrowError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{folder}: cannot be read as a recogniser: {type(error).__name__}: {error}") from error

@@ -12,10 +12,13 @@
     return;
   }
 
-  // plotly.js comes compressed, once.
-  const library = document.createElement("script");
-  library.textContent = new TextDecoder().decode(await Marrow.inflate(document.getElementById("plotly").textContent.trim()));
-  document.head.append(library);
+  // plotly.js comes compressed, once, where the page has figures.
+  const packed = document.getElementById("plotly");
+  if (packed) {
+    const library = document.createElement("script");
+    library.textContent = new TextDecoder().decode(await Marrow.inflate(packed.textContent.trim()));
+    document.head.append(library);
+  }
 
   const figures = given("figures") || {}, heights = {};
   for (const [name, { data, layout }] of Object.entries(figures)) {

@@ -102,7 +102,7 @@ def page_html(
     body: str,
     figures: Figures,
     *,
-    run_count: int,
+    run_count: int | None = None,
     contents: Sequence[tuple[str, str]] = (),
     how_to_read: str = _HOW_TO_READ,
 ) -> str:
@@ -112,11 +112,12 @@ def page_html(
         title: of the page.
         body: HTML.
         figures: that were placed in the body, with what else the page's scripts are given.
-        run_count: how many runs it is about.
+        run_count: how many runs it is about; None: it is not about runs.
         contents: ids and names of its parts, for links at the top; those that are not in the body are left out.
         how_to_read: HTML at its end.
     """
-    said = f"{run_count} run{'s' if run_count != 1 else ''} · marrow {marrow.__version__}"
+    runs = "" if run_count is None else f"{run_count} run{'s' if run_count != 1 else ''} · "
+    said = f"{runs}marrow {marrow.__version__}"
     links = "".join(f"<a href='#{name}'>{escape(text)}</a>" for name, text in contents if f"id='{name}'" in body)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -133,10 +134,8 @@ def _scripts(figures: Figures) -> str:
     data = "".join(
         f"<script type='application/json' id='{name}'>{_json(value)}</script>\n" for name, value in given.items()
     )
-    return (
-        f"{data}<script type='application/gzip' id='plotly'>{_library()}</script>\n"
-        f"<script>{player_script()}</script>\n<script>{packaged('page.js')}</script>\n"
-    )
+    library = f"<script type='application/gzip' id='plotly'>{_library()}</script>\n" if figures.specs else ""
+    return f"{data}{library}<script>{player_script()}</script>\n<script>{packaged('page.js')}</script>\n"
 
 
 @cache

@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save
+
 from marrow.data.augment import AugmentConfig
 from marrow.errors import CheckpointError, ConfigError
 from marrow.models.adapt import adapted
 from marrow.models.encoder import Encoder
 from marrow.models.export import DESCRIPTION, WEIGHTS, describe, load_encoder, weight_bytes
+from marrow.models.packed import is_packed, read_packed
 from marrow.store.format import Store
 from marrow.tasks.base import Origin
 from marrow.tasks.evaluation_report import RunFacts
@@ -32,6 +35,12 @@ def facts_of(source: Encoder | Path, index: int) -> RunFacts:
         description = {"kind": type(source).__name__, **describe(source), "provenance": {}}
         return RunFacts(f"encoder {index + 1}", index, description, _fingerprint(weight_bytes(source)))
     source = shipped_folder(source) or source
+    if is_packed(source):
+        packed = read_packed(source)
+        seed = packed.encoder.get("provenance", {}).get("seed")
+        fingerprint = _fingerprint(save(packed.part("encoder")))
+        name = source.resolve().name
+        return RunFacts(name, index if seed is None else int(seed), dict(packed.encoder), fingerprint)
     inner = source / "encoder" if (source / "encoder" / DESCRIPTION).is_file() else source
     try:
         description = json.loads((inner / DESCRIPTION).read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""Encoders at work: from a recording to a label, a neighbour, a file that runs elsewhere."""
+"""What a trained model is used for: labels, neighbours, forecasts, files that run elsewhere."""

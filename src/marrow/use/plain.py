@@ -19,7 +19,9 @@ import marrow
 from marrow.data.batch import Batch, Shapes
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
+from marrow.models.export import load_encoder
 from marrow.models.heads import DESCRIPTION, Recogniser
+from marrow.models.packed import is_packed, read_packed
 from marrow.runtime.description import Description
 from marrow.runtime.prepare import Inputs
 from marrow.skeleton.sequence import SkeletonSequence
@@ -35,9 +37,10 @@ def load_model(source: Exportable | Path | str) -> Exportable:
     """
     if isinstance(source, Encoder | Recogniser):
         return source
-    if (Path(source) / DESCRIPTION).is_file():
-        return Recogniser.load(source)
-    return marrow.load_encoder(source)  # by its public name, which knows encoders by theirs
+    folder = Path(source)
+    if (folder / DESCRIPTION).is_file() or (is_packed(folder) and read_packed(folder).head is not None):
+        return Recogniser.load(folder)
+    return load_encoder(source)
 
 
 def encoder_of(model: Exportable) -> Encoder:
