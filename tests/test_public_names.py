@@ -67,6 +67,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     [
         ("import marrow", {"numpy", "torch", "jsonargparse"}),
         ("from marrow import Store, get_reader, prepare", {"torch", "sklearn", "lightning_fabric"}),
+        ("import marrow.runtime", {"torch", "onnxruntime", "scipy", "numba"}),
     ],
 )
 def test_imports_are_light(code: str, absent: set[str]) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from marrow.tasks.evaluation_report import EvaluationReport
     from marrow.tasks.recognition.finetune import finetune
     from marrow.tasks.recognition.trainable import FinetuneConfig
+    from marrow.use.export import export
 
 __version__ = "0.1.0"
 
@@ -84,6 +85,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, which the tests ask for
     "TaskContext",
     "batch_from_sequences",
     "evaluate",
+    "export",
     "finetune",
     "get_reader",
     "get_skeleton",
@@ -130,6 +132,7 @@ _HOMES = {
     "marrow.tasks.evaluation_report": ("EvaluationReport",),
     "marrow.tasks.recognition.finetune": ("finetune",),
     "marrow.tasks.recognition.trainable": ("FinetuneConfig",),
+    "marrow.use.export": ("export",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

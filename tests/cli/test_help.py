@@ -46,6 +46,7 @@ PROMISED = {
     "grid": ("GRID", "--store", "--out", "--jobs", "--threads", "--rows", "--seeds", "--dry_run", "--json"),
     "embed": ("PATH", "--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
     "unseen": ("--store", "--on", "--protocol", "--seconds", "--seeds", "worked example"),
+    "export": ("--to", "--out", "--opset", "--int8", "--store", "--protocol", "onnx", "torch", "runs/first_tuned"),
     "neighbours": ("MODEL", "STORE", "--query", "--within", "--index", "--page", "--query kick.bvh"),
     "pack": ("--out", "--terms", "--overwrite", "marrow pack runs/first"),
     "doctor": ("--json", "--no_self_test"),

@@ -57,6 +57,7 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
             "grid",
             "unseen",
             "embed",
+            "export",
             "neighbours",
             "pack",
             "doctor",

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "grid": ("marrow.cli.grid", "train and score a table of experiments from one file"),
     "unseen": ("marrow.cli.unseen", "pre-train on all stores but one, and score on that one"),
     "embed": ("marrow.cli.embed", "write the features of clips to a Parquet or NumPy file"),
+    "export": ("marrow.cli.export", "write a model as a file that runs elsewhere: ONNX, or torch.export"),
     "neighbours": ("marrow.cli.neighbours", "find the motions that are nearest to one"),
     "pack": ("marrow.cli.pack", "pack a model into a folder that can be passed on"),
     "doctor": ("marrow.cli.doctor", "find out whether this machine is ready, and what to mend"),

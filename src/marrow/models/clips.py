@@ -127,4 +127,4 @@ def other_frames(frames: int, joints: int) -> Bool[Tensor, "token token"]:
 
 def filled_up(count: int, step: int) -> int:
     """Round up to a multiple. Every new shape costs the libraries below time and memory: few shapes come again."""
-    return -(-count // step) * step
+    return (count + step - 1) // step * step

@@ -86,7 +86,7 @@ class HierarchicalTransformerConfig:
 
     def clip_count(self, frames: int) -> int:
         """Return how many clips a sequence of some frames has."""
-        return -(-frames // self.clip_stride)
+        return (frames + self.clip_stride - 1) // self.clip_stride
 
 
 # Sizes with a name. Operations of a pre-training step, per sequence of 84 frames, forward and backward: 33.5 G, 2.9 G
@@ -222,7 +222,7 @@ class HierarchicalTransformer(Encoder):
         """
         clips = len(rows)
         fill = filled_up(clips, _CLIPS_AT_ONCE) - clips
-        rows = F.pad(rows, (0, 0, 0, fill), value=len(frames) - 1)
+        rows = torch.cat((rows, rows.new_full((fill, rows.shape[1]), len(frames) - 1)))
         factors = None if factors is None else F.pad(factors, (0, 0, 0, 0, 0, fill))
         tokens = (frames[rows] + self.clip_position).flatten(1, 2)
         fusion = self.clip_fusion.to(tokens.dtype).expand(len(rows), -1, -1)

@@ -1,6 +1,7 @@
 """Checks that every encoder must pass: `check_encoder`."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from marrow.models.blocks import DropPath
 from marrow.models.encoder import Encoder, Features, FeatureShape
 from marrow.models.export import load_encoder, save_encoder
 from marrow.train.device import network_context
+from marrow.use.plain import PlainModel, describe, trace
 
 
 def example_batch(encoder: Encoder, clips: int = 4, bodies: int = 2, seed: int = 0) -> Batch:
@@ -121,6 +123,46 @@ def check_encoder(build: Callable[[], Encoder], folder: Path, *, has_joint_axis:
     everything = {name: sum(parameter is listed for listed in layers) for name, parameter in encoder.named_parameters()}
     assert all(count == 1 for count in everything.values()), f"layers() must hold every parameter once: {everything}"
     assert len(layers) == len(everything), "layers() holds tensors that are no parameters of the encoder"
+
+
+def check_export(
+    build: Callable[[], Encoder], *, clips: Sequence[int] = (1, 3), bodies: Sequence[int] = (1, 2)
+) -> None:
+    """Check that an encoder can be traced by `torch.export`, and its graph says what the encoder says.
+
+    For several numbers of clips and bodies, with joints and bodies that are absent. `marrow export` does the same once
+    more with the file that it writes. Not where shapes are checked by jaxtyping: torch cannot trace the checks.
+
+    Args:
+        build: makes the encoder, small.
+        clips: numbers of clips that are tried.
+        bodies: numbers of bodies that are tried.
+
+    Raises:
+        ConfigError: it cannot be traced.
+        AssertionError: the graph says something else.
+    """
+    encoder = build().eval()
+    description = describe(encoder)
+    module = trace(PlainModel(encoder), description).module()
+    for count, people in itertools.product(clips, bodies):
+        batch = example_batch(encoder, clips=max(2, count), bodies=people)
+        batch = batch.take(slice(len(batch) - count, None))
+        arrays: dict[str, Tensor] = {"joints": batch.joints, "present": batch.present}
+        if encoder.is_by_place:
+            # All but the last: which is absent from the batch as well.
+            places = len(encoder.skeleton.joints) - 1
+            batch.present[..., places:] = False
+            arrays = {name: value[:, :, :, :places] for name, value in arrays.items()}
+            arrays["place"] = torch.arange(places)
+        if encoder.takes_flat:
+            arrays["flat"] = torch.zeros(count, dtype=torch.bool)
+        if encoder.input.pace == "recorded":
+            arrays["frame_count"] = batch.frames()
+        with torch.no_grad():
+            expected, traced = encoder(batch).pooled(), module(**arrays)
+        message = f"traced, the encoder says something else of {count} clips with {people} bodies"
+        torch.testing.assert_close(traced, expected, rtol=1e-4, atol=1e-4, msg=message)
 
 
 def _check_drop(encoder: Encoder, batch: Batch, tokens: Tensor) -> None:
