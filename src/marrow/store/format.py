@@ -20,6 +20,7 @@ from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.retarget import LayoutMap, layout_map
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
 from marrow.store.header import AGAIN, check_size, read_header, read_parquet
+from marrow.store.records import Records
 from marrow.store.writer import (
     DROPPED_FILE,
     HEADER_FILE,
@@ -80,7 +81,7 @@ class Store:
         self.frame_count = self._integers("frame_count")
         self.body_count = self._integers("body_count")
         self.fps = index.column("fps").to_numpy()
-        self.records: Sequence[Record] = _Records(self)
+        self.records: Sequence[Record] = Records(self)
         self._shard_of = self._integers("shard")
         self._first_row = self._integers("first_row")
         self._arrays: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -157,7 +158,7 @@ class Store:
         brought = layout_map(self.skeleton, skeleton, joints)
         view = copy(self)
         view.brought, view.skeleton = brought, brought.skeleton
-        view.records = _Records(view)
+        view.records = Records(view)
         return view
 
     def members_of(self, rows: Int64[np.ndarray, " row"]) -> dict[str, Int64[np.ndarray, " place"]]:
@@ -385,29 +386,6 @@ class Store:
             raise StoreError(f"{folder} cannot be read ({error}). {AGAIN}") from error
         # Plain arrays: slicing np.memmap costs several times more.
         return np.asarray(joints), np.asarray(packed)
-
-
-class _Records(Sequence[Record]):
-    """Records made from the index, one at a time."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __len__(self) -> int:
-        return len(self._store)
-
-    def __getitem__(self, row: Any) -> Any:
-        if isinstance(row, slice):
-            return [self[place] for place in range(*row.indices(len(self)))]
-        store = self._store
-        row = range(len(self))[row]
-        attributes = {name: store._value(f"attribute.{name}", row) for name in store.attributes}
-        return Record(
-            id=store._value("id", row),
-            path=store._value("path", row),
-            label=int(store.label[row]),
-            attributes={name: value for name, value in attributes.items() if value is not None},
-        )
 
 
 def _unpack(packed: UInt8[np.ndarray, "... byte"], joint_count: int) -> Bool[np.ndarray, "... joint"]:
