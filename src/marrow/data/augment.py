@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from marrow.data.bodies import LIMBS, SHOWN_AS
 from marrow.data.draws import Draws
 from marrow.data.window import Windows
 from marrow.errors import ConfigError
@@ -55,10 +54,6 @@ class AugmentConfig:
         projection_probability: how often a clip is seen by a camera, so that two of its dimensions are left: the camera
             looks from anywhere around at up to 30 degrees from above or below, and is far away (parallel rays). For
             encoders that take recordings in two dimensions, too.
-        limb_share: arms, legs, trunk and head are made longer or shorter, each by a factor of its own, uniform in
-            [1 - s, 1 + s), the same for left and right; the pelvis keeps its path.
-        left_out: how often a clip shows only the joints that another layout has, too: one with fewer
-            (`marrow.data.bodies.SHOWN_AS`).
         jitter_metres: standard deviation of Gaussian noise on every present coordinate (in trunk lengths after the
             alignment `body`).
         one_of_each: how often a clip gets Hi-TRS's augmentation, before everything else: one of scale, noise on five
@@ -75,9 +70,7 @@ class AugmentConfig:
     yaw_radians: float = 0.0
     mirror_probability: float = 0.0
     scale_share: float = 0.0
-    limb_share: float = 0.0
     projection_probability: float = 0.0
-    left_out: float = 0.0
     jitter_metres: float = 0.0
     one_of_each: float = 0.0
 
@@ -95,12 +88,11 @@ class AugmentConfig:
                 "augment: expected 0 <= min_crop_seconds <= max_crop_seconds, "
                 f"got min_crop_seconds={self.min_crop_seconds}, max_crop_seconds={self.max_crop_seconds}"
             )
-        for name in ("mirror_probability", "one_of_each", "projection_probability", "left_out"):
+        for name in ("mirror_probability", "one_of_each", "projection_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"augment.{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("scale_share", "limb_share"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"augment.{name} must lie in [0, 1), got {getattr(self, name)}")
+        if not 0.0 <= self.scale_share < 1.0:
+            raise ConfigError(f"augment.scale_share must lie in [0, 1), got {self.scale_share}")
         for name in ("rotation_radians", "yaw_radians", "jitter_metres"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"augment.{name} must be a finite number of at least 0, got {getattr(self, name)}")
@@ -174,8 +166,6 @@ class Augmentation:
         yaw_radians: turn about the vertical.
         rotation_radians: angles about x, y and z.
         projected: which clips a camera sees, and two numbers uniform on [0, 1) that say from where.
-        limb_factors: of trunk, head, arms and legs.
-        shown_as: number of the layout in `SHOWN_AS` whose joints alone are shown; that after the last where all are.
         jitter_metres: added to every present coordinate, for the longest time axis that a batch may have.
     """
 
@@ -186,8 +176,6 @@ class Augmentation:
     yaw_radians: Float32[Tensor, " batch"] | None = None
     rotation_radians: Float32[Tensor, "batch 3"] | None = None
     projected: tuple[Bool[Tensor, " batch"], Float32[Tensor, "batch 2"]] | None = None
-    limb_factors: Float32[Tensor, "batch limb"] | None = None
-    shown_as: Int64[Tensor, " batch"] | None = None
     jitter_metres: Float32[Tensor, "batch body time joint 3"] | None = None
 
 
@@ -225,13 +213,6 @@ def draw_augmentation(
         drawn.rotation_radians = augment.rotation_radians * (2.0 * draws.uniform("rotation", 3) - 1.0)
     if augment.projection_probability > 0:
         drawn.projected = draws.uniform("projected") < augment.projection_probability, draws.uniform("camera", 2)
-    if augment.limb_share > 0:
-        drawn.limb_factors = 1.0 + augment.limb_share * (2.0 * draws.uniform("limbs", len(LIMBS)) - 1.0)
-    if augment.left_out > 0:
-        applied, which = draws.uniform("left_out", 2).unbind(1)
-        layouts = len(SHOWN_AS)
-        which = (which * layouts).to(torch.int64).clamp(max=layouts - 1)
-        drawn.shown_as = torch.where(applied < augment.left_out, which, layouts)
     if augment.jitter_metres > 0:
         radius, angle = draws.uniform("jitter", 2, bodies, window_frames, joints, 3).unbind(1)
         # Box and Muller: 1 - u lies in (0, 1], so the logarithm is finite.

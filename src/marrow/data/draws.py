@@ -33,8 +33,6 @@ STREAMS: dict[str, tuple[str, ...]] = {
         "jitter",
         "projected",
         "camera",
-        "limbs",
-        "left_out",
         "one_of_each",
         "one_scale",
         "one_shear",

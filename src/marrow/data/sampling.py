@@ -5,6 +5,7 @@
 cuts and resizes; what no matrix can do (`finish`) is done to the gathered windows.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from marrow.data.augment import Augmentation, AugmentConfig, OneOfEach, draw_augmentation
 from marrow.data.batch import Batch, FixedShapes, Shapes
-from marrow.data.bodies import camera, joints_of_layouts, scale_limbs
 from marrow.data.draws import Draws
 from marrow.data.frames import FlatFrames, flat_frames, flat_from_sequences
 from marrow.data.gather import gather, matrix_product
@@ -25,6 +25,9 @@ from marrow.errors import ConfigError
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.skeleton.streams import bone, stream
+
+# How far above or below a body a camera may look from.
+_HIGHEST_RADIANS = math.pi / 6
 
 
 def training_batch(
@@ -214,7 +217,7 @@ def finish(
 ) -> tuple[Float32[Tensor, "batch body time joint 3"], Bool[Tensor, "batch body time joint"]]:
     """Do to gathered windows what no matrix can.
 
-    Noise and interpolation, left and right exchanged, limbs of other lengths, joints left out, and jitter.
+    Noise and interpolation, left and right exchanged, and jitter.
 
     Args:
         joints: gathered and turned.
@@ -230,12 +233,6 @@ def finish(
         is_mirrored = augmentation.mirrored[:, None, None, None]
         joints = torch.where(is_mirrored[..., None], joints.index_select(3, partner), joints)
         present = torch.where(is_mirrored, present.index_select(3, partner), present)
-    if augmentation.limb_factors is not None:
-        joints = scale_limbs(joints, present, augmentation.limb_factors, skeleton)
-    if augmentation.shown_as is not None:
-        shown = joints_of_layouts(skeleton, joints.device)[augmentation.shown_as]
-        present = present & shown[:, None, None]
-        joints = torch.where(present[..., None], joints, 0.0)
     if augmentation.jitter_metres is not None:
         noise = augmentation.jitter_metres[:, :, : joints.shape[2]]
         joints = torch.where(present[..., None], joints + noise, joints)
@@ -287,6 +284,20 @@ def as_stream(
         is_last = torch.arange(joints.shape[2], device=joints.device) == frame_count[:, None] - 1
         exists = exists | (whole & is_last[:, None, :, None])
     return values, exists
+
+
+def camera(angles: Float32[Tensor, "batch 2"]) -> Float32[Tensor, "batch 3 3"]:
+    """Return what a far camera makes of bodies that stand along y: x to its right, y up, and no depth.
+
+    Args:
+        angles: two numbers uniform on [0, 1): where around the body it stands, and from how high it looks down.
+    """
+    around = 2.0 * math.pi * angles[:, 0]
+    above = _HIGHEST_RADIANS * (2.0 * angles[:, 1] - 1.0)
+    (ca, sa), (cb, sb), zero = (torch.cos(around), torch.sin(around)), (torch.cos(above), torch.sin(above)), 0 * around
+    # A turn about y, then one about x; the third row would be the depth.
+    rows = (ca, zero, sa, sa * sb, cb, -ca * sb, zero, zero, zero)
+    return torch.stack(rows, dim=1).view(-1, 3, 3)
 
 
 def axis_rotation(angle: Float32[Tensor, " batch"], axis: int) -> Float32[Tensor, "batch 3 3"]:

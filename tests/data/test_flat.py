@@ -1,4 +1,4 @@
-"""What makes one sensor's body look like another's."""
+"""Two dimensions in training: what is turned, what a camera sees, and that nothing gets depth."""
 
 import math
 
@@ -8,57 +8,14 @@ import torch
 from data_clips import make_sequence
 
 from marrow.data.augment import AugmentConfig, draw_augmentation
-from marrow.data.bodies import SHOWN_AS, camera, joints_of_layouts, scale_limbs
 from marrow.data.draws import Draws
 from marrow.data.frames import flat_from_sequences
-from marrow.data.sampling import finish, linear_part, training_batch, without_depth
+from marrow.data.sampling import camera, linear_part, training_batch, without_depth
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
-from marrow.skeleton.body import BODY, STANDING
+from marrow.skeleton.body import BODY
 from marrow.skeleton.known import get_skeleton
-from marrow.skeleton.places import places_of
 from marrow.skeleton.sequence import Record, SkeletonSequence
-
-CPU = torch.device("cpu")
-
-
-def standing() -> tuple[torch.Tensor, torch.Tensor]:
-    joints = torch.tensor([STANDING[place] for place in BODY.joints])[None, None, None]
-    return joints, torch.ones(joints.shape[:4], dtype=torch.bool)
-
-
-def at(joints: torch.Tensor, place: str) -> np.ndarray:
-    return joints[0, 0, 0, BODY.index(place)].numpy()
-
-
-def test_each_limb_has_a_factor_of_its_own() -> None:
-    joints, present = standing()
-    factors = torch.tensor([[1.1, 1.0, 0.5, 2.0]])  # trunk, head, arms, legs
-    scaled = scale_limbs(joints, present, factors, BODY)
-    # Hips stand still; the shoulders, half a metre above the middle of the hips (0, 0.93, 0), move by a tenth of that.
-    np.testing.assert_allclose(at(scaled, "left hip"), STANDING["left hip"])
-    np.testing.assert_allclose(at(scaled, "left shoulder"), [0.209, 0.93 + 1.1 * 0.5, 0.0], atol=1e-6)
-    # The upper arm (0.08, -0.27, -0.01) is halved, and hangs from where the shoulder is now.
-    np.testing.assert_allclose(at(scaled, "left elbow"), [0.209 + 0.04, 1.48 - 0.135, -0.005], atol=1e-6)
-    # The leg is twice as long: the knee (0.01, -0.43, 0.01) below the hip.
-    np.testing.assert_allclose(at(scaled, "right knee"), [-0.12, 0.93 - 0.86, 0.02], atol=1e-6)
-    # The head keeps its size, and moves with the shoulders, by 5 cm.
-    np.testing.assert_allclose(at(scaled, "head top"), [0.0, 1.80, 0.0], atol=1e-6)
-
-
-def test_a_limb_whose_beginning_was_not_seen_keeps_its_length() -> None:
-    joints, present = standing()
-    present[..., BODY.index("left hip")] = False
-    scaled = scale_limbs(joints, present, torch.tensor([[1.0, 1.0, 1.0, 2.0]]), BODY)
-    np.testing.assert_allclose(at(scaled, "left knee"), STANDING["left knee"])
-    assert not np.allclose(at(scaled, "right knee"), STANDING["right knee"])
-
-
-def test_limbs_need_hips_and_shoulders() -> None:
-    short = get_skeleton("coco_17")
-    bare = type(short)("bare", ("left elbow", "left wrist"), (0, 0), (0, 1), {})
-    with pytest.raises(ConfigError, match="limb_share"):
-        scale_limbs(torch.zeros(1, 1, 1, 2, 3), torch.ones(1, 1, 1, 2) > 0, torch.ones(1, 4), bare)
 
 
 def test_a_camera_sees_two_dimensions() -> None:
@@ -88,27 +45,6 @@ def dance(seed: int) -> SkeletonSequence:
     skeleton = get_skeleton("kinect_v1_20")
     joints = np.random.default_rng(seed).normal(size=(1, 12, 20, 3)).astype(np.float32)
     return SkeletonSequence(joints, np.ones((1, 12, 20), np.bool_), 30.0, skeleton, Record(f"clip{seed}"))
-
-
-def test_a_clip_sometimes_shows_the_joints_of_another_layout_alone() -> None:
-    flags = joints_of_layouts(BODY, CPU)
-    assert flags.shape == (len(SHOWN_AS) + 1, len(BODY.joints))
-    assert bool(flags[-1].all())
-    coco = {BODY.joints[joint] for joint in flags[SHOWN_AS.index("coco_17")].nonzero().flatten().tolist()}
-    assert coco == set(places_of(get_skeleton("coco_17")))
-    draws = Draws(0, 0, torch.arange(400))
-    drawn = draw_augmentation(
-        *(draws, AugmentConfig(left_out=0.5), torch.full((400,), 30)),
-        bodies=1,
-        window_frames=4,
-        joints=len(BODY.joints),
-    )
-    assert drawn.shown_as is not None
-    assert 150 < int((drawn.shown_as < len(SHOWN_AS)).sum()) < 250
-    joints, present = torch.ones(400, 1, 4, len(BODY.joints), 3), torch.ones(400, 1, 4, len(BODY.joints)) > 0
-    shown, seen = finish(joints, present, drawn, BODY)
-    assert torch.equal(seen[:, 0, 0], flags[drawn.shown_as])
-    assert bool((shown[~seen] == 0).all())
 
 
 def test_what_has_two_dimensions_is_turned_in_the_image_alone() -> None:
