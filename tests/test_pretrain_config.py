@@ -131,6 +131,8 @@ CHANGED: dict[str, Any] = {
     "encoder.heads": 2,
     "encoder.mlp_ratio": 2.0,
     "encoder.patch_frames": 8,
+    "encoder.takes_flat": True,
+    "encoder.pooling": "extremes",
     "input.window_frames": 16,
     "input.stream": "bone",
     "input.alignment": "yaw",
@@ -139,6 +141,9 @@ CHANGED: dict[str, Any] = {
     "augment.crop_low": 0.6,
     "augment.crop_high": 0.9,
     "augment.min_crop_frames": 8,
+    "augment.min_crop_seconds": 0.2,
+    "augment.max_crop_seconds": 30.0,
+    "augment.projection_probability": 0.2,
     "augment.rotation_radians": 0.1,
     "augment.yaw_radians": 0.2,
     "augment.mirror_probability": 0.5,
@@ -181,8 +186,9 @@ CHANGED: dict[str, Any] = {
     "log_every": 7,
     "profile": True,
 }  # fmt: skip
-# Two processes are started by hand in the engine's own test. MAMP's encoder reads full windows: no recorded pace.
-ELSEWHERE = {"store", "out", "processes", "method", "input.pace"}
+# Two processes are started by hand in the engine's own test, several stores have a test of their own. MAMP's encoder
+# reads full windows: no recorded pace.
+ELSEWHERE = {"store", "stores", "piece_seconds", "out", "processes", "method", "input.pace", "input.fps"}
 
 
 def _names(cls: type, prefix: str = "") -> set[str]:

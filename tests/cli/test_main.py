@@ -49,7 +49,18 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
         assert f"  {name} " in shown
         assert line in shown
     assert list(frame.COMMANDS) == [
-        *("prepare", "import", "layouts", "inspect", "pretrain", "evaluate", "labels", "finetune"),
+        *(
+            "prepare",
+            "import",
+            "layouts",
+            "inspect",
+            "pretrain",
+            "evaluate",
+            "labels",
+            "finetune",
+            "predict",
+            "forecast",
+        ),
         *(
             "convert-weights",
             "report",

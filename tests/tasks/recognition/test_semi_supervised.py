@@ -199,7 +199,7 @@ def test_evaluation_pools_folds(small_runs, small_store):
     task = SemiSupervised(SemiSupervisedConfig((0.3,), 2, readout="linear"))
     found = evaluate(small_runs[0], small_store, "leave-one-out:view", tasks=[task], context=CPU)
     reports = [report for report in found.reports if report.task.startswith("semi")]
-    assert [report.source for report in reports] == ["trained", "random"]
+    assert [report.source for report in reports] == ["trained", "random", "raw"]
     label = np.asarray(found.test_labels)
     for report in reports:
         right = [np.mean(np.asarray(draw["predictions"]) == label) for draw in report.detail["draws"]]
