@@ -241,7 +241,8 @@ def test_every_setting_reaches_the_run_directory(store: Path, tmp_path: Path, ho
             value = CHANGED[name]
             arguments += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value)]
     assert main(arguments) == 0
-    expected = _nested(CHANGED | {"input.pace": "resized"})
+    expected = _nested(CHANGED | {"input.pace": "resized", "input.fps": None})
+    expected |= {"stores": [], "piece_seconds": None}
     expected |= {"store": str(store), "out": str(tmp_path / "run"), "processes": 1, "method": "mamp"}
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == expected
 
