@@ -297,7 +297,8 @@ class AMR(Objective):
     ) -> Float[Tensor, "body patch value"]:
         """Return how much each number of the target matters."""
         k, floor = self.config.focal_k, self.config.energy_floor
-        energies = (energy(joints, present, frames) for frames in self.config.energy_windows)
+        seen = joints[..., : self.grid.coordinates]
+        energies = (energy(seen, present, frames) for frames in self.config.energy_windows)
         weight = torch.stack([focal_weight(of_windows, present, k, floor) for of_windows in energies]).mean(0)
         return self.grid.patchify(weight[..., None].expand(-1, -1, -1, 3))
 
@@ -317,7 +318,7 @@ def mean_and_deviation(
 
 
 def energy(
-    joints: Float[Tensor, "body time joint 3"], present: Bool[Tensor, "body time joint"], window_frames: int
+    joints: Float[Tensor, "body time joint coordinate"], present: Bool[Tensor, "body time joint"], window_frames: int
 ) -> Float[Tensor, "body time joint"]:
     """Measure how much a joint moves within windows: its mean squared distance from its mean place there, in m².
 
