@@ -81,6 +81,8 @@ def test_names_tell_what_is_not_said(tmp_path):
         ("anchors: {chest: Top}", "anchors: {chin: Top}", 14, "chest"),
         ("of: [HipA, HipB]", "of: [HipA, HipC]", 12, "HipA"),
         ("of: [HipA, HipB]", "of: []", 12, "made of"),
+        ("of: [HipA, HipB]", "of: [HipA: , HipB]", 12, "made of"),
+        ("of: [HipA, HipB]", "of: [[HipA], HipB]", 12, "made of"),
         ("of: [HipA, HipB]", "of: {HipA: 0.5, HipB: 0.6}", 12, "1.1"),
         ("of: [HipA, HipB]", "of: {HipA: much}", 12, "much"),
         ("of: [HipA, HipB]", "of: [HipA, Low]", 12, "Low"),

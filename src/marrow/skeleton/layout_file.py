@@ -173,7 +173,7 @@ def _derived(derived: Mapping[str, Section], names: Sequence[str]) -> dict[int, 
     result: dict[int, tuple[tuple[int, float], ...]] = {}
     for name, section in derived.items():
         sources: Any = section.values.get("of")
-        if isinstance(sources, list) and sources:
+        if isinstance(sources, list) and all(isinstance(source, str) for source in sources):
             sources = {source: 1 / len(sources) for source in sources}
         if not isinstance(sources, dict) or not sources:
             raise section.error("of", "expected joints that it is made of: `of: [LHip, RHip]`, or with their weights")
