@@ -87,7 +87,15 @@ def test_a_rate_needs_recorded_pace(settings) -> None:
         InputConfig(**settings)
 
 
-@pytest.mark.parametrize("settings", [{"min_crop_seconds": 2.0, "max_crop_seconds": 1.0}, {"max_crop_seconds": -1.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"min_crop_seconds": 2.0, "max_crop_seconds": 1.0},
+        {"max_crop_seconds": -1.0},
+        {"max_crop_seconds": 0.0},
+        {"min_crop_seconds": float("nan")},
+    ],
+)
 def test_bounds_in_seconds_fit_each_other(settings) -> None:
     with pytest.raises(ConfigError, match="crop_seconds"):
         AugmentConfig(**settings)

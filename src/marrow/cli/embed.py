@@ -95,12 +95,13 @@ def run(arguments: Namespace) -> int:
 
 
 def _write(arguments: Namespace, store: "Store") -> int:
-    from marrow.tasks.embedding import chosen_rows, write_features
+    from marrow.data.subsets import chosen_rows
+    from marrow.tasks.embedding import write_features
 
     clips, dim = write_features(
         arguments.run,
         store,
-        chosen_rows(store, arguments.rows),
+        chosen_rows(store, arguments.rows)[0],
         arguments.out,
         pooling=arguments.pooling,
         batch_clips=arguments.batch_clips,

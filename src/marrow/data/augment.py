@@ -82,10 +82,11 @@ class AugmentConfig:
             )
         if self.min_crop_frames < 1:
             raise ConfigError(f"augment.min_crop_frames must be at least 1, got {self.min_crop_frames}")
-        shortest, longest = (self.min_crop_seconds or 0.0), (self.max_crop_seconds or math.inf)
-        if min(shortest, longest) < 0 or shortest > longest:
+        shortest = 0.0 if self.min_crop_seconds is None else self.min_crop_seconds
+        longest = math.inf if self.max_crop_seconds is None else self.max_crop_seconds
+        if not 0.0 <= shortest <= longest or longest == 0.0:
             raise ConfigError(
-                "augment: expected 0 <= min_crop_seconds <= max_crop_seconds, "
+                "augment: expected 0 <= min_crop_seconds <= max_crop_seconds, the latter above 0, "
                 f"got min_crop_seconds={self.min_crop_seconds}, max_crop_seconds={self.max_crop_seconds}"
             )
         for name in ("mirror_probability", "one_of_each", "projection_probability"):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from marrow.data.subsets import protocol_rows, where
-from marrow.errors import ConfigError, MarrowError, StoreError
+from marrow.data.subsets import chosen_rows
+from marrow.errors import ConfigError, MarrowError
 from marrow.skeleton.body import BODY
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
@@ -107,27 +107,6 @@ def choices_in(path: Path) -> list[StoreChoice]:
     if not choices:
         raise ConfigError(f"{path}: expected at least one store")
     return choices
-
-
-def rows_of_choice(store: Store, rows: str | None) -> tuple[Int64[np.ndarray, " row"], Int64[np.ndarray, " other"]]:
-    """Return the rows that are asked for, and those of the other half where a split was named.
-
-    Raises:
-        ConfigError: there is no such split or filter, or nothing is left.
-    """
-    none = np.empty(0, np.int64)
-    if rows is None:
-        return np.arange(len(store)), none
-    protocol, slash, half = rows.rpartition("/")
-    if slash and half in ("train", "test"):
-        train, test = protocol_rows(store, protocol)
-        return (train, test) if half == "train" else (test, train)
-    if rows in store.splits:
-        raise ConfigError(f"{rows!r} is a split of {store.path}: say {rows}/train or {rows}/test")
-    chosen = where(store, rows)
-    if not len(chosen):
-        raise ConfigError(f"nothing of {store.path} is left by the filter {rows!r}")
-    return chosen, none
 
 
 @dataclass(frozen=True)
@@ -287,18 +266,18 @@ def open_pool(choices: Sequence[StoreChoice], piece_seconds: float | None = None
 def _member(choice: StoreChoice) -> Member:
     try:
         store = Store.open(choice.path)
-        brought = store if store.skeleton.joints == BODY.joints else store.brought_to(BODY, choice.joints)
-        rows, others = rows_of_choice(store, choice.rows)
-    except StoreError as error:
-        raise StoreError(f"store {choice.name!r}: {error}") from error
+        rows, others = chosen_rows(store, choice.rows)
     except MarrowError as error:
+        raise type(error)(f"store {choice.name!r}: {error}") from error
+    if store.skeleton.joints == BODY.joints:
+        return Member(choice, store, rows, others)
+    try:
+        return Member(choice, store.brought_to(BODY, choice.joints), rows, others)
+    except ConfigError as error:
         raise ConfigError(
             f"store {choice.name!r}: {error}. Joints are named in a file that lists the stores, as in "
             "joints: {left elbow: MyElbow}"
-            if "joint" in str(error)
-            else f"store {choice.name!r}: {error}"
         ) from error
-    return Member(choice, brought, rows, others)
 
 
 def _copies(members: Sequence[Member]) -> list[str]:

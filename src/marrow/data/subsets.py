@@ -55,6 +55,32 @@ def protocol_rows(store: Store, protocol: str) -> tuple[Rows, Rows]:
     return train, test
 
 
+def chosen_rows(store: Store, words: str | None) -> tuple[Rows, Rows]:
+    """Return the rows that words choose, and those of the other half where a half of a protocol was named.
+
+    Args:
+        store: the data.
+        words: "SPLIT/train" or "SPLIT/test", where SPLIT is anything that `--protocol` takes; or a filter such as
+            "subject=1,2 & view=0"; None: every clip.
+
+    Raises:
+        ConfigError: the store has no such split, attribute or value, or no clip is left.
+    """
+    if words is None:
+        return np.arange(len(store)), np.empty(0, np.int64)
+    protocol, slash, half = words.rpartition("/")
+    if slash and half in ("train", "test"):
+        train, test = protocol_rows(store, protocol)
+        return (train, test) if half == "train" else (test, train)
+    name = words.partition("/")[0]
+    if name in store.splits:
+        raise ConfigError(f"{name!r} is a split of {store.path}: give {name}/train or {name}/test, got {words!r}")
+    chosen = where(store, words)
+    if not len(chosen):
+        raise ConfigError(f"no clip of {store.path} satisfies {words!r}")
+    return chosen, np.empty(0, np.int64)
+
+
 def leave_one_out(store: Store, attribute: str) -> list[str]:
     """Return one protocol per value of an attribute, in the order of the values."""
     values = np.unique(_groups(store, attribute))

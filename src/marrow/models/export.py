@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from marrow import extensions
 from marrow.data.window import InputConfig
@@ -61,9 +61,14 @@ def encoder_kind(encoder: Encoder) -> str:
     )
 
 
+def plain_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a network as files hold them."""
+    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+
+
 def weight_bytes(encoder: Encoder) -> bytes:
     """Return the weights of an encoder as its file holds them."""
-    return save({key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()})
+    return save(plain_weights(encoder))
 
 
 def describe(encoder: Encoder) -> dict[str, Any]:

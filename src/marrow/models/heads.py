@@ -21,7 +21,7 @@ from marrow.errors import CheckpointError, MarrowError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import initialise_linear
 from marrow.models.encoder import Encoder, Features
-from marrow.models.export import encoder_from, load_encoder, save_encoder
+from marrow.models.export import encoder_from, load_encoder, plain_weights, save_encoder
 from marrow.models.packed import is_packed, read_packed
 from marrow.skeleton.sequence import SkeletonSequence
 
@@ -113,7 +113,7 @@ class Recogniser:
         """
         folder = Path(folder)
         save_encoder(self.encoder, folder / "encoder", provenance)
-        weights = {key: value.detach().cpu().contiguous() for key, value in self.head.state_dict().items()}
+        weights = plain_weights(self.head)
         # As with the encoder, the description comes last: a folder that has one has the weights that it describes.
         (folder / DESCRIPTION).unlink(missing_ok=True)
         write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float32, Int64
 
 import marrow
-from marrow.data.subsets import protocol_rows, where
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
 from marrow.models.export import load_encoder
@@ -31,31 +30,6 @@ log = logging.getLogger(__name__)
 Pooling = Literal["mean", "joints"]
 # Clips that are encoded before their features are written: those of NTU-120 with joints kept take 3 GB together.
 _BLOCK_CLIPS = 4096
-
-
-def chosen_rows(store: Store, rows: str | None) -> Int64[np.ndarray, " row"]:
-    """Return the rows that words choose.
-
-    Args:
-        store: the data.
-        rows: "SPLIT/train" or "SPLIT/test", where SPLIT is anything that `--protocol` takes; or a filter such as
-            "subject=1,2 & view=0"; None: every clip.
-
-    Raises:
-        ConfigError: the store has no such split, attribute or value, or no clip is left.
-    """
-    if rows is None:
-        return np.arange(len(store))
-    protocol, slash, half = rows.rpartition("/")
-    if slash and half in ("train", "test"):
-        return protocol_rows(store, protocol)[0 if half == "train" else 1]
-    name = rows.partition("/")[0]
-    if name in store.splits:
-        raise ConfigError(f"{name!r} is a split: give {name}/train or {name}/test, got {rows!r}")
-    chosen = where(store, rows)
-    if not len(chosen):
-        raise ConfigError(f"no clip of {store.path} satisfies {rows!r}")
-    return chosen
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from marrow.errors import CheckpointError, MarrowError
 from marrow.files import write_text_whole, write_whole
-from marrow.models.export import load_encoder, save_encoder
+from marrow.models.export import load_encoder, plain_weights, save_encoder
 from marrow.tasks.detection.config import DetectionConfig
 from marrow.tasks.detection.training import Detector, StepHead
 
@@ -30,7 +30,7 @@ def save_detector(folder: Path, detector: Detector, classes: Sequence[str], prov
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).unlink(missing_ok=True)
     save_encoder(detector.encoder, folder / "encoder", provenance)
-    weights = {name: value.detach().cpu().contiguous() for name, value in detector.head.state_dict().items()}
+    weights = plain_weights(detector.head)
     write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
     description = {
         "version": VERSION,

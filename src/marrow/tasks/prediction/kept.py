@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from marrow.data.augment import AugmentConfig
 from marrow.errors import CheckpointError, MarrowError
 from marrow.files import write_text_whole, write_whole
-from marrow.models.export import load_encoder, save_encoder
+from marrow.models.export import load_encoder, plain_weights, save_encoder
 from marrow.tasks.base import Report
 from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.forecaster import ForecastHead, Forecasting, TrainedForecaster
@@ -37,7 +37,7 @@ def save_forecaster(folder: Path, trained: TrainedForecaster, report: Report, pr
     (folder / DESCRIPTION).unlink(missing_ok=True)
     forecasting = trained.forecasting
     save_encoder(forecasting.encoder, folder / "encoder", provenance)
-    weights = {name: value.detach().cpu().contiguous() for name, value in forecasting.head.state_dict().items()}
+    weights = plain_weights(forecasting.head)
     write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
     description = {
         "version": VERSION,

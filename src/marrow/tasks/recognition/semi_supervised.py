@@ -100,17 +100,9 @@ class SemiSupervised:
 
     def run(self, encoder: Encoder, data: TaskData, context: TaskContext) -> list[Report]:
         """Learn from every draw of every share, predict, then score."""
-        config = self.config
         # All draws first: what is wrong with one is said before an hour's training.
-        choices_of_share = label_choices(
-            data,
-            config.scheme,
-            config.fractions,
-            draws=config.draws,
-            label_seed=config.label_seed,
-            lists=config.lists,
-        )
-        is_linear = config.readout == "linear"
+        choices_of_share = self._choices(data)
+        is_linear = self.config.readout == "linear"
         if is_linear:
             halves = standardised(*(table.pooled for table in context.tables(encoder, data)))
             learned = {share: self._linear(*halves, choices) for share, choices in choices_of_share.items()}
@@ -122,15 +114,7 @@ class SemiSupervised:
 
     def raw(self, data: TaskData, context: TaskContext) -> list[Report]:
         """Learn from aligned coordinates with the same labels, by logistic regression."""
-        config, raw = self.config, RawBaseline()
-        choices_of_share = label_choices(
-            data,
-            config.scheme,
-            config.fractions,
-            draws=config.draws,
-            label_seed=config.label_seed,
-            lists=config.lists,
-        )
+        raw, choices_of_share = RawBaseline(), self._choices(data)
         rows = data.train_rows, data.test_rows
         halves = standardised(*(torch.from_numpy(raw.features(data.store, half)) for half in rows))
         learned = {
@@ -138,6 +122,12 @@ class SemiSupervised:
             for share, choices in choices_of_share.items()
         }
         return self._scored(learned, choices_of_share, data, context, is_linear=True, source="raw")
+
+    def _choices(self, data: TaskData) -> Mapping[float, Sequence[LabelChoice]]:
+        """Draw the labels of every share."""
+        config = self.config
+        how = {"draws": config.draws, "label_seed": config.label_seed, "lists": config.lists}
+        return label_choices(data, config.scheme, config.fractions, **how)
 
     def _scored(
         self,
