@@ -168,7 +168,7 @@ def test_how_a_store_is_written(text: str, choice: StoreChoice) -> None:
     assert parse_choice(text) == choice
 
 
-@pytest.mark.parametrize("text", ["a=stores/nw*0", "a=:xview/train", "stores/nw*-1"])
+@pytest.mark.parametrize("text", ["a=stores/nw*0", "a=:xview/train", "stores/nw*-1", "stores/nw*x"])
 def test_how_a_store_is_not_written(text: str) -> None:
     with pytest.raises(ConfigError, match=r"weight|cannot read"):
         parse_choice(text)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from marrow.errors import CheckpointError
 from marrow.models.export import load_encoder
 from marrow.skeleton.known import LAYOUTS, get_skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.tasks.encoders import facts_of
 from marrow.weights import SHIPPED, shipped_folder
 
 # Whose terms allow that weights learned from them are given away; see the cards.
@@ -87,3 +89,8 @@ def test_the_tool_refuses_what_may_not_be_given_away(tmp_path: Path) -> None:
 
 def test_the_weights_are_plain_fp32() -> None:
     assert {value.dtype for value in load_encoder("general").state_dict().values()} == {torch.float32}
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
+    with pytest.raises(CheckpointError, match="'general'"):
+        facts_of(Path("genral"), 0)

@@ -26,8 +26,8 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--stores",
         type=list[str],
-        required=True,
-        help="--store NAME=FOLDER once for each store, or --store FILE.yaml, as for `marrow pretrain`",
+        default=[],
+        help="written --store NAME=FOLDER once for each store, or --store FILE.yaml, as for `marrow pretrain`",
     )
     parser.add_argument("--on", type=str, required=True, help="name of the store that is kept apart, and scored")
     parser.add_argument("--protocol", type=str, required=True, help="split or folds that it is scored by")
@@ -60,6 +60,8 @@ def run(arguments: Namespace) -> int:
     from marrow.report.tables import MISSING, console_table
     from marrow.tasks.base import TaskContext
 
+    if not arguments.stores:
+        raise ConfigError("give the stores: --store NAME=FOLDER once for each, or --store FILE.yaml")
     try:
         seeds = [int(seed) for seed in arguments.seeds.split(",")]
     except ValueError as error:

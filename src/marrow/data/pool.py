@@ -66,11 +66,11 @@ def parse_choice(text: str) -> StoreChoice:
     body, star, weight = rest.rpartition("*")
     try:
         number = float(weight) if star else None
-    except ValueError:
-        body, number = rest, None
-    if number is None:
-        body = rest
-    folder, _, rows = body.partition(":")
+    except ValueError as error:
+        raise ConfigError(
+            f"cannot read the weight {weight!r} of the store {text!r}: expected a number behind *"
+        ) from error
+    folder, _, rows = (body if star else rest).partition(":")
     if not folder:
         raise ConfigError(f"cannot read the store {text!r}: expected {_GRAMMAR}")
     name = named["name"] if named else Path(folder).name or folder
