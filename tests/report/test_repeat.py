@@ -11,6 +11,7 @@ import pytest
 from marrow.cli import pretrain as pretraining
 from marrow.cli.arguments import transfer_of
 from marrow.cli.evaluate import build_parser, task_configs
+from marrow.data.pool import StoreChoice
 from marrow.pretrain_config import PretrainConfig, config_of
 from marrow.report.figures import Figures
 from marrow.report.repeat import evaluate_commands, pretrain_command, pretrain_commands
@@ -170,3 +171,17 @@ def test_runs_that_were_scored_in_different_ways_have_commands_of_their_own(make
     first, second = (parsed(command) for command in evaluate_commands(read_runs(folders)))
     assert ([str(run) for run in first.runs], first.quick) == ([str(folders[0])], False)
     assert ([str(run) for run in second.runs], second.quick) == ([str(folders[1])], True)
+
+
+@pytest.mark.parametrize("joints", [{}, {"left elbow": "MyElbow"}])
+def test_a_run_over_several_stores_is_repeated_over_the_same(joints):
+    stores = (
+        StoreChoice("nw", Path("stores/nw ucla"), "view=1,2 & subject!=3", 2.5),
+        StoreChoice("ut", Path("s/ut"), "leave-one-out:subject=3/train", joints=joints),
+    )
+    settings = plain(PretrainConfig(None, Path("runs/pool"), method="amr", stores=stores, piece_seconds=6.0))
+    words = shlex.split(pretrain_command(settings).replace("\\\n", " "))
+    assert "None" not in words
+    again = pretraining.rewritten(words[2:])
+    parser = pretraining.build_parser(again)
+    assert plain(config_of(parser, parser.parse_args(again))) == settings

@@ -1,12 +1,15 @@
 """Layouts matched by name: places against bones, tables written out, and what stays unmatched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marrow.errors import ConfigError
-from marrow.skeleton.known import LAYOUTS
+from marrow.skeleton.body import BODY
+from marrow.skeleton.known import LAYOUTS, get_skeleton
 from marrow.skeleton.layout import (
     CMU_38,
     H36M_32,
@@ -15,7 +18,7 @@ from marrow.skeleton.layout import (
     Skeleton,
     mirror_by_name,
 )
-from marrow.skeleton.retarget import match, retarget
+from marrow.skeleton.retarget import layout_map, match, retarget
 from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
 
 # The nodes of a BVH release, end sites included. UpperArm_L is the bone, and so lies at the shoulder.
@@ -251,3 +254,15 @@ def test_up_stays_up_and_the_way_back_is_kept():
     np.testing.assert_allclose(head, (2, 1.7, 1), rtol=1e-6)
     np.testing.assert_allclose(result.placement.to_source(head), sequence.placement.to_source(joints[0, 0, 1]))
     assert np.linalg.det(result.placement.rotation) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("name", "up"), [("kinect_v1_20", "y"), ("cmu_38", "y"), ("coco_17", "z")])
+def test_a_map_of_layouts_can_be_undone(name, up):
+    source = replace(get_skeleton(name), up=up)
+    joints = np.random.default_rng(0).normal(size=(2, 5, len(source.joints), 3)).astype(np.float32)
+    mapped = layout_map(source, BODY)
+    back, flags = mapped.undo(*mapped.apply(joints, np.ones(joints.shape[:3], bool)), len(source.joints))
+    known = sorted(set(mapped.sources.values()))
+    assert sorted(np.flatnonzero(flags.all(axis=(0, 1)))) == known
+    np.testing.assert_array_equal(back[..., known, :], joints[..., known, :])
+    assert len(known) > 12

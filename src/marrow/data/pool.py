@@ -77,6 +77,13 @@ def parse_choice(text: str) -> StoreChoice:
     return StoreChoice(name, Path(folder), rows or None, number)
 
 
+def choice_in_words(choice: StoreChoice) -> str:
+    """Return a store as `parse_choice` reads it; joints that are named stand in a file of stores alone."""
+    rows = "" if choice.rows is None else f":{choice.rows}"
+    weight = "" if choice.weight is None else f"*{choice.weight:g}"
+    return f"{choice.name}={choice.path}{rows}{weight}"
+
+
 def choices_in(path: Path) -> list[StoreChoice]:
     """Return the stores that a YAML file lists: `NAME: {path: FOLDER, rows: ..., weight: ..., joints: {...}}` each.
 

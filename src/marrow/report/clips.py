@@ -359,21 +359,15 @@ def _add_predictions(shown: ShownClips, run: Run, clips: ClipsOnReel, chosen: Ro
     for index in sorted(range(len(rows)), key=lambda place: -round(share[place], 1))[:PICTURES]:
         row = int(rows[index])
         frames = int(batch.frames()[index])
-        joints, present, hidden, predicted, visible = (
-            values[index, :, :frames].numpy()
-            for values in (
-                picture.joints.float(),
-                picture.present,
-                picture.hidden,
-                picture.predicted.float(),
-                picture.visible,
-            )
-        )
+        drawn = (picture.joints.float(), picture.present, picture.hidden, picture.predicted.float(), picture.visible)
+        joints, present, hidden, predicted, visible = (values[index, :, :frames].numpy() for values in drawn)
         if not hidden.any():
             continue
         seconds = window.test_crop * int(store.frame_count[row]) / float(store.fps[row])
         tracks = [(joints, present), (predicted, hidden), (joints, visible)]
-        truth, guess, seen = pack_motion(tracks, store.skeleton, frames / seconds, _MAX_FRAMES)
+        if store.brought is not None:  # pictures are of the layout of the recordings
+            tracks = [store.brought.undo(*track, len(clips.store.skeleton.joints)) for track in tracks]
+        truth, guess, seen = pack_motion(tracks, clips.store.skeleton, frames / seconds, _MAX_FRAMES)
         error = float(np.linalg.norm(predicted - joints, axis=-1)[hidden].mean())
         shown.predictions.append(
             Prediction(

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from marrow.data.pool import StoreChoice, choice_in_words
 from marrow.errors import MarrowError
 from marrow.pretrain_config import LIMITS, PretrainConfig
 from marrow.report.runs import Run
@@ -61,7 +62,7 @@ def prepare_command(run: Run, store: Store | None) -> str:
         for part in (f"--options.{name}", _value(value))
     ]
     root = [] if store.source == "synthetic" else ["RECORDINGS"]
-    where = str(run.settings.get("store", store.path))
+    where = str(run.settings.get("store") or store.path)
     return _joined(["marrow", "prepare", store.source, *root, "--out", where, *options])
 
 
@@ -84,15 +85,24 @@ def pretrain_command(settings: Mapping[str, Any]) -> str:
     except MarrowError:
         defaults = {}  # a method of another package, which is not installed here: every setting is named
     words = ["marrow", "pretrain", "--method", str(settings.get("method", "mamp"))]
-    words += ["--store", str(settings["store"]), "--out", str(settings["out"])]
+    words += [*_stores(settings), "--out", str(settings["out"])]
     defaults = dotted(defaults)
     # Beside other limits, epochs end a run only where they are named.
     if settings.get("ends_at_epochs", True) and any(settings.get(name) is not None for name in LIMITS[1:]):
         defaults.pop("epochs", None)
     for name, value in dotted(settings).items():
-        if name not in ("method", "store", "out") and (name not in defaults or defaults[name] != value):
+        if name not in ("method", "store", "stores", "out") and (name not in defaults or defaults[name] != value):
             words += [f"--{name}", _value(value)]
     return _joined(words)
+
+
+def _stores(settings: Mapping[str, Any]) -> list[str]:
+    """Return the data of a run as options: its store, or each of its stores."""
+    choices = [StoreChoice(**{**choice, "path": Path(choice["path"])}) for choice in settings.get("stores") or ()]
+    if any(choice.joints for choice in choices):  # which no word on the command line says
+        return ["--stores", json.dumps(settings["stores"])]
+    given = [choice_in_words(choice) for choice in choices] or [str(settings["store"])]
+    return [word for text in given for word in ("--store", text)]
 
 
 def evaluate_commands(runs: Sequence[Run]) -> list[str]:
@@ -111,7 +121,7 @@ def _evaluate_options(run: Run, evaluation: EvaluationReport) -> list[str]:
     trained = [report for report in evaluation.reports if report.source == "trained"]
     tasks = list(dict.fromkeys(report.about.kind for report in trained))
     sources = [name for name in ("random", "raw") if any(report.source == name for report in evaluation.reports)]
-    words = ["--store", str(run.settings.get("store", "STORE"))]
+    words = ["--store", str(run.settings.get("store") or "STORE")]
     # The name of a protocol from which copies were dropped is none that can be asked for.
     words += ["--protocol", str(settings.get("asked_protocol") or evaluation.protocol)]
     words += ["--tasks", ",".join(tasks), "--baselines", ",".join(sources) or "none"]

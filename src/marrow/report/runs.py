@@ -62,7 +62,8 @@ class Run:
     @property
     def fingerprints(self) -> set[str]:
         """Fingerprints of the stores that the run learned from or was scored on."""
-        trained_on = {start["store"]["fingerprint"] for start in self.environments}
+        opened = [start["store"] for start in self.environments]
+        trained_on = {one["fingerprint"] for data in opened for one in (data, *data.get("stores", ()))}
         return trained_on | {evaluation.store for evaluation in self.evaluations}
 
 
@@ -182,7 +183,8 @@ def find_store(run: Run, given: Path | str | None) -> tuple[Store | None, str]:
     if given is not None:
         store = Store.open(given)
         return _checked(store, run)
-    places = [run.settings.get("store"), *(start["store"].get("path") for start in run.environments[::-1])]
+    opened = [one for start in run.environments[::-1] for one in start["store"].get("stores", [start["store"]])]
+    places = [run.settings.get("store"), *(one.get("path") for one in opened)]
     places = [place for place in dict.fromkeys(places) if place]
     if not places:
         return None, f"{run.name} does not say where its store is; name it with --store."

@@ -153,6 +153,20 @@ class LayoutMap:
         flags[..., wanted] = present[..., taken]
         return derive(positions, flags, self.derived)
 
+    def undo(
+        self,
+        joints: Float32[np.ndarray, "*lead joint 3"],
+        present: Bool[np.ndarray, "*lead joint"],
+        joint_count: int,
+    ) -> tuple[Float32[np.ndarray, "*lead source 3"], Bool[np.ndarray, "*lead source"]]:
+        """Return positions and flags in the layout of the source, of so many joints; what the other lacks is absent."""
+        there, here = list(self.sources), list(self.sources.values())
+        shape = (*present.shape[:-1], joint_count)
+        positions, flags = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.bool_)
+        positions[..., here, :] = joints[..., there, :][..., np.argsort(self.axes)]
+        flags[..., here] = present[..., there]
+        return positions, flags
+
 
 def layout_map(source: Skeleton, target: Skeleton, joints: Mapping[str, str | None] | None = None) -> LayoutMap:
     """Return how recordings of one layout are brought to another; arguments and errors as those of `match`.
