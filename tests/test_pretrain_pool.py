@@ -96,6 +96,9 @@ def test_the_monitor_looks_at_each_store(stores: Path, tmp_path: Path) -> None:
     pretrain(config(stores, tmp_path / "run", monitor=watched, epochs=100, max_steps=60, log_every=10))
     seen = [entry for entry in read_log(tmp_path / "run" / "log.jsonl") if "effective_rank" in entry]
     assert seen
+    # The nine clips of the second store by hand: each asks the clips of the other person, four or five, of which one or
+    # two have its label: (4 x 1/4 + 2/4 + 2 x 1/5 + 2 x 2/5) / 9.
+    assert seen[-1]["chance_percent.c"] == pytest.approx(30.0)
     assert {"nearest_neighbour_percent", "nearest_neighbour_percent.k", "nearest_neighbour_percent.c"} <= seen[
         -1
     ].keys()

@@ -154,15 +154,26 @@ def test_two_dimensions_enter_an_encoder_that_takes_them() -> None:
     flat, deep = flattened(dance("coco_17")), dance("coco_17")
     together = network.embed([flat, deep])
     np.testing.assert_allclose(together, np.stack([network.embed([one])[0] for one in (flat, deep)]), atol=1e-5)
-    # What tells them apart is learned: the same positions with depth zero are another thing.
-    zero = replace(flat, skeleton=replace(flat.skeleton, dimensions=3))
-    assert not np.allclose(network.embed([zero]), together[0])
+    # What tells them apart is learned: without it, features are others.
     with torch.no_grad():
         assert network.flat is not None
         network.flat.zero_()
+    assert not np.allclose(network.embed([flat]), together[0])
+    zero = replace(flat, skeleton=replace(flat.skeleton, dimensions=3))
     # Nothing is turned in an image. Of three dimensions, a body that is seen from behind has its hips along x already.
     flat, zero = (replace(one, joints=one.joints * np.float32([-1, 1, 1])) for one in (flat, zero))
     np.testing.assert_allclose(network.embed([flat]), network.embed([zero]), atol=2e-2)
+
+
+def test_a_body_in_an_image_keeps_the_side_that_it_shows() -> None:
+    """Who faces the camera has the left hip at the right of the image; with depth, alignment would turn him around."""
+    network, hip = encoder(takes_flat=True), BODY.index("left hip")
+    flat, deep = flattened(dance("coco_17")), dance("coco_17")
+    batch = batch_from_sequences(network.readable([flat, deep]), INPUT, skeleton=BODY)
+    assert float(batch.joints[0, 0, :, hip, 0].min()) > 0
+    assert float(batch.joints[1, 0, :, hip, 0].max()) < 0
+    assert batch.flat is not None
+    assert batch.flat.tolist() == [True, False]
 
 
 def test_two_dimensions_are_refused_where_nothing_tells_them_apart() -> None:
