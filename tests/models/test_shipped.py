@@ -93,4 +93,4 @@ def test_the_weights_are_plain_fp32() -> None:
 
 def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
     with pytest.raises(CheckpointError, match="'general'"):
-        facts_of(Path("genral"), 0)
+        facts_of(Path("generalx"), 0)
