@@ -59,7 +59,7 @@ bench: $(STAMP)  ## run every benchmark (QUICK=1: under a minute each)
 docs: $(STAMP)  ## run the code blocks of the documentation and check its links
 	$(BIN)/pytest tests/test_documentation.py
 
-nw-ucla: $(STAMP)  ## the README's three seeds on NW-UCLA (DATA=path/to/all_sqe; an hour on one core; goes on if stopped)
+nw-ucla: $(STAMP)  ## the three seeds of docs/results.md on NW-UCLA (DATA=path/to/all_sqe; an hour on one core; goes on if stopped)
 	@test -n "$(DATA)" || { echo "make nw-ucla: say where the recordings are: DATA=path/to/all_sqe"; exit 1; }
 	$(BIN)/marrow prepare nw_ucla $(DATA) --out stores/nw_ucla
 	@for seed in 0 1 2; do \
