@@ -60,6 +60,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_every_page_is_listed() -> None:
+    """In docs/README.md, and in the navigation of the site, which finds walks by itself."""
+    pages = {page.name for page in (ROOT / "docs").glob("*.md") if not page.name.startswith("walk-")} - {"README.md"}
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8"))
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1]
+    assert pages - set(listed) == set()
+    assert pages - set(re.findall(r"[\w-]+\.md", navigation)) == set()
+
+
 def test_the_example_method_is_the_one_that_is_explained() -> None:
     example = (ROOT / "docs" / "example-method" / "hidden_frames.py").read_text(encoding="utf-8")
     assert f"```python\n{example}```\n" in (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")

@@ -26,7 +26,7 @@ from marrow.viewer.motion import pack_motion
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "recognised.svg"
 EXAMPLES, PEOPLE = 5, 12
-COLUMNS, WIDTH, HEIGHT, TOP = 5, 190, 220, 60
+COLUMNS, WIDTH, HEIGHT, TOP = 5, 166, 220, 66
 PIXELS_PER_METRE, FRAMES_PER_SECOND, MOST_FRAMES = 84.0, 8.0, 26
 # A little from the side, so that what is done forwards is seen.
 YAW = math.radians(35)
@@ -115,23 +115,23 @@ def picture(shown: Sequence[tuple[marrow.SkeletonSequence, Answer, str]], summar
     """Draw recordings with their answers side by side as an SVG document."""
     rows = -(-len(shown) // COLUMNS)
     width, height = COLUMNS * WIDTH, TOP + rows * HEIGHT + 8
-    title = f"Ten recordings, and what the encoder `general` says after {EXAMPLES} examples of each action"
+    title = f"Ten recordings, and what the encoder says after {EXAMPLES} examples of each action"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         f'text-anchor="middle" fill="none" stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round">',
         f'<title>{title}</title><rect width="{width}" height="{height}" rx="8" fill="#fff"/>',
-        f'<g fill="#212529"><text x="{width / 2}" y="24" font-size="17">{title}</text>',
-        f'<text x="{width / 2}" y="45" font-size="13" fill="#868e96">{html.escape(summary)}</text></g>',
+        f'<g fill="#212529"><text x="{width / 2}" y="28" font-size="20">{title}</text>',
+        f'<text x="{width / 2}" y="52" font-size="15" fill="#868e96">{html.escape(summary)}</text></g>',
     ]
     for index, (sequence, answer, action) in enumerate(shown):
         x, y = WIDTH * (index % COLUMNS + 0.5), TOP + HEIGHT * (index // COLUMNS)
         label, probability = answer.label or "nobody", answer.classes[0][1]
         right = label == action
         said = f"{'✓' if right else '✗'} {label.replace('_', ' ')} {100 * probability:.0f} %"
-        truth = "" if right else f'<tspan fill="#868e96"> is {html.escape(action.replace("_", " "))}</tspan>'
+        truth = "" if right else f'<tspan fill="#868e96"> ({html.escape(action.replace("_", " "))})</tspan>'
         parts.append(
             f'<g transform="translate({x:.0f} {y})"><g transform="translate(0 178)">{figure(sequence)}</g>'
-            f'<text y="208" font-size="14" fill="{RIGHT if right else WRONG}">{html.escape(said)}{truth}</text></g>'
+            f'<text y="208" font-size="16" fill="{RIGHT if right else WRONG}">{html.escape(said)}{truth}</text></g>'
         )
     return "".join([*parts, "</svg>\n"])
 
@@ -147,8 +147,8 @@ def main() -> None:
     whole = [each for each in answers if each.person is None]
     judged = [(sequence, answer, classes[sequence.record.label]) for sequence, answer in zip(asked, whole, strict=True)]
     right = sum(answer.label == action for _, answer, action in judged)
-    summary = f"synthetic motion · actions, people and camera that it never saw · {right} of {len(judged)} right, with "
-    summary += f"{PEOPLE - EXAMPLES - 1} more people"
+    summary = "synthetic motion · actions, people and camera that it never saw · "
+    summary += f"with {PEOPLE - EXAMPLES - 1} more people, {right} of {len(judged)} right"
     OUT.write_text(picture(judged[: len(classes)], summary), encoding="utf-8")
     print(f"{right} of {len(judged)} right; {OUT}: {OUT.stat().st_size / 1e3:.0f} kB")
 
