@@ -38,8 +38,9 @@ ELSEWHERE = {
 _LINK = re.compile(r"\]\(([^)#\s:]+)(#[^)\s]*)?\)")
 _BASH = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
 _MOST_EXAMPLES = 8
-# Wide enough to be read, and narrow enough not to be wider than a column of the page.
-_HELP_COLUMNS = "86"
+# So wide that nothing is folded: the page folds.
+_HELP_COLUMNS = "100000"
+_OPTION = re.compile(r"^  (\S.*?)(?:  +(\S.*))?$")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -105,7 +106,7 @@ def _list_of_commands() -> str:
 
 
 def _command_page(name: str) -> str:
-    module, line = _commands()[name]
+    module, _ = _commands()[name]
     os.environ["COLUMNS"] = _HELP_COLUMNS
     build = importlib.import_module(module).build_parser
     parser = build([]) if build.__code__.co_argcount else build()
@@ -113,8 +114,34 @@ def _command_page(name: str) -> str:
     shown = "\n".join(command for command, _ in examples[:_MOST_EXAMPLES])
     pages = dict.fromkeys(page for _, page in examples)
     used = f"\n\nFrom {', '.join(f'[{page[:-3]}](../{page})' for page in pages)}." if pages else ""
-    block = f"## Examples\n\n```bash\n{shown}\n```{used}\n\n" if examples else ""
-    return f"# marrow {name}\n\n{line[0].upper()}{line[1:]}.\n\n{block}## Help\n\n```text\n{parser.format_help()}```\n"
+    block = f"\n## Examples\n\n```bash\n{shown}\n```{used}\n" if examples else ""
+    words, heading, options = _help_as_markdown(parser.format_help()).partition("\n## ")
+    return f"# marrow {name}\n\n{words}{block}{heading}{options}"
+
+
+def _help_as_markdown(text: str) -> str:
+    """Turn a help text whose lines are not folded into words, headings, and an item per argument."""
+    usage, _, rest = text.partition("\n\n")
+    required = [word for word in re.sub(r"\[.*?\]+", "", usage).split() if word != "usage:"]
+    parts = [f"`{' '.join(required)} [options]`", ""]
+    for line in rest.splitlines():
+        option = _OPTION.match(line)
+        if option and not line.startswith("   "):
+            parts += [f"- **`{option[1]}`**" + (f": {_plain(option[2])}" if option[2] else "")]
+        elif line.startswith("   "):
+            parts[-1] += f"{':' * parts[-1].endswith('`**')} {_plain(line.strip())}"
+        elif line.endswith(":") and len(line) < 60:
+            parts += ["", f"## {line[0].upper()}{line[1:-1]}", ""]
+        else:
+            parts += [_plain(line)]
+    return "\n".join(parts) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Return words as Markdown in which only what stands in backticks is code."""
+    pieces = text.split("`")
+    pieces[::2] = [re.sub(r"([*_\[\]<])", r"\\\1", piece) for piece in pieces[::2]]
+    return "`".join(pieces)
 
 
 def _examples(name: str) -> list[tuple[str, str]]:
