@@ -23,7 +23,7 @@ SMALL = {"width": 16, "depth": 1, "heads": 2}
 
 def _recogniser(encoder: Encoder) -> Recogniser:
     shape = encoder.feature_shape
-    head = JointsHead(1 if shape.has_summary else shape.joints, shape.dim, 3, 8)
+    head = JointsHead(shape.joints if shape.summary_dim is None else 1, encoder.pooled_dim, 3, 8)
     return Recogniser(encoder.eval(), head.eval(), ("wave", "sit", "kick"))
 
 
@@ -31,7 +31,7 @@ def build(kind: str) -> Encoder | Recogniser:
     """Return a model; each kind of network, alignment, stream and pace is in one of them."""
     torch.manual_seed(0)
     if kind == "places":
-        size = PatchTransformerConfig(**SMALL, takes_flat=True, pooling="extremes")
+        size = PatchTransformerConfig(**SMALL, takes_flat=True, summary_blocks=(1,))
         return PatchTransformer(size, marrow.InputConfig(window_frames=8, alignment="body"), BODY).eval()
     if kind == "patches":
         reads = marrow.InputConfig(window_frames=8, alignment="yaw", stream="bone")

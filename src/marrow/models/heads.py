@@ -125,8 +125,8 @@ class Recogniser:
             "version": HEAD_VERSION,
             "kind": "joints",
             "config": {
-                "joints": self.head.hidden.in_features // self.encoder.dim,
-                "dim": self.encoder.dim,
+                "joints": self.head.hidden.in_features // self.encoder.pooled_dim,
+                "dim": self.encoder.pooled_dim,
                 "classes": len(self.classes),
                 "hidden_width": self.head.hidden.out_features,
             },

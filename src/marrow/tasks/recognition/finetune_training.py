@@ -175,13 +175,14 @@ def processor_seconds(seconds: float) -> str:
 def _with_head(encoder: Encoder, classes: int, config: FinetuneConfig, seed: int) -> Recognition:
     """Put a head on an encoder, made for its features."""
     shape = encoder.feature_shape
-    if encoder.input.pace == "recorded" and not shape.has_summary:
+    if encoder.input.pace == "recorded" and shape.summary_dim is None:
         raise ConfigError(
             "fine-tuning reads features of one length, and at the recorded pace those of this encoder differ from clip "
             "to clip: it would need a summary of each body (for a frame transformer: encoder.readout cls)"
         )
     with seeded_weights(seed):
-        head = JointsHead(1 if shape.has_summary else shape.joints, shape.dim, classes, config.hidden_width)
+        joints = shape.joints if shape.summary_dim is None else 1
+        head = JointsHead(joints, encoder.pooled_dim, classes, config.hidden_width)
     return Recognition(encoder, head, config)
 
 

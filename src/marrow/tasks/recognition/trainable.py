@@ -111,8 +111,8 @@ class Recognition(Trainable):
             drop = DropPath(draws.uniform("drop_path", bodies, self.encoder.branches), self.config.drop_path)
         if self.config.dropout > 0:
             shape = self.encoder.feature_shape
-            axes = () if shape.has_summary else (shape.times, shape.joints)
-            kept = draws.uniform("dropout", bodies, *axes, shape.dim) >= self.config.dropout
+            axes = (shape.times, shape.joints) if shape.summary_dim is None else ()
+            kept = draws.uniform("dropout", bodies, *axes, self.encoder.pooled_dim) >= self.config.dropout
         return FinetuneDraw(drop, kept)
 
     def forward(self, batch: Batch, draw: FinetuneDraw) -> StepOutput:
