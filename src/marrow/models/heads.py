@@ -210,6 +210,11 @@ class Recogniser:
         return cls(load_encoder(folder / "encoder"), head, classes)
 
 
+def holds_recogniser(folder: Path) -> bool:
+    """Tell whether a folder is that of a recogniser, packed or not."""
+    return (folder / DESCRIPTION).is_file() or (is_packed(folder) and read_packed(folder).head is not None)
+
+
 def _head_from(
     description: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path
 ) -> tuple[Head, tuple[str, ...]]:
