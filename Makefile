@@ -9,6 +9,9 @@ DOCS_STAMP := $(VENV)/.docs-installed
 # One thread per process: small tensors gain nothing from more, and parallel tests would fight over the cores.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(or $(JOBS),2) --dist loadfile
 
+# The environment is this folder's own: a shell knows `marrow` only once it is active.
+ACTIVATE = echo "so that the command marrow is found:  source $(BIN)/activate"
+
 NW_UCLA_RUNS := $(foreach seed,0 1 2,runs/nw_ucla_seed$(seed))
 
 .PHONY: help setup demo test test-fast fuzz check format bench docs wheel nw-ucla
@@ -20,6 +23,7 @@ help:  ## show this
 	@echo "Variables: PYTHON=$(PYTHON) (3.11 or newer; makes $(VENV)), QUICK=1 (demo, bench), OUT=folder (demo), JOBS=2 (test), SECONDS=60 ONLY=names (fuzz)"
 
 setup: $(STAMP)  ## make the environment in .venv (the others do it by themselves)
+	@$(ACTIVATE)
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: no '$(PYTHON)' on PATH; name one with PYTHON=..."; exit 1; }
@@ -32,6 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## learn from built-in synthetic motion and show the scores (4 minutes; QUICK=1: half a minute)
 	$(BIN)/marrow demo $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
+	@$(ACTIVATE)
 
 test: $(STAMP)  ## run all tests
 	$(TEST)

@@ -15,10 +15,6 @@ from marrow.errors import ConfigError, DataError
 
 # From recordings to answers, and those that cannot be used.
 Ask = Callable[[Iterator[Any]], Iterator[Any]]
-_KEEPS_NOTHING = (
-    "the model keeps nothing to compare with: nothing is ever unknown, and probabilities are not calibrated. The "
-    "`marrow finetune` command that made it, given again, mends that"
-)
 
 
 def build_parser() -> ArgumentParser:
@@ -123,16 +119,23 @@ def run(arguments: Namespace) -> int:
         print(f"{path}: {len(answers)} answers")
     for sentence in sentences:
         print(f"- {sentence}", file=sys.stderr)
+    if not outputs:
+        print("next: the same command with --csv answers.csv keeps the answers")
+    elif arguments.csv is not None:
+        print(f"next: in Python, pandas.read_csv({str(arguments.csv)!r})")
+    else:
+        print(f"next: in Python, pandas.read_json({str(arguments.json)!r}, lines=True)")
     return EXIT_FAILED if unreadable else 0
 
 
 def _by_labeller(arguments: Namespace) -> tuple[Ask, list[str]]:
     """Return what asks a recogniser or examples, and what its answers rest on."""
     from marrow.use.examples import open_labeller
+    from marrow.use.labeller import KEEPS_NOTHING
     from marrow.use.predict import predict
 
     labeller = open_labeller(arguments.model, arguments.examples, arguments.device)
-    sentences = [_KEEPS_NOTHING] if labeller.known is None else labeller.known.sentences()
+    sentences = [KEEPS_NOTHING] if labeller.known is None else labeller.known.sentences()
     return partial(predict, labeller, model=arguments.model, every=arguments.every, top=arguments.top), sentences
 
 

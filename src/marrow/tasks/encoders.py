@@ -128,6 +128,8 @@ def store_for(
         store = store.brought_to(encoder.skeleton, named)
     check_skeleton(encoder, store, name)
     _check_dimensions(encoder, store, name)
+    if store.skeleton.dimensions != encoder.skeleton.dimensions:
+        store = store.in_dimensions(encoder.skeleton.dimensions)
     return store
 
 
@@ -157,7 +159,7 @@ def encoder_for(
     """
     if encoder.is_by_place:
         read = store_for(encoder, store, name, transfer if isinstance(transfer, Mapping) else None)
-        if read is store:
+        if read.brought is store.brought:
             return encoder, []
         places = len(read.brought.sources) if read.brought is not None else 0
         return encoder, [f"{places} joints of {store.skeleton.name} were read as places of the body"]

@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from marrow.errors import ConfigError, DataError
 from marrow.models.encoder import Encoder, Features
 from marrow.models.export import load_encoder
-from marrow.models.heads import DESCRIPTION as HEAD
-from marrow.models.heads import Recogniser
-from marrow.models.packed import is_packed, read_packed
+from marrow.models.heads import holds_recogniser
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
@@ -36,25 +34,57 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class _Head:
-    """Logistic regression of standardised features."""
+class LogisticHead:
+    """Logistic regression of standardised features.
+
+    Args:
+        mean: of every number of the features.
+        scale: likewise their spread.
+        logistic: of the standardised ones.
+    """
 
     mean: Float64[np.ndarray, " dim"]
     scale: Float64[np.ndarray, " dim"]
     logistic: Logistic
 
     @classmethod
-    def fitted(cls, features: Float32[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"]) -> "_Head":
+    def fitted(cls, features: Float32[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"]) -> "LogisticHead":
+        """Learn from the features of labelled clips."""
         exact = features.astype(np.float64)
         mean, spread = exact.mean(axis=0), exact.std(axis=0)
         scale = np.where(spread > 0.0, spread, 1.0)
         return cls(mean, scale, Logistic.fitted((exact - mean) / scale, label, LogisticConfig()))
 
     def scores(self, features: Float32[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
+        """Return the logarithm of the probability of each class."""
         return self.logistic.log_probability((features - self.mean) / self.scale)
 
     def __call__(self, features: Features) -> Tensor:
+        """Return `scores` of pooled features."""
         return torch.from_numpy(self.scores(features.pooled().float().cpu().numpy()))
+
+    def as_network(self) -> nn.Module:
+        """Return the same as a network, which can be traced; its scores are the same but for a constant."""
+        return _LogisticNetwork(self)
+
+
+class _LogisticNetwork(nn.Module):
+    """Logistic regression as layers."""
+
+    def __init__(self, head: LogisticHead) -> None:
+        super().__init__()
+        fitted = head.logistic.model
+        assert fitted is not None  # there are two classes at least
+        coefficients, intercept = np.asarray(fitted.coef_), np.asarray(fitted.intercept_)
+        if len(coefficients) == 1:  # of two classes scikit-learn keeps the score of the second against the first
+            coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.append(0 * intercept, intercept)
+        self.classify = nn.Linear(coefficients.shape[1], len(coefficients))
+        self.classify.load_state_dict({"weight": torch.from_numpy(coefficients), "bias": torch.from_numpy(intercept)})
+        self.mean = nn.Buffer(torch.from_numpy(head.mean).float())
+        self.scale = nn.Buffer(torch.from_numpy(head.scale).float())
+
+    def forward(self, features: Features) -> Tensor:
+        return self.classify((features.pooled() - self.mean) / self.scale)
 
 
 def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Labeller:
@@ -77,8 +107,8 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
         readable_ones = [readable(encoder, sequence, model) for sequence in recordings]
         return labeller_from_examples(encoder, readable_ones, classes, str(examples))
     folder = Path(model)
-    if (folder / HEAD).is_file() or (is_packed(folder) and read_packed(folder).head is not None):
-        return Labeller.of(Recogniser.load(folder), Known.load(folder), place)
+    if holds_recogniser(folder):
+        return Labeller.load(folder, place)
     if (folder / DETECTOR).is_file():
         raise ConfigError(f"{model} is a detector, which says when what is done: ask it with --segments")
     load_encoder(model)  # says what is wrong where there is none
@@ -181,7 +211,7 @@ def labeller_from_features(
         chosen_on = "examples of every class held out in turn" if folds.max() > 0 else "no class has two examples"
     held_out = _held_out(features, label, folds)
     known = Known.of(Gallery.of(features, label), held_out, chosen_on, longest_seconds)
-    return Labeller(encoder, classes, _Head.fitted(features, label), known)
+    return Labeller(encoder, classes, LogisticHead.fitted(features, label), known)
 
 
 def folds_by_class(label: Int64[np.ndarray, " clip"], most: int) -> Int64[np.ndarray, " clip"]:
@@ -216,7 +246,7 @@ def _held_out(
     scores, labels, distances = [np.zeros((0, label.max() + 1))], [label[:0]], [np.zeros(0)]
     for fold in range(folds.max() + 1):
         held = folds == fold
-        scores.append(_Head.fitted(features[~held], label[~held]).scores(features[held]))
+        scores.append(LogisticHead.fitted(features[~held], label[~held]).scores(features[held]))
         distances.append(Gallery.of(features[~held], label[~held]).distance(features[held]))
         labels.append(label[held])
     return HeldOut(np.concatenate(scores), np.concatenate(labels), np.concatenate(distances))
