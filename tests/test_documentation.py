@@ -62,6 +62,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_the_figures_of_the_front_page_are_those_of_its_sources() -> None:
+    """Bold ones: those of the encoder that comes with marrow, and of speed. They are measured anew there, not here."""
+    figures = re.findall(r"\*\*(\d+\.\d+)\*\*", (ROOT / "README.md").read_text(encoding="utf-8"))
+    sources = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("general", "performance"))
+    assert len(figures) >= 5
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", sources)] == []
+
+
 def test_every_page_is_listed() -> None:
     """In docs/README.md, and in the navigation of the site, which finds walks by itself."""
     pages = {page.name for page in (ROOT / "docs").glob("*.md") if not page.name.startswith("walk-")} - {"README.md"}
