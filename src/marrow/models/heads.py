@@ -77,11 +77,15 @@ class JointsHead(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """One linear layer on the pooled features.
+    """One linear layer on the pooled features, each of which is shifted and scaled first.
 
     Args:
         dim: length of the pooled features.
         classes: outputs.
+
+    Attributes:
+        mean: by which each is shifted; not learned.
+        scale: by which each is then divided; not learned.
     """
 
     kind = "linear"
@@ -89,12 +93,14 @@ class LinearHead(nn.Module):
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
         self.classify = nn.Linear(dim, classes)
+        self.mean = nn.Buffer(torch.zeros(dim))
+        self.scale = nn.Buffer(torch.ones(dim))
 
     def forward(
         self, features: Features, kept: Bool[Tensor, "batch body *axes dim"] | None = None, rate: float = 0.0
     ) -> Float[Tensor, "batch class"]:
         """Return one score per class, before the softmax; the arguments are those of `JointsHead`."""
-        return self.classify(_thinned(features, kept, rate).pooled())
+        return self.classify((_thinned(features, kept, rate).pooled() - self.mean) / self.scale)
 
     def config(self) -> dict[str, int]:
         """Return what it was made with."""
