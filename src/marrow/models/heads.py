@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from marrow.data.sampling import batch_from_sequences
-from marrow.errors import CheckpointError, MarrowError
+from marrow.errors import CheckpointError, MarrowError, damaged
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import initialise_linear
 from marrow.models.encoder import Encoder, Features
@@ -209,9 +209,7 @@ class Recogniser:
             description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             weights = load_file(folder / WEIGHTS)
         except Exception as error:  # whatever a damaged file brings, the person needs the file's name
-            raise CheckpointError(
-                f"{folder}: cannot be read as a recogniser: {type(error).__name__}: {error}"
-            ) from error
+            raise damaged(folder, "a recogniser", error) from error
         head, classes = _head_from(description, weights, folder)
         return cls(load_encoder(folder / "encoder"), head, classes)
 
@@ -238,4 +236,4 @@ def _head_from(
     except MarrowError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{folder}: cannot be read as a recogniser: {type(error).__name__}: {error}") from error
+        raise damaged(folder, "a recogniser", error) from error
