@@ -4,9 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 
 # One thread per process: small tensors gain nothing from more, and parallel tests would fight over the cores.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(or $(JOBS),2) --dist loadfile
+
+# The environment is this folder's own: a shell knows `marrow` only once it is active.
+ACTIVATE = echo "so that the command marrow is found:  source $(BIN)/activate"
 
 NW_UCLA_RUNS := $(foreach seed,0 1 2,runs/nw_ucla_seed$(seed))
 
@@ -19,6 +23,7 @@ help:  ## show this
 	@echo "Variables: PYTHON=$(PYTHON) (3.11 or newer; makes $(VENV)), QUICK=1 (demo, bench), OUT=folder (demo), JOBS=2 (test), SECONDS=60 ONLY=names (fuzz)"
 
 setup: $(STAMP)  ## make the environment in .venv (the others do it by themselves)
+	@$(ACTIVATE)
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: no '$(PYTHON)' on PATH; name one with PYTHON=..."; exit 1; }
@@ -31,6 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## learn from built-in synthetic motion and show the scores (4 minutes; QUICK=1: half a minute)
 	$(BIN)/marrow demo $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
+	@$(ACTIVATE)
 
 test: $(STAMP)  ## run all tests
 	$(TEST)
@@ -56,10 +62,17 @@ format: $(STAMP)  ## format the code and mend what can be mended
 bench: $(STAMP)  ## run every benchmark (QUICK=1: under a minute each)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(if $(QUICK),--quick) || exit 1; done
 
-docs: $(STAMP)  ## run the code blocks of the documentation and check its links
-	$(BIN)/pytest tests/test_documentation.py
+docs: $(DOCS_STAMP)  ## build the documentation into site/, which needs no network; run its code blocks, check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pytest tests/test_documentation.py tests/test_site.py
+	@echo "site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 
-nw-ucla: $(STAMP)  ## the README's three seeds on NW-UCLA (DATA=path/to/all_sqe; an hour on one core; goes on if stopped)
+$(DOCS_STAMP): $(STAMP)
+	@echo "installing what the site is built with (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+nw-ucla: $(STAMP)  ## the three seeds of docs/results.md on NW-UCLA (DATA=path/to/all_sqe; an hour on one core; goes on if stopped)
 	@test -n "$(DATA)" || { echo "make nw-ucla: say where the recordings are: DATA=path/to/all_sqe"; exit 1; }
 	$(BIN)/marrow prepare nw_ucla $(DATA) --out stores/nw_ucla
 	@for seed in 0 1 2; do \

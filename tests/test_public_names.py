@@ -13,7 +13,7 @@ import pytest
 import marrow
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "code-layout.md"
 
 
 def test_the_list_is_sorted_and_complete() -> None:
@@ -26,8 +26,8 @@ def test_each_name_can_be_imported(name: str) -> None:
     assert getattr(marrow, name).__name__ == name
 
 
-def test_the_readme_documents_exactly_these() -> None:
-    section = README.read_text(encoding="utf-8").split("## Public names")[1].split("\n## ")[0]
+def test_the_documentation_names_exactly_these() -> None:
+    section = PAGE.read_text(encoding="utf-8").split("## Public names")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     documented = [name.strip("` ") for row in rows for name in row.split("|")[1].split(",")]
     assert sorted(documented) == marrow.__all__

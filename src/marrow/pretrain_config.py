@@ -5,7 +5,7 @@ And what its limits amount to: when it ends, and what becomes of it when it is a
 
 import json
 from argparse import ArgumentError
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,8 @@ LIMITS = ("epochs", "max_steps", "max_minutes", "max_cpu_seconds")
 # In what runs of one experiment may differ. (Where another limit is the same, epochs hardly ever come before it.)
 NOT_THE_EXPERIMENT = (*MAY_CHANGE, "seed", "ends_at_epochs")
 RESULT = "result.json"
+# What a step takes where the batch size follows the number of clips, as far as there are so many.
+AUTO_BATCH_CLIPS = 64
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class PretrainConfig:
         epochs: passes over the training clips; warm-up is a share of them.
         ends_at_epochs: whether `epochs` end the run. False where another limit was given in their place: then they only
             say what the warm-up is a share of.
-        batch_clips: clips per optimizer step, over all micro-batches and processes.
+        batch_clips: clips per optimizer step, over all micro-batches and processes; auto: 64, or all where there are
+            fewer.
         micro_batches: pieces in which a process computes its share of a step, one after the other, to save memory.
         max_steps: limit in optimizer steps; null: none.
         max_minutes: limit in minutes on the clock; null: none.
@@ -115,7 +118,7 @@ class PretrainConfig:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     epochs: int = 400
     ends_at_epochs: bool = True
-    batch_clips: int = 128
+    batch_clips: int | Literal["auto"] = 128
     micro_batches: int = 1
     max_steps: int | None = None
     max_minutes: float | None = None
@@ -163,6 +166,12 @@ class PretrainConfig:
                     f"the method {self.method!r} takes {kind.__name__} as its {name}, got {type(value).__name__}"
                 )
 
+    @property
+    def clips_per_step(self) -> int:
+        """The number of clips of a step, once it is settled (`with_batch_size`)."""
+        assert self.batch_clips != "auto"
+        return self.batch_clips
+
 
 def add_settings(parser: ArgumentParser, method: str) -> None:
     """Give a parser every setting of a run: the common ones, and those of one method and its encoder."""
@@ -177,6 +186,31 @@ def config_of(parser: ArgumentParser, arguments: Namespace) -> PretrainConfig:
     """Return the settings that the arguments of such a parser amount to."""
     settings = parser.instantiate(arguments).as_dict()
     return PretrainConfig(**{field.name: settings[field.name] for field in fields(PretrainConfig)})
+
+
+def with_batch_size(config: PretrainConfig, clips: int, processes: int) -> PretrainConfig:
+    """Return settings whose `batch_clips` is a number: that of the run in the folder, or what the clips allow.
+
+    Args:
+        config: of a run.
+        clips: that are learned from.
+        processes: that share a step, on all machines.
+
+    Raises:
+        ConfigError: there are fewer clips than pieces of a batch.
+    """
+    if config.batch_clips != "auto":
+        return config
+    before = recorded(config.out, ["batch_clips"])
+    if before is not None:
+        return replace(config, batch_clips=before["batch_clips"])
+    pieces = processes * config.micro_batches
+    if clips < pieces:
+        raise ConfigError(
+            f"a step is shared by {pieces} pieces ({processes} processes x {config.micro_batches} micro-batches), each "
+            f"of which needs a clip, and there are {clips} clips to learn from"
+        )
+    return replace(config, batch_clips=min(AUTO_BATCH_CLIPS, clips) // pieces * pieces)
 
 
 def load_config(run: Path | str) -> PretrainConfig:

@@ -51,6 +51,7 @@ from marrow.pretrain_config import (
     extension_of,
     finished_result,
     load_config,
+    with_batch_size,
 )
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
@@ -116,7 +117,9 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
     store, rows = open_data(config)
     launch = find_launch(config.processes)
     processes = launch.processes * launch.machines
-    schedule = Schedule(len(rows), config.batch_clips, config.seed, 0, processes, config.micro_batches)
+    follows = config.batch_clips == "auto"
+    config = with_batch_size(config, len(rows), processes)
+    schedule = Schedule(len(rows), config.clips_per_step, config.seed, 0, processes, config.micro_batches)
     _check_dimensions(config, store)
     budget = budget_of(config, schedule.steps_per_epoch)
     tensorboard = TensorBoardLogger(config.out, name="", version="tensorboard")
@@ -138,6 +141,8 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
             "%d clips, %d steps per epoch on %s; %s",
             *(len(rows), schedule.steps_per_epoch, fabric.device, precision.reason),
         )
+        if follows:
+            _log.info("A step takes %d of the %d clips (batch_clips auto)", config.clips_per_step, len(rows))
         if choice.fixed or config.compile == "on":
             _log.info("%s", choice.reason[0].upper() + choice.reason[1:])
         extended = fabric.broadcast(extensions(config.out) if fabric.is_global_zero else None)
@@ -251,7 +256,7 @@ def _train(
         objective,
         adamw(objective, config.optimizer),
         timed,
-        learning_rate(config.optimizer, config.schedule, config.batch_clips, config.epochs),
+        learning_rate(config.optimizer, config.schedule, config.clips_per_step, config.epochs),
         limits,
         config.out,
         monitor=monitor,
@@ -314,7 +319,7 @@ def _build_loader(
     if kind == "auto":
         kind = "resident" if frame_bytes(store, rows) <= resident_limit(fabric.device) else "streaming"
     cut = {
-        "batch_clips": config.batch_clips,
+        "batch_clips": config.clips_per_step,
         "seed": config.seed,
         "device": fabric.device,
         "rank": fabric.global_rank,

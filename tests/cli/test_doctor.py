@@ -206,7 +206,12 @@ def test_the_command_prints_findings_with_their_mends(
     examined: dict[str, list[Finding]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out == "PASS  memory           enough\n\nmarrow works here, and nothing is in the way\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "PASS  memory           enough",
+        "",
+        "marrow works here, and nothing is in the way",
+        "next: marrow demo",
+    ]
     examined["packages"].append(Finding("WARN", "torchvision", "is [broken]", "pip uninstall torchvision"))
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
@@ -214,6 +219,7 @@ def test_the_command_prints_findings_with_their_mends(
         "                       to do: pip uninstall torchvision",
         "",
         "marrow works here; 1 to look at",
+        "next: marrow demo",
     ]
     examined["trial"].append(Finding("FAIL", "self-test", "broke off", "mend it"))
     assert main(["doctor"]) == 1

@@ -53,7 +53,7 @@ def test_a_folder_becomes_a_store_and_everything_is_said(tmp_path, capsys):
         "--labels none",
     ):
         assert words in said
-    assert f"marrow pretrain --recipe mamp_nw_ucla --protocol null --store {tmp_path / 'store'} --out RUN" in said
+    assert f"marrow pretrain --recipe own --store {tmp_path / 'store'} --out runs/store" in said
     store = Store.open(tmp_path / "store")
     assert (store.source, store.classes, store.fps.tolist()) == ("import", ("run", "walk"), [30.0, 30.0])
     assert store.options["unit_metres"] == 0.001

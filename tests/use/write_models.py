@@ -34,7 +34,7 @@ KNOWN = Known(None, None, 0.25, 40, (9.0, 4.0), "a quarter of the clips", 3.0)
 
 def recogniser(encoder: Encoder) -> Recogniser:
     shape = encoder.feature_shape
-    head = JointsHead(1 if shape.has_summary else shape.joints, shape.dim, 3, 8)
+    head = JointsHead(shape.joints if shape.summary_dim is None else 1, encoder.pooled_dim, 3, 8)
     return Recogniser(encoder.eval(), head.eval(), CLASSES)
 
 
@@ -49,7 +49,7 @@ def _detector(encoder: Encoder, smoothing_frames: int) -> SegmentFinder:
 def build(kind: str) -> Exportable:
     """Return a model; each kind of network, alignment, stream and pace is in one of them, and each kind of head."""
     torch.manual_seed(0)
-    flat = PatchTransformerConfig(**SMALL, takes_flat=True, pooling="extremes")
+    flat = PatchTransformerConfig(**SMALL, takes_flat=True, summary_blocks=(1,))
     recorded = marrow.InputConfig(window_frames=20, pace="recorded", fps=20.0)
     if kind == "places":
         return PatchTransformer(flat, marrow.InputConfig(window_frames=8, alignment="body"), BODY).eval()

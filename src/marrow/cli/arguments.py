@@ -129,7 +129,7 @@ class _HelpFormatter(DefaultHelpFormatter):
 
 # In the help of jsonargparse: types that default, choices or words tell already, and defaults that are no value.
 _PLAINER_HELP = (
-    (re.compile(r"type: Union\[Literal\[[^\]]*\], bool\], "), ""),
+    (re.compile(r"type: Union\[(?:int, )?Literal\[[^\]]*\](?:, bool)?\], "), ""),
     (re.compile(r"type: (?:<class '(?:\w+\.)*\w+'>|\w+|Literal\[[^\]]*\])(?: \| null)?(?:, |(?=\)))"), ""),
     (re.compile(r"default: None(?=\))"), "default: null"),
     (re.compile(r"\bNone\b"), "null"),

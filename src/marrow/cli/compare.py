@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import check_page, make_parser
+from marrow.cli.next_step import say_next, say_open
 from marrow.errors import ConfigError
 from marrow.files import write_text_whole
 
@@ -68,6 +69,10 @@ def run(arguments: Namespace) -> int:
     for written in (arguments.out, arguments.markdown):
         if written is not None:
             print(written)
+    if arguments.out is not None:
+        say_open(arguments.out)
+    else:
+        say_next("compare", *arguments.runs, "--out", "comparison.html")
     return 0
 
 

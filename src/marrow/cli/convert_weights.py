@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.next_step import say_next
 from marrow.errors import ConfigError
 
 _METHODS = ("mamp",)
@@ -48,4 +49,5 @@ def run(arguments: Namespace) -> int:
     )
     print(f"input     {encoder.input.window_frames} frames of {encoder.skeleton.name}, joint positions as stored")
     print(f"left out  {', '.join(released.provenance['left_out']) or 'nothing'}")
+    say_next("evaluate", arguments.out, "--store", "STORE", "--protocol", "SPLIT")
     return 0

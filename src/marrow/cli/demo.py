@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
+from marrow.cli.next_step import say_next
 
 if TYPE_CHECKING:
     from marrow import PretrainConfig, Store
@@ -86,6 +87,7 @@ def run(arguments: Namespace) -> int:
     print("5/5  writing the report")
     page = write_report([out / "run"], out / "report.html", title="marrow demo: synthetic motion")
     print(f"report: {page.resolve()}")
+    say_next("import", "path/to/recordings", "--dry_run")
     return 0
 
 

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
 from marrow.cli.main import EXIT_FAILED
+from marrow.cli.next_step import say_next
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +56,10 @@ def run(arguments: Namespace) -> int:
         print(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}, indent=1))
     else:
         print(_summary(failed, warned))
+        if failed:
+            print("next: what is to be done is said above; then marrow doctor again")
+        else:
+            say_next("demo")
     return EXIT_FAILED if failed else 0
 
 

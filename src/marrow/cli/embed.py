@@ -110,4 +110,6 @@ def _write(arguments: Namespace, store: "Store") -> int:
         overwrite=arguments.overwrite,
     )
     print(f"{arguments.out}: {clips} clips, {dim} numbers each")
+    read = "pandas.read_parquet" if arguments.out.suffix == ".parquet" else "numpy.load"
+    print(f"next: in Python, {read}({str(arguments.out)!r})")
     return 0

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
+from marrow.cli.next_step import say_next, say_where_reports_are_shown
 from marrow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def run(arguments: Namespace) -> int:
     from marrow.tasks.evaluate import evaluate
     from marrow.tasks.summary import numbers
     from marrow.train.compiled import as_words
+    from marrow.weights import shipped_folder
 
     if arguments.keep is not None and not {"all", *_KEPT} & set(_names(arguments.tasks)):
         raise ConfigError(f"--keep keeps what {' and '.join(_KEPT)} train, got --tasks {arguments.tasks}")
@@ -200,9 +202,18 @@ def run(arguments: Namespace) -> int:
         # A file or a pipe has no width: nothing is folded there.
         show(evaluation, Console() if sys.stdout.isatty() else Console(width=200))
         trained = {report.about.kind for report in evaluation.reports}
-        for task, command in _KEPT.items():
-            if arguments.keep is not None and task in trained:
-                print(f"next: {command.format(shlex.quote(str(arguments.keep / task)))}")
+        keep: Path | None = arguments.keep
+        kept = [] if keep is None else [str(keep / task) for task in _KEPT if task in trained]
+        for folder in kept:
+            print(f"next: {_KEPT[Path(folder).name].format(shlex.quote(folder))}")
+        if kept:
+            return 0
+        if any(shipped_folder(run) for run in arguments.runs):
+            protocol = evaluation.settings["asked_protocol"]
+            how = ["--store", arguments.store, "--protocol", protocol, "--out", "RUN"]
+            say_next("finetune", arguments.runs[0], *how)
+        else:
+            say_where_reports_are_shown(arguments.runs)
     return 0
 
 

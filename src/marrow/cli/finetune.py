@@ -1,6 +1,5 @@
 """`marrow finetune`: train an encoder and a head on labels, into a recogniser."""
 
-import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
 from marrow.cli.main import EXIT_INTERRUPTED
+from marrow.cli.next_step import say_next
 
 # Where `--beside_scratch` puts the other side.
 SCRATCH = "scratch"
@@ -72,6 +72,7 @@ def run(arguments: Namespace) -> int:
     import torch
 
     from marrow.errors import ConfigError
+    from marrow.progress import Parts
     from marrow.tasks.base import TaskContext
     from marrow.tasks.recognition.finetune import finetune
     from marrow.tasks.recognition.trainable import FinetuneConfig
@@ -94,7 +95,10 @@ def run(arguments: Namespace) -> int:
     if arguments.beside_scratch:
         sides.append((arguments.out / SCRATCH, True))
     reports = []
+    kind, again = "fine-tuning", not arguments.no_held_out
+    parts = Parts([kind] * (len(sides) + again))
     for out, from_scratch in sides:
+        parts.begin(kind, f"{kind}{' from scratch' if from_scratch else ''} in {out}")
         result = finetune(
             arguments.run,
             arguments.store,
@@ -109,8 +113,10 @@ def run(arguments: Namespace) -> int:
             print("interrupted: the same command goes on from here")
             return EXIT_INTERRUPTED
         reports.append(result.report)
+        parts.done(kind)
     show(reports, arguments.protocol, Console())
-    if not arguments.no_held_out:
+    if again:
+        parts.begin(kind, "once more without a quarter of the training clips, to learn how sure an answer may be")
         known = learn_what_is_known(
             arguments.out,
             arguments.run,
@@ -126,7 +132,7 @@ def run(arguments: Namespace) -> int:
             return EXIT_INTERRUPTED
         for sentence in known.sentences():
             print(f"- {sentence}")
-    print(f"next: marrow predict {shlex.quote(str(arguments.out))} FILE_OR_FOLDER")
+    say_next("predict", arguments.out, "FILE_OR_FOLDER")
     return 0
 
 

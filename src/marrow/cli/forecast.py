@@ -55,4 +55,6 @@ def run(arguments: Namespace) -> int:
     for measure, words in (("global", "in the room"), ("root_centred", "root-centred")):
         measured = ", ".join(f"{error:.0f} mm at {horizon} ms" for horizon, error in errors[measure].items())
         print(f"- measured error of the model on its test half, {words}: {measured or 'none'}")
+    read = f"numpy.load({str(out)!r})" if out.suffix == ".npz" else f"pandas.read_csv({str(out)!r})"
+    print(f"next: in Python, {read}")
     return 0

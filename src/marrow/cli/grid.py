@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
 from marrow.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, parse_command
+from marrow.cli.next_step import say_open
 from marrow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def run(arguments: Namespace) -> int:
 
     outcomes: list[Outcome] = []
     if not arguments.dry_run:
-        lines = _Lines(len(todo), finished_line)
+        lines = _Lines(todo, finished_line, arguments.jobs)
         outcomes = run_cells(todo, arguments.jobs, arguments.threads, lines)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (arguments.out / ".lock").open("ab") as alone:
@@ -94,9 +95,10 @@ def run(arguments: Namespace) -> int:
     else:
         _show(tables)
         print("\n".join(str(page) for page in pages))
-    if arguments.dry_run:
-        return 0
-    return _status(outcomes, len(todo), others)
+    status = 0 if arguments.dry_run else _status(outcomes, len(todo), others)
+    if status == 0 and not arguments.json:
+        say_open(next(page for page in pages if page.suffix == ".html"))
+    return status
 
 
 def _status(outcomes: "Sequence[Outcome]", todo: int, others: int) -> int:
@@ -135,17 +137,42 @@ def _show(tables: "GridTables") -> None:
 class _Lines:
     """Says one line per cell as it ends."""
 
-    def __init__(self, count: int, finished_line: "Callable[[Cell], str]") -> None:
-        self._count, self._finished_line, self._done = count, finished_line, 0
+    def __init__(self, cells: "Sequence[Cell]", finished_line: "Callable[[Cell], str]", jobs: int) -> None:
+        from marrow.progress import Parts
+
+        self._count, self._finished_line, self._done = len(cells), finished_line, 0
+        # A cell that was begun before has less to do than others of its row.
+        self._kinds = {cell.folder: f"{cell.row.name}, {_next_command(cell)}" for cell in cells}
+        budgets = {self._kinds[cell.folder]: seconds for cell in cells if (seconds := _least_seconds(cell))}
+        self._parts = Parts(list(self._kinds.values()), budgets, side_by_side=jobs)
+        if left := self._parts.left():
+            _log.info("%s", left)
 
     def __call__(self, outcome: "Outcome") -> None:
         self._done += 1
+        self._parts.done(self._kinds[outcome.cell.folder], outcome.seconds)
         said = f"{outcome.cell.name}: {outcome.status}"
         if outcome.status == "finished":
             said = self._finished_line(outcome.cell)
         elif outcome.said:
             said += f": {outcome.said}"
-        _log.info("[%d/%d] %s", self._done, self._count, said)
+        left = self._parts.left()
+        _log.info("[%d of %d] %s%s", self._done, self._count, said, f"; {left}" if left else "")
+
+
+def _next_command(cell: "Cell") -> str:
+    work = cell.next_work()
+    return "" if work is None else work.name
+
+
+def _least_seconds(cell: "Cell") -> float | None:
+    """Return the seconds that a cell takes at least, by the limits of its pre-training; None where no clock ends it."""
+    if _next_command(cell) != "pretrain":
+        return None
+    config = cell.config
+    steps = config.ends_at_epochs or config.max_steps is not None  # may be over sooner
+    limits = [config.max_cpu_seconds, 60.0 * config.max_minutes if config.max_minutes is not None else None]
+    return None if steps else min((limit for limit in limits if limit is not None), default=None)
 
 
 def settings_of(words: Sequence[str]) -> "PretrainConfig":

@@ -18,7 +18,8 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import check_page, make_parser
 from marrow.cli.inspect import print_checks
 from marrow.cli.main import EXIT_INTERRUPTED
-from marrow.cli.prepare import convert, print_summary, progress_bar
+from marrow.cli.next_step import say_next
+from marrow.cli.prepare import convert, print_summary
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.importing.detect import FORMATS, get_format
 from marrow.importing.importer import Findings, Recordings
@@ -105,8 +106,7 @@ def run(arguments: Namespace) -> int:
         check_page(arguments.preview, "--preview")
     root, paths = root_of(arguments.paths)
     reader = Recordings(paths=paths, **reading_options(arguments))
-    with progress_bar("looking at the files") as _:
-        known = reader.for_root(root)
+    known = reader.for_root(root)
     findings = known.findings
     assert findings is not None
     examples, failures = _examples(known, root, findings)
@@ -116,7 +116,7 @@ def run(arguments: Namespace) -> int:
         _write_preview(arguments.preview, lines, findings, examples)
         print(f"preview: {arguments.preview}")
     if arguments.dry_run or out is None:
-        print("next: the same command with --out STORE, without --dry_run")
+        say_next("import", *arguments.paths, "--out", "STORE")
         return 0
     unreadable = [fault for fault in findings.faults.values() if isinstance(fault, ParseError)]
     if unreadable and arguments.on_error == "stop":
@@ -128,13 +128,17 @@ def run(arguments: Namespace) -> int:
     if summary is None:
         return EXIT_INTERRUPTED
     print_summary(summary)
+    store = Store.open(out)
     if summary.stored_bytes < _CHECKED_BYTES:
-        print_checks(summarise(Store.open(out), near=False))
-    store = shlex.quote(str(out))
-    print(f"next: marrow pretrain --recipe mamp_nw_ucla --protocol null --store {store} --out RUN")
-    print(
-        f"or, with the encoder that is shipped: marrow finetune general --store {store} --protocol k-fold:5#0 --out RUN"
-    )
+        print_checks(summarise(store, near=False))
+    learn = ["pretrain", "--recipe", "own", "--store", out, "--out", Path("runs", out.name)]
+    if len(store.classes) < 2:
+        say_next(*learn)
+        return 0
+    print("an encoder of these recordings alone: marrow " + shlex.join(map(str, learn)))
+    protocol = next(iter(store.splits), "k-fold:5#0")
+    tuned = Path("runs", f"{out.name}_tuned")
+    say_next("finetune", "general", "--store", out, "--protocol", protocol, "--out", tuned)
     return 0
 
 

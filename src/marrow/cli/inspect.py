@@ -1,7 +1,6 @@
 """`marrow inspect`: what a store holds, what looks wrong in it, and a picture of a dozen clips."""
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,14 +11,13 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser, recipe_names
+from marrow.cli.next_step import say_next
 from marrow.errors import ConfigError, StoreError
 from marrow.store.format import Store
 from marrow.store.summary import SplitSummary, Summary, summarise
 
 _PICTURE_CLIPS = 12
 _VALUES_SHOWN = 12
-# For recordings without a recipe of their own: one that learns something within minutes on a CPU.
-_RECIPE = "mamp_nw_ucla"
 
 
 def build_parser() -> ArgumentParser:
@@ -55,6 +53,7 @@ def run(arguments: Namespace) -> int:
     store.verify()
     if arguments.verify:
         print(f"{store.path}: {store.shard_count} shards of {len(store)} clips are as they were written")
+        say_next("inspect", arguments.store)
         return 0
     summary = summarise(store, near=arguments.near or None)
     picture = arguments.picture
@@ -119,11 +118,10 @@ def _print(store: Store, summary: Summary, picture: Path | None) -> None:
     print_checks(summary)
     if picture is not None:
         console.print(Text(f"picture: {picture}"), soft_wrap=True)
-    recipe = f"mamp_{store.source}" if f"mamp_{store.source}" in recipe_names() else _RECIPE
-    protocol = next(iter(summary.splits), "null")
-    path = shlex.quote(str(store.path))
-    said = f"next: marrow pretrain --recipe {recipe} --protocol {protocol} --store {path} --out runs/first"
-    console.print(Text(said), soft_wrap=True)
+    recipe = f"mamp_{store.source}"
+    how = ["--recipe", recipe] if recipe in recipe_names() else ["--recipe", "own"]
+    how += ["--protocol", next(iter(summary.splits))] if summary.splits else []
+    say_next("pretrain", *how, "--store", store.path, "--out", "runs/first")
 
 
 def print_checks(summary: Summary) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.next_step import say_next
 from marrow.errors import ConfigError
 
 
@@ -85,4 +86,7 @@ def run(arguments: Namespace) -> int:
         labels = f"{most}" if fewest == most else f"{fewest} to {most}"
         print(f"{what}: {labels} label{'s'[: most > 1]} in each of {len(counts)} draw{'s'[: len(counts) > 1]}")
     print(f"{out}: {len(lists.draws)} lists")
+    task = "few_shot" if per_class else "semi_supervised"
+    how = ["--store", arguments.store, "--protocol", arguments.protocol, "--tasks", task, f"--{task}.lists", out]
+    say_next("evaluate", "RUN", *how)
     return 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import check_page, make_parser
+from marrow.cli.next_step import say_open
 from marrow.errors import ConfigError
 
 
@@ -83,6 +84,9 @@ def run(arguments: Namespace) -> int:
         from marrow.report.neighbours import write_neighbours
 
         print(f"page {write_neighbours(answer, store, encoder, arguments.page)}")
+        say_open(arguments.page)
+    else:
+        print("next: the same command with --page near.html plays them side by side")
     return 0
 
 

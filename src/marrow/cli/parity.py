@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.next_step import say_next
 from marrow.errors import ConfigError
 
 # What can be compared, and the files that it takes.
@@ -41,6 +42,12 @@ def run(arguments: Namespace) -> int:
     else:
         failures = _compare_method(arguments.what, arguments.files[0], arguments.tolerance)
     print(f"{failures} above tolerance" if failures else "all within tolerance")
+    if failures:
+        print("next: python -m pip show torch numpy, to compare versions with those of constraints.txt")
+    elif arguments.what == "ntu":
+        say_next("prepare", "ntu", arguments.files[0], "--out", "stores/ntu")
+    else:
+        say_next("pretrain", "--recipe", f"{arguments.what}_ntu60_xsub", "--store", "stores/ntu", "--out", "runs/first")
     return 1 if failures else 0
 
 

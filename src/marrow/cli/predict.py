@@ -119,6 +119,12 @@ def run(arguments: Namespace) -> int:
         print(f"{path}: {len(answers)} answers")
     for sentence in sentences:
         print(f"- {sentence}", file=sys.stderr)
+    if not outputs:
+        print("next: the same command with --csv answers.csv keeps the answers")
+    elif arguments.csv is not None:
+        print(f"next: in Python, pandas.read_csv({str(arguments.csv)!r})")
+    else:
+        print(f"next: in Python, pandas.read_json({str(arguments.json)!r}, lines=True)")
     return EXIT_FAILED if unreadable else 0
 
 

@@ -1,11 +1,9 @@
 """`marrow prepare`: raw recordings into a store, in parallel; the same command goes on after an interruption."""
 
-import shlex
 import sys
 from argparse import SUPPRESS
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +13,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
 from marrow.cli.main import EXIT_INTERRUPTED
+from marrow.cli.next_step import say_next
 from marrow.errors import ConfigError
+from marrow.progress import counting
 from marrow.readers import get_reader_class, reader_names
 from marrow.readers.base import Reader
 from marrow.store.convert import PrepareSummary, convert_recordings, default_jobs
@@ -82,6 +82,7 @@ def run(arguments: Namespace) -> int:
     if summary is None:
         return EXIT_INTERRUPTED
     print_summary(summary)
+    say_next("inspect", summary.store)
     return 0
 
 
@@ -89,13 +90,13 @@ def convert(words: str, reader: Reader, root: Path, arguments: Namespace) -> Pre
     """Make a store and show how far it is; None where a person stopped it, who is told how to go on.
 
     Args:
-        words: what is done, beside the bar.
+        words: what is done.
         reader: of the recordings.
         root: their folder.
         arguments: of the command: out, jobs, on_error, overwrite.
     """
     try:
-        with progress_bar(words) as progress:
+        with counting(words, "recordings") as progress:
             return convert_recordings(
                 reader,
                 root,
@@ -144,40 +145,6 @@ def _make_reader(source: str, options: dict[str, Any]) -> Any:
     return reader(**options)
 
 
-@contextmanager
-def progress_bar(what: str) -> Iterator[Any]:
-    """Show how far something is, on a terminal; yields what is called with the number that is done and of all.
-
-    Args:
-        what: is done, in a word or two.
-    """
-    from rich import progress as parts
-    from rich.console import Console
-
-    columns = (
-        parts.TextColumn("{task.description}"),
-        parts.BarColumn(),
-        parts.TaskProgressColumn(show_speed=False),
-        parts.MofNCompleteColumn(),
-        parts.TextColumn("{task.fields[rate]}"),
-        parts.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with parts.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None, rate="")
-
-        def progress(done: int, total: int) -> None:
-            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
-            if bar.tasks[task].total is None:
-                # What an earlier run had finished says nothing about the speed of this one.
-                bar.update(task, total=total, completed=done)
-                bar.reset(task, total=total, completed=done)
-            else:
-                bar.update(task, completed=done, rate=f"{speed:.0f}/s" if speed else "")
-
-        yield progress
-
-
 def print_summary(summary: PrepareSummary) -> None:
     """Say what came of a preparation."""
     from rich.console import Console
@@ -206,7 +173,6 @@ def print_summary(summary: PrepareSummary) -> None:
         console.print("to know of what was read, and how often:")
         for note, count in list(summary.notes.items())[:8]:
             console.print(f"  {count:6d}  {note}", markup=False)
-    console.print(f"next: marrow inspect {shlex.quote(str(summary.store))}", markup=False)
 
 
 def _megabytes(count: int) -> str:

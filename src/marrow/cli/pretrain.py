@@ -13,10 +13,12 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from marrow.cli.arguments import add_recipe_option, make_parser, recipe_names, recipe_path
 from marrow.cli.main import EXIT_INTERRUPTED
+from marrow.cli.next_step import say_what_a_run_is_for
 from marrow.data.pool import StoreChoice, choices_in, parse_choice
 from marrow.objectives import objective_names
 from marrow.pretrain_config import LIMITS, PretrainConfig, add_settings, config_of
 from marrow.pretraining import pretrain
+from marrow.store.format import Store
 from marrow.train.logs import read_log
 from marrow.train.verdict import judge
 
@@ -98,7 +100,8 @@ def run(arguments: Namespace) -> int:
     """Pre-train, and print where the encoder is, its loss beside that of predicting the mean, and the verdict."""
     if rank_zero_only.rank:  # of several processes one speaks
         logging.getLogger("marrow").setLevel(logging.ERROR)
-    result = pretrain(settings_of(arguments), advice=_advice(arguments))
+    config = settings_of(arguments)
+    result = pretrain(config, advice=_advice(arguments))
     if rank_zero_only.rank:
         return 0 if result.finished else EXIT_INTERRUPTED
     last = result.last
@@ -113,6 +116,8 @@ def run(arguments: Namespace) -> int:
     if not result.finished:
         print("interrupted: the same command goes on from here")
         return EXIT_INTERRUPTED
+    stores = [config.store] if config.store else [choice.path for choice in config.stores]
+    say_what_a_run_is_for(result.folder, Store.open(stores[0]), config.protocol)
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import check_page, make_parser
+from marrow.cli.next_step import say_open
 
 
 def build_parser() -> ArgumentParser:
@@ -52,4 +53,5 @@ def run(arguments: Namespace) -> int:
         map_clips=arguments.map_clips,
     )
     print(page)
+    say_open(page)
     return 0

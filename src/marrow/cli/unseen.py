@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
 from marrow.cli.main import EXIT_INTERRUPTED, parse_command
+from marrow.cli.next_step import say_where_reports_are_shown
 from marrow.errors import ConfigError
 
 _EXAMPLE = """worked example (two runs of ten minutes of one core, then their scores):
@@ -95,4 +96,5 @@ def run(arguments: Namespace) -> int:
     for note in result.others.notes:
         console.print(f"- {note}", highlight=False, markup=False)
     print(arguments.out / f"unseen_{arguments.on}.json")
+    say_where_reports_are_shown([arguments.out / f"without_{arguments.on}" / f"seed{seed}" for seed in seeds])
     return 0

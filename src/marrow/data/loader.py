@@ -69,7 +69,8 @@ class Schedule:
         if self.batch_clips > self.clip_count:
             raise ConfigError(
                 f"batch_clips={self.batch_clips} is more than the {self.clip_count} clips of the training set; "
-                f"the largest possible is {self.clip_count // pieces * pieces}"
+                f"the largest possible is {self.clip_count // pieces * pieces} (`marrow pretrain "
+                "--batch_clips auto` takes as many as there are, up to 64)"
             )
 
     @property

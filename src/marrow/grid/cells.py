@@ -12,7 +12,7 @@ from typing import Any
 
 from marrow.errors import ConfigError, MarrowError
 from marrow.grid.plan import Grid, GridRow
-from marrow.pretrain_config import MAY_CHANGE, PretrainConfig
+from marrow.pretrain_config import MAY_CHANGE, PretrainConfig, with_batch_size
 from marrow.pretraining import build_objective
 from marrow.store.format import Store
 from marrow.tasks.base import Report
@@ -204,7 +204,7 @@ def conflict(cell: Cell, store: Store) -> str | None:
     """
     if not (cell.folder / CONFIG).is_file():
         return None
-    config = cell.config
+    config = with_batch_size(cell.config, 0, 1)  # that of the run which is there
     defaults = plain(PretrainConfig(config.store, config.out, method=config.method))
     finished = (cell.folder / RESULT).is_file()
     try:

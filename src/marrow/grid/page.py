@@ -8,13 +8,14 @@ from pathlib import Path
 from marrow.files import write_text_whole
 from marrow.grid.cells import Cell
 from marrow.grid.table import GridTables, GroupTable, TableRow
+from marrow.progress import duration
 from marrow.report.figures import Figures, Mark, costs_html
 from marrow.report.members import Column
 from marrow.report.page import page_html
 from marrow.report.style import card, paragraphs
 from marrow.report.tables import MISSING, TextTable
 from marrow.tasks.numbers import Number
-from marrow.train.logs import duration, read_log
+from marrow.train.logs import read_log
 
 TABLE, TABLE_JSON, PAGE = "table.md", "table.json", "time.html"
 

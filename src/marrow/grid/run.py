@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -41,11 +41,13 @@ class Outcome:
             works on it, and it was not touched.
         said: for a failed one, which command it was and the last lines of its log; for one that runs elsewhere, how
             that is known.
+        seconds: on the clock, since it was begun.
     """
 
     cell: Cell
     status: Literal["finished", "failed", "interrupted", "running elsewhere"]
     said: str = ""
+    seconds: float = 0.0
 
 
 def run_cells(
@@ -140,7 +142,7 @@ class _Running:
     """
 
     def __init__(self, cell: Cell, threads: int, log: IO[bytes]) -> None:
-        self._cell, self._threads, self._log = cell, threads, log
+        self._cell, self._threads, self._log, self._began = cell, threads, log, time.monotonic()
         self._work, self._process, self._log_start = self._next()
 
     def terminate(self) -> None:
@@ -151,9 +153,10 @@ class _Running:
     def look(self, stopping: bool) -> Outcome | None:
         """Begin the next command where one has ended well; return the outcome once there is one."""
         outcome = self._outcome(stopping)
-        if outcome is not None:
-            self._log.close()
-        return outcome
+        if outcome is None:
+            return None
+        self._log.close()
+        return replace(outcome, seconds=time.monotonic() - self._began)
 
     def _outcome(self, stopping: bool) -> Outcome | None:
         if self._process is None:

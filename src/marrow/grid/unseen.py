@@ -5,7 +5,6 @@ set itself for the same time. Every step goes on where it was stopped: the same 
 """
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,14 @@ from marrow.data.pool import StoreChoice
 from marrow.data.subsets import fold_protocols
 from marrow.errors import ConfigError
 from marrow.files import write_text_whole
-from marrow.pretrain_config import PretrainConfig
+from marrow.pretrain_config import RESULT, PretrainConfig
 from marrow.pretraining import pretrain
+from marrow.progress import Parts
 from marrow.store.format import Store
 from marrow.tasks.base import Task, TaskContext
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.summary import scores
-
-_log = logging.getLogger(__name__)
 
 # Where the encoder of a column has learned.
 COLUMNS = ("other sets", "untrained", "the set itself", "raw coordinates")
@@ -100,17 +98,28 @@ def run_unseen(
     whole = len(fold_protocols(store, protocol)) > 1
     itself = StoreChoice(apart.name, apart.path, None if whole else f"{protocol}/train", None, apart.joints)
     runs: dict[str, list[Path]] = {"others": [], "itself": []}
-    for seed in seeds:
-        for kind, stores in (("others", tuple(others)), ("itself", (itself,))):
-            folder = out / (f"without_{on}" if kind == "others" else f"{on}_itself") / f"seed{seed}"
-            _log.info("pre-training on %s, seed %d", ", ".join(choice.name for choice in stores), seed)
-            if not pretrain(make_config(folder, stores, seed)).finished:
-                return None
-            runs[kind].append(folder)
-    result = Unseen(
-        evaluate(runs["others"], store, protocol, tasks=tasks, context=context),
-        evaluate(runs["itself"], store, protocol, tasks=tasks, context=context, baselines=()),
-    )
+    kinds = {"others": tuple(others), "itself": (itself,)}
+    folders = {"others": out / f"without_{on}", "itself": out / f"{on}_itself"}
+    configs = {
+        (kind, seed): make_config(folders[kind] / f"seed{seed}", stores, seed)
+        for seed in seeds
+        for kind, stores in kinds.items()
+    }
+    budgets = {kind: config.max_cpu_seconds or 0.0 for (kind, _), config in configs.items()}
+    parts = Parts([*(kind for kind, _ in configs), "scores of others", "scores of itself"], budgets)
+    for (kind, seed), config in configs.items():
+        parts.begin(kind, f"pre-training on {', '.join(choice.name for choice in kinds[kind])}, seed {seed}")
+        was_there = (config.out / RESULT).exists()
+        if not pretrain(config).finished:
+            return None
+        parts.done(kind, 0.0 if was_there else None)
+        runs[kind].append(config.out)
+    parts.begin("scores of others", f"scoring on {on}: encoders that never saw it")
+    of_others = evaluate(runs["others"], store, protocol, tasks=tasks, context=context)
+    parts.done("scores of others")
+    parts.begin("scores of itself", f"scoring on {on}: encoders that learned from it")
+    of_itself = evaluate(runs["itself"], store, protocol, tasks=tasks, context=context, baselines=())
+    result = Unseen(of_others, of_itself)
     write_text_whole(out / f"unseen_{on}.json", json.dumps(_plain(result, protocol, others), indent=1) + "\n")
     return result
 

@@ -34,6 +34,7 @@ from marrow.importing.detect import detect, files_below, get_format, head_of, is
 from marrow.importing.labels import Member, label_members, splits_of
 from marrow.importing.layouts import Told
 from marrow.importing.recording import Contents, Doubt, Format, ReadOptions, Source
+from marrow.progress import counting
 from marrow.readers.base import SkipRecording, Split
 from marrow.readers.name_pattern import check_pattern
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
@@ -172,11 +173,13 @@ class Recordings:
         contents: dict[Source, Contents] = {}
         faulty: dict[Source, DataError] = {}
         sources = files_format.gather(files)
-        for source in sources:
-            try:
-                contents[source] = files_format.peek(source, self._read_options)
-            except (ParseError, SkipRecording) as error:
-                faulty[source] = error
+        with counting("looking at the files", "recordings") as progress:
+            for place, source in enumerate(sources):
+                progress(place, len(sources))
+                try:
+                    contents[source] = files_format.peek(source, self._read_options)
+                except (ParseError, SkipRecording) as error:
+                    faulty[source] = error
         if not sources:
             raise DataError(
                 f"expected recordings below {root}; {_none_of(files)} one by itself, as {files_format.name} has them"

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from marrow.files import write_text_whole
+from marrow.progress import duration
 from marrow.report.compare import Comparison, Experiment, Ranking
 from marrow.report.figures import Figures, Mark, costs_html
 from marrow.report.members import Column, Row
@@ -16,7 +17,6 @@ from marrow.report.runs import Run, experiments, labels
 from marrow.report.style import card, paragraphs, table
 from marrow.report.tables import MISSING, TextTable, number_text
 from marrow.report.training import training_html
-from marrow.train.logs import duration
 
 _HOW_TO_READ = (
     "<b>How to read this.</b> Scores are means ± standard deviation over seeds, of frozen encoders or, where the task "

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from marrow.progress import duration
 from marrow.report.figures import Figures, Line, curves_figure, legend, run_line
 from marrow.report.runs import Run
 from marrow.report.style import MUTED, card, table
-from marrow.train.logs import duration
 from marrow.train.verdict import judge
 
 _SIGNS = {"good": "✓", "wait": "…", "warning": "!"}

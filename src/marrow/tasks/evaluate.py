@@ -14,13 +14,14 @@ from marrow.data.augment import AugmentConfig
 from marrow.data.subsets import resolved
 from marrow.errors import ConfigError, DataError
 from marrow.models.encoder import Encoder
+from marrow.progress import Parts
 from marrow.store.format import Store
 from marrow.tasks import TASKS, get_task
 from marrow.tasks.base import Quick, Report, Task, TaskContext, TaskData, TestClips, unsuited
 from marrow.tasks.encoders import encoder_for, encoder_of, facts_of_all, origin_of, store_for
 from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.folds import folds_of, over_folds, raw_baselines, without_duplicates
+from marrow.tasks.folds import folds_of, over_folds, raw_baselines, raw_kinds, without_duplicates
 from marrow.tasks.kept_reports import Journal, file_name, keep
 from marrow.tasks.recognition.baselines import BASELINES
 from marrow.tasks.recognition.linear_probe import LinearProbe
@@ -118,6 +119,10 @@ def evaluate(
     ]
     reports: list[Report] = []
     random_done: set[int] = set()
+    encoders_scored = len(sources) + ("random" in baselines) * len({run.seed for run in facts})
+    probes = 0 if augmented is False else len(sources)
+    kinds = [task.name for task in chosen] * encoders_scored + [LinearProbe.name] * probes
+    parts = Parts([*kinds, *(raw_kinds(chosen) if "raw" in baselines else [])] * len(folds))
     adapted: list[str] = []
     for source, folder, run, journal in zip(sources, folders, facts, journals, strict=True):
         log.info("evaluating %s on %s", run.name, protocol)
@@ -130,14 +135,14 @@ def evaluate(
         extra = [] if varied is None else [LinearProbe(logistic=None, augmented=varied)]
         context = replace(context, origin=origin)
         marks = {"run": run.name, "encoder": run.fingerprint, **of_store}
-        reports += over_folds([*chosen, *extra], encoder, as_read, context, journal, "trained", run.seed, marks)
+        reports += over_folds([*chosen, *extra], encoder, as_read, context, journal, "trained", run.seed, marks, parts)
         if "random" in baselines and run.seed not in random_done:
             random_done.add(run.seed)
             fresh = encoder.fresh(run.seed)
             scratch = replace(context, origin=origin.from_scratch())
-            reports += over_folds(chosen, fresh, as_read, scratch, journal, "random", run.seed, of_store)
+            reports += over_folds(chosen, fresh, as_read, scratch, journal, "random", run.seed, of_store, parts)
     if "raw" in baselines:
-        reports += raw_baselines(chosen, folds, context, journals[0], of_store)
+        reports += raw_baselines(chosen, folds, context, journals[0], of_store, parts)
 
     test = TestClips.joined([fold.test_clips(may_lack_labels=True) for fold in folds])
     near = near_copies(folds)

@@ -1,7 +1,7 @@
 """Features of a frozen encoder: extracted once per encoder and clip, shared by every probe."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ from marrow.data.batch import Batch
 from marrow.data.frames import flat_frames, frame_bytes, resident_limit
 from marrow.data.sampling import evaluation_batches
 from marrow.models.encoder import Encoder
+from marrow.progress import counting
 from marrow.store.format import Store
 from marrow.train.captured import CapturedCall, recorder_for
 from marrow.train.device import Precision, make_fabric, memory_advice
@@ -83,11 +84,11 @@ def extract(
     encoder.to(fabric.device).eval()
     resident = fabric.device.type != "cpu" and frame_bytes(store, rows) <= resident_limit(fabric.device)
     source = flat_frames(store, rows, encoder.input, fabric.device) if resident else store
-    with torch.inference_mode():
+    with torch.inference_mode(), counting("encoding", "clips") as progress:
         batches = evaluation_batches(source, rows, encoder.input, batch_clips, fabric.device)
         encode = encode_on(fabric, encoder, captured=captured)
         with memory_advice(batch_clips, "Set a smaller batch_clips: the features are the same"):
-            blocks = list(encoded_blocks(encode, batches))
+            blocks = list(encoded_blocks(encode, batches, lambda done: progress(done, len(rows))))
     encoder.train(was_training)
     log.debug("extracted features of %d clips", len(rows))
     # Joined here: tensors made in inference mode cannot take part in the training of a probe.
@@ -112,14 +113,20 @@ def encode_on(fabric: Fabric, encoder: Encoder, *, captured: bool) -> CapturedCa
 
 
 def encoded_blocks(
-    encode: CapturedCall, batches: Iterable[Batch]
+    encode: CapturedCall, batches: Iterable[Batch], progress: Callable[[int], None] = lambda done: None
 ) -> Iterator[tuple[Float[Tensor, "clip dim"], Float[Tensor, "clip joint_dim"]]]:
-    """Yield the features of some thousand clips at a time, on the CPU: the one thing that is waited for."""
+    """Yield the features of some thousand clips at a time, on the CPU: the one thing that is waited for.
+
+    `progress` is told after every batch how many clips are done.
+    """
     block: list[tuple[Tensor, ...]] = []
-    clips = 0
+    clips = done = 0
+    progress(0)
     for batch in batches:
         block.append(encode(batch))
         clips += len(batch)
+        done += len(batch)
+        progress(done)
         if clips >= _BLOCK_CLIPS:
             yield _on_cpu(block)
             block, clips = [], 0

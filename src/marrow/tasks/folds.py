@@ -1,6 +1,6 @@
 """The folds of a protocol: tasks on each of them alone, then all of them scored as one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +9,7 @@ import numpy as np
 from marrow.data.subsets import fold_protocols, protocol_rows
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
+from marrow.progress import Parts
 from marrow.store.copies import copied_rows
 from marrow.store.format import Store
 from marrow.tasks.base import PoolsFolds, Report, Task, TaskContext, TaskData, TestClips, WithRaw
@@ -60,20 +61,19 @@ def over_folds(
     source: str,
     seed: int,
     fingerprints: Mapping[str, str],
+    parts: Parts,
 ) -> list[Report]:
-    """Run tasks on every fold; the shared context encodes each clip once."""
+    """Run tasks on every fold; the shared context encodes each clip once. `parts` says which one is at hand."""
     reports: list[Report] = []
+    words = "trained encoder" if source == "trained" else "untrained encoder"
     for task in tasks:
-        by_fold = [
-            journal.reports(
-                partial(task.run, encoder, fold, context),
-                task=repr(task),
-                fold=fold.protocol,
-                source=source,
-                seed=seed,
-            )
-            for fold in folds
-        ]
+        by_fold: list[list[Report]] = []
+        for fold in folds:
+            compute = partial(task.run, encoder, fold, context)
+            named = partial(_named, parts, task.name, _words(task.name, words, fold, folds), compute)
+            part = {"task": repr(task), "fold": fold.protocol, "source": source, "seed": seed}
+            by_fold.append(journal.reports(named, **part))
+            parts.done(task.name)
         pooled = _pooled(task, by_fold, folds, source, seed, fingerprints)
         config = getattr(task, "config", None)
         for report in pooled:  # a task of another package may not say itself what was asked for
@@ -89,20 +89,46 @@ def raw_baselines(
     context: TaskContext,
     journal: Journal,
     fingerprints: Mapping[str, str],
+    parts: Parts,
 ) -> list[Report]:
     """Score what needs no encoder: aligned coordinates for recognition, and what other tasks have of their own."""
     reports: list[Report] = []
-    if any(not isinstance(task, WithRaw) or getattr(task, "raw_of_recognition", False) for task in tasks):
-        raw = RawBaseline()
-        reports += _pooled(raw, [raw.run(fold, context) for fold in folds], folds, "raw", 0, fingerprints)
-    for task in tasks:
-        if isinstance(task, WithRaw):
-            by_fold = [
-                journal.reports(partial(task.raw, fold, context), task=repr(task), fold=fold.protocol, source="raw")
-                for fold in folds
-            ]
-            reports += _pooled(task, by_fold, folds, "raw", 0, fingerprints)
+    for task, kind in zip(_raw_tasks(tasks), raw_kinds(tasks), strict=True):
+        by_fold: list[list[Report]] = []
+        for fold in folds:
+            words = _words(kind, "", fold, folds)
+            if isinstance(task, WithRaw):
+                named = partial(_named, parts, kind, words, partial(task.raw, fold, context))
+                by_fold.append(journal.reports(named, task=repr(task), fold=fold.protocol, source="raw"))
+            else:
+                assert isinstance(task, RawBaseline)
+                by_fold.append(_named(parts, kind, words, partial(task.run, fold, context)))
+            parts.done(kind)
+        reports += _pooled(task, by_fold, folds, "raw", 0, fingerprints)
     return reports
+
+
+def raw_kinds(tasks: Sequence[Task]) -> list[str]:
+    """Return what scores without an encoder beside some tasks, as kinds of parts (`marrow.progress.Parts`)."""
+    names = ("recognition" if isinstance(task, RawBaseline) else task.name for task in _raw_tasks(tasks))
+    return [f"{name} of raw coordinates" for name in names]
+
+
+def _raw_tasks(tasks: Sequence[Task]) -> list[Task | RawBaseline]:
+    own = [task for task in tasks if isinstance(task, WithRaw)]
+    needed = any(not isinstance(task, WithRaw) or getattr(task, "raw_of_recognition", False) for task in tasks)
+    return [*([RawBaseline()] if needed else []), *own]
+
+
+def _named(parts: Parts, kind: str, words: str, compute: Callable[[], Sequence[Report]]) -> list[Report]:
+    """Say that a part begins, and compute it."""
+    parts.begin(kind, words)
+    return list(compute())
+
+
+def _words(name: str, source: str, fold: TaskData, folds: Sequence[TaskData]) -> str:
+    of_fold = fold.protocol if len(folds) > 1 else ""
+    return ", ".join(filter(None, (name, source, of_fold)))
 
 
 def _pooled(

@@ -19,16 +19,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from marrow.errors import DataError
 from marrow.files import write_text_whole
+from marrow.progress import SECONDS_BETWEEN_LINES, WORTH_SAYING_SECONDS, duration
 from marrow.train.non_finite import NonFiniteLoss
 from marrow.train.optim import Budget, Spent
 from marrow.train.step import TakenStep
 
 _log = logging.getLogger(__name__)
-_SECONDS_BETWEEN_LINES = 10.0
 # The estimate comes after so many steps or seconds. The very first step is slower, and counts only where it is long.
 _TIMED_STEPS, _TIMED_SECONDS = 3, 10.0
-# Runs that will take less need no estimate; of those that will take longer, a person may have forgotten something.
-_WORTH_AN_ESTIMATE_SECONDS, _LONG_SECONDS = 60.0, 2 * 3600.0
+# Of runs that will take longer, a person may have forgotten something.
+_LONG_SECONDS = 2 * 3600.0
 
 
 class Meter:
@@ -101,16 +101,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def duration(seconds: float) -> str:
-    """Say a time as people do: 42 s, 12 min 05 s, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def _describe(entry: dict[str, Any], seconds_left: float | None) -> str:
     """Put an entry of the log into one line: where the run is, its loss, its speed, the time left."""
     parts = [f"step {entry['step']}", f"epoch {entry['epoch']:.1f}", f"loss {entry['loss']:.4f}"]
@@ -160,7 +150,7 @@ class Display:
         if self._bar is not None:
             self._bar.update(self._task, completed=entry["progress"], description=_describe(entry, left))
         elif self._shown and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
             _log.info("%3.0f %%  %s", 100.0 * entry["progress"], _describe(entry, left))
 
     def step_done(self, spent: Spent) -> None:
@@ -176,6 +166,6 @@ class Display:
         self._is_estimated = True
         left = self._budget.seconds_left(spent, (int(steps), wall, cpu))
         if left >= _LONG_SECONDS and self._advice:
-            _log.warning("A step takes %.2g s: %s left. %s", wall / steps, duration(left), self._advice)
-        elif left >= _WORTH_AN_ESTIMATE_SECONDS:
-            _log.info("A step takes %.2g s: %s left", wall / steps, duration(left))
+            _log.warning("A step takes %.2g s: about %s left. %s", wall / steps, duration(left), self._advice)
+        elif left >= WORTH_SAYING_SECONDS:
+            _log.info("A step takes %.2g s: about %s left", wall / steps, duration(left))

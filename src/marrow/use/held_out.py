@@ -69,7 +69,7 @@ def learn_what_is_known(
         nothing = HeldOut(np.zeros((0, len(data.classes))), label[:0], np.zeros(0))
         known = Known.of(gallery, nothing, "there were too few training clips", longest)
     else:
-        _log.info("training once more without %s, to learn how sure an answer may be", chosen_on)
+        _log.info("training without %s", chosen_on)
         part = replace(data, train_rows=rows[~held], test_rows=rows[held])
         like = replace(config, label_fraction=1.0, scratch_budget="same_epochs", predict_every=config.epochs)
         with run_lock(out):

@@ -9,6 +9,7 @@ from typing import Any
 from marrow.errors import DataError
 from marrow.importing.importer import Recordings
 from marrow.models.encoder import Encoder
+from marrow.progress import counting
 from marrow.readers.base import SkipRecording
 from marrow.skeleton.places import places_of
 from marrow.skeleton.sequence import SkeletonSequence
@@ -59,19 +60,24 @@ def inputs_of(path: Path, options: Mapping[str, Any]) -> Iterator[Input | Unread
     """
     if is_store(path):
         store = Store.open(path)
-        for row in range(len(store)):
-            yield Input(str(path), store.sequence(row))
+        with counting(f"asking about {path}", "recordings") as progress:
+            for row in range(len(store)):
+                progress(row, len(store))
+                yield Input(str(path), store.sequence(row))
         return
     reader, root = reader_of(path, {**options, "labels": "none", "pattern": None})
     for doubt in reader.findings.doubts if reader.findings else ():
         _log.info("? %s: %s%s", path, doubt.text, f" [{doubt.option}]" if doubt.option else "")
-    for file, sequence in read_all(reader, root, options):
-        if isinstance(sequence, SkipRecording):
-            yield Unreadable(file, f"{file}: {sequence}")
-        elif isinstance(sequence, DataError):
-            yield Unreadable(file, str(sequence))
-        else:
-            yield Input(file, sequence)
+    count = len(reader.findings.members) if reader.findings else 0
+    with counting(f"asking about {path}", "recordings") as progress:
+        for done, (file, sequence) in enumerate(read_all(reader, root, options)):
+            progress(done, count)
+            if isinstance(sequence, SkipRecording):
+                yield Unreadable(file, f"{file}: {sequence}")
+            elif isinstance(sequence, DataError):
+                yield Unreadable(file, str(sequence))
+            else:
+                yield Input(file, sequence)
 
 
 def read_all(

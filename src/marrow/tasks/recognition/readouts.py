@@ -77,6 +77,13 @@ class Logistic:
         score = np.stack([np.zeros_like(score), score], axis=1) if score.ndim == 1 else score
         return torch.from_numpy(score).log_softmax(dim=1).numpy()
 
+    def weights(self) -> tuple[Float64[np.ndarray, "class dim"], Float64[np.ndarray, " class"]]:
+        """Return a row and a bias of each of two or more learned classes: what its score is made of."""
+        assert self.model is not None
+        weight, bias = np.asarray(self.model.coef_), np.asarray(self.model.intercept_)
+        # Of two classes scikit-learn has the row of the second, against the first.
+        return (np.concatenate((0.0 * weight, weight)), np.append(0.0, bias)) if len(weight) == 1 else (weight, bias)
+
     def predict(self, features: Float64[np.ndarray, "clip dim"]) -> Int64[np.ndarray, " clip"]:
         """Return the most probable class; the first of equals."""
         return self.classes[self.log_probability(features).argmax(axis=1)]

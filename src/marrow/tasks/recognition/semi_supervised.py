@@ -22,6 +22,7 @@ from jaxtyping import Float64, Int64
 from marrow.data.label_draws import DRAWS, FRACTIONS
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
+from marrow.progress import Parts
 from marrow.tasks.base import Report, TaskContext, TaskData
 from marrow.tasks.metrics import best_epoch
 from marrow.tasks.recognition.baselines import RawBaseline
@@ -107,8 +108,10 @@ class SemiSupervised:
             halves = standardised(*(table.pooled for table in context.tables(encoder, data)))
             learned = {share: self._linear(*halves, choices) for share, choices in choices_of_share.items()}
         else:
+            parts = Parts([_kind(share) for share, choices in choices_of_share.items() for _ in choices])
             learned = {
-                share: self._finetuned(encoder, data, context, choices) for share, choices in choices_of_share.items()
+                share: self._finetuned(encoder, data, context, choices, parts, _kind(share))
+                for share, choices in choices_of_share.items()
             }
         return self._scored(learned, choices_of_share, data, context, is_linear=is_linear, source=context.origin.source)
 
@@ -186,19 +189,28 @@ class SemiSupervised:
         return by_draw, settings, {}, {"converged": converged, "note": f"Logistic regression on {_labels(choices)}."}
 
     def _finetuned(
-        self, encoder: Encoder, data: TaskData, context: TaskContext, choices: Sequence[LabelChoice]
+        self,
+        encoder: Encoder,
+        data: TaskData,
+        context: TaskContext,
+        choices: Sequence[LabelChoice],
+        parts: Parts,
+        kind: str,
     ) -> _Learned:
-        """Predict after each fine-tuning on the labels of one draw."""
+        """Predict after each fine-tuning on the labels of one draw; `parts` says which one is at hand."""
         by_draw, trainings = [], list[Training]()
-        for choice in choices:
+        for number, choice in enumerate(choices, start=1):
+            parts.begin(kind, f"{kind}, draw {number} of {len(choices)}")
             if len(np.unique(choice.label)) == 1:
                 # Nothing to tell apart, and maybe no second clip for the head to normalise over.
                 by_draw.append(np.full((1, len(data.test_rows)), choice.label[0]))
+                parts.done(kind, 0.0)
                 continue
             learned = replace(data, train_rows=choice.rows)
             of_draw = replace(context, seed=context.seed + choice.seed)
             trainings.append(train_in_one_go(encoder, learned, self.config.finetune, of_draw))
             by_draw.append(trainings[-1].predictions)
+            parts.done(kind)
         origin, steps = context.origin, sorted({training.steps for training in trainings})
         cpu_seconds, wall_seconds = (
             sum(getattr(training, clock) for training in trainings) for clock in ("cpu_seconds", "wall_seconds")
@@ -229,6 +241,10 @@ class SemiSupervised:
         # What the other readout would need decided nothing.
         chosen.pop("finetune" if self.config.readout == "linear" else "linear")
         return chosen
+
+
+def _kind(share: float) -> str:
+    return f"fine-tuning on {100 * share:g} % of the labels"
 
 
 def _labels(choices: Sequence[LabelChoice]) -> str:
