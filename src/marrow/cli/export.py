@@ -80,5 +80,5 @@ def run(arguments: Namespace) -> int:
     path = sides[1].path
     assert path is not None
     opened = "marrow.runtime.load" if arguments.to == "onnx" else "marrow.use.export.load_torch"
-    print(f"next: in Python, {opened}({str(path)!r})")
+    print(f"next: in Python, {opened}({str(path)!r}).{sides[0].asked}(marrow.read('FILE'))")
     return 0
