@@ -43,9 +43,9 @@ def build_parser() -> ArgumentParser:
         type=Path | None,
         default=None,
         metavar="FOLDER",
-        help="a few recordings in folders that are named after their classes, or a labelled store of them: nothing is "
-        "trained but a logistic regression. The options below are not for these: where they need some, `marrow import` "
-        "them first",
+        help="a few recordings in folders that are named after their classes, or a labelled store, or some of its "
+        "clips (stores/mine:xsub/train): nothing is trained but a logistic regression. The options below are not for "
+        "these: where they need some, `marrow import` them first",
     )
     parser.add_argument(
         "--every", type=float | None, default=None, metavar="SECONDS", help="ask about each window of this length"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from marrow.data.subsets import chosen_rows
 from marrow.errors import ConfigError, DataError
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
@@ -64,13 +65,22 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
 def examples_of(path: Path) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
     """Read examples: those of a store, or below folders that are named after their classes.
 
-    What cannot be read is left out, and logged.
+    Behind the folder of a store may stand which of its clips: `stores/mine:xsub/train`, or a filter. What cannot be
+    read is left out, and logged.
 
     Returns:
         recordings with their labels, and the names of the classes.
     """
+    folder, _, rows = str(path).partition(":")
+    if rows and not path.exists() and is_store(Path(folder)):
+        store = Store.open(folder)
+        chosen, _ = chosen_rows(store, rows)
+        return [store.sequence(int(row)) for row in chosen], tuple(store.classes)
     if not path.is_dir():
-        raise DataError(f"--examples expects a folder that holds one folder per class, or a store; {path} is none")
+        raise DataError(
+            f"--examples expects a folder that holds one folder per class, or a store, behind which may stand which of "
+            f"its clips (stores/mine:xsub/train); {path} is none"
+        )
     if is_store(path):
         store = Store.open(path)
         return [store.sequence(row) for row in range(len(store))], tuple(store.classes)
