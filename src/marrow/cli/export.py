@@ -32,8 +32,8 @@ def build_parser() -> ArgumentParser:
         type=Path | None,
         default=None,
         metavar="FOLDER",
-        help="for an encoder: a few recordings in folders that are named after their classes, or a labelled store; the "
-        "file then names these classes, as `marrow predict --examples` does",
+        help="for an encoder: a few recordings in folders that are named after their classes, or a labelled store, or "
+        "some of its clips (stores/mine:xsub/train); the file then names these classes, as `marrow predict` does",
     )
     parser.add_argument("--to", type=Literal["onnx", "torch"], default="onnx", help="form of the file")
     parser.add_argument("--out", type=Path, required=True, help="file to write; it ends in .onnx, or .pt2 for torch")
@@ -80,5 +80,5 @@ def run(arguments: Namespace) -> int:
     path = sides[1].path
     assert path is not None
     opened = "marrow.runtime.load" if arguments.to == "onnx" else "marrow.use.export.load_torch"
-    print(f"next: in Python, {opened}({str(path)!r})")
+    print(f"next: in Python, {opened}({str(path)!r}).{sides[0].asked}(marrow.read('FILE'))")
     return 0

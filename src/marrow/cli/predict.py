@@ -12,6 +12,7 @@ from marrow.cli.arguments import make_parser
 from marrow.cli.import_recordings import add_reading_options, reading_options
 from marrow.cli.main import EXIT_FAILED
 from marrow.errors import ConfigError, DataError
+from marrow.files import check_writable
 
 # From recordings to answers, and those that cannot be used.
 Ask = Callable[[Iterator[Any]], Iterator[Any]]
@@ -42,9 +43,9 @@ def build_parser() -> ArgumentParser:
         type=Path | None,
         default=None,
         metavar="FOLDER",
-        help="a few recordings in folders that are named after their classes, or a labelled store of them: nothing is "
-        "trained but a logistic regression. The options below are not for these: where they need some, `marrow import` "
-        "them first",
+        help="a few recordings in folders that are named after their classes, or a labelled store, or some of its "
+        "clips (stores/mine:xsub/train): nothing is trained but a logistic regression. The options below are not for "
+        "these: where they need some, `marrow import` them first",
     )
     parser.add_argument(
         "--every", type=float | None, default=None, metavar="SECONDS", help="ask about each window of this length"
@@ -157,3 +158,4 @@ def _check_output(path: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"{path} is a folder; give the name of a file")
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} is already there; give another name, or --overwrite to replace it")
+    check_writable(path)

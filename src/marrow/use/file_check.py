@@ -34,6 +34,7 @@ class Side:
         size_bytes: of its file, or of its weights.
         milliseconds: from the arrays of one recording to the answer, on one thread, by the number of people in it.
         difference: of the answers to the examples, from those of the model in memory.
+        asked: method of a file that gives such answers: predict, embed or segments.
         top1_percent: of the recordings on the test half of a protocol, of a detector of their frames; None: not asked
             for.
     """
@@ -43,6 +44,7 @@ class Side:
     size_bytes: int
     milliseconds: dict[int, float]
     difference: float
+    asked: str
     top1_percent: float | None = None
 
 
@@ -130,7 +132,8 @@ def measured(name: str, path: Path | None, file: Model | None, model: Exportable
     with one_thread():
         difference = 0.0 if file is None else max(_difference(model, file, part) for part in examples(encoder))
         milliseconds = {people: _milliseconds(asked, _one(encoder, people)) for people in (1, 2)}
-    return Side(name, path, size, milliseconds, difference, top1)
+    asked_by = "embed" if isinstance(model, Encoder) else "predict" if isinstance(model, Labeller) else "segments"
+    return Side(name, path, size, milliseconds, difference, asked_by, top1)
 
 
 def _starts(judged: TestHalf) -> range:
