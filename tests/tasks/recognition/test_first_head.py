@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -79,8 +80,9 @@ def test_it_is_logistic_regression_on_the_features(data: TaskData, classes: tupl
     assert (got[:, absent] < 1e-6).all()
 
 
-def test_places_of_the_body_begin_with_it_and_other_layouts_with_the_papers_head(data: TaskData) -> None:
+def test_summaries_of_blocks_begin_with_it_and_other_encoders_with_the_papers_head(data: TaskData) -> None:
     assert isinstance(first_head(encoder(), data, CONFIG, CPU), LinearHead)
+    assert isinstance(first_head(encoder(summary_blocks=()), data, CONFIG, CPU), JointsHead)
     assert isinstance(first_head(encoder(), data, replace(CONFIG, head="hidden"), CPU), JointsHead)
     other = encoder(KINECT_V1_20, summary_blocks=())
     assert isinstance(first_head(other, data, CONFIG, CPU), JointsHead)

@@ -21,7 +21,7 @@ def first_head(encoder: Encoder, data: TaskData, config: FinetuneConfig, context
         ConfigError: the features have no length of their own.
     """
     shape, classes = encoder.feature_shape, len(data.classes)
-    if config.head == "logistic" or (config.head == "auto" and encoder.is_by_place):
+    if config.head == "logistic" or (config.head == "auto" and encoder.pooled_dim != encoder.dim):
         return logistic_head(encoder, data, context)
     if encoder.input.pace == "recorded" and shape.summary_dim is None:
         raise ConfigError(

@@ -34,7 +34,8 @@ class FinetuneConfig:
         label_smoothing: share of the target that is spread over all classes.
         head: hidden: the paper's, on the joints side by side, with a hidden layer. logistic: a linear layer on the
             pooled features, which begins as logistic regression on those of the training clips, as they are before the
-            encoder is trained. auto: logistic for an encoder by places of the body, else hidden.
+            encoder is trained. auto: logistic where those are more than one token's numbers
+            (`encoder.summary_blocks`), else hidden.
         hidden_width: of the head's hidden layer, where it has one.
         augment: what is varied; null: as in the pre-training where that is known, else the paper's crops and rotations.
         scratch_budget: epochs from scratch. same_epochs: as many as from pre-training. same_total: as many more as the
