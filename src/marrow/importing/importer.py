@@ -185,7 +185,8 @@ class Recordings:
                 f"expected recordings below {root}; {_none_of(files)} one by itself, as {files_format.name} has them"
             )
         if not contents:
-            raise next(iter(faulty.values()))
+            source, error = next(iter(faulty.items()))
+            raise DataError(f"{source.path}: {error}") if isinstance(error, SkipRecording) else error
         kept: dict[Source, tuple[int, ...]] = {}
         for source, found in list(contents.items()):
             alone = with_joints(found, self.joints) if self.joints else None
