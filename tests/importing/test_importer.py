@@ -546,9 +546,3 @@ def test_labels_that_differ_by_capitals_alone_are_doubted(tmp_path: Path) -> Non
     for name in ("Sit down/a.json", "sit_down/b.json", "run/c.json"):
         write(tmp_path / name)
     assert "capitals or signs alone: Sit down, sit_down" in doubts(tmp_path)
-
-
-def test_a_file_in_which_nobody_is_seen_is_named(tmp_path: Path) -> None:
-    np.save(tmp_path / "nobody.npy", np.full((90, 1, 25, 3), np.nan, np.float32))
-    with pytest.raises(DataError, match=r"nobody\.npy: .*nobody is seen"):
-        Recordings(layout="kinect_v2_25", paths=["nobody.npy"], fps=30.0, unit_metres=1.0, up="y").for_root(tmp_path)
