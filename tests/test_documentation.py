@@ -6,7 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+import marrow
 from marrow.cli.main import COMMANDS, parse_command
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +62,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_the_figures_of_the_front_page_are_those_of_its_sources() -> None:
+    """Bold ones: those of the encoder that comes with marrow, and of speed. They are measured anew there, not here."""
+    figures = re.findall(r"\*\*(\d+\.\d+)\*\*", (ROOT / "README.md").read_text(encoding="utf-8"))
+    sources = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("general", "performance"))
+    assert len(figures) >= 5
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", sources)] == []
+
+
 def test_every_page_is_listed() -> None:
     """In docs/README.md, and in the navigation of the site, which finds walks by itself."""
     pages = {page.name for page in (ROOT / "docs").glob("*.md") if not page.name.startswith("walk-")} - {"README.md"}
@@ -67,6 +77,15 @@ def test_every_page_is_listed() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1]
     assert pages - set(listed) == set()
     assert pages - set(re.findall(r"[\w-]+\.md", navigation)) == set()
+
+
+def test_this_version_is_the_one_to_cite_and_the_newest_of_the_changes() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    bibtex = (ROOT / "docs" / "citing.md").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert citation["version"] == marrow.__version__
+    assert f"version = {{{marrow.__version__}}}" in bibtex
+    assert re.findall(r"^## \[([\d.]+)\]", changes, re.M)[0] == marrow.__version__
 
 
 def test_the_example_method_is_the_one_that_is_explained() -> None:

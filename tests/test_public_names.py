@@ -57,6 +57,20 @@ def test_what_is_imported_is_declared() -> None:
     assert lent == []
 
 
+def test_nothing_but_the_hub_talks_to_a_network() -> None:
+    """As SECURITY.md promises: nothing listens, sends or fetches, but `marrow.use.hub` when it is asked to."""
+    talking = {"aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "socketserver", "urllib"}
+    found = set[tuple[str, str]]()
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {(file.name, name.partition(".")[0]) for name in names}
+    # The run directory asks for the name of the machine, to say who trains there.
+    expected = {("hub.py", "huggingface_hub"), ("run_directory.py", "socket")}
+    assert {pair for pair in found if pair[1] in talking} == expected
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = marrow.nothing  # type: ignore[attr-defined]

@@ -5,7 +5,8 @@ MarrowError
 │   ├── ParseError       a raw file does not follow its format (carries path and line)
 │   └── StoreError       a store is missing, cut short, or of another version
 ├── ConfigError          a setting is unknown or does not fit the others
-└── CheckpointError      a checkpoint or an exported encoder cannot be used
+├── CheckpointError      a checkpoint or an exported encoder cannot be used
+└── OutputError          a file cannot be written (an OSError, too)
 
 A message says what was expected, what came, where, and how to mend it. The command line prints it without a traceback.
 """
@@ -60,6 +61,40 @@ class ConfigError(MarrowError):
 
 class CheckpointError(MarrowError):
     """A checkpoint or exported encoder that is missing, damaged, or made for something else."""
+
+
+class OutputError(MarrowError, OSError):
+    """A file or a folder that cannot be written: the disk is full, or nothing may be written there.
+
+    Args:
+        path: of the file or folder.
+        cause: what the system said.
+        is_full: whether the disk is full.
+    """
+
+    def __init__(self, path: Path, cause: Exception, *, is_full: bool) -> None:
+        reason = getattr(cause, "strerror", None) or "No space left on device"
+        mend = "Free some space, or name another place" if is_full else "Name another place, or see to its permissions"
+        self._message = f"{path}: cannot be written ({reason}). {mend}, and give the same command again"
+        super().__init__(self._message)
+        self.errno, self.strerror, self.filename = getattr(cause, "errno", None), reason, str(path)
+
+    def __str__(self) -> str:
+        return self._message
+
+
+def damaged(folder: Path, kind: str, cause: Exception) -> CheckpointError:
+    """Return the error of a folder whose files cannot be read.
+
+    Args:
+        folder: that holds them.
+        kind: what it should hold: "an encoder".
+        cause: what went wrong.
+    """
+    return CheckpointError(
+        f"{folder}: cannot be read as {kind} ({type(cause).__name__}: {cause}). A file in it is damaged, cut short or "
+        "of something else: copy the folder anew from where it was made, or make it again"
+    )
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,60 @@
 And locks on files, which end with the processes that hold them.
 """
 
+import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from marrow.errors import OutputError
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+
+# With less than this a disk is full for what libraries write, some of which do not say so.
+_FULL_BYTES = 64 * 1024
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with the writing of a file or a folder into an OutputError, which says how to mend it."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free_bytes(path) < _FULL_BYTES
+        if not isinstance(error, OSError) and not is_full:
+            raise
+        raise OutputError(path, error, is_full=is_full) from error
+
+
+def _free_bytes(path: Path) -> float:
+    try:
+        return float(shutil.disk_usage(path.parent).free)
+    except OSError:
+        return float("inf")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are missing."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise an OutputError where a file could not be written: better said before an hour's work than after it."""
+    make_folder(path.parent)
+    trial = path.with_name(f"{path.name}.trial")
+    with writing(path):
+        trial.write_bytes(b"")
+        trial.unlink()
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -24,18 +68,20 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        write(partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+        with writing(path):
+            write(partial)
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+            sync_folder(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text_whole(path: Path, text: str) -> None:
     """Write a text as `write_whole` does, in UTF-8; make its folder if missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 

@@ -20,7 +20,7 @@ from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
 from marrow.tasks.base import TaskContext
 from marrow.tasks.detection.config import DetectionConfig
 from marrow.tasks.detection.training import Detector, StepHead
-from marrow.use.examples import LogisticHead
+from marrow.tasks.recognition.readouts import LogisticHead
 from marrow.use.known import Known
 from marrow.use.labeller import Labeller
 from marrow.use.plain import Exportable

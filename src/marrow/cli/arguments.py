@@ -17,6 +17,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from marrow.errors import ConfigError, MarrowError, did_you_mean
+from marrow.files import check_writable
 
 
 def make_parser(prog: str, description: str) -> ArgumentParser:
@@ -100,6 +101,7 @@ def check_page(path: Path, option: str = "--out") -> None:
         raise ConfigError(f"{option} is an HTML page and must end in .html, got {str(path)!r}")
     if path.is_dir():
         raise ConfigError(f"{option} must be a file, {path} is a folder")
+    check_writable(path)
 
 
 def instantiated(parser: ArgumentParser, arguments: Namespace) -> dict[str, Any]:

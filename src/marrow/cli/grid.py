@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
             raise ConfigError(f"--{name} must be at least 1, got {getattr(arguments, name)}")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
     from marrow.data.subsets import protocol_rows
-    from marrow.files import lock_file
+    from marrow.files import lock_file, make_folder
     from marrow.grid.cells import conflict, make_cells
     from marrow.grid.page import finished_line, write_tables
     from marrow.grid.plan import chosen_rows, grid_path, read_grid
@@ -84,7 +84,7 @@ def run(arguments: Namespace) -> int:
     if not arguments.dry_run:
         lines = _Lines(todo, finished_line, arguments.jobs)
         outcomes = run_cells(todo, arguments.jobs, arguments.threads, lines)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out)
     with (arguments.out / ".lock").open("ab") as alone:
         # Of two calls with this folder, the later one waits here: it reads what the earlier one has finished.
         lock_file(alone, wait=True)

@@ -12,7 +12,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser, recipe_names
 from marrow.cli.next_step import say_next
-from marrow.errors import ConfigError, StoreError
+from marrow.errors import ConfigError, OutputError, StoreError
+from marrow.files import write_text_whole
 from marrow.store.format import Store
 from marrow.store.summary import SplitSummary, Summary, summarise
 
@@ -88,8 +89,8 @@ def _draw(store: Store, picture: Path) -> None:
     rows = picture_rows(store)
     sheet = contact_sheet([store.sequence(row) for row in rows], [_title(store, row) for row in rows])
     try:
-        picture.write_text(sheet, encoding="utf-8")
-    except OSError as error:
+        write_text_whole(picture, sheet)
+    except OutputError as error:
         raise StoreError(
             f"cannot write the picture to {picture} ({error.strerror}). Say where with --picture FILE.svg"
         ) from error

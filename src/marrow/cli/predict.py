@@ -12,6 +12,7 @@ from marrow.cli.arguments import make_parser
 from marrow.cli.import_recordings import add_reading_options, reading_options
 from marrow.cli.main import EXIT_FAILED
 from marrow.errors import ConfigError, DataError
+from marrow.files import check_writable
 
 # From recordings to answers, and those that cannot be used.
 Ask = Callable[[Iterator[Any]], Iterator[Any]]
@@ -157,3 +158,4 @@ def _check_output(path: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"{path} is a folder; give the name of a file")
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} is already there; give another name, or --overwrite to replace it")
+    check_writable(path)

@@ -17,7 +17,7 @@ from marrow.data.window import InputConfig
 from marrow.errors import DataError
 from marrow.skeleton.geometry import alignment_of
 from marrow.skeleton.layout import Skeleton
-from marrow.skeleton.sequence import SkeletonSequence
+from marrow.skeleton.sequence import SkeletonSequence, as_sequences
 
 # Frames up to this size are kept in the memory of a CPU without asking.
 _RESIDENT_BYTES = 4 * 2**30
@@ -130,6 +130,7 @@ def flat_from_sequences(
     Raises:
         DataError: there is no sequence, or they are of different layouts.
     """
+    sequences = as_sequences(sequences)
     if not sequences:
         raise DataError("expected at least one sequence, got none")
     own = skeleton is None

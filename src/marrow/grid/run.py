@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from marrow.errors import ConfigError
-from marrow.files import lock_file
+from marrow.files import lock_file, make_folder
 from marrow.grid.cells import Cell, Work
 from marrow.train.interrupt import StopWish
 from marrow.train.run_directory import LOCK, run_lock
@@ -116,7 +116,7 @@ def _tell(on_end: Callable[[Outcome], None], outcome: Outcome) -> None:
 
 def _begin(cell: Cell, threads: int) -> "_Running | Outcome":
     """Begin a cell; return an outcome instead where another process is at it."""
-    cell.log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(cell.log.parent)
     log = cell.log.open("ab")
     # The commands write into this very log, and so hold its lock as well: as long as this process or one of them lives.
     said = "" if lock_file(log, wait=False) else f"another process writes into {cell.log}"

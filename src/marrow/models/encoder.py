@@ -18,7 +18,7 @@ from marrow.models.blocks import DropPath, seeded_weights
 from marrow.skeleton.body import BODY
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.retarget import retarget
-from marrow.skeleton.sequence import SkeletonSequence
+from marrow.skeleton.sequence import SkeletonSequence, as_sequences
 
 
 @dataclass
@@ -186,9 +186,7 @@ class Encoder(nn.Module, ABC):
             DataError: something is no sequence, or has another skeleton or fewer dimensions than the encoder.
             ConfigError: a layout has no joint that is known as a place of the body.
         """
-        for sequence in sequences:
-            if not isinstance(sequence, SkeletonSequence):
-                raise DataError(f"expected sequences of type SkeletonSequence, got {type(sequence).__name__}")
+        sequences = as_sequences(sequences)
         if self.is_by_place:
             sequences = [
                 sequence if sequence.skeleton.joints == self.skeleton.joints else retarget(sequence, self.skeleton)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from marrow import extensions
 from marrow.data.window import InputConfig
-from marrow.errors import CheckpointError, MarrowError
-from marrow.files import write_text_whole, write_whole
+from marrow.errors import CheckpointError, MarrowError, damaged
+from marrow.files import make_folder, write_text_whole, write_whole
 from marrow.models.encoder import Encoder
 from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
@@ -94,7 +94,7 @@ def save_encoder(encoder: Encoder, folder: Path | str, provenance: Mapping[str, 
         CheckpointError: its kind has no name, and so it could not be read again.
     """
     folder, description = Path(folder), described(encoder, provenance)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # The description first goes and last comes: a folder that has one has the weights that it describes.
     (folder / DESCRIPTION).unlink(missing_ok=True)
     write_whole(folder / WEIGHTS, lambda path: path.write_bytes(weight_bytes(encoder)))
@@ -126,6 +126,8 @@ def load_encoder(folder: Path | str) -> Encoder:
         return encoder_from(packed.encoder, packed.part("encoder"), folder)
     if (folder / "encoder" / DESCRIPTION).is_file():
         folder = folder / "encoder"
+    if folder.is_file():
+        raise CheckpointError(f"expected the folder of an encoder, {folder} is a file: give {folder.parent}")
     if not (folder / DESCRIPTION).is_file():
         raise CheckpointError(
             f"{folder} holds no encoder (expected {DESCRIPTION} and {WEIGHTS}, a run directory with a finished run, or "
@@ -135,7 +137,7 @@ def load_encoder(folder: Path | str) -> Encoder:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
     except Exception as error:  # whatever a damaged file brings, the person needs the file's name
-        raise CheckpointError(f"{folder}: cannot be read as an encoder: {type(error).__name__}: {error}") from error
+        raise damaged(folder, "an encoder", error) from error
     return encoder_from(description, weights, folder)
 
 
@@ -175,5 +177,5 @@ def encoder_from(description: Mapping[str, Any], weights: Mapping[str, Tensor], 
     except MarrowError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{folder}: cannot be read as an encoder: {type(error).__name__}: {error}") from error
+        raise damaged(folder, "an encoder", error) from error
     return encoder.eval()

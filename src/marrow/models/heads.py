@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from marrow.data.sampling import batch_from_sequences
-from marrow.errors import CheckpointError, MarrowError
+from marrow.errors import CheckpointError, MarrowError, damaged
 from marrow.files import write_text_whole, write_whole
 from marrow.models.blocks import initialise_linear
 from marrow.models.encoder import Encoder, Features
@@ -77,11 +77,15 @@ class JointsHead(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """One linear layer on the pooled features.
+    """One linear layer on the pooled features, each of which is shifted and scaled first.
 
     Args:
         dim: length of the pooled features.
         classes: outputs.
+
+    Attributes:
+        mean: by which each is shifted; not learned.
+        scale: by which each is then divided; not learned.
     """
 
     kind = "linear"
@@ -89,12 +93,14 @@ class LinearHead(nn.Module):
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
         self.classify = nn.Linear(dim, classes)
+        self.mean = nn.Buffer(torch.zeros(dim))
+        self.scale = nn.Buffer(torch.ones(dim))
 
     def forward(
         self, features: Features, kept: Bool[Tensor, "batch body *axes dim"] | None = None, rate: float = 0.0
     ) -> Float[Tensor, "batch class"]:
         """Return one score per class, before the softmax; the arguments are those of `JointsHead`."""
-        return self.classify(_thinned(features, kept, rate).pooled())
+        return self.classify((_thinned(features, kept, rate).pooled() - self.mean) / self.scale)
 
     def config(self) -> dict[str, int]:
         """Return what it was made with."""
@@ -203,9 +209,7 @@ class Recogniser:
             description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             weights = load_file(folder / WEIGHTS)
         except Exception as error:  # whatever a damaged file brings, the person needs the file's name
-            raise CheckpointError(
-                f"{folder}: cannot be read as a recogniser: {type(error).__name__}: {error}"
-            ) from error
+            raise damaged(folder, "a recogniser", error) from error
         head, classes = _head_from(description, weights, folder)
         return cls(load_encoder(folder / "encoder"), head, classes)
 
@@ -232,4 +236,4 @@ def _head_from(
     except MarrowError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{folder}: cannot be read as a recogniser: {type(error).__name__}: {error}") from error
+        raise damaged(folder, "a recogniser", error) from error

@@ -18,8 +18,8 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
-from marrow.errors import CheckpointError
-from marrow.files import write_text_whole, write_whole
+from marrow.errors import CheckpointError, damaged
+from marrow.files import make_folder, write_text_whole, write_whole
 
 PACKED_VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -65,7 +65,7 @@ def is_packed(folder: Path) -> bool:
 
 def write_packed(folder: Path, packed: Packed, card: str) -> None:
     """Write the three files; those that are there are replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # The description first goes and last comes: one that is there has the weights that it describes.
     (folder / CONFIG).unlink(missing_ok=True)
     weights = packed.weight_bytes()
@@ -107,6 +107,4 @@ def read_packed(folder: Path) -> Packed:
     except CheckpointError:
         raise
     except Exception as error:  # whatever a damaged file brings, the person needs the folder's name
-        raise CheckpointError(
-            f"{folder}: cannot be read as a packed folder: {type(error).__name__}: {error}"
-        ) from error
+        raise damaged(folder, "a packed folder", error) from error

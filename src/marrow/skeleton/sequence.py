@@ -136,3 +136,21 @@ class SkeletonSequence:
     def frame_count(self) -> int:
         """Number of frames."""
         return self.joints.shape[1]
+
+
+def as_sequences(given: Any) -> list[SkeletonSequence]:
+    """Return a list of recordings as it was given.
+
+    Raises:
+        DataError: it is one recording alone, or holds something else.
+    """
+    if isinstance(given, SkeletonSequence):
+        raise DataError(f"expected a list of recordings, got one alone ({given.record.id!r}): write [recording]")
+    try:
+        listed = list(given)
+    except TypeError as error:
+        raise DataError(f"expected a list of recordings (SkeletonSequence), got {type(given).__name__}") from error
+    for place, sequence in enumerate(listed):
+        if not isinstance(sequence, SkeletonSequence):
+            raise DataError(f"expected recordings (SkeletonSequence), got {type(sequence).__name__} at place {place}")
+    return listed

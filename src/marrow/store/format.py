@@ -220,9 +220,13 @@ class Store:
         """
         if split not in self.splits:
             hint = did_you_mean(split, [*self.splits, *self.folds], cutoff=0.4)
-            folds = f". Folds: {', '.join(self.folds)}" if self.folds else ""
-            splits = ", ".join(self.splits) or "none"
-            raise ConfigError(f"{self.path} has no split {split!r}. Splits: {splits}{folds}.{hint}")
+            named = f"it has {', '.join([*self.splits, *self.folds])}" if self.splits or self.folds else "it has none"
+            names = sorted(self.attributes, key=lambda name: name != "subject")  # people first
+            folds = [f"leave-one-out:{name}" for name in names[:1]]
+            raise ConfigError(
+                f"{self.path} has no split {split!r}: {named}.{hint} What cuts any store: "
+                f"{', '.join(['k-fold:5', *folds])}, or 'FILTER -> FILTER'"
+            )
         members = np.asarray(self._texts(f"split.{split}"))
         return np.flatnonzero(members == "train"), np.flatnonzero(members == "test")
 

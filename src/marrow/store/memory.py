@@ -10,7 +10,7 @@ from typing import Any
 from marrow.errors import DataError, StoreError
 from marrow.readers.base import Split
 from marrow.skeleton.layout import Skeleton
-from marrow.skeleton.sequence import SkeletonSequence
+from marrow.skeleton.sequence import SkeletonSequence, as_sequences
 from marrow.store.format import Store
 from marrow.store.writer import UNFINISHED, clear_disk_errors, finish_store, read_part, shard_folder, write_shard
 
@@ -42,6 +42,8 @@ def write_store(
         DataError: the sequences contradict each other.
     """
     path = Path(path)
+    if isinstance(sequences, SkeletonSequence):
+        as_sequences(sequences)  # says that one alone is no list
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StoreError(f"{path} is already there. Choose another folder, or remove it first")
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64
 
 import marrow
 from marrow.errors import ConfigError, DataError
-from marrow.files import write_text_whole, write_whole
+from marrow.files import check_writable, write_text_whole, write_whole
 from marrow.models.export import load_encoder
 from marrow.store.format import Store
 from marrow.tasks.encoders import facts_of, store_for
@@ -46,10 +46,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
             raise ConfigError(f"{file} is a folder; give the name of a file")
         if file.exists() and not overwrite:
             raise ConfigError(f"{file} is already there; give another --out, or --overwrite to replace it")
-    # An hour of encoding should not end in front of a folder that cannot be written to.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path.with_name(path.name + ".trial"), lambda trial: trial.write_bytes(b""))
-    path.with_name(path.name + ".trial").unlink()
+    check_writable(path)
 
 
 def write_features(

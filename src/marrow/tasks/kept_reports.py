@@ -196,7 +196,6 @@ class Journal:
         reports = _read_part(path)
         if reports is None:
             reports = list(compute())
-            self._folder.mkdir(parents=True, exist_ok=True)
             write_text_whole(path, json.dumps([asdict(report) for report in reports]) + "\n")
         else:
             _log.info("kept from the interrupted evaluation: %s", ", ".join(str(value) for value in part.values()))

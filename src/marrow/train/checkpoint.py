@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from marrow.errors import CheckpointError, ConfigError
-from marrow.files import write_whole
+from marrow.files import make_folder, write_whole
 
 _log = logging.getLogger(__name__)
 # Of what a checkpoint holds; one of another version is refused.
@@ -79,7 +79,7 @@ def save(folder: Path, step: int, state: dict[str, Any], config: CheckpointConfi
         state: nested dictionaries and lists of tensors, numbers, strings and None.
         config: what to keep.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tensors, seal = _paths(folder, step)
     try:
         write_whole(tensors, lambda path: torch.save(state, path))

@@ -6,24 +6,21 @@ What the model knows is learned by holding out some of the people in turn, where
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float32, Float64, Int64
-from torch import Tensor, nn
+from jaxtyping import Float32, Int64
 
 from marrow.data.subsets import chosen_rows
 from marrow.errors import ConfigError, DataError
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
 from marrow.models.heads import holds_recogniser
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
 from marrow.tasks.prediction.kept import DESCRIPTION as FORECASTER
-from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
+from marrow.tasks.recognition.readouts import LogisticHead
 from marrow.train.device import make_fabric
 from marrow.use.inputs import is_store, read_all, readable, reader_of
 from marrow.use.known import HeldOut, Known
@@ -33,60 +30,6 @@ from marrow.use.unknown import Gallery
 _log = logging.getLogger(__name__)
 
 _FOLDS = 5
-
-
-@dataclass(frozen=True)
-class LogisticHead:
-    """Logistic regression of standardised features.
-
-    Args:
-        mean: of every number of the features.
-        scale: likewise their spread.
-        logistic: of the standardised ones.
-    """
-
-    mean: Float64[np.ndarray, " dim"]
-    scale: Float64[np.ndarray, " dim"]
-    logistic: Logistic
-
-    @classmethod
-    def fitted(cls, features: Float32[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"]) -> "LogisticHead":
-        """Learn from the features of labelled clips."""
-        exact = features.astype(np.float64)
-        mean, spread = exact.mean(axis=0), exact.std(axis=0)
-        scale = np.where(spread > 0.0, spread, 1.0)
-        return cls(mean, scale, Logistic.fitted((exact - mean) / scale, label, LogisticConfig()))
-
-    def scores(self, features: Float32[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
-        """Return the logarithm of the probability of each class."""
-        return self.logistic.log_probability((features - self.mean) / self.scale)
-
-    def __call__(self, features: Features) -> Tensor:
-        """Return `scores` of pooled features."""
-        return torch.from_numpy(self.scores(features.pooled().float().cpu().numpy()))
-
-    def as_network(self) -> nn.Module:
-        """Return the same as a network, which can be traced; its scores are the same but for a constant."""
-        return _LogisticNetwork(self)
-
-
-class _LogisticNetwork(nn.Module):
-    """Logistic regression as layers."""
-
-    def __init__(self, head: LogisticHead) -> None:
-        super().__init__()
-        fitted = head.logistic.model
-        assert fitted is not None  # there are two classes at least
-        coefficients, intercept = np.asarray(fitted.coef_), np.asarray(fitted.intercept_)
-        if len(coefficients) == 1:  # of two classes scikit-learn keeps the score of the second against the first
-            coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.append(0 * intercept, intercept)
-        self.classify = nn.Linear(coefficients.shape[1], len(coefficients))
-        self.classify.load_state_dict({"weight": torch.from_numpy(coefficients), "bias": torch.from_numpy(intercept)})
-        self.mean = nn.Buffer(torch.from_numpy(head.mean).float())
-        self.scale = nn.Buffer(torch.from_numpy(head.scale).float())
-
-    def forward(self, features: Features) -> Tensor:
-        return self.classify((features.pooled() - self.mean) / self.scale)
 
 
 def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Labeller:

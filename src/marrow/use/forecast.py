@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32
 
 from marrow.data.recordings import at_rate
 from marrow.errors import DataError
-from marrow.files import write_text_whole, write_whole
+from marrow.files import make_folder, write_text_whole, write_whole
 from marrow.tasks.prediction.forecaster import TrainedForecaster
 from marrow.use.inputs import Input, readable
 
@@ -48,7 +48,7 @@ class Forecast:
             with partial.open("wb") as file:  # np.savez would add an ending to the name
                 np.savez(file, **values)  # pyright: ignore[reportArgumentType]
 
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, write)
 
     def _as_csv(self) -> str:

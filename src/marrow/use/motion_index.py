@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 import marrow
 from marrow.errors import CheckpointError
-from marrow.files import write_whole
+from marrow.files import make_folder, write_whole
 
 INDEX_VERSION = 1
 # Vectors that are compared at a time: 100 MB of 384 numbers each.
@@ -147,7 +147,7 @@ class Index:
         """Write the index; a file of safetensors, nothing in which is executable."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
         said = {"marrow_index": INDEX_VERSION, "marrow": marrow.__version__, **asdict(self.facts)}
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, lambda partial: save_file(arrays, partial, {"marrow": json.dumps(said)}))
 
     @classmethod

@@ -26,7 +26,8 @@ from marrow.runtime.prepare import Inputs
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
 from marrow.tasks.prediction.kept import DESCRIPTION as FORECASTER
-from marrow.use.examples import LogisticHead, open_labeller
+from marrow.tasks.recognition.readouts import LogisticHead
+from marrow.use.examples import open_labeller
 from marrow.use.labeller import Labeller
 from marrow.use.segments import SegmentFinder
 
@@ -81,7 +82,7 @@ def head_of(model: Exportable) -> nn.Module | None:
         return model.detector.head
     if not isinstance(model, Labeller):
         return None
-    head = model.score.as_network() if isinstance(model.score, LogisticHead) else model.score
+    head = model.score.as_layer(len(model.classes)) if isinstance(model.score, LogisticHead) else model.score
     assert isinstance(head, nn.Module)
     return head
 

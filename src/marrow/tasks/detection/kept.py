@@ -12,8 +12,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from marrow.errors import CheckpointError, MarrowError
-from marrow.files import write_text_whole, write_whole
+from marrow.errors import CheckpointError, MarrowError, damaged
+from marrow.files import make_folder, write_text_whole, write_whole
 from marrow.models.export import load_encoder, plain_weights, save_encoder
 from marrow.tasks.detection.config import DetectionConfig
 from marrow.tasks.detection.training import Detector, StepHead
@@ -27,7 +27,7 @@ _DONE = ("layer_decay", "steps", "windows", "cpu_seconds", "wall_seconds")
 
 def save_detector(folder: Path, detector: Detector, classes: Sequence[str], provenance: Mapping[str, Any]) -> None:
     """Write a detector; files of an earlier one are replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     (folder / DESCRIPTION).unlink(missing_ok=True)
     save_encoder(detector.encoder, folder / "encoder", provenance)
     weights = plain_weights(detector.head)
@@ -65,4 +65,4 @@ def load_detector(folder: Path) -> tuple[Detector, tuple[str, ...]]:
     except MarrowError:
         raise
     except Exception as error:  # whatever a damaged file brings, the person needs the file's name
-        raise CheckpointError(f"{folder}: cannot be read as a detector: {type(error).__name__}: {error}") from error
+        raise damaged(folder, "a detector", error) from error

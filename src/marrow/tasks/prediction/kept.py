@@ -13,8 +13,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from marrow.data.augment import AugmentConfig
-from marrow.errors import CheckpointError, MarrowError
-from marrow.files import write_text_whole, write_whole
+from marrow.errors import CheckpointError, MarrowError, damaged
+from marrow.files import make_folder, write_text_whole, write_whole
 from marrow.models.export import load_encoder, plain_weights, save_encoder
 from marrow.tasks.base import Report
 from marrow.tasks.prediction.config import PredictionConfig
@@ -33,7 +33,7 @@ _USED = (
 
 def save_forecaster(folder: Path, trained: TrainedForecaster, report: Report, provenance: Mapping[str, Any]) -> None:
     """Write a forecaster and what its report says of its errors; files of an earlier one are replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     (folder / DESCRIPTION).unlink(missing_ok=True)
     forecasting = trained.forecasting
     save_encoder(forecasting.encoder, folder / "encoder", provenance)
@@ -90,4 +90,4 @@ def load_forecaster(folder: Path, device: str = "cpu") -> tuple[TrainedForecaste
     except MarrowError:
         raise
     except Exception as error:  # whatever a damaged file brings, the person needs the file's name
-        raise CheckpointError(f"{folder}: cannot be read as a forecaster: {type(error).__name__}: {error}") from error
+        raise damaged(folder, "a forecaster", error) from error

@@ -5,18 +5,13 @@ is right already leaves it as it is where there is nothing to gain (Kumar, Raghu
 can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022).
 """
 
-import torch
-
 from marrow.errors import ConfigError
 from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Head, JointsHead, LinearHead
 from marrow.tasks.base import TaskContext, TaskData
-from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
+from marrow.tasks.recognition.readouts import LogisticHead
 from marrow.tasks.recognition.trainable import FinetuneConfig
-
-# The score of a class that has no training clip lies so far below the lowest of the others.
-_UNKNOWN_CLASS = 10.0
 
 
 def first_head(encoder: Encoder, data: TaskData, config: FinetuneConfig, context: TaskContext) -> Head:
@@ -40,17 +35,5 @@ def first_head(encoder: Encoder, data: TaskData, config: FinetuneConfig, context
 
 def logistic_head(encoder: Encoder, data: TaskData, context: TaskContext) -> LinearHead:
     """Return logistic regression on the frozen features of the training clips as a linear layer."""
-    label, features = data.train_labels(), context.table(encoder, data.store, data.train_rows).pooled.double().numpy()
-    mean, deviation = features.mean(0), features.std(0)
-    deviation[deviation == 0] = 1.0
-    logistic = Logistic.fitted((features - mean) / deviation, label, LogisticConfig())
-    weight, bias = logistic.weights()
-    head = LinearHead(encoder.pooled_dim, len(data.classes))
-    with torch.no_grad():
-        head.classify.weight.zero_()
-        head.classify.bias.fill_(float(bias.min()) - _UNKNOWN_CLASS)
-        # As one layer on features as they are: w (x - mean) / deviation + b.
-        scaled = weight / deviation
-        head.classify.weight[logistic.classes] = torch.from_numpy(scaled).float()
-        head.classify.bias[logistic.classes] = torch.from_numpy(bias - scaled @ mean).float()
-    return head
+    features = context.table(encoder, data.store, data.train_rows).pooled.numpy()
+    return LogisticHead.fitted(features, data.train_labels()).as_layer(len(data.classes))
