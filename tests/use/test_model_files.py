@@ -1,8 +1,11 @@
 """Models as files: every kind answers from its file as in memory, and what cannot be exported is said in a sentence."""
 
+import io
+import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +26,15 @@ from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.tasks.detection.kept import save_detector
-from marrow.use.export import export, load_torch
+from marrow.use.export import export
 from marrow.use.file_check import answers, labelled_half
 from marrow.use.inputs import Input
 from marrow.use.labeller import Labeller
 from marrow.use.pack import pack
 from marrow.use.plain import PlainModel, describe, eager, encoder_of, load_model
+from marrow.use.predict import Answer
 from marrow.use.segments import SegmentFinder
+from marrow.use.torch_file import load_torch
 
 SCRIPT = Path(__file__).with_name("write_models.py")
 
@@ -87,6 +92,39 @@ def test_a_program_of_torch_answers_as_the_model(files: Path, kind: str) -> None
         np.testing.assert_allclose(answers(file, some), eager(model, some), atol=1e-4)
 
 
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trapped", ["sample_inputs/model.pt", "weights/weight_0", "constants/custom_obj_0"])
+def test_no_pickle_in_a_program_of_torch_is_run(files: Path, tmp_path: Path, trapped: str) -> None:
+    with zipfile.ZipFile(files / "patches.pt2") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    [root] = {name.partition("/")[0] for name in members}
+    buffer = io.BytesIO()
+    torch.save(Trap(tmp_path / "sprung"), buffer)
+    members[f"{root}/data/{trapped}"] = buffer.getvalue()
+    name = f"{root}/data/weights/model_weights_config.json"
+    config = json.loads(members[name])
+    if trapped.startswith("weights"):
+        for entry in config["config"].values():
+            entry["use_pickle"] |= entry["path_name"] == "weight_0"
+    members[name] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    with pytest.raises(CheckpointError, match="pickle, which would be run"):
+        load_torch(tmp_path / "m.pt2")
+    assert not (tmp_path / "sprung").exists()
+
+
 @pytest.mark.slow
 def test_scores_are_divided_by_the_temperature_inside_the_file(files: Path) -> None:
     """At a quarter of the temperature, the logarithms of two probabilities are four times as far apart."""
@@ -108,7 +146,8 @@ def test_segments_of_a_file_are_those_of_the_detector(files: Path, kind: str) ->
     found = load(files / f"{kind}.onnx").segments(everything)
     assert sum(map(len, found)) > 1
     for sequence, segments in zip(everything, found, strict=True):
-        expected = [answer for answer in finder.segments([Input("file", sequence)], "m") if answer.classes]
+        said = finder.segments([Input("file", sequence)], "m")
+        expected = [answer for answer in said if isinstance(answer, Answer) and answer.classes]
         assert [(s.start_seconds, s.end_seconds, s.name) for s in segments] == [
             (a.start_seconds, a.end_seconds, a.label) for a in expected
         ]

@@ -79,6 +79,6 @@ def run(arguments: Namespace) -> int:
         print(f"{side.name}: {side.path}")
     path = sides[1].path
     assert path is not None
-    opened = "marrow.runtime.load" if arguments.to == "onnx" else "marrow.use.export.load_torch"
+    opened = "marrow.runtime.load" if arguments.to == "onnx" else "marrow.use.torch_file.load_torch"
     print(f"next: in Python, {opened}({str(path)!r}).{sides[0].asked}(marrow.read('FILE'))")
     return 0

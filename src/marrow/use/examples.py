@@ -19,6 +19,7 @@ from marrow.models.heads import holds_recogniser
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
+from marrow.tasks.prediction.kept import DESCRIPTION as FORECASTER
 from marrow.tasks.recognition.readouts import LogisticHead
 from marrow.train.device import make_fabric
 from marrow.use.inputs import is_store, read_all, readable, reader_of
@@ -55,6 +56,8 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
         return Labeller.load(folder, place)
     if (folder / DETECTOR).is_file():
         raise ConfigError(f"{model} is a detector, which says when what is done: ask it with --segments")
+    if (folder / FORECASTER).is_file():
+        raise ConfigError(f"{model} is a forecaster, which says how a recording goes on: ask it with `marrow forecast`")
     load_encoder(model)  # says what is wrong where there is none
     raise ConfigError(
         f"{model} is an encoder, which knows no classes: show it some with --examples FOLDER (a few recordings in "

@@ -4,26 +4,23 @@ A file is checked against the model in memory before it gets its name: recording
 and layouts, with joints and people absent, must get the same answer from both.
 """
 
-import io
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch.export import ExportedProgram
 
 from marrow.errors import CheckpointError, ConfigError, MarrowError
 from marrow.files import write_whole
 from marrow.models.heads import Recogniser
-from marrow.runtime.description import MEMBER, Description
-from marrow.runtime.model import Model, load
+from marrow.runtime.description import Description
+from marrow.runtime.model import load
 from marrow.store.format import Store
 from marrow.use.file_check import Side, TestHalf, labelled_half, measured, one_thread
 from marrow.use.labeller import KEEPS_NOTHING, Labeller
 from marrow.use.onnx_file import USUAL_OPSET, check_opset, require_packages, write_int8, write_onnx
 from marrow.use.plain import Exportable, PlainModel, describe, encoder_of, load_model, trace
+from marrow.use.torch_file import load_torch, torch_file
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +99,7 @@ def _write(
 
     def write(partial: Path) -> None:
         if path.suffix == ".pt2":
-            partial.write_bytes(_torch_file(program, description))
+            partial.write_bytes(torch_file(program, description))
             name, file = "torch.export", load_torch(partial)
         else:
             if in_fp32 is None:
@@ -143,30 +140,3 @@ def _paths(out: Path, to: str, int8: bool, overwrite: bool) -> list[Path]:
         if path.exists() and not overwrite:
             raise ConfigError(f"{path} is there already; --overwrite replaces it")
     return paths
-
-
-def _torch_file(program: ExportedProgram, description: Description) -> bytes:
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files={MEMBER: description.to_json()})
-    return buffer.getvalue()
-
-
-def load_torch(path: Path | str) -> Model:
-    """Open a file of `--to torch`; it is asked as one of `marrow.runtime.load` is.
-
-    Raises:
-        CheckpointError: nothing is there, or it is no such file, or of another version.
-    """
-    extra = {MEMBER: ""}
-    try:
-        program = torch.export.load(io.BytesIO(Path(path).read_bytes()), extra_files=extra)
-    except Exception as error:  # whatever a damaged file brings, the person needs its name
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path}: torch {torch.__version__} cannot read it ({reason})") from error
-    description, module = Description.from_json(extra[MEMBER], str(path)), program.module()
-
-    def run(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        with torch.no_grad():
-            return module(**{name: torch.from_numpy(value) for name, value in arrays.items()}).numpy()
-
-    return Model(run, description)

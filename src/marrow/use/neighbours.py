@@ -154,8 +154,8 @@ def ask(store: Store, query: str | SkeletonSequence, part: tuple[float, float] |
     frames = round(start * sequence.fps), round(end * sequence.fps)
     if frames[1] - frames[0] < 2:
         raise ConfigError(
-            f"{sequence.record.id} lasts {length:.1f} seconds: expected a part of it of at least two frames, got "
-            f"{start:g} to {end:g}"
+            f"{sequence.record.id} lasts {length:.3g} seconds: expected a part of it of at least two frames "
+            f"({2 / sequence.fps:.2g} seconds), got {'all of it' if part is None else f'{part[0]:g} to {part[1]:g}'}"
         )
     return Question(part_of(sequence, *frames), sequence.record.id, start, end, rows)
 
