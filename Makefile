@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 
 # One thread per process: small tensors gain nothing from more, and parallel tests would fight over the cores.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(or $(JOBS),2) --dist loadfile
@@ -61,10 +62,17 @@ format: $(STAMP)  ## format the code and mend what can be mended
 bench: $(STAMP)  ## run every benchmark (QUICK=1: under a minute each)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(if $(QUICK),--quick) || exit 1; done
 
-docs: $(STAMP)  ## run the code blocks of the documentation and check its links
-	$(BIN)/pytest tests/test_documentation.py
+docs: $(DOCS_STAMP)  ## build the documentation into site/, which needs no network; run its code blocks, check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pytest tests/test_documentation.py tests/test_site.py
+	@echo "site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 
-nw-ucla: $(STAMP)  ## the README's three seeds on NW-UCLA (DATA=path/to/all_sqe; an hour on one core; goes on if stopped)
+$(DOCS_STAMP): $(STAMP)
+	@echo "installing what the site is built with (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+nw-ucla: $(STAMP)  ## the three seeds of docs/results.md on NW-UCLA (DATA=path/to/all_sqe; an hour on one core; goes on if stopped)
 	@test -n "$(DATA)" || { echo "make nw-ucla: say where the recordings are: DATA=path/to/all_sqe"; exit 1; }
 	$(BIN)/marrow prepare nw_ucla $(DATA) --out stores/nw_ucla
 	@for seed in 0 1 2; do \

@@ -1,10 +1,12 @@
 """Is the exercise done correctly? UI-PRMD, leave one subject out, mean over the ten exercises.
 
-    python benchmarks/ui_prmd_correct.py STORE [ENCODER ...]
+    python benchmarks/ui_prmd_correct.py STORE [ENCODER ...] [--examples 10]
 
 The store is made by `marrow import FOLDER --out STORE`. Pooled features of each encoder (a folder, or `general`) are
 classified by logistic regression as in `marrow evaluate`, beside its untrained self; raw coordinates by ridge
-regression. Chance is 50.
+regression. Chance is 50. With `--examples N`, N recordings of every exercise are labelled instead, a correct and an
+incorrect one of each of N / 2 people, and all recordings of the others are asked about: the mean of twenty draws, which
+are the same for all rows, and their standard deviation.
 """
 
 import argparse
@@ -40,6 +42,30 @@ def percent(features: np.ndarray, store: Store, make) -> tuple[float, list[float
     return float(np.mean(scores)), scores
 
 
+def percent_of_few(
+    features: np.ndarray, store: Store, make, examples: int, draws: int = 20
+) -> tuple[float, list[float], float]:
+    """Return the mean over exercises and draws, the mean of each exercise, and the spread of the draws' means."""
+    correct, subject = store.attribute("correct").astype(str), store.attribute("subject").astype(str)
+    people, scores = np.unique(subject), np.zeros((draws, len(store.classes)))
+    for draw in range(draws):
+        rng = np.random.default_rng(draw)
+        for exercise in range(len(store.classes)):
+            here = np.flatnonzero(np.asarray(store.label) == exercise)
+            known = rng.permutation(people)[: examples // 2]
+            train = np.array(
+                [
+                    rng.choice(here[(subject[here] == person) & (correct[here] == way)])
+                    for person in known
+                    for way in np.unique(correct)
+                ]
+            )
+            test = here[~np.isin(subject[here], known)]
+            answer = make().fit(features[train], correct[train]).predict(features[test])
+            scores[draw, exercise] = 100.0 * np.mean(answer == correct[test])
+    return float(scores.mean()), scores.mean(axis=0).tolist(), float(scores.mean(axis=1).std())
+
+
 def logistic():
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
 
@@ -48,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path, nargs="?")
     parser.add_argument("encoders", nargs="*")
+    parser.add_argument("--examples", type=int, help="labelled recordings of every exercise; default: nine people's")
     parser.add_argument("--quick", action="store_true", help="nothing: this needs a store of UI-PRMD")
     arguments = parser.parse_args()
     if arguments.store is None:
@@ -57,16 +84,21 @@ def main() -> None:
     store = Store.open(arguments.store)
     rows = np.arange(len(store))
     raw = RawBaseline().features(store, rows)
-    lines = [
-        ("raw coordinates, ridge", percent(raw, store, lambda: RidgeClassifier(alpha=RIDGE_PENALTY))),
-    ]
+
+    def score(of: np.ndarray, make) -> tuple[float, list[float], float | None]:
+        if arguments.examples is None:
+            return *percent(of, store, make), None
+        return percent_of_few(of, store, make, arguments.examples)
+
+    lines = [("raw coordinates, ridge", score(raw, lambda: RidgeClassifier(alpha=RIDGE_PENALTY)))]
     for name in arguments.encoders:
         encoder = load_encoder(name)
         read = store_for(encoder, store, name)
         for what, of in ((f"{name}", encoder), (f"{name}, untrained", encoder.fresh(0).eval())):
-            lines.append((what, percent(extract(of, read, rows).pooled.numpy(), store, logistic)))
-    for what, (mean, scores) in lines:
-        print(f"{what:40s} {mean:5.1f}   " + " ".join(f"{score:.0f}" for score in scores))
+            lines.append((what, score(extract(of, read, rows).pooled.numpy(), logistic)))
+    for what, (mean, scores, spread) in lines:
+        over_draws = "" if spread is None else f" ± {spread:.1f}"
+        print(f"{what:40s} {mean:5.1f}{over_draws}   " + " ".join(f"{each:.0f}" for each in scores))
         sys.stdout.flush()
 
 

@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, however busy the machine is.
+settings.register_profile("same at any hour", deadline=None, derandomize=True)
+settings.load_profile("same at any hour")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -132,7 +132,7 @@ CHANGED: dict[str, Any] = {
     "encoder.mlp_ratio": 2.0,
     "encoder.patch_frames": 8,
     "encoder.takes_flat": True,
-    "encoder.pooling": "extremes",
+    "encoder.summary_blocks": [1],
     "input.window_frames": 16,
     "input.stream": "bone",
     "input.alignment": "yaw",

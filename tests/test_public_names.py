@@ -13,7 +13,7 @@ import pytest
 import marrow
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "code-layout.md"
 
 
 def test_the_list_is_sorted_and_complete() -> None:
@@ -26,8 +26,8 @@ def test_each_name_can_be_imported(name: str) -> None:
     assert getattr(marrow, name).__name__ == name
 
 
-def test_the_readme_documents_exactly_these() -> None:
-    section = README.read_text(encoding="utf-8").split("## Public names")[1].split("\n## ")[0]
+def test_the_documentation_names_exactly_these() -> None:
+    section = PAGE.read_text(encoding="utf-8").split("## Public names")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     documented = [name.strip("` ") for row in rows for name in row.split("|")[1].split(",")]
     assert sorted(documented) == marrow.__all__
@@ -55,6 +55,20 @@ def test_what_is_imported_is_declared() -> None:
     homes = {name: distributions.get(name, [name]) for name in imported - {"marrow", *sys.stdlib_module_names}}
     lent = [name for name, home in homes.items() if not {each.lower().replace("_", "-") for each in home} & declared]
     assert lent == []
+
+
+def test_nothing_but_the_hub_talks_to_a_network() -> None:
+    """As SECURITY.md promises: nothing listens, sends or fetches, but `marrow.use.hub` when it is asked to."""
+    talking = {"aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "socketserver", "urllib"}
+    found = set[tuple[str, str]]()
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {(file.name, name.partition(".")[0]) for name in names}
+    # The run directory asks for the name of the machine, to say who trains there.
+    expected = {("hub.py", "huggingface_hub"), ("run_directory.py", "socket")}
+    assert {pair for pair in found if pair[1] in talking} == expected
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marrow.errors import MarrowError, ParseError
+from marrow.errors import DataError, MarrowError, ParseError
 from marrow.importing.arrays.file import left_out_of, open_arrays
+from marrow.importing.importer import Recordings
 
 
 def npy_header(shape, descr="<f4", fortran=False):
@@ -279,3 +280,9 @@ def test_words_must_be_characters(tmp_path, save, order):
         for read in (open_arrays(file)["x"].whole, lambda: open_arrays(file)["x"][1]):
             with pytest.raises(ParseError, match="characters"):
                 read()
+
+
+def test_a_file_in_which_nobody_is_seen_is_named(tmp_path):
+    np.save(tmp_path / "nobody.npy", np.full((90, 1, 25, 3), np.nan, np.float32))
+    with pytest.raises(DataError, match=r"nobody\.npy: .*nobody is seen"):
+        Recordings(layout="kinect_v2_25", paths=["nobody.npy"], fps=30.0, unit_metres=1.0, up="y").for_root(tmp_path)

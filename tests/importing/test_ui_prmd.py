@@ -96,6 +96,15 @@ def test_files_of_a_pair_may_lie_in_one_folder_and_have_blank_lines(tmp_path):
     assert recordings[""].positions.shape == (1, 2, 22, 3)
 
 
+@pytest.mark.parametrize("asked", [0, 1])
+def test_of_one_file_the_partner_is_looked_up(tmp_path, asked):
+    """As where a single recording is to be named: `marrow predict MODEL Positions/m02_s03_e04_positions.txt`."""
+    files = put(tmp_path, [OFFSETS] * 2, [{0: (0, 0, 90)}] * 2)
+    ((_, recordings),) = read_all(READER, files)
+    ((_, alone),) = read_all(READER, [files[asked]])
+    np.testing.assert_array_equal(alone[""].positions, recordings[""].positions)
+
+
 def test_one_frame_more_is_left_out_and_two_are_refused(tmp_path):
     _, recording = positions_of(tmp_path, [OFFSETS] * 3, [{}] * 2)
     assert recording.positions.shape[1] == 2
@@ -109,6 +118,7 @@ def test_one_frame_more_is_left_out_and_two_are_refused(tmp_path):
 def test_a_missing_partner_is_named(tmp_path, missing):
     files = put(tmp_path, [OFFSETS], [{}])
     lost = files.pop(missing)
+    lost.unlink()
     with pytest.raises(ParseError, match=lost.name):
         read_all(READER, files)
 

@@ -14,7 +14,7 @@ from marrow.errors import ConfigError, DataError
 from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Features
 from marrow.models.export import load_encoder, save_encoder
-from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig, average_and_extremes
 from marrow.skeleton.body import BODY, STANDING
 from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.places import places_of
@@ -126,21 +126,38 @@ def test_weights_from_before_load_unchanged(tmp_path: Path) -> None:
     (tmp_path / "encoder.json").write_text(
         description.replace('"takes_flat": false,', "")
         .replace('"patch_frames": 4,', '"patch_frames": 4')
-        .replace('"pooling": "mean"', "")
+        .replace('"summary_blocks": []', "")
     )
     again = load_encoder(tmp_path)
     assert np.array_equal(again.embed([dance("coco_17")]), network.embed([dance("coco_17")]))
 
 
-def test_extremes_stand_for_a_body_beside_its_average() -> None:
-    tokens = torch.tensor([[[[[1.0, -2.0]], [[3.0, 0.0]]], [[[7.0, 7.0]], [[9.0, 9.0]]], [[[5.0, 5.0]], [[0.0, 0.0]]]]])
-    present = torch.tensor([[[[True], [True]], [[False], [False]], [[True], [False]]]])
-    pooled = Features(tokens, present, pooling="extremes").pooled()
-    # First body: mean (2, -1), highest (3, 0), lowest (1, -2); third: 5 throughout. The second is not there.
-    assert pooled.tolist() == [[3.5, 2.0, 4.0, 2.5, 3.0, 1.5]]
-    nobody = Features(tokens, torch.zeros_like(present), pooling="extremes").pooled()
-    assert nobody.tolist() == [[0.0] * 6]
-    assert encoder(pooling="extremes").embed([dance("coco_17")]).shape == (1, 48)
+def test_extremes_of_some_blocks_stand_for_a_body_beside_their_average() -> None:
+    tokens = torch.tensor([[[1.0, -2.0], [3.0, 0.0]], [[7.0, 7.0], [9.0, 9.0]], [[5.0, 5.0], [0.0, 0.0]]])
+    exists = torch.tensor([[True, True], [False, False], [True, False]])
+    # First body: average (2, -1), highest (3, 0), lowest (1, -2); third: 5 throughout. The second is not there.
+    expected = [[2.0, -1.0, 3.0, 0.0, 1.0, -2.0], [0.0] * 6, [5.0] * 6]
+    assert average_and_extremes(tokens, exists).tolist() == expected
+
+
+def test_a_summary_is_of_the_blocks_that_are_named() -> None:
+    network, recording = encoder(depth=2, summary_blocks=(1, 2)), dance("coco_17")
+    assert network.pooled_dim == 96  # average, highest, lowest; of two blocks; 16 numbers
+    said: list[torch.Tensor] = []
+    for block in network.blocks:
+        block.register_forward_hook(lambda _, __, output: said.append(output))
+    features = of(network, recording)
+    first, second = (tokens[0, : int(features.present.sum())] for tokens in said)
+    both = torch.cat((first, second), 1)
+    expected = torch.cat((both.mean(0), both.amax(0), both.amin(0)))
+    torch.testing.assert_close(features.pooled()[0], expected)
+    assert np.array_equal(network.embed([recording])[0], features.pooled()[0].numpy())
+
+
+@pytest.mark.parametrize("blocks", [(0,), (3,), (1, 4)])
+def test_a_block_that_is_not_there_cannot_be_named(blocks: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="1 to 2"):
+        PatchTransformerConfig(depth=2, summary_blocks=blocks)
 
 
 def flattened(sequence: SkeletonSequence) -> SkeletonSequence:

@@ -72,7 +72,7 @@ def test_windows_line_ends_and_blank_ends(parse):
     np.testing.assert_array_equal(parse(BY_HAND.rstrip("\n")).joints, plain.joints)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     value=st.floats(-9e5, 9e5)
     | st.floats(-4, 4, width=32)

@@ -79,7 +79,7 @@ def test_nobody_is_present_in_long_gaps(root):
     assert not read_all(UTKinect(max_gap_frames=39), root)["s01_e01"].present[0, 11].any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(steps=st.lists(st.integers(0, 40), min_size=1, max_size=12), origin=st.integers(0, 500))
 def test_a_uniform_motion_stays_uniform(tmp_path_factory, steps, origin):
     """Joints at x = number / 100 lie at frame / 100 in all frames, whatever rows there are."""
@@ -266,7 +266,7 @@ def test_max_gap_frames_is_checked():
         UTKinect(max_gap_frames=0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data(), name=st.sampled_from(["joints_s01_e01.txt", "actionLabel_modified.txt"]))
 def test_no_content_makes_it_fail_otherwise(tmp_path_factory, data, name):
     root = tmp_path_factory.mktemp("damaged")

@@ -17,7 +17,7 @@ from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25, Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
 
 SEEDS = st.integers(0, 2**32 - 1)
-FEW = settings(max_examples=20, deadline=None)
+FEW = settings(max_examples=20)
 
 
 def clip(seed, bodies=2, frames=7, skeleton=KINECT_V2_25, absent=0.0):

@@ -119,7 +119,7 @@ def test_there_is_none(tmp_path):
         load_layout(tmp_path / "binary.yaml")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_change_is_a_layout_or_one_error(tmp_path_factory, data):
     at = data.draw(st.integers(0, len(SUIT) - 1))

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from marrow.data.recordings import Recordings, cut_batches
+from marrow.data.sampling import evaluation_batches
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.skeleton.body import BODY
 from marrow.skeleton.layout import KINECT_V1_20, KINECT_V2_25
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store.memory import write_store
 from marrow.tasks.encoders import encoder_for, store_for
 
 RUN = Path("run")
@@ -71,3 +76,24 @@ def test_recordings_of_three_dimensions_are_none_for_an_encoder_of_two(small_sto
         store_for(same, small_store, RUN)
     with pytest.raises(ConfigError, match=r"run reads 2 dimensions, .* have 3"):
         encoder_for(other, small_store, True, 0, RUN)
+
+
+@pytest.mark.parametrize("layout", [KINECT_V1_20, BODY])
+def test_an_encoder_of_three_dimensions_is_told_which_recordings_have_two(layout, tmp_path: Path):
+    """Of a store as of a sequence, whole or cut: what has no depth is another thing than what lies in a plane."""
+    joints = np.random.default_rng(0).normal(size=(1, 8, len(layout.joints), 3)).astype(np.float32)
+    joints[..., 2] = 0.0
+    seen = np.ones(joints.shape[:3], np.bool_)
+    sequence = SkeletonSequence(joints, seen, 30.0, replace(layout, dimensions=2), Record("a"))
+    size = PatchTransformerConfig(8, 1, 2, takes_flat=True)
+    encoder = PatchTransformer(size, InputConfig(8, alignment="body"), BODY).eval()
+    store = store_for(encoder, write_store(tmp_path / "store", [sequence], source="test"), RUN)
+    [whole] = evaluation_batches(store, np.array([0]), encoder.input, 1, "cpu")
+    recordings = Recordings.of(store.reopened(), np.array([0]))
+    [cut] = cut_batches(recordings, np.array([[0, 0, 8]]), encoder.input, 1, "cpu")
+    expected = encoder.embed([sequence])
+    for batch in (whole, cut):
+        assert batch.flat is not None
+        assert batch.flat.tolist() == [True]
+        with torch.no_grad():
+            np.testing.assert_allclose(encoder(batch).pooled().numpy(), expected, atol=1e-6)

@@ -30,6 +30,18 @@ def test_a_head_that_is_too_sure_is_cooled_down() -> None:
     assert expected_calibration_error_percent(probabilities(scores, expected), label) < 0.2
 
 
+def test_classes_that_nothing_is_said_of_do_not_cool_down() -> None:
+    """Of 98 clips the targets are 0.99, and 0.01 shared by the others, however many these are.
+
+    With one score of s above K - 1 equal ones, that is where 1 / (1 + (K - 1) exp(-s / T)) = 0.99.
+    """
+    for classes in (2, 30):
+        scores = np.zeros((98, classes))
+        scores[:, 0] = 8.0
+        expected = 8.0 / math.log(99.0 * (classes - 1))
+        assert fitted_temperature(scores, np.zeros(98, np.int64)) == pytest.approx(expected, rel=1e-4)
+
+
 def test_calibration_error_of_two_bins() -> None:
     """Bins of a tenth: two clips at 0.65 with one right are 0.15 off, two at 0.95 with both right 0.05: mean 10 %."""
     probability = np.array([[0.65, 0.35], [0.65, 0.35], [0.95, 0.05], [0.05, 0.95]])

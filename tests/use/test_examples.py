@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marrow.errors import DataError
+from marrow.errors import ConfigError, DataError
 from marrow.models.export import load_encoder
+from marrow.skeleton.layout import KINECT_V1_20
+from marrow.skeleton.sequence import Record, SkeletonSequence
+from marrow.store.memory import write_store
 from marrow.use.examples import examples_of, folds_by_class, labeller_from_features, open_labeller
 
 
@@ -82,3 +85,21 @@ def test_a_recording_beside_the_folders_has_no_class(encoder_folder: Path, examp
     table(examples / "stray.csv", "wave")
     with pytest.raises(DataError, match="stray"):
         open_labeller(str(encoder_folder), examples)
+
+
+def test_some_clips_of_a_store_are_examples(tmp_path: Path) -> None:
+    """Behind the folder stands which: by a filter here."""
+    joints = np.ones((1, 4, 20, 3), np.float32)
+    seen = np.ones(joints.shape[:3], np.bool_)
+    sequences = [
+        SkeletonSequence(joints, seen, 30.0, KINECT_V1_20, Record(f"{n}", label=n % 2, attributes={"subject": n // 2}))
+        for n in range(6)
+    ]
+    write_store(tmp_path / "store", sequences, source="test", classes=("left", "up"))
+    some, classes = examples_of(tmp_path / "store:subject=0,2")
+    assert classes == ("left", "up")
+    assert [sequence.record.id for sequence in some] == ["0", "1", "4", "5"]
+    with pytest.raises(ConfigError, match="subject=9"):
+        examples_of(tmp_path / "store:subject=9")
+    with pytest.raises(DataError, match="nowhere:subject=9 is none"):
+        examples_of(tmp_path / "nowhere:subject=9")

@@ -11,7 +11,8 @@ import torch
 from marrow.data.augment import AugmentConfig
 from marrow.data.recordings import Recordings
 from marrow.data.window import InputConfig
-from marrow.errors import CheckpointError, DataError
+from marrow.errors import CheckpointError, ConfigError, DataError
+from marrow.models.export import save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Placement, Record, SkeletonSequence
@@ -23,8 +24,10 @@ from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.forecaster import ForecastHead, Forecasting, TrainedForecaster
 from marrow.tasks.prediction.kept import load_forecaster, save_forecaster
 from marrow.train.device import make_fabric
+from marrow.use.examples import open_labeller
 from marrow.use.forecast import forecast
 from marrow.use.inputs import Input
+from marrow.use.pack import pack
 from marrow.use.segments import SegmentFinder
 
 CPU = TaskContext(device="cpu", precision="fp32")
@@ -141,6 +144,18 @@ def test_too_short_or_empty_a_recording_cannot_be_continued() -> None:
     present[:, -8:] = False
     with pytest.raises(DataError, match="nobody is seen"):
         forecast(_forecaster(), Input("file", replace(sequence, present=present)), "model")
+
+
+@pytest.mark.parametrize(("file", "words"), [("detector.json", "--segments"), ("forecaster.json", "marrow forecast")])
+def test_kept_models_are_not_taken_for_encoders(tmp_path: Path, file: str, words: str) -> None:
+    """Their folders hold one: `predict` says how they are asked, `pack` that they are not packed."""
+    save_encoder(_encoder(), tmp_path / "kept" / "encoder", {})
+    (tmp_path / "kept" / file).write_text("{}")
+    with pytest.raises(ConfigError, match=words):
+        open_labeller(str(tmp_path / "kept"), None)
+    with pytest.raises(ConfigError, match="cannot be packed"):
+        pack(tmp_path / "kept", tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
 
 
 @pytest.mark.parametrize(("load", "name"), [(load_detector, "detector"), (load_forecaster, "forecaster")])

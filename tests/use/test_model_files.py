@@ -1,8 +1,12 @@
 """Models as files: every kind answers from its file as in memory, and what cannot be exported is said in a sentence."""
 
+import io
+import json
 import shutil
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +14,27 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from write_models import KINDS, build
+from write_models import BY_PLACE, KINDS, KNOWN, build, recogniser
 
+from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, ConfigError
-from marrow.models.heads import Recogniser
-from marrow.runtime import load
+from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from marrow.readers.base import Split
+from marrow.runtime import Model, load
 from marrow.skeleton.known import get_skeleton
-from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.use.export import export, load_torch
+from marrow.skeleton.layout import KINECT_V1_20
+from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
+from marrow.store.memory import write_store
+from marrow.tasks.detection.kept import save_detector
+from marrow.use.export import export
+from marrow.use.file_check import answers, labelled_half
+from marrow.use.inputs import Input
+from marrow.use.labeller import Labeller
 from marrow.use.pack import pack
 from marrow.use.plain import PlainModel, describe, eager, encoder_of, load_model
+from marrow.use.predict import Answer
+from marrow.use.segments import SegmentFinder
+from marrow.use.torch_file import load_torch
 
 SCRIPT = Path(__file__).with_name("write_models.py")
 
@@ -48,7 +63,7 @@ def recording(layout: str, people: int, frames: int, absent: float, seed: int = 
 
 def recordings(kind: str) -> list[SkeletonSequence]:
     layouts = [encoder_of(build(kind)).skeleton.name]
-    if kind == "places":
+    if kind in BY_PLACE:
         layouts = ["kinect_v2_25", "smpl_24", "body", "penn_13"]
     sizes = ((1, 1, 0.0), (1, 50, 0.1), (2, 33, 0.0), (3, 8, 0.2), (2, 400, 0.01))
     return [recording(layouts[number % len(layouts)], *size) for number, size in enumerate(sizes)]
@@ -58,21 +73,87 @@ def recordings(kind: str) -> list[SkeletonSequence]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_answers_as_the_model(files: Path, kind: str) -> None:
     model, runtime = build(kind), load(files / f"{kind}.onnx")
-    answer = runtime.predict if isinstance(model, Recogniser) else runtime.embed
     everything = recordings(kind)
     for some in (everything[:1], everything[2:4], everything):
         expected = eager(model, some)
-        np.testing.assert_allclose(answer(some), expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
+        np.testing.assert_allclose(answers(runtime, some), expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
     # Each is answered for itself, whatever else is in the batch.
-    np.testing.assert_allclose(answer(everything, batch_clips=2), answer(everything), atol=1e-5)
+    ask = {"recogniser": runtime.predict, "encoder": runtime.embed, "detector": runtime.frames}[describe(model).kind]
+    for one, other in zip(ask(everything, batch_clips=2), ask(everything), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
     assert np.ptp(eager(model, everything), axis=0).max() > 1e-3, "the recordings must differ for this to say anything"
 
 
 @pytest.mark.slow
-def test_a_program_of_torch_answers_as_the_model(files: Path) -> None:
-    model, answer, everything = build("places"), load_torch(files / "places.pt2"), recordings("places")
+@pytest.mark.parametrize("kind", ["places", "patches", "detector"])
+def test_a_program_of_torch_answers_as_the_model(files: Path, kind: str) -> None:
+    model, file, everything = build(kind), load_torch(files / f"{kind}.pt2"), recordings(kind)
     for some in (everything[:1], everything):
-        np.testing.assert_allclose(answer(some), eager(model, some), atol=1e-4)
+        np.testing.assert_allclose(answers(file, some), eager(model, some), atol=1e-4)
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trapped", ["sample_inputs/model.pt", "weights/weight_0", "constants/custom_obj_0"])
+def test_no_pickle_in_a_program_of_torch_is_run(files: Path, tmp_path: Path, trapped: str) -> None:
+    with zipfile.ZipFile(files / "patches.pt2") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    [root] = {name.partition("/")[0] for name in members}
+    buffer = io.BytesIO()
+    torch.save(Trap(tmp_path / "sprung"), buffer)
+    members[f"{root}/data/{trapped}"] = buffer.getvalue()
+    name = f"{root}/data/weights/model_weights_config.json"
+    config = json.loads(members[name])
+    if trapped.startswith("weights"):
+        for entry in config["config"].values():
+            entry["use_pickle"] |= entry["path_name"] == "weight_0"
+    members[name] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    with pytest.raises(CheckpointError, match="pickle, which would be run"):
+        load_torch(tmp_path / "m.pt2")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.slow
+def test_scores_are_divided_by_the_temperature_inside_the_file(files: Path) -> None:
+    """At a quarter of the temperature, the logarithms of two probabilities are four times as far apart."""
+    model, everything = build("patches"), recordings("patches")
+    assert isinstance(model, Labeller)
+    for file in (load(files / "patches.onnx"), load_torch(files / "patches.pt2")):
+        assert file.description.temperature == KNOWN.temperature == 0.25
+        calibrated = np.log(file.predict(everything))
+        plain = np.log(eager(replace(model, known=None), everything))
+        apart = plain[:, :2] - plain[:, 2:]
+        np.testing.assert_allclose(calibrated[:, :2] - calibrated[:, 2:], 4.0 * apart, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["detector", "detector at recorded pace"])
+def test_segments_of_a_file_are_those_of_the_detector(files: Path, kind: str) -> None:
+    finder, everything = build(kind), recordings(kind)
+    assert isinstance(finder, SegmentFinder)
+    found = load(files / f"{kind}.onnx").segments(everything)
+    assert sum(map(len, found)) > 1
+    for sequence, segments in zip(everything, found, strict=True):
+        said = finder.segments([Input("file", sequence)], "m")
+        expected = [answer for answer in said if isinstance(answer, Answer) and answer.classes]
+        assert [(s.start_seconds, s.end_seconds, s.name) for s in segments] == [
+            (a.start_seconds, a.end_seconds, a.label) for a in expected
+        ]
+        np.testing.assert_allclose(
+            [segment.probability for segment in segments], [a.classes[0][1] for a in expected], atol=1e-4
+        )
 
 
 @pytest.mark.slow
@@ -139,18 +220,25 @@ def test_predict_is_for_recognisers_and_embed_for_encoders(files: Path) -> None:
         load(files / "places.onnx").predict(recordings("places"))
     with pytest.raises(ConfigError, match="predict"):
         load(files / "patches.onnx").embed(recordings("patches"))
+    with pytest.raises(ConfigError, match="segments"):
+        load(files / "detector.onnx").predict(recordings("detector"))
+    with pytest.raises(ConfigError, match="embed"):
+        load(files / "places.onnx").segments(recordings("places"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_plain_arrays_are_answered_as_a_batch(kind: str) -> None:
     """The module that is traced, before it is: what it adds is no more than another way to give the arrays."""
-    from marrow.runtime.prepare import prepare
-
     model, some = build(kind), recordings(kind)
-    arrays = {name: torch.from_numpy(value) for name, value in prepare(some, describe(model)).arrays().items()}
-    with torch.no_grad():
-        answer = PlainModel(model)(**arrays).numpy()
-    np.testing.assert_allclose(answer, eager(model, some), atol=1e-4)
+    description = describe(model)
+    module = PlainModel(model)
+
+    def run(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        with torch.no_grad():
+            return module(**{name: torch.from_numpy(value) for name, value in arrays.items()}).numpy()
+
+    expected = eager(model, some)
+    np.testing.assert_allclose(answers(Model(run, description), some), expected, atol=1e-4)
 
 
 def test_a_description_survives_its_text() -> None:
@@ -186,6 +274,36 @@ def test_wrong_use_is_said_before_anything_is_traced(tmp_path: Path, options: di
     assert [path.name for path in tmp_path.iterdir()] == ["there.onnx"]
 
 
+def test_top1_of_a_detector_is_of_the_frames_that_were_recorded(tmp_path: Path) -> None:
+    """10 frames: 0 to 4 wave, 4 to 6 nothing, 6 to 10 kick; 2 and 7 were filled in. The store has another order."""
+    finder = build("detector at recorded pace")
+    joints = np.zeros((1, 10, 20, 3), np.float32)
+    segments = (Segment(0, 4, 2), Segment(6, 10, 0))
+    sequence = SkeletonSequence(
+        *(joints, np.ones(joints.shape[:3], np.bool_), 25.0, KINECT_V1_20, Record("one")),
+        segments=segments,
+        recorded=np.array([0, 1, 3, 4, 5, 6, 8, 9]),
+    )
+    other = replace(sequence, record=Record("other"))
+    halves = Split(lambda record: record.id == "other", lambda record: record.id == "one")
+    store = write_store(
+        tmp_path / "s", [sequence, other], source="test", classes=("kick", "sit", "wave"), splits={"all": halves}
+    )
+    half = labelled_half(finder, store, "all")
+    assert half is not None
+    assert half.label.tolist() == [0, 0, -1, 0, 3, 3, 2, -1, 2, 2]
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
+    finder = build("detector at recorded pace")
+    assert isinstance(finder, SegmentFinder)
+    save_detector(tmp_path / "detector", finder.detector, finder.classes, {})
+    assert isinstance(load_model(tmp_path / "detector"), SegmentFinder)
+    (tmp_path / "detector" / "detector.json").rename(tmp_path / "detector" / "forecaster.json")
+    with pytest.raises(ConfigError, match="forecaster, which cannot be exported"):
+        load_model(tmp_path / "detector")
+
+
 def test_no_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no encoder"):
         load_model(tmp_path)
@@ -198,14 +316,14 @@ def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_folder_of_a_recogniser_is_one(tmp_path: Path) -> None:
-    model = build("patches")
-    assert isinstance(model, Recogniser)
+    reads = InputConfig(window_frames=8)
+    model = recogniser(PatchTransformer(PatchTransformerConfig(width=8, depth=1, heads=2), reads, KINECT_V1_20))
     model.save(tmp_path / "tuned", {})
     loaded = load_model(tmp_path / "tuned")
-    assert isinstance(loaded, Recogniser)
+    assert isinstance(loaded, Labeller)
     assert loaded.classes == model.classes
-    assert isinstance(load_model(pack(tmp_path / "tuned", tmp_path / "packed")), Recogniser)
-    assert not isinstance(load_model(pack(tmp_path / "tuned" / "encoder", tmp_path / "packed_encoder")), Recogniser)
+    assert isinstance(load_model(pack(tmp_path / "tuned", tmp_path / "packed")), Labeller)
+    assert not isinstance(load_model(pack(tmp_path / "tuned" / "encoder", tmp_path / "packed_encoder")), Labeller)
     shutil.rmtree(tmp_path / "tuned" / "encoder")
     with pytest.raises(CheckpointError, match="tuned"):
         load_model(tmp_path / "tuned")

@@ -126,6 +126,10 @@ def test_an_index_is_used_again_and_one_of_something_else_is_refused(
     assert file.stat().st_mtime_ns == written
     with pytest.raises(CheckpointError, match="another encoder"):
         find_neighbours(an_encoder(1), recordings, "first", within=True, index=file)
+    other = an_encoder()  # the same weights, used in another way
+    other.input = replace(other.input, test_crop=0.5)
+    with pytest.raises(CheckpointError, match="another encoder"):
+        find_neighbours(other, recordings, "first", within=True, index=file)
     with pytest.raises(CheckpointError, match="other data"):
         find_neighbours(an_encoder(), clips, "clip0", within=True, index=file)
     with pytest.raises(CheckpointError, match="whole clips"):

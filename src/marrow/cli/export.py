@@ -1,4 +1,4 @@
-"""`marrow export`: a recogniser or an encoder as a file that runs elsewhere."""
+"""`marrow export`: a recogniser, a detector or an encoder as a file that runs elsewhere."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,13 +15,25 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow export",
-        "Write a recogniser or an encoder as a file that runs without torch (onnx, for `marrow.runtime` and whatever "
-        "else reads ONNX) or without marrow's networks (torch, for torch.export.load). The file is checked against the "
-        "model before it gets its name; sizes and times are printed. For example: marrow export runs/first_tuned --to "
-        "onnx --out wave.onnx --int8 --store stores/synthetic --protocol xsub",
+        "Write a recogniser, a detector or an encoder as a file that runs without torch (onnx, for `marrow.runtime` "
+        "and whatever else reads ONNX) or without marrow's networks (torch, for torch.export.load). The file is "
+        "checked against the model before it gets its name; sizes and times are printed. For example: marrow export "
+        "runs/first_tuned --to onnx --out wave.onnx --int8 --store stores/synthetic --protocol xsub; marrow export "
+        "general --examples my_examples --out wave.onnx",
     )
     parser.add_argument(
-        "model", type=str, help="folder of `marrow finetune`, run directory of `marrow pretrain`, or an encoder"
+        "model",
+        type=str,
+        help="folder of `marrow finetune`, of a detector (`marrow evaluate --keep`), run directory of `marrow "
+        "pretrain`, or an encoder",
+    )
+    parser.add_argument(
+        "--examples",
+        type=Path | None,
+        default=None,
+        metavar="FOLDER",
+        help="for an encoder: a few recordings in folders that are named after their classes, or a labelled store, or "
+        "some of its clips (stores/mine:xsub/train); the file then names these classes, as `marrow predict` does",
     )
     parser.add_argument("--to", type=Literal["onnx", "torch"], default="onnx", help="form of the file")
     parser.add_argument("--out", type=Path, required=True, help="file to write; it ends in .onnx, or .pt2 for torch")
@@ -30,7 +42,10 @@ def build_parser() -> ArgumentParser:
         "--int8", action="store_true", help="besides, write OUT.int8.onnx, in which the matrices have eight bits"
     )
     parser.add_argument(
-        "--store", type=Path | None, default=None, help="recordings to measure top-1 of a recogniser on"
+        "--store",
+        type=Path | None,
+        default=None,
+        help="recordings to measure top-1 on: of a detector, of their frames",
     )
     parser.add_argument("--protocol", type=str | None, default=None, help="whose test half that is, with --store")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are already there")
@@ -41,7 +56,7 @@ def run(arguments: Namespace) -> int:
     """Write the file, and say what it is worth beside the model in memory."""
     from marrow.use.export import export
 
-    options = ("to", "opset", "int8", "store", "protocol", "overwrite")
+    options = ("examples", "to", "opset", "int8", "store", "protocol", "overwrite")
     sides = export(arguments.model, arguments.out, **{name: arguments[name] for name in options})
     console = Console()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
@@ -58,14 +73,12 @@ def run(arguments: Namespace) -> int:
         table.add_row(side.name, *cells)
     console.print("From the arrays of one recording to the answer, on one thread", highlight=False)
     console.print(table)
+    if arguments.to == "onnx":
+        print("No file in bf16: onnxruntime has no products of bf16 matrices on a CPU.")
     for side in sides[1:]:
         print(f"{side.name}: {side.path}")
     path = sides[1].path
     assert path is not None
-    following = (
-        f"marrow.runtime.load({str(path)!r})"
-        if arguments.to == "onnx"
-        else f"marrow.use.export.load_torch({str(path)!r})"
-    )
-    print(f"next: in Python, {following}")
+    opened = "marrow.runtime.load" if arguments.to == "onnx" else "marrow.use.torch_file.load_torch"
+    print(f"next: in Python, {opened}({str(path)!r}).{sides[0].asked}(marrow.read('FILE'))")
     return 0

@@ -37,5 +37,9 @@ def run(arguments: Namespace) -> int:
     print(f"{folder}: {'an encoder' if packed.head is None else 'a recogniser'}, {size:.1f} MB; its card is README.md")
     call = "load_encoder" if packed.head is None else "Recogniser.load"
     print(f'in Python: marrow.{call}("{folder}")')
-    print(f"next: marrow embed {shlex.quote(str(folder))} --store STORE --out features.parquet")
+    place = shlex.quote(str(folder))
+    if packed.head is None:
+        print(f"next: marrow embed {place} FILE_OR_FOLDER --out features.parquet")
+    else:
+        print(f"next: marrow predict {place} FILE_OR_FOLDER")
     return 0

@@ -16,10 +16,6 @@ from marrow.files import check_writable
 
 # From recordings to answers, and those that cannot be used.
 Ask = Callable[[Iterator[Any]], Iterator[Any]]
-_KEEPS_NOTHING = (
-    "the model keeps nothing to compare with: nothing is ever unknown, and probabilities are not calibrated. The "
-    "`marrow finetune` command that made it, given again, mends that"
-)
 
 
 def build_parser() -> ArgumentParser:
@@ -47,9 +43,9 @@ def build_parser() -> ArgumentParser:
         type=Path | None,
         default=None,
         metavar="FOLDER",
-        help="a few recordings in folders that are named after their classes, or a labelled store of them: nothing is "
-        "trained but a logistic regression. The options below are not for these: where they need some, `marrow import` "
-        "them first",
+        help="a few recordings in folders that are named after their classes, or a labelled store, or some of its "
+        "clips (stores/mine:xsub/train): nothing is trained but a logistic regression. The options below are not for "
+        "these: where they need some, `marrow import` them first",
     )
     parser.add_argument(
         "--every", type=float | None, default=None, metavar="SECONDS", help="ask about each window of this length"
@@ -136,10 +132,11 @@ def run(arguments: Namespace) -> int:
 def _by_labeller(arguments: Namespace) -> tuple[Ask, list[str]]:
     """Return what asks a recogniser or examples, and what its answers rest on."""
     from marrow.use.examples import open_labeller
+    from marrow.use.labeller import KEEPS_NOTHING
     from marrow.use.predict import predict
 
     labeller = open_labeller(arguments.model, arguments.examples, arguments.device)
-    sentences = [_KEEPS_NOTHING] if labeller.known is None else labeller.known.sentences()
+    sentences = [KEEPS_NOTHING] if labeller.known is None else labeller.known.sentences()
     return partial(predict, labeller, model=arguments.model, every=arguments.every, top=arguments.top), sentences
 
 

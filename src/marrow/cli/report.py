@@ -14,9 +14,12 @@ def build_parser() -> ArgumentParser:
         "marrow report",
         "Put scores, curves, a map of the features, predictions and neighbours of runs on one self-contained HTML "
         "page. Runs that differ only in their seed are summarised over seeds; runs that are not evaluated yet are "
-        "shown without scores.",
+        "shown without scores. Of a recogniser: its scores, and how sure its answers may be. Example: marrow report "
+        "runs/first --out report.html; marrow report runs/first_tuned --out tuned.html",
     )
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories of `marrow pretrain`")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, help="run directories of `marrow pretrain`, or of `marrow finetune`"
+    )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
     parser.add_argument("--title", type=str, default="marrow report", help="its heading")
     parser.add_argument(

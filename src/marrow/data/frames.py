@@ -109,7 +109,7 @@ def flat_frames(
     rows = np.asarray(rows, dtype=np.int64)
     clips = [Clip(*store.frames(int(row)), float(store.fps[row]), store.layout_of(int(row))) for row in rows]
     labels = np.asarray(store.label, dtype=np.int64)[rows]
-    return _flatten(clips, labels, rows, store.skeleton, input, max_bodies).to(device)
+    return _flatten(clips, labels, rows, store.read_as, input, max_bodies).to(device)
 
 
 def flat_from_sequences(
@@ -156,6 +156,7 @@ def flat_from_arrays(
     row: Int64[np.ndarray, " clip"],
     max_bodies: int | None = None,
     aligned_by: int | None = None,
+    read_as: Skeleton | None = None,
 ) -> FlatFrames:
     """Lay positions and flags end to end on a device; labels are unknown.
 
@@ -168,9 +169,11 @@ def flat_from_arrays(
         row: what each clip is called in the batches.
         max_bodies: length of the body axis; None for the most bodies that any of these clips has.
         aligned_by: how many of a clip's first frames decide its alignment; None: all.
+        read_as: the layout of the encoder, which may have more dimensions; None: that of the clips.
     """
     whole = [Clip(*clip, rate, skeleton) for clip, rate in zip(clips, fps, strict=True)]
-    return _flatten(whole, np.full(len(clips), -1), row, skeleton, input, max_bodies, aligned_by).to(device)
+    labels, wanted = np.full(len(clips), -1), read_as or skeleton
+    return _flatten(whole, labels, row, wanted, input, max_bodies, aligned_by).to(device)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class Pool:
 
     def __init__(self, members: Sequence[Member], piece_seconds: float | None) -> None:
         """Use `open_pool`."""
-        self.skeleton = BODY
+        self.skeleton = self.read_as = BODY
         self.members, self.piece_seconds = tuple(members), piece_seconds
         parts = [_pieces(member, piece_seconds) for member in members]
         self.member = np.repeat(np.arange(len(parts)), [len(part) for part in parts])

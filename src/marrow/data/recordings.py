@@ -19,6 +19,7 @@ from marrow.data.loader import Schedule, TrainingLoader
 from marrow.data.sampling import evaluation_batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
+from marrow.runtime.frames import window_starts
 from marrow.skeleton.geometry import resample
 from marrow.skeleton.layout import Skeleton
 from marrow.store.format import Store
@@ -36,12 +37,14 @@ class Recordings:
         row: their rows in the store.
         fps: frames per second of each.
         skeleton: the layout of the joint axis.
+        read_as: that of the encoder, which may have more dimensions; None: the same.
     """
 
     arrays: tuple[ClipArrays, ...]
     row: Int64[np.ndarray, " recording"]
     fps: tuple[float, ...]
     skeleton: Skeleton
+    read_as: Skeleton | None = None
 
     @classmethod
     def of(cls, store: Store, rows: Int64[np.ndarray, " row"], fps: float | None = None) -> "Recordings":
@@ -58,7 +61,7 @@ class Recordings:
         if fps is not None:
             arrays = [at_rate(clip, rate, fps) for clip, rate in zip(arrays, rates, strict=True)]
             rates = [fps] * len(rates)
-        return cls(tuple(arrays), np.asarray(rows, np.int64), tuple(rates), store.skeleton)
+        return cls(tuple(arrays), np.asarray(rows, np.int64), tuple(rates), store.skeleton, store.read_as)
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -99,9 +102,7 @@ def sliding(recordings: Recordings, length: int, stride: int, *, whole: bool = T
         raise ConfigError(f"windows need a length and a stride of at least one frame, got {length} and {stride}")
     cuts: list[tuple[int, int, int]] = []
     for recording, frames in enumerate(recordings.frame_count.tolist()):
-        starts = list(range(0, frames - length + 1, stride))
-        if whole and (not starts or starts[-1] + length < frames):
-            starts.append(max(0, frames - length))
+        starts = window_starts(frames, length, stride) if whole else range(0, frames - length + 1, stride)
         cuts += [(recording, start, min(length, frames)) for start in starts]
     return np.array(cuts, np.int64).reshape(-1, 3)
 
@@ -132,6 +133,7 @@ def cut_frames(
         row=np.arange(len(cuts)) if row is None else row,
         max_bodies=recordings.max_bodies,
         aligned_by=aligned_by,
+        read_as=recordings.read_as,
     )
 
 

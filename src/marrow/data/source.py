@@ -18,9 +18,11 @@ class ClipSource(Protocol):
         frame_count: frames of each clip.
         body_count: bodies of each clip, at least one.
         fps: frames per second of each clip.
+        read_as: the layout that an encoder reads clips in, which may have more dimensions.
     """
 
     skeleton: Skeleton
+    read_as: Skeleton
     label: Int64[np.ndarray, " clip"]
     frame_count: Int64[np.ndarray, " clip"]
     body_count: Int64[np.ndarray, " clip"]

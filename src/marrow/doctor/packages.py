@@ -82,7 +82,7 @@ def _requirements() -> list[Finding]:
     ]
     if not needed:
         text = "marrow is not installed, so that nothing says which versions it needs"
-        return [Finding("WARN", "packages", text, "pip install marrow, or pip install -e . in its checkout")]
+        return [Finding("WARN", "packages", text, "pip install -e . in its checkout")]
     wrong, shown = [], []
     for requirement in needed:
         installed = _installed(requirement.name)

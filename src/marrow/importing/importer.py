@@ -185,7 +185,7 @@ class Recordings:
                 f"expected recordings below {root}; {_none_of(files)} one by itself, as {files_format.name} has them"
             )
         if not contents:
-            raise next(iter(faulty.values()))
+            raise _named(*next(iter(faulty.items())))
         kept: dict[Source, tuple[int, ...]] = {}
         for source, found in list(contents.items()):
             alone = with_joints(found, self.joints) if self.joints else None
@@ -372,7 +372,7 @@ class Recordings:
                 try:
                     recording = files_format.read(source, clips[place].key, self._read_options)
                 except DataError as error:
-                    failure = failure or error
+                    failure = failure or _named(source, error)
                     continue
                 said = self._not_told(Said.by(contents[source]))
                 name = f"{source.path.name}{'#' if clips[place].key else ''}{clips[place].key}"
@@ -381,6 +381,11 @@ class Recordings:
         if not samples and failure is not None:
             raise failure
         return samples
+
+
+def _named(source: Source, error: DataError) -> DataError:
+    """Return an error that names its file; why a recording is left out does not, for a list of them names each."""
+    return DataError(f"{source.path}: {error}") if isinstance(error, SkipRecording) else error
 
 
 def _none_of(files: Sequence[Path]) -> str:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.retarget import retarget
 from marrow.skeleton.sequence import SkeletonSequence, as_sequences
 
-Pooling = Literal["mean", "extremes"]
-
 
 @dataclass
 class Features:
@@ -31,44 +29,26 @@ class Features:
         tokens: one vector per body, encoder time and encoder joint (1 where the encoder has no joint axis); zero where
             absent.
         present: which tokens exist.
-        summary: one vector per body that the method itself reads out (a class or fusion token); zero where the body is
-            absent. None: the method has none, and its tokens stand for the body.
-        pooling: what of the tokens stands for a body: mean: their average; extremes: average, highest and lowest value
-            of every number, one behind the other.
+        summary: one vector per body that the encoder itself reads out (a class or fusion token, or more of its tokens
+            than their average), of a length of its own; zero where the body is absent. None: it has none, and its
+            tokens stand for the body.
     """
 
     tokens: Float[Tensor, "batch body time joint dim"]
     present: Bool[Tensor, "batch body time joint"]
-    summary: Float[Tensor, "batch body dim"] | None = None
-    pooling: Pooling = "mean"
+    summary: Float[Tensor, "batch body summary_dim"] | None = None
 
     def _mean(self, axes: tuple[int, ...]) -> Float[Tensor, "..."]:
         """Average over axes, over what is present; zero where nothing is."""
         weight = self.present[..., None].to(self.tokens.dtype)
         return (self.tokens * weight).sum(axes) / weight.sum(axes).clamp(min=1.0)
 
-    def pooled(self) -> Float[Tensor, "batch dim"]:
-        """Average over bodies, and within a body over time and joints, or take its summary where there is one.
-
-        With `pooling` extremes, that is three times as long.
-        """
-        if self.summary is None and self.pooling == "extremes":
-            return self._extremes()
+    def pooled(self) -> Float[Tensor, "batch pooled_dim"]:
+        """Average over bodies, and within a body over time and joints, or take its summary where there is one."""
         if self.summary is None:
             return self._mean((1, 2, 3))
         exists = self.present.flatten(2).any(2)[..., None].to(self.summary.dtype)
         return (self.summary * exists).sum(1) / exists.sum(1).clamp(min=1.0)
-
-    def _extremes(self) -> Float[Tensor, "batch three_dims"]:
-        """Average over bodies what each of them has as average, highest and lowest values of its tokens."""
-        present = self.present[..., None]
-        count = present.sum((2, 3)).clamp(min=1)
-        mean = torch.where(present, self.tokens, 0.0).sum((2, 3)) / count
-        highest = torch.where(present, self.tokens, -torch.inf).amax((2, 3))
-        lowest = torch.where(present, self.tokens, torch.inf).amin((2, 3))
-        exists = self.present.flatten(2).any(2)[..., None]
-        of_body = torch.where(exists, torch.cat((mean, highest, lowest), dim=-1), 0.0)
-        return of_body.sum(1) / exists.sum(1).clamp(min=1)
 
     def joints_kept(self) -> Float[Tensor, "batch joint_dim"]:
         """Average over bodies and time, keep the joints side by side."""
@@ -91,13 +71,13 @@ class FeatureShape:
         times: steps of the time axis; at the recorded pace a clip that is shorter than the window has fewer.
         joints: joints of the tokens; 1 where the encoder has no joint axis.
         dim: length of a feature vector.
-        has_summary: whether each body has a summary.
+        summary_dim: length of the summary of each body; None: there is none.
     """
 
     times: int
     joints: int
     dim: int
-    has_summary: bool = False
+    summary_dim: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +126,7 @@ class Encoder(nn.Module, ABC):
     @property
     def pooled_dim(self) -> int:
         """Length of a pooled feature vector (`Features.pooled`)."""
-        return self.dim
+        return self.feature_shape.summary_dim or self.dim
 
     @property
     def takes_flat(self) -> bool:

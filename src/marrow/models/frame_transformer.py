@@ -88,7 +88,7 @@ class FrameTransformer(Encoder):
         self.config, self.input, self.skeleton = config, input, skeleton
         self.frames_per_token, self.branches = 1, 2 * config.depth
         has_cls, width = config.readout == "cls", config.width
-        self.feature_shape = FeatureShape(input.window_frames, 1, width, has_summary=has_cls)
+        self.feature_shape = FeatureShape(input.window_frames, 1, width, summary_dim=width if has_cls else None)
         self.leading = 1 if has_cls else 0
         self.blocks = nn.ModuleList(Block(width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)

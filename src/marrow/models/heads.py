@@ -1,6 +1,7 @@
 """What is put on an encoder to make it say a class, and the two together as a thing to keep and to use.
 
-The head is that of MAMP's fine-tuning: the joints' features, averaged over time, side by side, then one hidden layer.
+There are two heads: that of MAMP's fine-tuning, the joints' features, averaged over time, side by side, then one hidden
+layer; and one linear layer on the pooled features.
 """
 
 import json
@@ -42,8 +43,11 @@ class JointsHead(nn.Module):
         hidden_width: of the layer between.
     """
 
+    kind = "joints"
+
     def __init__(self, joints: int, dim: int, classes: int, hidden_width: int = 2048) -> None:
         super().__init__()
+        self.joints = joints
         self.hidden = nn.Linear(joints * dim, hidden_width)
         self.norm = nn.BatchNorm1d(hidden_width)
         self.classify = nn.Linear(hidden_width, classes)
@@ -59,10 +63,60 @@ class JointsHead(nn.Module):
             kept: dropout: which numbers of the features (of the summary, where there is one) remain; None: all.
             rate: share of them that does not, for which the others make up.
         """
-        if kept is not None:
-            read = "tokens" if features.summary is None else "summary"
-            features = replace(features, **{read: getattr(features, read) * kept / (1.0 - rate)})
+        features = _thinned(features, kept, rate)
         return self.classify(F.relu(self.norm(self.hidden(features.readout()))))
+
+    def config(self) -> dict[str, int]:
+        """Return what it was made with."""
+        return {
+            "joints": self.joints,
+            "dim": self.hidden.in_features // self.joints,
+            "classes": self.classify.out_features,
+            "hidden_width": self.hidden.out_features,
+        }
+
+
+class LinearHead(nn.Module):
+    """One linear layer on the pooled features, each of which is shifted and scaled first.
+
+    Args:
+        dim: length of the pooled features.
+        classes: outputs.
+
+    Attributes:
+        mean: by which each is shifted; not learned.
+        scale: by which each is then divided; not learned.
+    """
+
+    kind = "linear"
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__()
+        self.classify = nn.Linear(dim, classes)
+        self.mean = nn.Buffer(torch.zeros(dim))
+        self.scale = nn.Buffer(torch.ones(dim))
+
+    def forward(
+        self, features: Features, kept: Bool[Tensor, "batch body *axes dim"] | None = None, rate: float = 0.0
+    ) -> Float[Tensor, "batch class"]:
+        """Return one score per class, before the softmax; the arguments are those of `JointsHead`."""
+        return self.classify((_thinned(features, kept, rate).pooled() - self.mean) / self.scale)
+
+    def config(self) -> dict[str, int]:
+        """Return what it was made with."""
+        return {"dim": self.classify.in_features, "classes": self.classify.out_features}
+
+
+Head = JointsHead | LinearHead
+_HEADS: Mapping[str, type[Head]] = {kind.kind: kind for kind in (JointsHead, LinearHead)}
+
+
+def _thinned(features: Features, kept: Bool[Tensor, "batch body *axes dim"] | None, rate: float) -> Features:
+    """Leave numbers out of the features; the others make up for them."""
+    if kept is None:
+        return features
+    read = "tokens" if features.summary is None else "summary"
+    return replace(features, **{read: getattr(features, read) * kept / (1.0 - rate)})
 
 
 @dataclass
@@ -76,7 +130,7 @@ class Recogniser:
     """
 
     encoder: Encoder
-    head: JointsHead
+    head: Head
     classes: tuple[str, ...]
 
     @torch.inference_mode()
@@ -123,13 +177,8 @@ class Recogniser:
         """Return what the file of the head says."""
         return {
             "version": HEAD_VERSION,
-            "kind": "joints",
-            "config": {
-                "joints": self.head.hidden.in_features // self.encoder.dim,
-                "dim": self.encoder.dim,
-                "classes": len(self.classes),
-                "hidden_width": self.head.hidden.out_features,
-            },
+            "kind": self.head.kind,
+            "config": self.head.config(),
             "classes": list(self.classes),
             "provenance": dict(provenance),
         }
@@ -165,9 +214,14 @@ class Recogniser:
         return cls(load_encoder(folder / "encoder"), head, classes)
 
 
+def holds_recogniser(folder: Path) -> bool:
+    """Tell whether a folder is that of a recogniser, packed or not."""
+    return (folder / DESCRIPTION).is_file() or (is_packed(folder) and read_packed(folder).head is not None)
+
+
 def _head_from(
     description: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path
-) -> tuple[JointsHead, tuple[str, ...]]:
+) -> tuple[Head, tuple[str, ...]]:
     """Make a head of what its file says and its weights; return it with the names of the classes."""
     try:
         if description["version"] != HEAD_VERSION:
@@ -176,7 +230,7 @@ def _head_from(
                 f"{folder}: head format version {description['version']}, made by marrow {made_by}; this marrow reads "
                 f"version {HEAD_VERSION}"
             )
-        head = JointsHead(**description["config"])
+        head = _HEADS[description["kind"]](**description["config"])
         head.load_state_dict(dict(weights))
         return head.eval(), tuple(description["classes"])
     except MarrowError:

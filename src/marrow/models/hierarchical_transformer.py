@@ -171,7 +171,7 @@ class HierarchicalTransformer(Encoder):
         self.config, self.input, self.skeleton = config, input, skeleton
         self.frames_per_token, self.branches = config.clip_stride, 2 * sum(config.depths)
         window_clips = config.clip_count(input.window_frames)
-        self.feature_shape = FeatureShape(window_clips, 1, config.widths[2], has_summary=True)
+        self.feature_shape = FeatureShape(window_clips, 1, config.widths[2], summary_dim=config.widths[2])
         if window_clips > config.max_clips:
             raise ConfigError(
                 f"a window of {input.window_frames} frames has {window_clips} clips, more "

@@ -6,7 +6,6 @@ Representation Learners", ICCV 2023 (arXiv 2308.07092), section 3.
 """
 
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,7 +15,7 @@ from marrow.data.batch import Batch
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, ExactLinear, initialise_linear, pair_of, position_parameter, widened
-from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis, Pooling
+from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
 from marrow.models.grid import PatchGrid
 from marrow.models.packing import first_flagged, rows_of, unpack
 from marrow.skeleton.layout import Skeleton
@@ -34,7 +33,9 @@ class PatchTransformerConfig:
         patch_frames: frames per token; must divide the window.
         takes_flat: whether recordings in two dimensions may come besides those in three; a learned vector tells their
             tokens apart.
-        pooling: what of the tokens stands for a body (`Features.pooling`); no weight depends on it.
+        summary_blocks: blocks, counted from 1, whose tokens stand for a body: the average, the highest and the lowest
+            value of each of their numbers, one behind the other; no weight depends on it. None named: the average of
+            the encoder's last tokens stands for it.
     """
 
     width: int = 256
@@ -43,7 +44,7 @@ class PatchTransformerConfig:
     mlp_ratio: float = 4.0
     patch_frames: int = 4
     takes_flat: bool = False
-    pooling: Pooling = "mean"
+    summary_blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "patch_frames"):
@@ -53,8 +54,12 @@ class PatchTransformerConfig:
             raise ConfigError(f"encoder.mlp_ratio must be positive, got {self.mlp_ratio}")
         if self.width % self.heads:
             raise ConfigError(f"encoder.heads must divide encoder.width, got {self.heads} heads for {self.width}")
-        if self.pooling not in get_args(Pooling):
-            raise ConfigError(f"encoder.pooling must be mean or extremes, got {self.pooling!r}")
+        blocks = range(1, self.depth + 1)
+        if not set(self.summary_blocks) <= set(blocks):
+            raise ConfigError(
+                f"encoder.summary_blocks must name some of the blocks 1 to {self.depth} (encoder.depth), got "
+                f"{list(self.summary_blocks)}"
+            )
 
 
 class PatchTransformer(Encoder):
@@ -79,7 +84,8 @@ class PatchTransformer(Encoder):
         self.grid = PatchGrid(
             *(input.window_frames, len(skeleton.joints), config.patch_frames), coordinates=skeleton.dimensions
         )
-        self.feature_shape = FeatureShape(self.grid.times, self.grid.joint_patches, config.width)
+        summary_dim = 3 * len(config.summary_blocks) * config.width or None
+        self.feature_shape = FeatureShape(self.grid.times, self.grid.joint_patches, config.width, summary_dim)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         initialise_linear(self.blocks)
@@ -88,11 +94,6 @@ class PatchTransformer(Encoder):
         self.joint_position = position_parameter(1, self.grid.joint_patches, config.width)
         self.time_position = position_parameter(self.grid.times, 1, config.width)
         self.flat = position_parameter(config.width) if config.takes_flat else None
-
-    @property
-    def pooled_dim(self) -> int:
-        """Length of a pooled feature vector."""
-        return self.dim if self.config.pooling == "mean" else 3 * self.dim
 
     @property
     def takes_flat(self) -> bool:
@@ -110,9 +111,20 @@ class PatchTransformer(Encoder):
         factors: Float[Tensor, "branch body 1 1"] | None = None,
     ) -> Float[Tensor, "body token dim"]:
         """Run embedded tokens, any number in any order, through the blocks; `factors` are those of `DropPath`."""
+        return self.norm(self._after_blocks(tokens, may_attend, factors)[-1])
+
+    def _after_blocks(
+        self,
+        tokens: Float[Tensor, "body token dim"],
+        may_attend: Bool[Tensor, "body token"] | None,
+        factors: Float[Tensor, "branch body 1 1"] | None,
+    ) -> list[Float[Tensor, "body token dim"]]:
+        """Return the tokens as they are after each of the blocks."""
+        after = []
         for number, block in enumerate(self.blocks):
             tokens = block(tokens, may_attend=may_attend, factors=pair_of(factors, number))
-        return self.norm(tokens)
+            after.append(tokens)
+        return after
 
     def encode_at(
         self,
@@ -131,8 +143,16 @@ class PatchTransformer(Encoder):
             is_flat: which bodies have two dimensions (`Batch.flat`); None: none.
             factors: those of `DropPath`.
         """
+        return self.encode(self._embedded_at(joints, place, is_flat), exists, factors)
+
+    def _embedded_at(
+        self,
+        joints: Float[Tensor, "body time joint 3"],
+        place: Int64[Tensor, "body taken"],
+        is_flat: Bool[Tensor, " body"] | None,
+    ) -> Float[Tensor, "body taken dim"]:
         tokens = self.embedding(self.grid.take(self.grid.patchify(joints), place)) + self.position()[place]
-        return self.encode(self._told(tokens, is_flat), exists, factors)
+        return self._told(tokens, is_flat)
 
     def _told(
         self, tokens: Float[Tensor, "body token dim"], is_flat: Bool[Tensor, " body"] | None
@@ -165,17 +185,22 @@ class PatchTransformer(Encoder):
             place, exists = first_flagged(usable, most)
             # In padding all may attend: nobody reads what is said there, but it must be a number.
             may_attend = exists if rows.exists is None else exists | ~rows.exists[:, None]
-            taken = self.encode_at(joints, place, may_attend, is_flat, factors)
-            encoded = self.grid.put(widened(taken), place, exists)
+            after = self._after_blocks(self._embedded_at(joints, place, is_flat), may_attend, factors)
+            encoded = self.grid.put(widened(self.norm(after[-1])), place, exists)
         else:
-            tokens = self.embedding(self.grid.patchify(joints)) + self.position()
-            encoded = self.encode(self._told(tokens, is_flat), rows.may_attend(usable, batch), factors)
-        encoded = torch.where(usable[..., None], widened(encoded), 0.0)
+            tokens, exists = self.embedding(self.grid.patchify(joints)) + self.position(), usable
+            after = self._after_blocks(self._told(tokens, is_flat), rows.may_attend(usable, batch), factors)
+            encoded = widened(self.norm(after[-1]))
+        encoded = torch.where(usable[..., None], encoded, 0.0)
         axes = (self.grid.times, self.grid.joint_patches)
+        summary = None
+        if self.config.summary_blocks:
+            of_blocks = torch.cat([after[number - 1] for number in self.config.summary_blocks], dim=-1)
+            summary = unpack(average_and_extremes(widened(of_blocks), exists), body, clips, bodies)
         return Features(
             tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),
             present=unpack(usable, body, clips, bodies).unflatten(2, axes),
-            pooling=self.config.pooling,
+            summary=summary,
         )
 
     def _most_tokens(self, usable: Bool[Tensor, "row token"], batch: Batch) -> int:
@@ -188,3 +213,14 @@ class PatchTransformer(Encoder):
     def joint_axes(self) -> dict[str, JointAxis]:
         """Name the embedding of the joints."""
         return {"joint_position": JointAxis(1)}
+
+
+def average_and_extremes(
+    tokens: Float[Tensor, "body token dim"], exists: Bool[Tensor, "body token"]
+) -> Float[Tensor, "body three_dims"]:
+    """Return the average, the highest and the lowest value of each number over the tokens that exist; of none, zero."""
+    exists = exists[..., None]
+    average = torch.where(exists, tokens, 0.0).sum(1) / exists.sum(1).clamp(min=1)
+    highest = torch.where(exists, tokens, -torch.inf).amax(1)
+    lowest = torch.where(exists, tokens, torch.inf).amin(1)
+    return torch.where(exists.any(1), torch.cat((average, highest, lowest), dim=-1), 0.0)

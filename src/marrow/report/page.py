@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import marrow
+from marrow.errors import DataError
 from marrow.files import write_text_whole
+from marrow.models.heads import holds_recogniser
 from marrow.report.cards import card_sentences, cards_html
 from marrow.report.classes import classes_html
 from marrow.report.clips import MAP_CLIPS, ShownClips, gather_clips
 from marrow.report.figures import Figures
 from marrow.report.forecasts import forecasts_html
 from marrow.report.motion import motion_html
+from marrow.report.recognisers import HOW_TO_READ, recognisers_html
 from marrow.report.repeat import repeat_html
 from marrow.report.runs import Run, experiments, find_store, labels, read_runs
 from marrow.report.scores import notes_html, scores_html, verdicts_html
@@ -57,7 +60,8 @@ def write_report(
     """Gather what is known of runs and write the page.
 
     Args:
-        runs: run directories; those that differ only in their seed are summarised over seeds.
+        runs: run directories; those that differ only in their seed are summarised over seeds. Or recognisers of
+            `marrow finetune`, each of which is shown for itself.
         out: the page.
         title: its heading.
         store: the data, for the clips that are shown; None: where the first run found it.
@@ -72,6 +76,13 @@ def write_report(
     """
     if clips:
         make_fabric(device, "fp32")  # a device that is not there is said at once
+    tuned = [Path(run) for run in runs if holds_recogniser(Path(run))]
+    if tuned and len(tuned) == len(runs):
+        return _write_recognisers(tuned, Path(out), title, store)
+    if tuned:
+        raise DataError(
+            f"{tuned[0]} is a recogniser of `marrow finetune`, others are not: each kind has a page of its own"
+        )
     out, read = Path(out), read_runs(runs)
     groups = experiments(read)
     figures, shown, missing, data = Figures(), None, "", None
@@ -93,6 +104,15 @@ def write_report(
     contents += [("motion", "Motion"), ("repeat-1", "Repeat it")]
     page = page_html(title, body, figures, contents=contents, run_count=len(read))
     write_text_whole(out, page)
+    _log.info("wrote %s (%.1f MB)", out, out.stat().st_size / 1e6)
+    return out
+
+
+def _write_recognisers(folders: Sequence[Path], out: Path, title: str, store: Path | str | None) -> Path:
+    figures = Figures()
+    body = recognisers_html(folders, store, figures)
+    contents = [(f"recogniser-{number}", folder.resolve().name) for number, folder in enumerate(folders, start=1)]
+    write_text_whole(out, page_html(title, body, figures, contents=contents, how_to_read=HOW_TO_READ))
     _log.info("wrote %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return out
 

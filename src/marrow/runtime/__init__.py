@@ -35,7 +35,8 @@ if "jaxtyping" not in sys.modules and find_spec("jaxtyping") is None:
     sys.modules["jaxtyping"] = _NoShapes("jaxtyping")
 
 from marrow.runtime.description import Description  # noqa: E402
+from marrow.runtime.frames import Segment  # noqa: E402
 from marrow.runtime.model import Model, load  # noqa: E402
 from marrow.runtime.prepare import Inputs, Motion  # noqa: E402
 
-__all__ = ["Description", "Inputs", "Model", "Motion", "load"]
+__all__ = ["Description", "Inputs", "Model", "Motion", "Segment", "load"]

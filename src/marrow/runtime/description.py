@@ -15,6 +15,8 @@ from marrow.skeleton.places import full_description
 FORMAT = 1
 # The key of the description in the metadata of an ONNX file, and its name in a file of torch.export.
 KEY, MEMBER = "marrow", "marrow.json"
+# What each kind of model answers with.
+_OUTPUTS = {"recogniser": "probability", "encoder": "features", "detector": "scores"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Description:
     """What an exported file says of itself.
 
     Args:
-        kind: recogniser: it answers with the probability of each class; encoder: with a feature vector.
+        kind: recogniser: it answers with the probability of each class; encoder: with a feature vector; detector: with
+            scores of every class and the background, before the softmax, at every step of its time axis.
         classes: names of the classes, in the order of the answer; none of an encoder.
         skeleton: the layout that it reads.
         input: the fields of `marrow.InputConfig`.
@@ -30,6 +33,8 @@ class Description:
             (the input `place`).
         takes_flat: whether it is told which recordings have two dimensions (the input `flat`).
         made_by: version of marrow.
+        temperature: that the scores of a recogniser were divided by, inside the file; 1: they are not calibrated.
+        detector: of a detector, `window_seconds`, `stride_seconds` and `smoothing_frames`.
     """
 
     kind: str
@@ -39,6 +44,8 @@ class Description:
     by_place: bool
     takes_flat: bool
     made_by: str
+    temperature: float = 1.0
+    detector: Mapping[str, Any] | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -53,7 +60,7 @@ class Description:
     @property
     def output(self) -> str:
         """Name of the array that it answers with."""
-        return "probability" if self.kind == "recogniser" else "features"
+        return _OUTPUTS[self.kind]
 
     def to_json(self) -> str:
         """Return it as a text."""
@@ -85,7 +92,12 @@ class Description:
                     f"it ({values.get('made_by', 'unknown')}), or export the model again"
                 )
             skeleton = Skeleton.from_description(values["skeleton"])
-            return cls(**values | {"skeleton": skeleton, "classes": tuple(values["classes"])})
+            if values["kind"] not in _OUTPUTS:
+                raise ValueError(f"no kind of model is called {values['kind']!r}")
+            description = cls(**values | {"skeleton": skeleton, "classes": tuple(values["classes"])})
+            if (description.kind == "detector") != (description.detector is not None):
+                raise ValueError("a detector has windows, and nothing else has")
+            return description
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise CheckpointError(
                 f"{where}: what it says of itself is damaged ({type(error).__name__}: {error}); export the model again"

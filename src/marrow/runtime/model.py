@@ -1,6 +1,6 @@
 """An exported model: an ONNX file, opened by onnxruntime."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +8,32 @@ import numpy as np
 
 from marrow.errors import CheckpointError, ConfigError, DataError
 from marrow.runtime.description import KEY, Description
-from marrow.runtime.prepare import Motion, prepare
+from marrow.runtime.frames import Segment, frame_probability, segments_of
+from marrow.runtime.prepare import Inputs, Motion, prepare
 from marrow.skeleton.sequence import SkeletonSequence
+
+# What each kind of model is asked with, and what it is.
+_ASKED = {
+    "recogniser": "of a recogniser, which names classes: use predict()",
+    "encoder": "of an encoder, which names no class: use embed()",
+    "detector": "of a detector, which says when what is done: use segments() or frames()",
+}
 
 
 class Model:
-    """An ONNX file of `marrow export`; `load` makes it.
+    """A file of `marrow export`; `load` opens one of ONNX.
+
+    Args:
+        run: from the arrays that a model reads, by name, to the one that it answers with.
+        description: what the file says of itself.
 
     Attributes:
-        description: what the file says of itself.
+        description: likewise.
         classes: names of the classes, in the order of the probabilities; none of an encoder.
     """
 
-    def __init__(self, session: Any, description: Description) -> None:
-        self._session = session
+    def __init__(self, run: Callable[[Mapping[str, np.ndarray]], np.ndarray], description: Description) -> None:
+        self._run = run
         self.description = description
         self.classes = description.classes
 
@@ -33,34 +45,65 @@ class Model:
             batch_clips: recordings that are computed at a time.
 
         Raises:
-            ConfigError: the file is of an encoder.
+            ConfigError: the file is of no recogniser.
             DataError: a recording cannot be brought to the joints of the model.
         """
-        if self.description.kind != "recogniser":
-            raise ConfigError(
-                "this is the file of an encoder, which names no class: use embed(), or export a recogniser"
-            )
-        return self._answer(motions, batch_clips)
+        return self._answer("recogniser", motions, batch_clips)
 
     def embed(self, motions: Any, *, batch_clips: int = 16) -> np.ndarray:
         """Return a feature vector for each recording: float32 [recording dim]; otherwise as `predict`.
 
         Raises:
-            ConfigError: the file is of a recogniser.
+            ConfigError: the file is of no encoder.
             DataError: a recording cannot be brought to the joints of the model.
         """
-        if self.description.kind != "encoder":
-            raise ConfigError("this is the file of a recogniser: use predict(), or export its encoder (FOLDER/encoder)")
-        return self._answer(motions, batch_clips)
+        return self._answer("encoder", motions, batch_clips)
 
-    def _answer(self, motions: Any, batch_clips: int) -> np.ndarray:
+    def frames(self, motions: Any, *, batch_clips: int = 16) -> list[np.ndarray]:
+        """Return the probability of each class, the background last, in each frame: float64 [frame class] of each.
+
+        Args:
+            motions: a list of `Motion`, or what `marrow.read` returns.
+            batch_clips: windows that are computed at a time.
+
+        Raises:
+            ConfigError: the file is of no detector.
+            DataError: a recording cannot be brought to the joints of the model.
+        """
+        self._check("detector", motions, batch_clips)
+        return [
+            frame_probability(motion, f"recording {number}", self.description, self._of, batch_clips)
+            for number, motion in enumerate(motions)
+        ]
+
+    def segments(self, motions: Any, *, batch_clips: int = 16) -> list[list[Segment]]:
+        """Return when what is done in each recording, in order of time; otherwise as `frames`."""
+        settings, probabilities = self.description.detector, self.frames(motions, batch_clips=batch_clips)
+        assert settings is not None  # frames() has asked a detector
+        return [
+            segments_of(probability, motion.fps, self.classes, settings["smoothing_frames"])
+            for motion, probability in zip(motions, probabilities, strict=True)
+        ]
+
+    def _of(self, inputs: Inputs) -> np.ndarray:
+        return self._run(inputs.arrays())
+
+    def _answer(self, kind: str, motions: Any, batch_clips: int) -> np.ndarray:
+        self._check(kind, motions, batch_clips)
+        starts = range(0, len(motions), batch_clips)
+        batches = [prepare(motions[start : start + batch_clips], self.description) for start in starts]
+        return np.concatenate([self._of(inputs) for inputs in batches])
+
+    def _check(self, kind: str, motions: Any, batch_clips: int) -> None:
+        """Refuse what this model cannot be asked."""
+        if self.description.kind != kind:
+            raise ConfigError(f"this is the file {_ASKED[self.description.kind]}")
         if isinstance(motions, Motion | SkeletonSequence):
             raise DataError("expected a list of recordings, got one: put it into a list")
+        if not len(motions):
+            raise DataError("expected at least one recording, got none")
         if batch_clips < 1:
             raise ConfigError(f"batch_clips must be at least 1, got {batch_clips}")
-        starts = range(0, max(1, len(motions)), batch_clips)
-        batches = [prepare(motions[start : start + batch_clips], self.description) for start in starts]
-        return np.concatenate([self._session.run(None, inputs.arrays())[0] for inputs in batches])
 
 
 def load(path: Path | str, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Model:
@@ -101,4 +144,4 @@ def load(path: Path | str, *, threads: int = 1, providers: Sequence[str] = ("CPU
             f"{path}: expected the inputs {', '.join(description.inputs)}, as it says of itself; it has "
             f"{', '.join(names)}. Export the model again"
         )
-    return Model(session, description)
+    return Model(lambda arrays: np.asarray(session.run(None, dict(arrays))[0]), description)

@@ -74,7 +74,7 @@ def prepare(motions: Sequence[Any], description: Description) -> Inputs:
     """
     if not len(motions):
         raise DataError("expected at least one recording, got none")
-    sequences = [_readable(motion, f"recording {number}", description) for number, motion in enumerate(motions)]
+    sequences = [readable(motion, f"recording {number}", description) for number, motion in enumerate(motions)]
     windows = [_window(sequence, description) for sequence in sequences]
     bodies = max(len(present) for _, present in windows)
     times = max(present.shape[1] for _, present in windows)
@@ -136,7 +136,7 @@ def resampled(joints: np.ndarray, present: np.ndarray, frames: int) -> tuple[np.
     return np.where(seen[..., None], low + weight * (joints[:, after] - low), np.float32(0)), seen
 
 
-def _readable(motion: Any, name: str, description: Description) -> SkeletonSequence:
+def readable(motion: Any, name: str, description: Description) -> SkeletonSequence:
     """Return a recording in the joints of the model."""
     own = description.skeleton
     sequence = motion if isinstance(motion, SkeletonSequence) else _sequence(motion, name, own)

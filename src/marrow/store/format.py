@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Store:
         fps: frames per second of each clip.
         records: metadata of each clip, made when asked for.
         brought: how positions are brought to the layout, where that is not the one on disk; see `brought_to`.
+        read_as: the layout that an encoder reads them in, which may have more dimensions; see `in_dimensions`.
     """
 
     label: Int64[np.ndarray, " clip"]
@@ -86,6 +88,7 @@ class Store:
         self._first_row = self._integers("first_row")
         self._arrays: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.brought: LayoutMap | None = None
+        self.read_as = self.skeleton
 
     @classmethod
     def open(cls, path: str | Path) -> "Store":
@@ -157,7 +160,14 @@ class Store:
             raise ConfigError(f"{self.path} is in another layout already: bring the store as it was opened")
         brought = layout_map(self.skeleton, skeleton, joints)
         view = copy(self)
-        view.brought, view.skeleton = brought, brought.skeleton
+        view.brought, view.skeleton, view.read_as = brought, brought.skeleton, brought.skeleton
+        view.records = Records(view)
+        return view
+
+    def in_dimensions(self, dimensions: int) -> "Store":
+        """Return the same clips for an encoder that reads so many dimensions, and is told which clips have fewer."""
+        view = copy(self)
+        view.read_as = replace(self.skeleton, dimensions=dimensions)
         view.records = Records(view)
         return view
 
@@ -168,7 +178,7 @@ class Store:
     def reopened(self) -> "Store":
         """Open the same store anew, in the same layout: for another process."""
         view = Store.open(self.path)
-        view.brought, view.skeleton = self.brought, self.skeleton
+        view.brought, view.skeleton, view.read_as = self.brought, self.skeleton, self.read_as
         return view
 
     def sequence(self, row: int) -> SkeletonSequence:

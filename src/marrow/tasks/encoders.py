@@ -3,9 +3,10 @@
 import copy
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from marrow.tasks.base import Origin
 from marrow.tasks.evaluation_report import RunFacts
 from marrow.train.logs import read_log
 from marrow.weights import SHIPPED, shipped_folder
+
+_log = logging.getLogger(__name__)
 
 
 def encoder_of(source: Encoder | Path) -> Encoder:
@@ -128,6 +131,8 @@ def store_for(
         store = store.brought_to(encoder.skeleton, named)
     check_skeleton(encoder, store, name)
     _check_dimensions(encoder, store, name)
+    if store.skeleton.dimensions != encoder.skeleton.dimensions:
+        store = store.in_dimensions(encoder.skeleton.dimensions)
     return store
 
 
@@ -157,7 +162,7 @@ def encoder_for(
     """
     if encoder.is_by_place:
         read = store_for(encoder, store, name, transfer if isinstance(transfer, Mapping) else None)
-        if read is store:
+        if read.brought is store.brought:
             return encoder, []
         places = len(read.brought.sources) if read.brought is not None else 0
         return encoder, [f"{places} joints of {store.skeleton.name} were read as places of the body"]
@@ -194,6 +199,21 @@ def origin_of(run: Path | None, provenance: Mapping[str, Any]) -> Origin:
     cpu_seconds, wall_seconds = (
         None if facts.get(name) is None else float(facts[name]) for name in ("cpu_seconds", "wall_seconds")
     )
-    augment = provenance.get("settings", {}).get("augment")
-    augment = None if augment is None else AugmentConfig(**augment)
+    augment = _augmentation_of(provenance)
     return Origin("trained", facts.get("steps", facts.get("step")), cpu_seconds, wall_seconds, augment)
+
+
+def _augmentation_of(provenance: Mapping[str, Any]) -> AugmentConfig | None:
+    """Return how clips were varied in a pre-training; None where that is not known."""
+    settings = provenance.get("settings", {}).get("augment")
+    if settings is None:
+        return None
+    unknown = sorted(set(settings) - {field.name for field in fields(AugmentConfig)})
+    if unknown:
+        _log.warning(
+            "The encoder was made by marrow %s, which varied clips by settings that this marrow does not have (%s): "
+            "fine-tuning varies them as by default",
+            *(provenance.get("marrow", "(version unknown)"), ", ".join(f"augment.{name}" for name in unknown)),
+        )
+        return None
+    return AugmentConfig(**settings)

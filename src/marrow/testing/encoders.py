@@ -188,7 +188,8 @@ def _check_drop(encoder: Encoder, batch: Batch, tokens: Tensor) -> None:
 def _check_shape(encoder: Encoder, batch: Batch, features: Features, has_joint_axis: bool) -> None:
     clips, bodies, frames, joints = batch.present.shape
     times, tokens, present = frames // encoder.frames_per_token, features.tokens, features.present
-    shape = FeatureShape(times, joints if has_joint_axis else 1, encoder.dim, features.summary is not None)
+    summary_dim = None if features.summary is None else features.summary.shape[-1]
+    shape = FeatureShape(times, joints if has_joint_axis else 1, encoder.dim, summary_dim)
     assert encoder.feature_shape == shape, f"feature_shape must be {shape}, got {encoder.feature_shape}"
     expected = (clips, bodies, shape.times, shape.joints, shape.dim)
     assert tuple(tokens.shape) == expected, f"features must be {expected}, got {tuple(tokens.shape)}"

@@ -22,16 +22,16 @@ def probabilities(scores: Float[np.ndarray, "clip class"], temperature: float) -
 def fitted_temperature(scores: Float[np.ndarray, "clip class"], label: Int64[np.ndarray, " clip"]) -> float:
     """Return the temperature at which labels are most probable.
 
-    With n clips of K classes, the target of a clip's own class is (n + 1) / (n + K), not 1, and 1 / (n + K) that of
-    every other (as Platt has it for two classes): where all clips are right, 1 would make every answer a certainty.
+    With n clips, the target of a clip's own class is (n + 1) / (n + 2), not 1, and the others share what is left of it
+    (as Platt has it for two classes): where all clips are right, 1 would make every answer a certainty.
 
     Args:
         scores: before the softmax, of clips that were not learned from.
         label: place of each clip's class among the scores.
     """
     clips, classes = scores.shape
-    target = np.full((clips, classes), 1.0 / (clips + classes))
-    target[np.arange(clips), label] = (clips + 1.0) / (clips + classes)
+    target = np.full((clips, classes), 1.0 / (clips + 2.0) / max(classes - 1, 1))
+    target[np.arange(clips), label] = (clips + 1.0) / (clips + 2.0)
     exact = torch.from_numpy(scores.astype(np.float64))
 
     def loss(log_temperature: float) -> float:

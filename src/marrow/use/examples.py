@@ -6,24 +6,21 @@ What the model knows is learned by holding out some of the people in turn, where
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float32, Float64, Int64
-from torch import Tensor
+from jaxtyping import Float32, Int64
 
+from marrow.data.subsets import chosen_rows
 from marrow.errors import ConfigError, DataError
-from marrow.models.encoder import Encoder, Features
+from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
-from marrow.models.heads import DESCRIPTION as HEAD
-from marrow.models.heads import Recogniser
-from marrow.models.packed import is_packed, read_packed
+from marrow.models.heads import holds_recogniser
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
-from marrow.tasks.recognition.readouts import Logistic, LogisticConfig
+from marrow.tasks.prediction.kept import DESCRIPTION as FORECASTER
+from marrow.tasks.recognition.readouts import LogisticHead
 from marrow.train.device import make_fabric
 from marrow.use.inputs import is_store, read_all, readable, reader_of
 from marrow.use.known import HeldOut, Known
@@ -33,28 +30,6 @@ from marrow.use.unknown import Gallery
 _log = logging.getLogger(__name__)
 
 _FOLDS = 5
-
-
-@dataclass(frozen=True)
-class _Head:
-    """Logistic regression of standardised features."""
-
-    mean: Float64[np.ndarray, " dim"]
-    scale: Float64[np.ndarray, " dim"]
-    logistic: Logistic
-
-    @classmethod
-    def fitted(cls, features: Float32[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"]) -> "_Head":
-        exact = features.astype(np.float64)
-        mean, spread = exact.mean(axis=0), exact.std(axis=0)
-        scale = np.where(spread > 0.0, spread, 1.0)
-        return cls(mean, scale, Logistic.fitted((exact - mean) / scale, label, LogisticConfig()))
-
-    def scores(self, features: Float32[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
-        return self.logistic.log_probability((features - self.mean) / self.scale)
-
-    def __call__(self, features: Features) -> Tensor:
-        return torch.from_numpy(self.scores(features.pooled().float().cpu().numpy()))
 
 
 def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Labeller:
@@ -77,10 +52,12 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
         readable_ones = [readable(encoder, sequence, model) for sequence in recordings]
         return labeller_from_examples(encoder, readable_ones, classes, str(examples))
     folder = Path(model)
-    if (folder / HEAD).is_file() or (is_packed(folder) and read_packed(folder).head is not None):
-        return Labeller.of(Recogniser.load(folder), Known.load(folder), place)
+    if holds_recogniser(folder):
+        return Labeller.load(folder, place)
     if (folder / DETECTOR).is_file():
         raise ConfigError(f"{model} is a detector, which says when what is done: ask it with --segments")
+    if (folder / FORECASTER).is_file():
+        raise ConfigError(f"{model} is a forecaster, which says how a recording goes on: ask it with `marrow forecast`")
     load_encoder(model)  # says what is wrong where there is none
     raise ConfigError(
         f"{model} is an encoder, which knows no classes: show it some with --examples FOLDER (a few recordings in "
@@ -91,13 +68,22 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
 def examples_of(path: Path) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
     """Read examples: those of a store, or below folders that are named after their classes.
 
-    What cannot be read is left out, and logged.
+    Behind the folder of a store may stand which of its clips: `stores/mine:xsub/train`, or a filter. What cannot be
+    read is left out, and logged.
 
     Returns:
         recordings with their labels, and the names of the classes.
     """
+    folder, _, rows = str(path).partition(":")
+    if rows and not path.exists() and is_store(Path(folder)):
+        store = Store.open(folder)
+        chosen, _ = chosen_rows(store, rows)
+        return [store.sequence(int(row)) for row in chosen], tuple(store.classes)
     if not path.is_dir():
-        raise DataError(f"--examples expects a folder that holds one folder per class, or a store; {path} is none")
+        raise DataError(
+            f"--examples expects a folder that holds one folder per class, or a store, behind which may stand which of "
+            f"its clips (stores/mine:xsub/train); {path} is none"
+        )
     if is_store(path):
         store = Store.open(path)
         return [store.sequence(row) for row in range(len(store))], tuple(store.classes)
@@ -181,7 +167,7 @@ def labeller_from_features(
         chosen_on = "examples of every class held out in turn" if folds.max() > 0 else "no class has two examples"
     held_out = _held_out(features, label, folds)
     known = Known.of(Gallery.of(features, label), held_out, chosen_on, longest_seconds)
-    return Labeller(encoder, classes, _Head.fitted(features, label), known)
+    return Labeller(encoder, classes, LogisticHead.fitted(features, label), known)
 
 
 def folds_by_class(label: Int64[np.ndarray, " clip"], most: int) -> Int64[np.ndarray, " clip"]:
@@ -216,7 +202,7 @@ def _held_out(
     scores, labels, distances = [np.zeros((0, label.max() + 1))], [label[:0]], [np.zeros(0)]
     for fold in range(folds.max() + 1):
         held = folds == fold
-        scores.append(_Head.fitted(features[~held], label[~held]).scores(features[held]))
+        scores.append(LogisticHead.fitted(features[~held], label[~held]).scores(features[held]))
         distances.append(Gallery.of(features[~held], label[~held]).distance(features[held]))
         labels.append(label[held])
     return HeldOut(np.concatenate(scores), np.concatenate(labels), np.concatenate(distances))

@@ -18,14 +18,14 @@ from jaxtyping import Bool, Float32, Int64
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
 from marrow.store.format import Store
-from marrow.tasks.base import TaskContext
+from marrow.tasks.base import Report, TaskContext
 from marrow.tasks.recognition.finetune import start_of
 from marrow.tasks.recognition.finetune_training import train, with_labels_used
 from marrow.tasks.recognition.trainable import FinetuneConfig
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.run_directory import run_lock
 from marrow.use.examples import folds_by_class
-from marrow.use.known import DESCRIPTION, HeldOut, Known
+from marrow.use.known import HeldOut, Known
 from marrow.use.labeller import Labeller
 from marrow.use.unknown import Gallery
 
@@ -52,8 +52,9 @@ def learn_what_is_known(
     Returns:
         what it knows; None where it was interrupted, and the same call goes on.
     """
-    if (out / DESCRIPTION).is_file():
-        return Known.load(out)
+    if (known := Known.load(out)) is not None:
+        _note(out, known)
+        return known
     start = start_of(encoder, store, protocol, config, from_scratch=from_scratch, transfer=transfer, context=context)
     data = with_labels_used(start.data, config, start.context)
     rows, label = data.train_rows, data.train_labels()
@@ -77,8 +78,17 @@ def learn_what_is_known(
             return None
         known = Known.of(gallery, clips.held_out(training.recogniser, rows, label, held), chosen_on, longest)
     known.save(out)
+    _note(out, known)
     shutil.rmtree(out / _FOLDER, ignore_errors=True)
     return known
+
+
+def _note(out: Path, known: Known) -> None:
+    """Put calibration into the report of a recogniser."""
+    report = Report.load(out / "report.json")
+    if report.noted.get("calibration") != known.noted():
+        report.noted["calibration"] = known.noted()
+        report.save(out / "report.json")
 
 
 def held_out_quarter(

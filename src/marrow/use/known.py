@@ -100,6 +100,16 @@ class Known:
             f"{self.false_alarm_percent:g} % of the held-out clips did",
         ]
 
+    def noted(self) -> dict[str, Any]:
+        """Return what a report says of calibration."""
+        before, after = self.calibration_error_percent or (None, None)
+        return {
+            "temperature": self.temperature,
+            "held_out_clips": self.held_out_clips,
+            "chosen_on": self.chosen_on,
+            "expected_calibration_error_percent": {"before": before, "calibrated": after},
+        }
+
     def save(self, folder: Path) -> None:
         """Write both files into a folder; the description comes last, and one that is there has its arrays."""
         (folder / DESCRIPTION).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,11 @@ from marrow.models.heads import Recogniser
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.use.calibration import probabilities
 from marrow.use.known import Known
+
+KEEPS_NOTHING = (
+    "the model keeps nothing to compare with: nothing is ever unknown, and probabilities are not calibrated. The "
+    "`marrow finetune` command that made it, given again, mends that"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,20 @@ class Labeller:
         encoder, head = recogniser.encoder.eval(), recogniser.head.eval()
         return cls(encoder.to(device), recogniser.classes, head.to(device), known)
 
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | None = None) -> "Labeller":
+        """Read a recogniser and what it knows.
+
+        Raises:
+            CheckpointError: nothing is there, or it is damaged or of another version.
+        """
+        return cls.of(Recogniser.load(folder), Known.load(folder), device)
+
+    @property
+    def temperature(self) -> float:
+        """What scores are divided by; 1 where nothing is known of it."""
+        return 1.0 if self.known is None else self.known.temperature
+
     def judge(self, sequences: Sequence[SkeletonSequence]) -> list[Judgement]:
         """Say what recordings are, from their centre crops.
 
@@ -63,10 +83,8 @@ class Labeller:
 
     def judged(self, scores: Float[np.ndarray, "clip class"], pooled: Float[np.ndarray, "clip dim"]) -> list[Judgement]:
         """Say what is behind scores and pooled features (`outputs`)."""
-        if self.known is None:
-            return [Judgement(row, None, None) for row in probabilities(scores, 1.0)]
-        probability = probabilities(scores, self.known.temperature)
-        if self.known.gallery is None or self.known.threshold is None:
+        probability = probabilities(scores, self.temperature)
+        if self.known is None or self.known.gallery is None or self.known.threshold is None:
             return [Judgement(row, None, None) for row in probability]
         distance = self.known.gallery.distance(pooled).tolist()
         limit = self.known.threshold

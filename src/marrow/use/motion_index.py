@@ -176,7 +176,8 @@ class Index:
             raise
         except Exception as error:  # whatever a damaged file brings, the person needs its name
             raise CheckpointError(
-                f"{path} cannot be read as an index ({type(error).__name__}: {error}); remove it, and it is made anew"
+                f"{path} cannot be read as an index ({type(error).__name__}: {error}); give another --index, or remove "
+                "this one, and it is made anew"
             ) from error
 
 

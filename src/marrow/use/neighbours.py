@@ -5,6 +5,8 @@ them; distance is 1 - cosine, between 0 (the same) and 2. A recording that is th
 neighbours; inside long recordings, only what overlaps the query is left out.
 """
 
+import hashlib
+import json
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -19,7 +21,7 @@ from marrow.data.sampling import batch_from_sequences
 from marrow.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from marrow.importing.in_memory import read
 from marrow.models.encoder import Encoder
-from marrow.models.export import load_encoder
+from marrow.models.export import describe, load_encoder
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.writer import content_hash
@@ -152,8 +154,8 @@ def ask(store: Store, query: str | SkeletonSequence, part: tuple[float, float] |
     frames = round(start * sequence.fps), round(end * sequence.fps)
     if frames[1] - frames[0] < 2:
         raise ConfigError(
-            f"{sequence.record.id} lasts {length:.1f} seconds: expected a part of it of at least two frames, got "
-            f"{start:g} to {end:g}"
+            f"{sequence.record.id} lasts {length:.3g} seconds: expected a part of it of at least two frames "
+            f"({2 / sequence.fps:.2g} seconds), got {'all of it' if part is None else f'{part[0]:g} to {part[1]:g}'}"
         )
     return Question(part_of(sequence, *frames), sequence.record.id, start, end, rows)
 
@@ -316,9 +318,10 @@ def features_of(
     return encoder(batch).pooled().float().cpu().numpy()
 
 
-def fingerprint_of(encoder: Encoder | Path) -> str:
-    """Return the fingerprint of an encoder, as an index names it."""
-    return facts_of(encoder, 0).fingerprint
+def fingerprint_of(encoder: Encoder) -> str:
+    """Return the fingerprint of an encoder, as an index names it: of its weights, and of how they are used."""
+    said = json.dumps(describe(encoder), sort_keys=True)
+    return f"{facts_of(encoder, 0).fingerprint}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
 def class_of(store: Store, hit: Hit) -> str:

@@ -13,9 +13,11 @@ from marrow.models.export import described, load_encoder
 from marrow.models.heads import DESCRIPTION as HEAD
 from marrow.models.heads import Recogniser
 from marrow.models.packed import CARD, CONFIG, WEIGHTS, Packed, is_packed, read_packed, write_packed
+from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
 from marrow.tasks.encoders import facts_of
 from marrow.tasks.evaluation_report import Report
 from marrow.tasks.kept_reports import fullest
+from marrow.tasks.prediction.kept import DESCRIPTION as FORECASTER
 from marrow.use.known import DESCRIPTION as KNOWN
 from marrow.use.model_card import model_card, score_rows
 from marrow.weights import shipped_folder
@@ -39,7 +41,8 @@ def pack(model: Path | str, out: Path | str, *, terms: str = "", overwrite: bool
         The folder.
 
     Raises:
-        ConfigError: `out` holds something else, or a packed model that must not be replaced.
+        ConfigError: `out` holds something else, or a packed model that must not be replaced; or the model is of a kind
+            that cannot be packed.
         CheckpointError: there is no model, or it is damaged.
     """
     model, out = shipped_folder(model) or Path(model), Path(out)
@@ -64,6 +67,11 @@ def packed_from(model: Path) -> Packed:
     """
     if is_packed(model):
         return read_packed(model)
+    for description, kind in ((DETECTOR, "detector"), (FORECASTER, "forecaster")):
+        if (model / description).is_file():
+            raise ConfigError(
+                f"{model} is a {kind}, which cannot be packed: pass its folder on as it is, or pack {model / 'encoder'}"
+            )
     if not (model / HEAD).is_file():
         encoder = load_encoder(model)
         return packed_of(encoder, facts_of(model, 0).description.get("provenance", {}))

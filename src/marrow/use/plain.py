@@ -20,45 +20,88 @@ from marrow.data.batch import Batch, Shapes
 from marrow.errors import ConfigError
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
-from marrow.models.heads import DESCRIPTION, Recogniser
-from marrow.models.packed import is_packed, read_packed
+from marrow.models.heads import Recogniser, holds_recogniser
 from marrow.runtime.description import Description
 from marrow.runtime.prepare import Inputs
 from marrow.skeleton.sequence import SkeletonSequence
+from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
+from marrow.tasks.prediction.kept import DESCRIPTION as FORECASTER
+from marrow.tasks.recognition.readouts import LogisticHead
+from marrow.use.examples import open_labeller
+from marrow.use.labeller import Labeller
+from marrow.use.segments import SegmentFinder
 
-Exportable = Encoder | Recogniser
+Exportable = Encoder | Labeller | SegmentFinder
+# Recordings that are computed at a time.
+_BATCH_CLIPS = 64
+# What using a detector takes of its settings.
+_OF_DETECTOR = ("window_seconds", "stride_seconds", "smoothing_frames")
 
 
-def load_model(source: Exportable | Path | str) -> Exportable:
-    """Return a recogniser, or an encoder, from a folder that holds one; one in memory as it is.
+def load_model(source: Exportable | Recogniser | Path | str, examples: Path | None = None) -> Exportable:
+    """Return what a folder holds: a recogniser with what it knows, a detector, or an encoder; one in memory as it is.
+
+    Args:
+        source: the folder, the name of an encoder, or a model.
+        examples: for an encoder, which then names their classes.
 
     Raises:
-        CheckpointError: there is neither.
+        CheckpointError: there is none.
+        ConfigError: what is there cannot be exported.
+        DataError: of the examples.
     """
-    if isinstance(source, Encoder | Recogniser):
+    if isinstance(source, Exportable):
         return source
+    if isinstance(source, Recogniser):
+        return Labeller.of(source, None)
+    if examples is not None:
+        return open_labeller(str(source), examples)
     folder = Path(source)
-    if (folder / DESCRIPTION).is_file() or (is_packed(folder) and read_packed(folder).head is not None):
-        return Recogniser.load(folder)
+    if holds_recogniser(folder):
+        return Labeller.load(folder)
+    if (folder / DETECTOR).is_file():
+        return SegmentFinder.load(folder)
+    if (folder / FORECASTER).is_file():
+        raise ConfigError(
+            f"{source} is a forecaster, which cannot be exported: `marrow forecast` runs it, and {folder / 'encoder'} "
+            "alone can be exported"
+        )
     return load_encoder(source)
 
 
 def encoder_of(model: Exportable) -> Encoder:
     """Return the encoder of a model."""
-    return model.encoder if isinstance(model, Recogniser) else model
+    if isinstance(model, SegmentFinder):
+        return model.detector.encoder
+    return model.encoder if isinstance(model, Labeller) else model
+
+
+def head_of(model: Exportable) -> nn.Module | None:
+    """Return what makes scores of features; None of an encoder."""
+    if isinstance(model, SegmentFinder):
+        return model.detector.head
+    if not isinstance(model, Labeller):
+        return None
+    head = model.score.as_layer(len(model.classes)) if isinstance(model.score, LogisticHead) else model.score
+    assert isinstance(head, nn.Module)
+    return head
 
 
 def describe(model: Exportable) -> Description:
     """Return what an exported file says of a model."""
-    encoder = encoder_of(model)
+    encoder, detector = encoder_of(model), None
+    if isinstance(model, SegmentFinder):
+        detector = {name: getattr(model.detector.config, name) for name in _OF_DETECTOR}
     return Description(
-        kind="recogniser" if isinstance(model, Recogniser) else "encoder",
-        classes=model.classes if isinstance(model, Recogniser) else (),
+        kind="recogniser" if isinstance(model, Labeller) else "detector" if detector else "encoder",
+        classes=() if isinstance(model, Encoder) else model.classes,
         skeleton=encoder.skeleton,
         input=asdict(encoder.input),
         by_place=encoder.is_by_place,
         takes_flat=encoder.takes_flat,
         made_by=marrow.__version__,
+        temperature=model.temperature if isinstance(model, Labeller) else 1.0,
+        detector=detector,
     )
 
 
@@ -66,13 +109,15 @@ class PlainModel(nn.Module):
     """A model as a function of arrays; arguments and answer are those of `marrow.runtime`.
 
     Args:
-        model: an encoder or a recogniser, on the CPU.
+        model: on the CPU.
     """
 
     def __init__(self, model: Exportable) -> None:
         super().__init__()
         self.encoder = encoder_of(model)
-        self.head = model.head if isinstance(model, Recogniser) else None
+        self.head = head_of(model)
+        self.of_steps = isinstance(model, SegmentFinder)
+        self.temperature = model.temperature if isinstance(model, Labeller) else 1.0
         self.joint_count = len(self.encoder.skeleton.joints)
         self.eval()
 
@@ -94,7 +139,8 @@ class PlainModel(nn.Module):
             frame_count: [batch], int64: frames of each in its window; None: all.
 
         Returns:
-            [batch class], probabilities, of a recogniser; else [batch dim], pooled features.
+            [batch class], probabilities, of a recogniser; [batch step class], scores before the softmax, of a detector;
+            [batch dim], pooled features, of an encoder.
         """
         clips, bodies = joints.shape[0], joints.shape[1]
         most_joints = None
@@ -113,7 +159,10 @@ class PlainModel(nn.Module):
             flat=flat,
         )
         features = self.encoder(batch)
-        return features.pooled() if self.head is None else self.head(features).softmax(dim=1)
+        if self.head is None:
+            return features.pooled()
+        scores = self.head(features)
+        return scores if self.of_steps else (scores / self.temperature).softmax(dim=1)
 
 
 def trace(plain: PlainModel, description: Description) -> ExportedProgram:
@@ -166,5 +215,15 @@ def _example(description: Description) -> Inputs:
 
 
 def eager(model: Exportable, sequences: Sequence[SkeletonSequence]) -> np.ndarray:
-    """Return what a model in memory says of recordings."""
-    return model.predict(sequences) if isinstance(model, Recogniser) else model.embed(sequences)
+    """Return what a model in memory says of recordings: probabilities, as `marrow predict` says them, or features.
+
+    Of a detector, those of the frames of all recordings, one behind the other.
+    """
+    if isinstance(model, Encoder):
+        return model.embed(sequences)
+    sequences = encoder_of(model).readable(sequences)
+    if isinstance(model, SegmentFinder):
+        return np.concatenate([model.frames(sequence) for sequence in sequences])
+    starts = range(0, len(sequences), _BATCH_CLIPS)
+    judged = [judgement for start in starts for judgement in model.judge(sequences[start : start + _BATCH_CLIPS])]
+    return np.stack([judgement.probability for judgement in judged])

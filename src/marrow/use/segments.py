@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
 from marrow.data.recordings import Recordings
+from marrow.runtime.frames import segments_of
+from marrow.skeleton.sequence import SkeletonSequence
 from marrow.tasks.base import TaskContext
-from marrow.tasks.detection.frame_metrics import runs
 from marrow.tasks.detection.kept import load_detector
-from marrow.tasks.detection.scoring import smooth
 from marrow.tasks.detection.training import Detector
 from marrow.use.inputs import Input, Unreadable, readable
 from marrow.use.predict import Answer
@@ -33,6 +34,17 @@ class SegmentFinder:
         detector.head.to(context.fabric().device)
         return cls(detector, classes, context)
 
+    def frames(self, sequence: SkeletonSequence) -> Float64[np.ndarray, "frame class"]:
+        """Return the probability of each class, the background last, in each frame.
+
+        Args:
+            sequence: a recording, in the layout of the encoder.
+        """
+        arrays = ((sequence.joints, sequence.present),)
+        read_as = self.detector.encoder.skeleton
+        whole = Recordings(arrays, np.zeros(1, np.int64), (sequence.fps,), sequence.skeleton, read_as)
+        return self.detector.predict(whole, self.context)[0]
+
     def segments(self, inputs: Iterable[Input | Unreadable], model: str) -> Iterator[Answer | Unreadable]:
         """Say when what is done: an answer per segment, with the mean probability of its class over its frames.
 
@@ -43,13 +55,12 @@ class SegmentFinder:
                 yield given
                 continue
             sequence = readable(self.detector.encoder, given.sequence, model)
-            arrays = ((sequence.joints, sequence.present),)
-            whole = Recordings(arrays, np.zeros(1, np.int64), (sequence.fps,), sequence.skeleton)
-            probability = self.detector.predict(whole, self.context)[0]
-            probability = smooth(probability, self.detector.config.smoothing_frames)
-            found = [run for run in runs(probability.argmax(axis=1)) if run[2] < len(self.classes)]
-            for start, end, label in found or [(0, sequence.frame_count, -1)]:
-                seconds = start / sequence.fps, end / sequence.fps
-                mean = float(probability[start:end, label].mean())
-                classes = ((self.classes[label], mean),) if label >= 0 else ()
-                yield Answer(given.file, sequence.record.id, None, *seconds, classes, None, None)
+            smoothing = self.detector.config.smoothing_frames
+            found = segments_of(self.frames(sequence), sequence.fps, self.classes, smoothing)
+            for segment in found:
+                classes = ((segment.name, segment.probability),)
+                bounds = segment.start_seconds, segment.end_seconds
+                yield Answer(given.file, sequence.record.id, None, *bounds, classes, None, None)
+            if not found:
+                end = sequence.frame_count / sequence.fps
+                yield Answer(given.file, sequence.record.id, None, 0.0, end, (), None, None)

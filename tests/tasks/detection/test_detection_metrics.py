@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marrow.errors import DataError
-from marrow.tasks.detection.frame_metrics import FrameCounts, runs, segment_scores
+from marrow.runtime.frames import runs
+from marrow.tasks.detection.frame_metrics import FrameCounts, segment_scores
 from marrow.tasks.detection.metrics import (
     MANY_OVERLAPS,
     Intervals,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from marrow.errors import ConfigError
-from marrow.tasks.detection.scoring import Proposal, activity_runs, class_runs, smooth, suppress
+from marrow.runtime.frames import smooth
+from marrow.tasks.detection.scoring import Proposal, activity_runs, class_runs, suppress
 
 # Six frames of two classes and the background.
 PROBABILITY = np.array(

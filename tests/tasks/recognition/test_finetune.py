@@ -416,6 +416,13 @@ def test_an_encoder_in_memory_is_fine_tuned_as_the_one_on_the_disk(small_store, 
     assert all(torch.equal(value, before[name]) for name, value in small_encoder.state_dict().items())
 
 
+def test_an_encoder_of_another_version_may_have_been_made_by_settings_that_are_gone(caplog):
+    provenance = {"marrow": "0.0.9", "steps": 7, "settings": {"augment": {"crop_low": 0.7, "limb_share": 0.3}}}
+    assert origin_of(None, provenance) == Origin(steps=7)
+    assert "0.0.9" in caplog.text
+    assert "augment.limb_share" in caplog.text
+
+
 def test_origin_of_a_run_and_of_an_encoder_alone(tmp_path):
     provenance = {"steps": 7, "settings": {"augment": {"crop_low": 0.7}}}
     assert origin_of(tmp_path, provenance) == Origin(steps=7, augment=AugmentConfig(crop_low=0.7))

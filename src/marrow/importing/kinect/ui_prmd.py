@@ -49,12 +49,19 @@ class UiPrmd:
         return head.text.split("\n", 1)[0].count(",") in (0, _COLUMNS - 1)
 
     def gather(self, files: Sequence[Path]) -> list[Source]:
-        """Put the two files of each repetition together: of one name, in one folder or in two beside each other."""
+        """Put the two files of each repetition together: of one name, in one folder or in two beside each other.
+
+        Where one of them is asked for, the other is looked up.
+        """
         by_repetition: dict[tuple[Path, str], dict[str, Path]] = {}
         for file in files:
             match = _NAME.fullmatch(file.stem)
             kind = "positions" if match is None else match["kind"]
             by_repetition.setdefault(_repetition(file), {})[kind] = file
+        for by_kind in by_repetition.values():
+            for kind, other in (("positions", "angles"), ("angles", "positions")):
+                if kind in by_kind and other not in by_kind and (found := _beside(by_kind[kind], kind, other)):
+                    by_kind[other] = found
         return [
             Source(name, tuple(by_kind[kind] for kind in ("positions", "angles") if kind in by_kind))
             for (_, name), by_kind in by_repetition.items()
@@ -118,6 +125,13 @@ def _repetition(file: Path) -> tuple[Path, str]:
     folder = file.parent.parent if file.parent.name.casefold() in ("positions", "angles") else file.parent
     match = _NAME.fullmatch(file.stem)
     return folder, file.stem if match is None else f"{match[1]}{match['inc'] or ''}"
+
+
+def _beside(file: Path, kind: str, other: str) -> Path | None:
+    """Return the file of the other kind that belongs to one, in its folder or in one beside that; None: none."""
+    name = file.name.replace(f"_{kind}", f"_{other}")
+    folders = [file.parent, *(file.parent.parent / folder for folder in (other.capitalize(), other))]
+    return next((folder / name for folder in folders if name != file.name and (folder / name).is_file()), None)
 
 
 def _chain(

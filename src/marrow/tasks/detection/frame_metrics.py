@@ -5,10 +5,9 @@ The conventions are those of `metrics.py`, which scores proposals.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
 from marrow.tasks.detection.metrics import Intervals, first_of_their_kind, mean_or_zero, overlaps
 
@@ -53,14 +52,6 @@ class FrameCounts:
             "frame_f1_percent": 100.0 * mean_or_zero(f1[occurs].tolist()),
             "frame_f1_actions_percent": 100.0 * mean_or_zero(f1[:-1][occurs[:-1]].tolist()),
         }
-
-
-def runs(values: Int64[np.ndarray, " frame"] | Bool[np.ndarray, " frame"]) -> list[tuple[int, int, int]]:
-    """Return (start, end, value) of every longest stretch of one value, in order."""
-    if len(values) == 0:
-        return []
-    bounds = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
-    return [(int(start), int(end), int(values[start])) for start, end in pairwise(bounds)]
 
 
 def segment_scores(

@@ -18,12 +18,12 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from marrow.data.recordings import Recordings
-from marrow.errors import ConfigError
+from marrow.runtime.frames import runs, smooth, sums_before
 from marrow.skeleton.sequence import Segment
 from marrow.store.format import Store
 from marrow.tasks.base import Report, TaskData
 from marrow.tasks.detection.config import DetectionConfig
-from marrow.tasks.detection.frame_metrics import FrameCounts, runs, segment_scores
+from marrow.tasks.detection.frame_metrics import FrameCounts, segment_scores
 from marrow.tasks.detection.metrics import LEAD, QUANTITIES, SHUFFLED, Intervals, Proposals, proposal_scores
 from marrow.tasks.detection.recordings import frame_labels, recorded_frames, reordered
 
@@ -103,18 +103,9 @@ class Proposal(NamedTuple):
     confidence: float
 
 
-def smooth(probability: Float64[np.ndarray, "frame class"], reach: int) -> Float64[np.ndarray, "frame class"]:
-    """Average each frame with the `reach` frames on either side of it, or with as many as there are."""
-    if reach < 0:
-        raise ConfigError(f"a mean over frames reaches 0 or more frames to either side, got {reach}")
-    frames = np.arange(len(probability))
-    first, after = np.maximum(frames - reach, 0), np.minimum(frames + reach + 1, len(probability))
-    return (_sums(probability)[after] - _sums(probability)[first]) / (after - first)[:, None]
-
-
 def class_runs(probability: Float64[np.ndarray, "frame class"], threshold: float) -> list[Proposal]:
     """Propose every contiguous run of frames in which a class is more probable than a threshold."""
-    sums = _sums(probability)
+    sums = sums_before(probability)
     return [
         Proposal(label, start, end, float((sums[end, label] - sums[start, label]) / (end - start)))
         for label in range(probability.shape[1] - 1)
@@ -125,7 +116,7 @@ def class_runs(probability: Float64[np.ndarray, "frame class"], threshold: float
 
 def activity_runs(probability: Float64[np.ndarray, "frame class"], least_activity: float = 0.4) -> list[Proposal]:
     """Propose every contiguous run of frames that are no background, as its most probable action."""
-    sums = _sums(probability)
+    sums = sums_before(probability)
     proposals = []
     for start, end, is_active in runs(1.0 - probability[:, -1] >= least_activity):
         if is_active:
@@ -151,11 +142,6 @@ def suppress(proposals: list[Proposal], most_overlap: float) -> list[Proposal]:
 def _iou(proposal: Proposal, other: Proposal) -> float:
     shared = min(proposal.end, other.end) - max(proposal.start, other.start)
     return max(shared, 0) / (max(proposal.end, other.end) - min(proposal.start, other.start))
-
-
-def _sums(probability: Float64[np.ndarray, "frame class"]) -> Float64[np.ndarray, "frame_1 class"]:
-    """Return sums over all frames before each, so that a difference of two is the sum over an interval."""
-    return np.concatenate([np.zeros((1, probability.shape[1])), np.cumsum(probability, axis=0)])
 
 
 def _entries(

@@ -23,11 +23,11 @@ from marrow.data.loader import ResidentLoader
 from marrow.data.sampling import evaluation_batches
 from marrow.errors import ConfigError, DataError
 from marrow.files import write_text_whole, write_whole
-from marrow.models.blocks import seeded_weights
 from marrow.models.encoder import Encoder
-from marrow.models.heads import JointsHead, Recogniser
+from marrow.models.heads import Recogniser
 from marrow.tasks.base import TaskContext, TaskData
 from marrow.tasks.one_go import AT_THE_END, budget_within, choice_for, one_process
+from marrow.tasks.recognition.first_head import first_head
 from marrow.tasks.recognition.trainable import FinetuneConfig, Recognition, layer_scales
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice
@@ -93,7 +93,7 @@ def train(
     loader = ResidentLoader(data.store, data.train_rows, encoder.input, augment, **cut, planned=choice.captured)
 
     # What learns, and how fast each layer of it does.
-    recognition = _with_head(encoder, len(data.classes), config, context.seed).to(device)
+    recognition = Recognition(encoder, first_head(encoder, data, config, context), config).to(device)
     layer_decay = 1.0 if context.origin.source == "random" else config.layer_decay
     optimizer = adamw(recognition, config.optimizer, layer_scales(encoder, layer_decay))
 
@@ -170,19 +170,6 @@ def training_seconds(log: Sequence[Mapping[str, Any]], clock: str) -> float:
 def processor_seconds(seconds: float) -> str:
     """Return a time in words."""
     return f"{seconds:.0f} processor second{'' if f'{seconds:.0f}' == '1' else 's'}"
-
-
-def _with_head(encoder: Encoder, classes: int, config: FinetuneConfig, seed: int) -> Recognition:
-    """Put a head on an encoder, made for its features."""
-    shape = encoder.feature_shape
-    if encoder.input.pace == "recorded" and not shape.has_summary:
-        raise ConfigError(
-            "fine-tuning reads features of one length, and at the recorded pace those of this encoder differ from clip "
-            "to clip: it would need a summary of each body (for a frame transformer: encoder.readout cls)"
-        )
-    with seeded_weights(seed):
-        head = JointsHead(1 if shape.has_summary else shape.joints, shape.dim, classes, config.hidden_width)
-    return Recognition(encoder, head, config)
 
 
 def _further_epochs(

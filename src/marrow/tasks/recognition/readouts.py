@@ -9,11 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
+
+from marrow.models.encoder import Features
+from marrow.models.heads import LinearHead
+
+# The score of a class that has no training clip lies so far below the lowest of the others.
+_UNKNOWN_CLASS = 20.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,57 @@ class Logistic:
     def predict(self, features: Float64[np.ndarray, "clip dim"]) -> Int64[np.ndarray, " clip"]:
         """Return the most probable class; the first of equals."""
         return self.classes[self.log_probability(features).argmax(axis=1)]
+
+
+@dataclass(frozen=True)
+class LogisticHead:
+    """Logistic regression of features that it standardises itself.
+
+    Args:
+        mean: of every number of the features.
+        scale: likewise their spread.
+        logistic: of the standardised ones.
+    """
+
+    mean: Float64[np.ndarray, " dim"]
+    scale: Float64[np.ndarray, " dim"]
+    logistic: Logistic
+
+    @classmethod
+    def fitted(cls, features: Float32[np.ndarray, "clip dim"], label: Int64[np.ndarray, " clip"]) -> "LogisticHead":
+        """Learn from the features of labelled clips."""
+        exact = features.astype(np.float64)
+        mean, spread = exact.mean(axis=0), exact.std(axis=0)
+        scale = np.where(spread > 0.0, spread, 1.0)
+        return cls(mean, scale, Logistic.fitted((exact - mean) / scale, label, LogisticConfig()))
+
+    def scores(self, features: Float32[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "clip class"]:
+        """Return the logarithm of the probability of each class that was learned."""
+        return self.logistic.log_probability((features - self.mean) / self.scale)
+
+    def __call__(self, features: Features) -> Tensor:
+        """Return `scores` of pooled features."""
+        return torch.from_numpy(self.scores(features.pooled().float().cpu().numpy()))
+
+    def as_layer(self, classes: int) -> LinearHead:
+        """Return the same as a layer, of two or more classes; its scores are the same but for a constant.
+
+        A class that was not learned, for want of a clip, is next to impossible.
+        """
+        fitted = self.logistic.model
+        assert fitted is not None
+        weight, bias = np.asarray(fitted.coef_), np.asarray(fitted.intercept_)
+        if len(weight) == 1:  # of two classes scikit-learn keeps the score of the second against the first
+            weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
+        head = LinearHead(len(self.mean), classes)
+        head.mean.copy_(torch.from_numpy(self.mean))
+        head.scale.copy_(torch.from_numpy(self.scale))
+        with torch.no_grad():
+            head.classify.weight.zero_()
+            head.classify.bias.fill_(float(bias.min()) - _UNKNOWN_CLASS)
+            head.classify.weight[self.logistic.classes] = torch.from_numpy(weight).float()
+            head.classify.bias[self.logistic.classes] = torch.from_numpy(bias).float()
+        return head
 
 
 def nearest_class_mean(

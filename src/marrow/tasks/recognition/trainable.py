@@ -14,7 +14,7 @@ from marrow.data.draws import Draws
 from marrow.errors import BELOW_1, NOT_NEGATIVE, UP_TO_1, ConfigError, at_least, check_ranges
 from marrow.models.blocks import DropPath
 from marrow.models.encoder import Encoder
-from marrow.models.heads import JointsHead
+from marrow.models.heads import Head
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.train.optim import OptimizerConfig, ScheduleConfig
 
@@ -32,7 +32,11 @@ class FinetuneConfig:
         drop_path: how often the last block's residual branches are left out; the rate rises linearly from 0.
         dropout: share of the features' numbers that is left out before they are averaged.
         label_smoothing: share of the target that is spread over all classes.
-        hidden_width: of the head's hidden layer.
+        head: hidden: the paper's, on the joints side by side, with a hidden layer. logistic: a linear layer on the
+            pooled features, which begins as logistic regression on those of the training clips, as they are before the
+            encoder is trained. auto: logistic where those are more than one token's numbers
+            (`encoder.summary_blocks`), else hidden.
+        hidden_width: of the head's hidden layer, where it has one.
         augment: what is varied; null: as in the pre-training where that is known, else the paper's crops and rotations.
         scratch_budget: epochs from scratch. same_epochs: as many as from pre-training. same_total: as many more as the
             time of the pre-training is worth, so that both sides have spent the same in all.
@@ -53,6 +57,7 @@ class FinetuneConfig:
     drop_path: float = 0.3
     dropout: float = 0.3
     label_smoothing: float = 0.1
+    head: Literal["auto", "hidden", "logistic"] = "auto"
     hidden_width: int = 2048
     augment: AugmentConfig | None = None
     scratch_budget: Literal["same_epochs", "same_total"] = "same_epochs"
@@ -100,7 +105,7 @@ class Recognition(Trainable):
     # BatchNorm: a clip's loss depends on the others of its micro-batch.
     couples_samples = True
 
-    def __init__(self, encoder: Encoder, head: JointsHead, config: FinetuneConfig) -> None:
+    def __init__(self, encoder: Encoder, head: Head, config: FinetuneConfig) -> None:
         super().__init__()
         self.encoder, self.head, self.config = encoder, head, config
 
@@ -111,8 +116,8 @@ class Recognition(Trainable):
             drop = DropPath(draws.uniform("drop_path", bodies, self.encoder.branches), self.config.drop_path)
         if self.config.dropout > 0:
             shape = self.encoder.feature_shape
-            axes = () if shape.has_summary else (shape.times, shape.joints)
-            kept = draws.uniform("dropout", bodies, *axes, shape.dim) >= self.config.dropout
+            axes = (shape.times, shape.joints) if shape.summary_dim is None else ()
+            kept = draws.uniform("dropout", bodies, *axes, self.encoder.pooled_dim) >= self.config.dropout
         return FinetuneDraw(drop, kept)
 
     def forward(self, batch: Batch, draw: FinetuneDraw) -> StepOutput:
