@@ -40,7 +40,7 @@ PROGRAM = """
             time.sleep(0.01)
         note("saved")
         sys.exit(130)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while what == "meet" and diary.read_text().count("begin") < 2 and time.monotonic() < end:
         time.sleep(0.01)
     if what == "fail":
@@ -119,7 +119,7 @@ def test_a_line_that_cannot_be_said_stops_nothing(make_cell, caplog) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_what_runs_save_and_begins_nothing_else(make_cell, tmp_path: Path, number: int) -> None:
     def stop_once_both_run() -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while time.monotonic() < end and not (
             (tmp_path / "diary").exists() and len([line for line in diary(tmp_path) if "begin" in line]) == 2
         ):
@@ -181,7 +181,7 @@ def test_what_a_killed_call_left_running_is_not_begun_again(make_cell, tmp_path:
     cell = make_cell("a", "wait")
     command = [sys.executable, "-c", RUN_CELL, str(tmp_path / "program.py"), str(tmp_path)]
     with subprocess.Popen(command) as call:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while time.monotonic() < end and not (tmp_path / "diary").exists():
             time.sleep(0.02)
         [said] = diary(tmp_path)
@@ -190,7 +190,7 @@ def test_what_a_killed_call_left_running_is_not_begun_again(make_cell, tmp_path:
     assert (outcome.status, outcome.said) == ("running elsewhere", f"another process writes into {cell.log}")
     assert diary(tmp_path) == [said], "the command was not begun a second time"
     os.kill(int(said.split()[3]), signal.SIGTERM)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while time.monotonic() < end and len(diary(tmp_path)) < 2:
         time.sleep(0.02)
     with cell.log.open("ab") as log:

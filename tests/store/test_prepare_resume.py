@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_source import Toy, make_sequence, write_files
+from toy_source import STALLS_FROM, Toy, make_sequence, write_files
 
 from marrow.errors import ConfigError, DataError, ParseError, StoreError
 from marrow.skeleton.sequence import Record
@@ -73,8 +73,11 @@ def test_the_fingerprint_does_not_depend_on_the_shards(source, tmp_path, referen
     assert convert_recordings(Toy(), source, tmp_path / "one", shard_clips=100).fingerprint == reference
 
 
-def start(source, out, jobs, seconds=0.02, wait_for_shards=3):
-    """Start a slow preparation in a session of its own and wait until some shards are there."""
+def start(source, out, jobs, seconds=0.0, wait_for_shards=3, stalls_from=None):
+    """Start a slow preparation in a session of its own and wait until some shards are there.
+
+    `stalls_from`: the number of the recording at which it stops for ever, however busy the machine is.
+    """
     program = Path(__file__).with_name("toy_source.py")
     process = subprocess.Popen(
         [sys.executable, program, source, out, str(jobs), str(seconds)],
@@ -82,8 +85,9 @@ def start(source, out, jobs, seconds=0.02, wait_for_shards=3):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, **({} if stalls_from is None else {STALLS_FROM: str(stalls_from)})},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while len(list(Path(out).glob("shards/0*"))) < wait_for_shards:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -93,9 +97,9 @@ def start(source, out, jobs, seconds=0.02, wait_for_shards=3):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_after_kill_9_the_rest_is_made(source, tmp_path, jobs):
-    expected = convert_recordings(Toy(0.06), source, tmp_path / "reference", shard_clips=2, jobs=2)
+    expected = convert_recordings(Toy(), source, tmp_path / "reference", shard_clips=2, jobs=2)
     out = tmp_path / "killed"
-    process = start(source, out, jobs, seconds=0.06)
+    process = start(source, out, jobs, stalls_from=COUNT // 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     # A shard that was being written when the power went.
@@ -105,7 +109,7 @@ def test_after_kill_9_the_rest_is_made(source, tmp_path, jobs):
     with pytest.raises(StoreError, match=r"is not finished. Run the `marrow prepare` that began it again"):
         Store.open(out)
 
-    summary = convert_recordings(Toy(0.06), source, out, shard_clips=2)
+    summary = convert_recordings(Toy(), source, out, shard_clips=2)
     assert 3 <= summary.kept_shards < COUNT // 2
     assert summary.fingerprint == expected.fingerprint
     assert contents(out) == contents(tmp_path / "reference")
@@ -116,7 +120,7 @@ def test_ctrl_c_ends_it_and_keeps_what_is_finished(source, tmp_path, jobs):
     # Long enough that a busy machine does not finish before it is told to stop.
     process = start(source, tmp_path / "store", jobs, seconds=0.2)
     os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to the workers too.
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert (process.returncode, output) == (130, "interrupted\n")
     assert convert_recordings(Toy(0.2), source, tmp_path / "store", shard_clips=2).kept_shards >= 3
 

@@ -1,5 +1,6 @@
 """A reader of made-up files for the tests of the store, and a program that prepares them (to be killed)."""
 
+import os
 import signal
 import sys
 import time
@@ -15,6 +16,9 @@ from marrow.readers.base import SkipRecording, Split
 from marrow.skeleton.layout import KINECT_V1_20, Skeleton
 from marrow.skeleton.sequence import Placement, Record, Segment, SkeletonSequence
 from marrow.store import convert_recordings
+
+# Environment variable with the number of the recording at which reading stops for ever.
+STALLS_FROM = "TOY_STALLS_FROM"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Toy:
             yield Record(file.stem, file.name, number % 2, {"subject": number % 4, "place": f"room {number % 3}"})
 
     def read(self, root: Path, record: Record) -> SkeletonSequence:
-        time.sleep(self.seconds_per_clip)
+        time.sleep(1e6 if int(record.id) >= int(os.environ.get(STALLS_FROM, 10**9)) else self.seconds_per_clip)
         text = (root / record.path).read_text()
         if text == "empty":
             raise SkipRecording(f"{root / record.path}: nobody is seen")

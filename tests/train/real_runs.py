@@ -49,7 +49,7 @@ def command(store: Path, out: Path, *more: str, processes: int = 1) -> list[str]
 
 def run(words: list[str], expect: int | None = 0) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=_environment())
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, env=_environment())
     assert expect is None or done.returncode == expect, done.stderr
     return done
 
@@ -80,7 +80,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not condition():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from real_runs import command, entries, kill, make_store, run, start
+from real_runs import command, entries, kill, make_store, run, start, wait_for
 
 from marrow.train.checkpoint import load_latest
 
@@ -47,7 +47,10 @@ def kill_until_finished(store: Path, out: Path, kills: int, seconds: float, draw
     done = 0
     while done < kills and not (out / "result.json").exists():
         process = start(command(store, out, "--max_steps", STEPS))
-        time.sleep(seconds * draw.uniform(0.1, 1.0))
+        if done:
+            time.sleep(seconds * draw.uniform(0.1, 1.0))
+        else:  # the first kill is certain, however fast or slow the machine has become
+            wait_for(lambda begun=process: (out / "log.jsonl").exists() or begun.poll() is not None)
         done += process.poll() is None
         kill(process)
     run(command(store, out, "--max_steps", STEPS))

@@ -326,6 +326,8 @@ def test_it_never_costs_more_than_its_share_and_measures_at_the_end(store: Store
     # 0.9 of 44 s (of 11 s) pay for so many of them, one of which is the baseline, and for the pilot of 3.2 s.
     assert len(measured) == {2.0: 10, 0.5: 1}[share]
     assert measured[-1]["progress"] == 1.0
+    # The first comes as soon as pilot, baseline and itself, 9.6 s, are within 0.9 of 2 % of the time so far.
+    assert measured[0]["progress"] == pytest.approx({2.0: 0.24, 0.5: 1.0}[share], abs=0.015)
     assert log[-1]["monitor_cpu_seconds"] == pytest.approx(3.2 + 3.2 * (len(measured) + 1))
 
 

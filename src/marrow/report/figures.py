@@ -285,6 +285,11 @@ def symbol_svg(colour: str, symbol: str) -> str:
         "square": "<rect x='1.5' y='1.5' width='9' height='9'/>",
         "diamond": "<path d='M6 0L12 6L6 12L0 6Z'/>",
         "triangle-up": "<path d='M6 1L12 11L0 11Z'/>",
+        "triangle-down": "<path d='M6 11L12 1L0 1Z'/>",
+        "x": "<path d='M2 0L6 4L10 0L12 2L8 6L12 10L10 12L6 8L2 12L0 10L4 6L0 2Z'/>",
+        "star": "<path d='M6 0L7.5 4.2L12 4.4L8.4 7.1L9.7 11.5L6 9L2.3 11.5L3.6 7.1L0 4.4L4.5 4.2Z'/>",
+        "hexagon2": "<path d='M0 6L3 0.8H9L12 6L9 11.2H3Z'/>",
+        "pentagon": "<path d='M6 0L12 4.5L9.7 11.5H2.3L0 4.5Z'/>",
         "cross": "<path d='M4 1H8V4H11V8H8V11H4V8H1V4H4Z'/>",
         "line": "<rect x='0' y='4.5' width='12' height='3'/>",
         "dotted": "<rect x='0' y='4.5' width='3' height='3'/><rect x='4.5' y='4.5' width='3' height='3'/>"

@@ -7,9 +7,11 @@ import plotly.graph_objects as go
 
 from marrow.report.clips import Query, ShownClips
 from marrow.report.figures import Figures, lay_out, legend, short
-from marrow.report.style import INK, SERIES, SYMBOLS, card
+from marrow.report.style import INK, MUTED, SERIES, SYMBOLS, card
 from marrow.viewer.motion import Reel
 
+# More classes than that are folded in the legend of the map.
+_LEGEND_CLASSES = 24
 _SPEEDS = (("0.25", "¼"), ("0.5", "½"), ("1", "1"), ("2", "2"))
 _VIEWS = (
     ("oblique", "oblique"),
@@ -52,7 +54,6 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
     )
     if len(classes) == 1:
         choice = ""
-    hollow = " Hollow: the linear head took it for another class." if any(flag is False for flag in right) else ""
     how = "Point at a clip, or click it, to see it move."
     steps = (
         "<button class='small' data-step='-1' aria-label='Previous clip'>◀</button>"
@@ -63,8 +64,24 @@ def _map_html(shown: ShownClips, figures: Figures) -> str:
         f"aria-label='The chosen clip, moving' data-clip='{shown.points[0].clip}'></canvas>"
         f"<figcaption id='map-caption' aria-live='polite'></figcaption></figure></div>"
     )
-    content = f"<div class='map'><div>{choice}{plot}</div>{player}</div>"
-    return card("Map of the features", content, lead=f"{shown.map_kind} Colour and shape: class.{hollow} {how}")
+    signs = _map_legend(classes, is_hollow=any(flag is False for flag in right))
+    content = f"<div class='map'><div>{choice}{plot}{signs}</div>{player}</div>"
+    return card("Map of the features", content, lead=f"{shown.map_kind} {how}")
+
+
+def _look_of(index: int) -> tuple[str, str]:
+    """Return colour and shape of a class on the map."""
+    return SERIES[index % len(SERIES)], SYMBOLS[(index + index // len(SERIES)) % len(SYMBOLS)]
+
+
+def _map_legend(classes: Sequence[str], *, is_hollow: bool) -> str:
+    """Return the legend of the map: every class, folded where there are many, and what hollow marks mean."""
+    entries = [(name, *_look_of(index)) for index, name in enumerate(classes)]
+    signs = legend(entries)
+    if len(entries) > _LEGEND_CLASSES:
+        signs = f"<details><summary>{len(entries)} classes</summary>{signs}</details>"
+    said = [("hollow: the linear head took it for another class", MUTED, "ring")] if is_hollow else []
+    return signs + legend([*said, ("ringed: the clip that plays", INK, "ring")])
 
 
 def _map_figure(
@@ -84,8 +101,7 @@ def _map_figure(
     names = sorted(set(class_of))
     figure = go.Figure()
     for index, name in enumerate(names):
-        colour = SERIES[index % len(SERIES)]
-        symbol = SYMBOLS[(index + index // len(SERIES)) % len(SYMBOLS)]
+        colour, symbol = _look_of(index)
         clips = [clip for clip, its in enumerate(class_of) if its == name]
         figure.add_scatter(
             name=name,

@@ -5,7 +5,8 @@ from html import escape
 
 from marrow.report.cards import cell
 from marrow.report.figures import Figures, Mark, interval_figure, legend
-from marrow.report.style import SOURCES, card, cross_table, table
+from marrow.report.headline import headline
+from marrow.report.style import SOURCES, card, table
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.numbers import Number
 from marrow.tasks.summary import Difference, differences, kinds_of_clips, raw_sentences, scores
@@ -16,18 +17,12 @@ _Groups = dict[str, tuple[str, str, list[Mark]]]
 
 
 def verdicts_html(evaluation: EvaluationReport) -> str:
-    """Say in plain sentences how the encoders stand against raw coordinates."""
+    """Say in plain sentences what the encoders are good for, and test by test how they stand against coordinates."""
     strictest = kinds_of_clips(evaluation)[-1]
     judged = [difference for difference in differences(evaluation) if difference.clips == strictest]
-    names = {"random": "the same encoder at random initialisation", "raw": "raw coordinates without an encoder"}
-    told = []
-    for against, name in names.items():
-        verdicts = [difference.verdict for difference in judged if difference.against == against]
-        if verdicts:
-            told.append(f"{name} in {verdicts.count('better')} of {len(verdicts)} tests")
-    headline = f"The trained encoder is shown to pass {escape(' and '.join(told))}."
     verdicts = [difference.verdict for difference in judged if difference.against == "raw"]
-    return (f"<p class='headline'>{headline}</p>" if told else "") + "".join(
+    said = headline(evaluation)
+    return (f"<p class='headline'>{escape(said)}</p>" if said else "") + "".join(
         f"<p class='verdict {verdict.replace(' ', '-')}'><b class='sign' aria-hidden='true'>"
         f"{_SIGNS[verdict]}</b>{escape(sentence)}</p>"
         for verdict, sentence in zip(verdicts, raw_sentences(evaluation), strict=True)
@@ -95,19 +90,24 @@ def _score_marks(numbers: Sequence[Number], half: str) -> _Groups:
 
 
 def _score_table(numbers: Sequence[Number], clips: Sequence[str], counts: Mapping[str, int]) -> str:
+    """Return the scores task by task, a row for each source: narrow enough for a phone."""
     by_place = {(score.source, score.task, score.name, score.quantity.clips): score for score in numbers}
-    cells = {}
+    lines: list[list[str]] = []
     for score in {(score.task, score.name): score for score in numbers if score.source == "trained"}.values():
-        row = escape(score.about.name + (f" ({score.quantity.reading})" if score.quantity.reading else ""))
-        for half in clips:
-            for source in SOURCES:
-                task, name = (score.about.beside, "top1") if source == "raw" else (score.task, score.name)
-                column = f"{source}, {half}" if len(clips) > 1 else source
-                cells[row, column] = cell(by_place.get((source, task, name, half)))
-    told = "Percent. Raw: nearest neighbours beside nearest neighbours, ridge regression beside linear heads."
+        title = score.about.name + (f" ({score.quantity.reading})" if score.quantity.reading else "")
+        lines.append([f"<b>{escape(title)}</b>", *[""] * len(clips)])
+        for source in SOURCES:
+            task, name = (score.about.beside, "top1") if source == "raw" else (score.task, score.name)
+            cells = [by_place.get((source, task, name, half)) for half in clips]
+            if any(cells):
+                lines.append([source, *map(cell, cells)])
+    told = (
+        "Percent. Trained: the encoder; random: the same one untrained; raw: coordinates without an encoder, by "
+        "nearest neighbours beside nearest neighbours and by ridge regression beside linear heads."
+    )
     if len(clips) > 1:
         told += f" Official: all {counts['official']:,} test clips; clean: {counts['clean']:,} without copies."
-    return f"<p class='lead'>{told}</p>{cross_table('task', cells)}"
+    return f"<p class='lead'>{told}</p>{table(['', *clips], lines)}"
 
 
 def _difference_marks(of_half: Sequence[Difference], labels: Mapping[str, str]) -> _Groups:
@@ -124,15 +124,21 @@ def _difference_marks(of_half: Sequence[Difference], labels: Mapping[str, str]) 
 
 
 def _difference_table(of_baselines: Sequence[Difference], clips: Sequence[str], labels: Mapping[str, str]) -> str:
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    """Return the differences task by task, a row for each baseline."""
+    tasks: dict[str, dict[str, dict[str, str]]] = {}
     for difference in of_baselines:
-        baseline = "random initialisation" if difference.against == "random" else labels[difference.against_task]
-        rows.setdefault((labels[difference.task], baseline), {})[difference.clips] = (
-            f"{_SIGNS[difference.verdict]} {difference.difference_percent:+.1f} {difference.verdict}"
+        beside = f" ({labels[difference.against_task]})" if difference.against == "raw" else ""
+        rows = tasks.setdefault(labels[difference.task], {})
+        rows.setdefault(f"minus {difference.against}{beside}", {})[difference.clips] = (
+            f"{_SIGNS[difference.verdict]} {difference.difference_percent:+.1f}"
+            f"<small>{difference.verdict}</small>"
             f"<small>[{difference.low_percent:+.1f}, {difference.high_percent:+.1f}]</small>"
         )
-    lines = [[*map(escape, names), *(cells[half] for half in clips)] for names, cells in rows.items()]
-    return table(["task", "baseline", *(clips if len(clips) > 1 else ["points"])], lines, numbers_from=2)
+    lines: list[list[str]] = []
+    for task, rows in tasks.items():
+        lines.append([f"<b>{escape(task)}</b>", *[""] * len(clips)])
+        lines += [[escape(baseline), *(cells[half] for half in clips)] for baseline, cells in rows.items()]
+    return table(["", *(clips if len(clips) > 1 else ["points"])], lines)
 
 
 def _lines(label: str) -> str:

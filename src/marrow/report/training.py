@@ -10,6 +10,13 @@ from marrow.report.runs import Run
 from marrow.report.style import MUTED, card, table
 from marrow.train.verdict import judge
 
+# The weights at step 0 follow from the seed alone, and so does what the monitor knows of the untrained encoder: a curve
+# begins there.
+_BEFORE = {
+    "nearest_neighbour_percent": "nearest_neighbour_random_percent",
+    "effective_rank": "effective_rank_random",
+    **{name: name for name in ("nearest_neighbour_random_percent", "effective_rank_random", "chance_percent")},
+}
 _SIGNS = {"good": "✓", "wait": "…", "warning": "!"}
 # Charts by title: the numbers drawn solid, and those drawn dotted as their reference.
 _CHARTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
@@ -106,7 +113,11 @@ def _chart(
 
 def _values(run: Run, name: str) -> tuple[list[float], list[float]]:
     entries = [entry for entry in run.log if isinstance(entry.get(name), int | float)]
-    return [float(entry["step"]) for entry in entries], [float(entry[name]) for entry in entries]
+    steps, values = [float(entry["step"]) for entry in entries], [float(entry[name]) for entry in entries]
+    untrained = entries[0].get(_BEFORE.get(name, "")) if entries else None
+    if untrained is not None:
+        return [0.0, *steps], [float(untrained), *values]
+    return steps, values
 
 
 def _costs(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:

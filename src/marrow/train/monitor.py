@@ -237,10 +237,11 @@ class Monitor:
                 return False
             self._plan(share * run / max(progress, 1e-9))
         assert self._cost is not None
-        # Room is kept for the last measurement: it is the one that counts.
-        needed = self._cost * ((1 if last else 2) + (0 if self._baseline else 1))
-        needed += 0.0 if self._batches else self._making
-        return bool((needed <= allowed).all())
+        needed = self._cost * (1 if self._baseline else 2) + (0.0 if self._batches else self._making)
+        # Room is kept for the last measurement, which is the one that counts: the run will have paid for it by then.
+        to_come = share * run / max(progress, 1e-9) - self._spent
+        last_one = 0.0 if last else self._cost
+        return bool((needed <= allowed).all() and (needed + last_one <= to_come).all())
 
     def _plan(self, affordable: Float64[np.ndarray, " clock"]) -> None:
         """Find out what a clip costs, and decide how many to look at.
