@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser
-from marrow.cli.main import EXIT_INTERRUPTED
+from marrow.cli.main import EXIT_INTERRUPTED, parse_command
 from marrow.cli.next_step import say_next
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def build_parser() -> ArgumentParser:
     parser = make_parser(
         "marrow demo",
         "Make synthetic recordings, let the encoder that comes with marrow tell actions apart from a few labelled "
-        "examples, pre-train a small encoder of one's own (MAMP, with positions as its target), score it beside the "
-        "same encoder at random initialisation and beside raw coordinates, and write a report. The same command goes "
-        "on where an interrupted one stopped.",
+        "examples, pre-train an encoder of one's own (the recipe `own`), score it beside the same encoder at random "
+        "initialisation and beside raw coordinates, and write a report. The same command goes on where an interrupted "
+        "one stopped.",
     )
     parser.add_argument("--quick", action="store_true", help="20 steps on few recordings: does it run?")
     parser.add_argument(
@@ -100,27 +100,9 @@ def _few_labels(store: "Store") -> str:
 
 
 def _settings(store: Path, folder: Path, quick: bool) -> "PretrainConfig":
-    """Return a small MAMP that learns something in two minutes on one core: the sizes of the recipe `mamp_synthetic`.
+    """Return those of the recipe for recordings of one's own, for two minutes."""
+    from marrow.cli.pretrain import settings_of
 
-    It predicts positions instead of motion. In minutes, the prediction of motion hardly gets past its mean.
-    """
-    from marrow import InputConfig, PretrainConfig
-    from marrow.data.augment import AugmentConfig
-    from marrow.models.patch_transformer import PatchTransformerConfig
-    from marrow.objectives.mamp import MAMPConfig
-    from marrow.train.optim import OptimizerConfig
-
-    return PretrainConfig(
-        store=store,
-        out=folder,
-        protocol=PROTOCOL,
-        input=InputConfig(window_frames=64, alignment="body"),
-        augment=AugmentConfig(min_crop_frames=16),
-        encoder=PatchTransformerConfig(width=128, depth=5, heads=4, patch_frames=16),
-        objective=MAMPConfig(target="joint", decoder_width=64, decoder_heads=2, decoder_depth=1),
-        optimizer=OptimizerConfig(learning_rate=2e-3, scaling="absolute"),
-        batch_clips=16 if quick else 32,
-        max_steps=20 if quick else None,
-        max_minutes=None if quick else 2.0,
-        threads=1,
-    )
+    limit = ["--max_steps", "20", "--batch_clips", "16"] if quick else ["--max_minutes", "2"]
+    words = ["--recipe", "own", "--store", str(store), "--protocol", PROTOCOL, "--out", str(folder), *limit]
+    return settings_of(parse_command("pretrain", words))
