@@ -1,12 +1,13 @@
 """What a reader of scores has to know: copies, folds, what pre-training saw, runs that are no seeds of each other."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
-from marrow.data.subsets import protocol_rows
+from marrow.data.subsets import chosen_rows, protocol_rows
 from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.copies import copied_rows
 from marrow.store.format import Store
@@ -105,15 +106,27 @@ def notes_of_tasks(reports: Sequence[Report], folds: int) -> list[str]:
     ]
 
 
+def _rows_of_pretraining(provenance: Mapping[str, Any], store: Store) -> Int64[np.ndarray, " row"] | None:
+    """Return the rows of a store that a pre-training has learned from; None where it was of other data."""
+    for one in provenance.get("stores", ()):
+        if one["fingerprint"] == store.fingerprint:
+            return chosen_rows(store, None if one["rows"] == "all" else one["rows"])[0]
+    if "settings" not in provenance or provenance.get("store_fingerprint") != store.fingerprint:
+        return None
+    protocol = provenance["settings"]["protocol"]
+    return np.arange(len(store)) if protocol is None else protocol_rows(store, protocol)[0]
+
+
 def _seen_in_pretraining(run: RunFacts, test: TestClips, store: Store) -> str:
     """Say how many test clips the pre-training saw, without their labels, as far as the run tells."""
     provenance = run.description.get("provenance", {})
     if "num_labels_used" in provenance:
         return f"The encoder was fine-tuned with the labels of {provenance['num_labels_used']} clips before."
-    if "settings" not in provenance or provenance.get("store_fingerprint") != store.fingerprint:
+    rows = _rows_of_pretraining(provenance, store)
+    if rows is None and provenance.get("stores"):
+        return f"The encoder was pre-trained on other stores: {', '.join(one['name'] for one in provenance['stores'])}."
+    if rows is None:
         return "The encoder was pre-trained on other data, or does not say on which."
-    pretrained_on = provenance["settings"]["protocol"]
-    rows = np.arange(len(store)) if pretrained_on is None else protocol_rows(store, pretrained_on)[0]
     seen = int(np.isin(test.row, rows).sum())
     if seen == 0:
         return f"Pre-training learned from {len(rows)} clips without labels; no test clip was among them."
