@@ -114,6 +114,7 @@ def _command_page(name: str) -> str:
     shown = "\n".join(command for command, _ in examples[:_MOST_EXAMPLES])
     pages = dict.fromkeys(page for _, page in examples)
     used = f"\n\nFrom {', '.join(f'[{page[:-3]}](../{page})' for page in pages)}." if pages else ""
+    used += _times(name)
     block = f"\n## Examples\n\n```bash\n{shown}\n```{used}\n" if examples else ""
     words, heading, options = _help_as_markdown(parser.format_help()).partition("\n## ")
     return f"# marrow {name}\n\n{words}{block}{heading}{options}"
@@ -142,6 +143,17 @@ def _plain(text: str) -> str:
     pieces = text.split("`")
     pieces[::2] = [re.sub(r"([*_\[\]<])", r"\\\1", piece) for piece in pieces[::2]]
     return "`".join(pieces)
+
+
+def _times(name: str) -> str:
+    """Return what docs/performance.md says that a command takes."""
+    rows = re.findall(
+        r"^\| `(marrow [^`]+)` \| ([\d.]+) \|", (DOCS / "performance.md").read_text(encoding="utf-8"), re.M
+    )
+    found = [(line, seconds) for line, seconds in rows if f"{line} ".startswith(f"marrow {name} ")]
+    said = "; ".join(f"`{line}` takes {seconds} processor seconds" for line, seconds in found)
+    where = "[540 synthetic clips](../performance.md#how-long-commands-take)"
+    return f"\n\nOn {where}, {said}." if found else ""
 
 
 def _examples(name: str) -> list[tuple[str, str]]:
