@@ -17,7 +17,8 @@ from marrow.store.format import Store
 from marrow.store.memory import write_store
 from small_pretraining import make_walks
 
-SMALL = "--encoder.width 8 --encoder.depth 1 --encoder.heads 2 --objective.decoder_width 8 --objective.decoder_heads 2"
+SMALL = "--encoder.width 8 --encoder.depth 1 --encoder.heads 2 --encoder.summary_blocks [1]"
+SMALL += " --objective.decoder_width 8 --objective.decoder_heads 2"
 
 
 def own(store: Path, out: Path, *words: str):

@@ -157,6 +157,8 @@ def _with(task: "Task", config: Any) -> "Task":
 def run(arguments: Namespace) -> int:
     """Evaluate, and print tables or JSON."""
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
+    from marrow.data.subsets import fold_protocols
+    from marrow.store.format import Store
     from marrow.tasks import TASKS
     from marrow.tasks.base import TaskContext
     from marrow.tasks.evaluate import evaluate
@@ -209,9 +211,9 @@ def run(arguments: Namespace) -> int:
         if kept:
             return 0
         if any(shipped_folder(run) for run in arguments.runs):
-            protocol = evaluation.settings["asked_protocol"]
-            how = ["--store", arguments.store, "--protocol", protocol, "--out", "RUN"]
-            say_next("finetune", arguments.runs[0], *how)
+            fold = fold_protocols(Store.open(arguments.store), arguments.protocol)[0]
+            tuned = Path("runs", f"{arguments.store.resolve().name}_tuned")
+            say_next("finetune", arguments.runs[0], "--store", arguments.store, "--protocol", fold, "--out", tuned)
         else:
             say_where_reports_are_shown(arguments.runs)
     return 0

@@ -11,7 +11,7 @@ from marrow.report.style import INK, MUTED, SERIES, SYMBOLS, card
 from marrow.viewer.motion import Reel
 
 # More classes than that are folded in the legend of the map.
-_LEGEND_CLASSES = 24
+_LEGEND_CLASSES = 32
 _SPEEDS = (("0.25", "¼"), ("0.5", "½"), ("1", "1"), ("2", "2"))
 _VIEWS = (
     ("oblique", "oblique"),
@@ -80,8 +80,8 @@ def _map_legend(classes: Sequence[str], *, is_hollow: bool) -> str:
     signs = legend(entries)
     if len(entries) > _LEGEND_CLASSES:
         signs = f"<details><summary>{len(entries)} classes</summary>{signs}</details>"
-    said = [("hollow: the linear head took it for another class", MUTED, "ring")] if is_hollow else []
-    return signs + legend([*said, ("ringed: the clip that plays", INK, "ring")])
+    hollow = legend([("hollow: the linear head took it for another class", MUTED, "ring")])
+    return signs + (hollow if is_hollow else "")
 
 
 def _map_figure(

@@ -10,6 +10,7 @@ import yaml
 
 from marrow.errors import DataError, StoreError
 from marrow.models.export import DESCRIPTION
+from marrow.models.packed import is_packed, read_packed
 from marrow.objectives import OBJECTIVES
 from marrow.pretrain_config import NOT_THE_EXPERIMENT
 from marrow.store.format import Store
@@ -88,6 +89,8 @@ def read_run(folder: Path | str, evaluations: Sequence[EvaluationReport] | None 
         settings = _text(folder / CONFIG, yaml.safe_load) or {}
         environments = _text(folder / ENVIRONMENT, json.loads) or []
         description = _text(inner / DESCRIPTION, json.loads)
+        if description is None and is_packed(folder):
+            description = dict(read_packed(folder).encoder)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{folder}: cannot be read as a run: {error}") from error
     reports = any((folder / "reports").glob("*.json"))
