@@ -108,7 +108,8 @@ def test_the_command_takes_stores_one_after_the_other(
     stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = [
-        "--encoder.width=16", "--encoder.depth=1", "--encoder.heads=2", "--objective.decoder_depth=1",
+        "--encoder.width=16", "--encoder.depth=1", "--encoder.heads=2", "--encoder.summary_blocks=[1]",
+        "--objective.decoder_depth=1",
         "--objective.decoder_width=16", "--objective.decoder_heads=2", "--batch_clips=4", "--max_steps=2",
     ]  # fmt: skip
     words = ["pretrain", "--recipe", "general", "--out", str(tmp_path / "run"), *small]

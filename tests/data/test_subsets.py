@@ -67,7 +67,7 @@ def test_a_protocol_of_two_filters(store: Store):
         ("k-fold:4:view#0", "at least 4 values of 'view', the store has 3: 1, 2, 3"),
         ("k-fold:16#0", "at least 16 clips, the store has 15"),
         ("k-fold:2:viev#0", "Did you mean 'view'"),
-        ("by_subjects", "Folds: by_subject, thirds"),
+        ("by_subjects", "it has xview, by_subject, thirds"),
         ("by_subject", "leave-one-out:subject=VALUE"),
         ("view=1 -> view=1", "5 clips on both sides"),
         ("view=1 & view=2 -> view=3", "no train clip"),

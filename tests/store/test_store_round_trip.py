@@ -120,7 +120,7 @@ def test_splits_attributes_labels(tmp_path):
     assert store.attribute("room").tolist() == ["x"] * 5
     assert store.label.tolist() == [0, 1, 0, 1, 0]
     assert [record.id for record in store.records[1:3]] == ["1", "2"]
-    with pytest.raises(ConfigError, match=r"no split 'xsbu'. Splits: xsub. Did you mean 'xsub'"):
+    with pytest.raises(ConfigError, match=r"no split 'xsbu': it has xsub. Did you mean 'xsub'"):
         store.split_rows("xsbu")
     with pytest.raises(
         ConfigError, match=r"no attribute 'subjects'. Attributes: room, subject. Did you mean 'subject'"

@@ -206,7 +206,7 @@ def test_inspect_json_is_json_and_writes_no_picture_unasked(tmp_path, capsys):
     assert (said["clips"], said["skeleton"]) == (2, "four")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     with pytest.raises(StoreError, match="cannot write the picture"):
-        inspect(tmp_path / "store", "--json", "--picture", tmp_path / "nowhere" / "x.svg")
+        inspect(tmp_path / "store", "--json", "--picture", tmp_path / "store" / "store.json" / "x.svg")
 
 
 def test_inspect_shows_folds(tmp_path, capsys):
