@@ -94,3 +94,8 @@ def test_the_weights_are_plain_fp32() -> None:
 def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
     with pytest.raises(CheckpointError, match="'general'"):
         facts_of(Path("generalx"), 0)
+
+
+def test_a_misspelt_name_is_answered_wherever_an_encoder_is_loaded() -> None:
+    with pytest.raises(CheckpointError, match="'general'"):
+        load_encoder("generalx")

@@ -115,10 +115,10 @@ def run(arguments: Namespace) -> int:
     if arguments.preview is not None:
         _write_preview(arguments.preview, lines, findings, examples)
         print(f"preview: {arguments.preview}")
-    if arguments.dry_run or out is None:
-        say_next("import", *arguments.paths, "--out", "STORE")
-        return 0
     unreadable = [fault for fault in findings.faults.values() if isinstance(fault, ParseError)]
+    if arguments.dry_run or out is None:
+        say_next("import", *arguments.paths, "--out", "STORE", *(["--on_error", "drop"] if unreadable else []))
+        return 0
     if unreadable and arguments.on_error == "stop":
         raise DataError(
             f"{len(unreadable)} of {len(findings.members)} recordings cannot be read; nothing was written. "

@@ -75,6 +75,9 @@ def run(arguments: Namespace) -> int:
     outputs = [path for path in (arguments.csv, arguments.json) if path is not None]
     for path in outputs:
         _check_output(path, overwrite=arguments.overwrite)
+    # What is misspelt is said before torch is loaded and examples are read: that takes long.
+    if not any(path.exists() for path in arguments.paths):
+        raise DataError(f"expected a file, a folder of recordings or a store; there is no {arguments.paths[0]}")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
     from rich.console import Console
 

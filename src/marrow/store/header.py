@@ -36,9 +36,7 @@ def read_header(path: Path) -> dict[str, Any]:
             raise StoreError(
                 f"{path} is not finished. Run the `marrow prepare` that began it again: it goes on from there"
             )
-        raise StoreError(
-            f"{path} is not a store: it has no {HEADER_FILE}. `marrow prepare` makes a store of raw recordings"
-        )
+        raise StoreError(f"{path} is not a store: it has no {HEADER_FILE}. `marrow import` makes a store of recordings")
     try:
         header = json.loads(file.read_bytes())
         version = header["version"]
