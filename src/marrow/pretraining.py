@@ -64,7 +64,7 @@ from marrow.train.loop import FitConfig, FitResult, fit
 from marrow.train.monitor import Monitor, TimedLoader
 from marrow.train.non_finite import Replay, replay
 from marrow.train.optim import Budget, adamw, learning_rate
-from marrow.train.processes import is_sharded
+from marrow.train.processes import is_sharded, leave_at_exit
 from marrow.train.run_directory import (
     check_run,
     claim_run,
@@ -127,6 +127,8 @@ def pretrain(config: PretrainConfig, *, advice: str = "") -> PretrainResult:
         *(config.device, config.precision), processes=config.processes, strategy=config.strategy, loggers=[tensorboard]
     )
     fabric.launch()
+    if fabric.world_size > 1:
+        leave_at_exit()
     objective = build_objective(config, store.skeleton).to(fabric.device)
     choice = choose_compile(
         *(as_words(config.compile), fabric.device.type, budget.steps, fabric.world_size), sharded=is_sharded(fabric)

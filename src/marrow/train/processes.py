@@ -4,6 +4,7 @@ Checkpoints hold whole tensors whatever the strategy was, so that a run may go o
 of processes.
 """
 
+import atexit
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,6 +74,16 @@ def find_launch(processes: int) -> Launch:
     # Fabric asks for the option --ntasks-per-node; what it amounts to is known without.
     os.environ["SLURM_NTASKS_PER_NODE"] = str(tasks // machines)
     return Launch(tasks // machines, machines, SLURMEnvironment(auto_requeue=False))
+
+
+def leave_at_exit() -> None:
+    """Leave the group of processes before this one ends: threads that serve it must not outlive the interpreter."""
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
