@@ -100,7 +100,8 @@ class LinearHead(nn.Module):
         self, features: Features, kept: Bool[Tensor, "batch body *axes dim"] | None = None, rate: float = 0.0
     ) -> Float[Tensor, "batch class"]:
         """Return one score per class, before the softmax; the arguments are those of `JointsHead`."""
-        return self.classify((_thinned(features, kept, rate).pooled() - self.mean) / self.scale)
+        features = _thinned(features, kept, rate, about=self.mean)
+        return self.classify((features.pooled() - self.mean) / self.scale)
 
     def config(self) -> dict[str, int]:
         """Return what it was made with."""
@@ -111,12 +112,17 @@ Head = JointsHead | LinearHead
 _HEADS: Mapping[str, type[Head]] = {kind.kind: kind for kind in (JointsHead, LinearHead)}
 
 
-def _thinned(features: Features, kept: Bool[Tensor, "batch body *axes dim"] | None, rate: float) -> Features:
-    """Leave numbers out of the features; the others make up for them."""
+def _thinned(
+    features: Features,
+    kept: Bool[Tensor, "batch body *axes dim"] | None,
+    rate: float,
+    about: Float[Tensor, " dim"] | float = 0.0,
+) -> Features:
+    """Leave numbers out of the features, which then are what they are `about`; the others make up for them."""
     if kept is None:
         return features
     read = "tokens" if features.summary is None else "summary"
-    return replace(features, **{read: getattr(features, read) * kept / (1.0 - rate)})
+    return replace(features, **{read: about + (getattr(features, read) - about) * kept / (1.0 - rate)})
 
 
 @dataclass

@@ -97,6 +97,27 @@ def test_where_nothing_is_learned_it_stays_what_it_was(data: TaskData) -> None:
     assert training.predictions[-1].tolist() == expected.argmax(1).tolist()
 
 
+def test_numbers_that_are_left_out_are_as_in_the_mean_clip() -> None:
+    """Not zero, which lies far outside of what the head has learned from: (0 - 10) / 0.1 = -100."""
+    head = LinearHead(2, 1)
+    head.mean.copy_(torch.tensor([10.0, 10.0]))
+    head.scale.copy_(torch.tensor([0.1, 0.1]))
+    with torch.no_grad():
+        head.classify.weight.copy_(torch.tensor([[1.0, 2.0]]))
+        head.classify.bias.zero_()
+    features = Features(
+        torch.zeros(1, 1, 1, 1, 2), torch.ones(1, 1, 1, 1, dtype=torch.bool), torch.tensor([[[10.1, 10.2]]])
+    )
+
+    def score(*kept: bool) -> float:
+        return head(features, torch.tensor([[kept]]), 0.5).item()
+
+    assert head(features).item() == pytest.approx(5.0, abs=1e-3)  # 1 x 1 + 2 x 2
+    assert score(False, False) == pytest.approx(0.0, abs=1e-3)
+    assert score(True, False) == pytest.approx(2.0, abs=1e-3)  # twice its share, so that the average over draws is 5
+    assert score(False, True) == pytest.approx(8.0, abs=1e-3)
+
+
 def test_a_recogniser_with_it_is_kept_and_packed(data: TaskData, tmp_path: Path) -> None:
     recogniser = Recogniser(encoder(), logistic_head(encoder(), data, CPU).eval(), ("a", "b", "c"))
     recogniser.save(tmp_path / "kept", {})
