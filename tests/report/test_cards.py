@@ -169,7 +169,7 @@ def test_recognition_and_other_tasks_share_a_page(make_run, tmp_path):
     page = Page(write_report([run], tmp_path / "report.html"))
     for title in ("Top-1 accuracy", "Confusion matrix", "Learning from a share of the labels", "Hugging"):
         assert f"<h3>{title}</h3>" in page.text
-    assert "--tasks linear_probe,knn,semi_supervised,hugging" in page.said
+    assert "--tasks semi_supervised,linear_probe,knn,hugging" in page.said
 
 
 def _store_without_labels(folder: Path, seconds: float) -> Store:

@@ -7,10 +7,11 @@ from marrow.readers.base import Split
 from marrow.report.compare import compare_runs
 from marrow.report.runs import read_run
 from marrow.store.memory import write_store
-from marrow.tasks.base import TaskContext
+from marrow.tasks.base import Report, TaskContext
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
-from marrow.tasks.kept_reports import fullest
+from marrow.tasks.kept_reports import fullest, in_order
+from marrow.tasks.recognition.declared import about_of
 from marrow.tasks.recognition.linear_probe import LinearProbe
 from marrow.tasks.recognition.retrieval import Knn, Retrieval, RetrievalConfig
 
@@ -176,3 +177,9 @@ def test_the_same_protocol_on_other_data_has_a_report_of_its_own(small_runs, sma
         evaluate(small_runs[0], store, "xview", tasks="knn", baselines=[], context=CPU)
     reports = [EvaluationReport.load(path).store for path in sorted((small_runs[0] / "reports").glob("*.json"))]
     assert sorted(reports) == sorted([small_store.fingerprint, other.fingerprint])
+
+
+def test_reports_have_one_order_whatever_came_first():
+    came = [("raw", "ridge/raw"), ("random", "knn/pooled"), ("trained", "knn/pooled"), ("trained", "logistic/pooled")]
+    reports = [Report(task, {}, source=source, declared=about_of(task)) for source, task in came]
+    assert [(each.source, each.task) for each in in_order(reports)] == [came[3], came[2], came[1], came[0]]

@@ -22,7 +22,7 @@ from marrow.tasks.encoders import encoder_for, encoder_of, facts_of_all, origin_
 from marrow.tasks.evaluation_notes import near_copies, notes_of_protocol, notes_of_tasks
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.folds import folds_of, over_folds, raw_baselines, raw_kinds, without_duplicates
-from marrow.tasks.kept_reports import Journal, file_name, keep
+from marrow.tasks.kept_reports import Journal, file_name, in_order, keep
 from marrow.tasks.recognition.baselines import BASELINES
 from marrow.tasks.recognition.linear_probe import LinearProbe
 from marrow.weights import shipped_folder
@@ -155,7 +155,7 @@ def evaluate(
         test_labels=test.label.tolist(),
         test_copied=test.copied.tolist(),
         runs=facts,
-        reports=reports,
+        reports=in_order(reports),
         notes=[
             *dict.fromkeys(f"{note[0].upper()}{note[1:]}." for note in adapted),
             *notes_of_protocol(folds, test, near, facts, store),

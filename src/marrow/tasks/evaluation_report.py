@@ -239,16 +239,6 @@ class EvaluationReport:
     settings: dict[str, Any] = field(default_factory=dict)
     version: int = REPORT_VERSION
 
-    def __post_init__(self) -> None:
-        # One order everywhere, whenever a task was added: trained, random, raw, and tasks as `TASKS` has them.
-        from marrow.tasks import TASKS
-
-        kinds, sources = list(TASKS), ["trained", "random", "raw"]
-        place = {name: number for names in (kinds, sources) for number, name in enumerate(names)}
-        self.reports = sorted(
-            self.reports, key=lambda report: (place.get(report.source, 3), place.get(report.about.kind, len(kinds)))
-        )
-
     @property
     def clean_count(self) -> int:
         """Test clips that are not copies of training clips."""

@@ -22,6 +22,7 @@ from typing import Any
 import marrow
 from marrow.errors import DataError, MarrowError
 from marrow.files import write_text_whole
+from marrow.tasks import TASKS
 from marrow.tasks.encoders import facts_of
 from marrow.tasks.evaluation_report import EvaluationReport, Report
 
@@ -162,7 +163,18 @@ def _joined(earlier: EvaluationReport, report: EvaluationReport) -> EvaluationRe
     """Put two reports on one encoder together; the settings are those of the new one."""
     # The folder may have had another name then: it is one run all the same.
     joined = EvaluationReport.joined([earlier.renamed(report.runs[0].name), report])
-    return replace(joined, settings=report.settings)
+    return replace(joined, reports=in_order(joined.reports), settings=report.settings)
+
+
+def in_order(reports: Sequence[Report]) -> list[Report]:
+    """Return reports in one order, whenever a task was added: trained, random, raw, and tasks as in `TASKS`."""
+    sources, kinds = ("trained", "random", "raw"), list(TASKS)
+
+    def place(report: Report) -> tuple[int, int]:
+        kind = report.about.kind
+        return sources.index(report.source), kinds.index(kind) if kind in kinds else len(kinds)
+
+    return sorted(reports, key=place)
 
 
 def file_name(protocol: str) -> str:
