@@ -32,10 +32,10 @@ class FinetuneConfig:
         drop_path: how often the last block's residual branches are left out; the rate rises linearly from 0.
         dropout: share of the features' numbers that is left out before they are averaged.
         label_smoothing: share of the target that is spread over all classes.
-        head: hidden: the paper's, on the joints side by side, with a hidden layer. logistic: a linear layer on the
-            pooled features, which begins as logistic regression on those of the training clips, as they are before the
-            encoder is trained. auto: logistic where those are more than one token's numbers
-            (`encoder.summary_blocks`), else hidden.
+        head: hidden: the paper's, on the joints side by side, or on the summary of a body where there is one, with a
+            hidden layer. logistic: a linear layer on the pooled features, which begins as logistic regression on those
+            of the training clips, as they are before the encoder is trained. auto: logistic where those are more than
+            one token's numbers (`encoder.summary_blocks`), else hidden.
         hidden_width: of the head's hidden layer, where it has one.
         augment: what is varied; null: as in the pre-training where that is known, else the paper's crops and rotations.
         scratch_budget: epochs from scratch. same_epochs: as many as from pre-training. same_total: as many more as the
