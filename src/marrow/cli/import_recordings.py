@@ -24,6 +24,7 @@ from marrow.errors import ConfigError, DataError, ParseError
 from marrow.importing.detect import FORMATS, get_format
 from marrow.importing.importer import Findings, Recordings
 from marrow.importing.labels import splits_of
+from marrow.importing.shared_joints import NOT_SHARED
 from marrow.readers.base import LEFT_OUT, SkipRecording
 from marrow.skeleton.derived import measured
 from marrow.skeleton.places import place_of_joints
@@ -189,7 +190,7 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     files = len({file for member in findings.members for file in member.source.files})
     lines = [
         ("format", f"{findings.format.name}: {findings.format.title}{written_by}"),
-        ("recordings", f"{clips:,} in {files:,} file{'' if files == 1 else 's'}"),
+        ("recordings", f"{clips:,} in {_files(files)}"),
     ]
     if findings.no_recordings:
         lines.append(("no recordings", f"{len(findings.no_recordings):,}: {_some(findings.no_recordings)}"))
@@ -222,7 +223,14 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
     left_out = sorted({name for found in contents for name in found.left_out})
     if left_out:
         lines.append(("left out", f"{len(left_out)}, being no joints: {_some(left_out)}"))
-    notes = Counter(note for example in examples for note in set(example.notes) if not note.startswith(LEFT_OUT))
+    not_shared = [found.not_shared for found in contents if found.not_shared]
+    if not_shared:
+        names = sorted(set[str]().union(*not_shared))
+        lines.append(
+            ("left out", f"{len(names)} that only {len(not_shared)} of {_files(len(contents))} have: {_some(names)}")
+        )
+    said_above = (LEFT_OUT, NOT_SHARED)
+    notes = Counter(note for example in examples for note in set(example.notes) if not note.startswith(said_above))
     for note, count in notes.most_common(_NOTES_SHOWN):
         lines.append(("note", f"{note} (in {count} of {_looked_at(examples)})"))
     missing = _missing(examples)
@@ -241,6 +249,10 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
         train, test = sum(map(split.train, records)), sum(map(split.test, records))
         lines.append((f"split {name}", f"{train:,} train, {test:,} test"))
     return lines
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def _people(recordings: Mapping[int, int]) -> str:

@@ -139,42 +139,6 @@ def _most(values: Iterable[Value | None]) -> Value | None:
     return max(counts, key=lambda value: counts[value]) if counts else None
 
 
-def with_joints(contents: Contents, joints: Sequence[str]) -> tuple[Contents, tuple[int, ...]] | None:
-    """Return a source as if it had some of its joints alone, so that files which share those are alike.
-
-    Args:
-        contents: of the source.
-        joints: names, in the order in which they are wanted.
-
-    Returns:
-        the contents, and which of the file's joints each is; None where the source lacks one, names none, or has a
-        known layout.
-    """
-    if contents.joints is None or contents.layout is not None or not set(joints) <= set(contents.joints):
-        return None
-    kept = tuple(contents.joints.index(joint) for joint in joints)
-    place = {joint: index for index, joint in enumerate(kept)}
-    tree, parents = contents.parents or (), []
-    for joint in kept if tree else ():
-        above = tree[joint]
-        while above not in place and tree[above] != above:
-            above = tree[above]
-        parents.append(place.get(above, place[joint]))
-    return replace(contents, joints=tuple(joints), joint_count=len(kept), parents=tuple(parents) or None), kept
-
-
-def rows_of(recording: Recording, kept: Sequence[int] | None) -> Recording:
-    """Return a recording with some of its joints, in their order; None: all."""
-    if kept is None:
-        return recording
-    confidence = recording.confidence
-    return replace(
-        recording,
-        positions=recording.positions[:, :, list(kept)],
-        confidence=None if confidence is None else confidence[:, :, list(kept)],
-    )
-
-
 def of_one_layout(
     contents: Mapping[Source, Contents],
 ) -> tuple[dict[Source, Contents], dict[Source, ParseError]]:

@@ -26,14 +26,13 @@ from marrow.importing.agreement import (
     doubts_of_what_is_said,
     most_say,
     of_one_layout,
-    rows_of,
-    with_joints,
 )
 from marrow.importing.decisions import Decisions, Sample, decide
 from marrow.importing.detect import detect, files_below, get_format, head_of, is_readable
 from marrow.importing.labels import Member, label_members, splits_of
 from marrow.importing.layouts import Told
 from marrow.importing.recording import Contents, Doubt, Format, ReadOptions, Source
+from marrow.importing.shared_joints import Kept, with_joints, with_shared_joints
 from marrow.progress import counting
 from marrow.readers.base import SkipRecording, Split
 from marrow.readers.name_pattern import check_pattern
@@ -129,8 +128,8 @@ class Recordings:
     _root: Path | None = field(default=None, init=False, repr=False, compare=False)
     _told_apart: Mapping[str, Source] = field(default_factory=dict, init=False, hash=False, repr=False)
     # What most sources say of rate, unit and axis; and, by the path of their records, those that say something else.
-    # Which joints of a file are kept, by the path of its records, where joints were chosen.
-    _kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict, init=False, hash=False, repr=False)
+    # Which joints of a file are kept, by the path of its records, where those are not all.
+    _kept: Mapping[str, Kept] = field(default_factory=dict, init=False, hash=False, repr=False)
     _most: Said = field(default=Said(), init=False, hash=False, repr=False, compare=False)
     _unlike_most: Mapping[str, Said] = field(default_factory=dict, init=False, hash=False, repr=False, compare=False)
 
@@ -186,11 +185,13 @@ class Recordings:
             )
         if not contents:
             raise _named(*next(iter(faulty.items())))
-        kept: dict[Source, tuple[int, ...]] = {}
+        kept: dict[Source, Kept] = {}
         for source, found in list(contents.items()):
             alone = with_joints(found, self.joints) if self.joints else None
             if alone is not None:
                 contents[source], kept[source] = alone
+        if not self.joints:
+            contents, kept = with_shared_joints(contents)
         contents, of_other_layouts = of_one_layout(contents)
         faulty |= of_other_layouts
         most = self._not_told(most_say(contents.values()))
@@ -229,7 +230,7 @@ class Recordings:
             "findings": findings,
             "_decisions": decisions,
             "_told_apart": {path: source for source, path in paths.items() if len(source.files) > 1 or "#" in path},
-            "_kept": {paths[source]: rows for source, rows in kept.items() if source in contents},
+            "_kept": {paths[source]: its for source, its in kept.items() if source in contents},
             "_most": most,
             "_unlike_most": {
                 paths[source]: said
@@ -261,7 +262,9 @@ class Recordings:
         path, key = self._path_and_key(record)
         source = self._told_apart.get(path) or Source(Path(path).stem, (root / path,))
         recording = get_format(self.format or "").read(source, key, self._read_options)
-        recording = as_most(rows_of(recording, self._kept.get(path)), self._unlike_most.get(path, Said()), self._most)
+        if path in self._kept:
+            recording = self._kept[path].of(recording)
+        recording = as_most(recording, self._unlike_most.get(path, Said()), self._most)
         return self._decisions.sequence(recording, source, record)
 
     def files_of(self, root: Path, record: Record) -> tuple[Path, ...]:
@@ -358,7 +361,7 @@ class Recordings:
         files_format: Format,
         contents: Mapping[Source, Contents],
         most: Said,
-        kept: Mapping[Source, tuple[int, ...]],
+        kept: Mapping[Source, Kept],
     ) -> list[Sample]:
         """Read a few recordings, evenly spread over all, in the unit and axes of most."""
         sources = list(contents)
@@ -376,8 +379,8 @@ class Recordings:
                     continue
                 said = self._not_told(Said.by(contents[source]))
                 name = f"{source.path.name}{'#' if clips[place].key else ''}{clips[place].key}"
-                recording = as_most(rows_of(recording, kept.get(source)), said, most)
-                samples.append(Sample(contents[source], recording, name))
+                recording = kept[source].of(recording) if source in kept else recording
+                samples.append(Sample(contents[source], as_most(recording, said, most), name))
         if not samples and failure is not None:
             raise failure
         return samples

@@ -111,6 +111,8 @@ class Contents:
         software: what wrote the file, where it says so.
         axes: shape and order of the axes, in words, for arrays: "N C T V M = 37646 × 3 × 300 × 25 × 2".
         left_out: parts of the file that are not joints and were left out, by name.
+        ends: names of joints, or of what was left out, that only end a chain, so that other exports may lack them.
+        not_shared: joints that were left out because other files of the skeleton lack them (the importer knows).
         doubts: what was taken for something that it may not be.
     """
 
@@ -127,6 +129,8 @@ class Contents:
     software: str = ""
     axes: str = ""
     left_out: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    not_shared: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
 
 

@@ -3,10 +3,10 @@
 The skeleton is that of the files below a folder, which `for_root` reads: the one that most of them have. A file that
 has another, that cannot be read, or whose path the pattern does not fit, is listed with that fault, and reading it
 raises it. Nodes that are no joints, be it in a single file, are left out (`readers/bvh_joints.py`: ends without a
-length, joints that stay on their parent, the origin of the scene); each recording notes them. What moves them still
-moves the rest. `joints` names those to keep instead. Left-right partners are told by name, hips and shoulders too; the
-centre is where the hips join, the chest where the neck leaves the joint that the shoulders share. `sides` and
-`anchors` override that.
+length, joints that stay on their parent, the origin of the scene), and ends that a single file lacks; each recording
+notes them. What moves them still moves the rest. `joints` names those to keep instead. Left-right partners are told by
+name, hips and shoulders too; the centre is where the hips join, the chest where the neck leaves the joint that the
+shoulders share. `sides` and `anchors` override that.
 
 Labels and attributes come from a file's path below the folder, without `.bvh`, by `pattern`: a regular expression with
 named groups that is searched for in it. The group `label` is the class, the others are attributes, as numbers where
@@ -289,10 +289,12 @@ def _with_partners(names: Sequence[str], mirror: Sequence[int], sides: Mapping[s
 
 
 def _left_out(trees: Mapping[Path, list[Node]]) -> set[str]:
-    """Return the nodes that are no joints in one of the files at least."""
+    """Return the nodes that are no joints in one of the files at least, and ends of chains that are not in all."""
     may_be_scene = [file for file, nodes in trees.items() if root_may_be_scene(nodes)]
     scenes = set(may_be_scene) if _is_scene(may_be_scene) else set[Path]()
-    return set[str]().union(*(no_joints(nodes, file in scenes) for file, nodes in trees.items()))
+    ends = {node.name for nodes in trees.values() for node in nodes if node.is_end}
+    in_all = ends.intersection(*({node.name for node in nodes} for nodes in trees.values()))
+    return (ends - in_all).union(*(no_joints(nodes, file in scenes) for file, nodes in trees.items()))
 
 
 def _is_scene(files: Sequence[Path]) -> bool:

@@ -55,6 +55,7 @@ class Bvh:
             parents=parents,
             fps=None if seconds is None else frames_per_second(seconds),
             left_out=tuple(node.name for node in beginning.nodes if node.name in left_out),
+            ends=tuple(node.name for node in beginning.nodes if node.is_end),
         )
 
     def read(self, source: Source, key: str, options: ReadOptions) -> Recording:
