@@ -2,14 +2,17 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from marrow.cli import import_recordings as command
 from marrow.cli.arguments import parse
+from marrow.cli.inspect import print_checks
 from marrow.errors import ConfigError, DataError
 from marrow.store import Store
+from marrow.store.summary import summarise
 
 # Joints of a standing person in millimetres, y up, left at +x.
 _BODY = {
@@ -41,19 +44,16 @@ def test_a_folder_becomes_a_store_and_everything_is_said(tmp_path, capsys):
     for name in ("walk/a.csv", "run/b.csv"):
         walk(tmp_path / "in" / name)
     (tmp_path / "in/README.md").write_text("# words")
+    everything = ("2 in 2 files", "README.md", "30 per second", "0.001 m", "run 1, walk 1", "--labels none")
+    assert run(tmp_path / "in", "--dry_run") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (*everything, "left hip"):
+        assert words in said
     assert run(tmp_path / "in", "--out", tmp_path / "store", "--jobs", 1) == 0
     said = " ".join(capsys.readouterr().out.split())
-    for words in (
-        "2 in 2 files",
-        "README.md",
-        "30 per second",
-        "0.001 m",
-        "run 1, walk 1",
-        "left hip",
-        "--labels none",
-    ):
+    for words in everything:
         assert words in said
-    assert f"marrow pretrain --recipe own --store {tmp_path / 'store'} --out runs/store" in said
+    assert "left hip" not in said  # a dry run shows which joint is which, and that is long
     store = Store.open(tmp_path / "store")
     assert (store.source, store.classes, store.fps.tolist()) == ("import", ("run", "walk"), [30.0, 30.0])
     assert store.options["unit_metres"] == 0.001
@@ -88,6 +88,8 @@ def test_what_cannot_be_read_stops_it_before_anything_is_written(tmp_path, capsy
     assert not (tmp_path / "store").exists()
     assert "b.csv:2" in "".join(capsys.readouterr().out.split())
     assert run(tmp_path / "in", "--out", tmp_path / "store", "--jobs", 1, "--on_error", "drop") == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"^ +1  \S*b\.csv", said, re.MULTILINE)  # a reason stands for every file that has it
     assert [dropped.id for dropped in Store.open(tmp_path / "store").dropped] == ["b"]
 
 
@@ -110,3 +112,13 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("marrow.cli.prepare.convert_recordings", interrupted)
     assert run(walk(tmp_path / "a.csv"), "--out", tmp_path / "store") == 130
     assert "run the same command to go on" in capsys.readouterr().err
+
+
+def test_what_was_dropped_is_not_forgotten_where_the_rest_looks_right(tmp_path, capsys):
+    assert run(walk(tmp_path / "a.csv"), "--out", tmp_path / "store", "--jobs", 1) == 0
+    whole = replace(summarise(Store.open(tmp_path / "store")), warnings=(), not_checked=())
+    capsys.readouterr()
+    print_checks(whole)
+    assert "1 recording" not in capsys.readouterr().out
+    print_checks(replace(whole, dropped={"nobody is seen": 2}))
+    assert "in the 1 recording " in capsys.readouterr().out

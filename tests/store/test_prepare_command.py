@@ -30,7 +30,7 @@ def test_it_prepares_and_says_what_came_of_it(tmp_path, capsys):
     output = capsys.readouterr().out
     assert f"{out}: 4 clips (1 shard made in" in output
     assert "1 recording dropped" in output
-    assert "1  FILE: nobody is seen" in output
+    assert "1  nobody is seen" in output
     assert output.splitlines()[-1] == f"next: marrow inspect {out}"
     assert Store.open(out).options == {"seconds_per_clip": 0.0, "scale": 2.0}
 
@@ -42,7 +42,7 @@ def test_a_malformed_file_stops_it_or_is_dropped(tmp_path, capsys):
     with pytest.raises(ParseError, match=r"expected a seed, got 'gibberish'.*--on-error drop"):
         prepare("toy", tmp_path / "raw", "--out", tmp_path / "store", "--jobs", "1")
     assert prepare("toy", tmp_path / "raw", "--out", tmp_path / "store", "--jobs", "1", "--on-error", "drop") == 0
-    assert "1  FILE: expected a seed, got 'gibberish'" in capsys.readouterr().out
+    assert "1  expected a seed, got 'gibberish'" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("with_toy")

@@ -152,7 +152,7 @@ def test_the_summary_does_not_depend_on_the_shards(tmp_path):
         assert other.bone_metres == summaries[0].bone_metres
         assert other.bone_variation == pytest.approx(summaries[0].bone_variation, rel=1e-9)
         assert other.missing == summaries[0].missing
-    assert summaries[0].dropped == {"FILE: nobody is seen": 2}
+    assert summaries[0].dropped == {"nobody is seen": 2}
 
 
 def inspect(*arguments):

@@ -2,7 +2,6 @@
 
 import html
 import os
-import shlex
 from argparse import SUPPRESS
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import check_page, make_parser
 from marrow.cli.inspect import print_checks
 from marrow.cli.main import EXIT_INTERRUPTED
-from marrow.cli.next_step import say_next
+from marrow.cli.next_step import same_command, say_next, say_what_a_store_is_for
 from marrow.cli.prepare import convert, print_summary
 from marrow.errors import ConfigError, DataError, ParseError
 from marrow.importing.detect import FORMATS, get_format
@@ -36,6 +35,8 @@ from marrow.store.summary import summarise
 _PREVIEW_CLIPS = 12
 _NAMES_SHOWN = 8
 _NOTES_SHOWN = 6
+# Of the table, what an import says that is no dry run.
+_ALWAYS_SHOWN = ("format", "recordings", "no recordings", "frame rate", "unit", "up", "layout", "left out", "labels")
 # Stores up to this size are checked at once, in seconds; larger ones by `marrow inspect`.
 _CHECKED_BYTES = 200_000_000
 
@@ -112,13 +113,19 @@ def run(arguments: Namespace) -> int:
     assert findings is not None
     examples, failures = _examples(known, root, findings)
     lines = _lines(findings, examples)
-    _print(lines, findings, failures)
+    # The table of a dry run is long, and has been seen: the import itself repeats what everything else rests on.
+    shown = lines if arguments.dry_run else [line for line in lines if line[0] in _ALWAYS_SHOWN]
+    _print(shown, findings, failures)
     if arguments.preview is not None:
         _write_preview(arguments.preview, lines, findings, examples)
         print(f"preview: {arguments.preview}")
     unreadable = [fault for fault in findings.faults.values() if isinstance(fault, ParseError)]
     if arguments.dry_run or out is None:
-        say_next("import", *arguments.paths, "--out", "STORE", *(["--on_error", "drop"] if unreadable else []))
+        print("dry run: nothing was written")
+        instead: dict[str, Any] = {"out": out or _suggested(root, arguments.paths)}
+        if unreadable:
+            instead["on_error"] = "drop"
+        say_next(*same_command(build_parser(), arguments, without=("dry_run", "preview"), **instead))
         return 0
     if unreadable and arguments.on_error == "stop":
         raise DataError(
@@ -129,18 +136,18 @@ def run(arguments: Namespace) -> int:
     if summary is None:
         return EXIT_INTERRUPTED
     print_summary(summary)
-    store = Store.open(out)
-    if summary.stored_bytes < _CHECKED_BYTES:
-        print_checks(summarise(store, near=False))
-    learn = ["pretrain", "--recipe", "own", "--store", out, "--out", Path("runs", out.name)]
-    if len(store.classes) < 2:
-        say_next(*learn)
+    if summary.stored_bytes >= _CHECKED_BYTES:
+        say_next("inspect", out)
         return 0
-    print("an encoder of these recordings alone: marrow " + shlex.join(map(str, learn)))
-    protocol = next(iter(store.splits), "k-fold:5#0")
-    tuned = Path("runs", f"{out.name}_tuned")
-    say_next("finetune", "general", "--store", out, "--protocol", protocol, "--out", tuned)
+    store = Store.open(out)
+    print_checks(summarise(store, near=False))
+    say_what_a_store_is_for(store, out)
     return 0
+
+
+def _suggested(root: Path, paths: Sequence[Path]) -> Path:
+    """Return a name for the store of some recordings."""
+    return Path("stores", (paths[0].stem if len(paths) == 1 and paths[0].is_file() else root.resolve().name) or "mine")
 
 
 def root_of(paths: Sequence[Path]) -> tuple[Path, list[str] | None]:

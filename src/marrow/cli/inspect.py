@@ -11,7 +11,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
 from marrow.cli.arguments import make_parser, recipe_names
-from marrow.cli.next_step import say_next
+from marrow.cli.next_step import say_next, say_what_a_store_is_for
 from marrow.errors import ConfigError, OutputError, StoreError
 from marrow.files import write_text_whole
 from marrow.store.format import Store
@@ -120,9 +120,11 @@ def _print(store: Store, summary: Summary, picture: Path | None) -> None:
     if picture is not None:
         console.print(Text(f"picture: {picture}"), soft_wrap=True)
     recipe = f"mamp_{store.source}"
-    how = ["--recipe", recipe] if recipe in recipe_names() else ["--recipe", "own"]
-    how += ["--protocol", next(iter(summary.splits))] if summary.splits else []
-    say_next("pretrain", *how, "--store", store.path, "--out", "runs/first")
+    if recipe not in recipe_names():
+        say_what_a_store_is_for(store, store.path)
+        return
+    protocol = ["--protocol", next(iter(summary.splits))] if summary.splits else []
+    say_next("pretrain", "--recipe", recipe, *protocol, "--store", store.path, "--out", "runs/first")
 
 
 def print_checks(summary: Summary) -> None:
@@ -136,7 +138,12 @@ def print_checks(summary: Summary) -> None:
     for reason in summary.not_checked:
         console.print(Text(f"? not checked, {reason}", "yellow"))
     if not summary.warnings and not summary.not_checked:
-        console.print("nothing looks wrong", style="green")
+        left = f" in the {_counted(summary.clips)} that are there" if summary.dropped else ""
+        console.print(f"nothing looks wrong{left}", style="green")
+
+
+def _counted(clips: int) -> str:
+    return f"{clips:,} recording{'' if clips == 1 else 's'}"
 
 
 def _lines(store: Store, summary: Summary) -> list[tuple[str, str]]:

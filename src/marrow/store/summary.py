@@ -138,7 +138,10 @@ def summarise(store: Store, *, near: bool | None = None) -> Summary:
 
 def reason_without_file(dropped: Dropped) -> str:
     """Return why a recording was left out, in words that are the same for every file."""
-    return re.sub(rf"\S*{re.escape(dropped.path)}(:\d+)?", "FILE", dropped.reason) if dropped.path else dropped.reason
+    if not dropped.path:
+        return dropped.reason
+    file = rf"\S*{re.escape(dropped.path)}(:\d+)?"
+    return re.sub(file, "the file", re.sub(rf"^{file}: ", "", dropped.reason))
 
 
 def _split(store: Store, name: str, near: bool | None) -> SplitSummary:
