@@ -3,12 +3,14 @@
 import csv
 import json
 import math
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from marrow.cli.main import main
+from marrow.cli.main import main, parse_command
 from marrow.data.window import InputConfig
 from marrow.models.export import save_encoder
 from marrow.models.patch_transformer import PatchTransformer, PatchTransformerConfig
@@ -79,11 +81,57 @@ def test_a_few_examples_name_what_is_in_other_files(encoder, examples, tmp_path,
     assert (first["person"], first["start_seconds"], first["end_seconds"]) == (None, 0.0, 1.0)
     assert sum(entry["probability"] for entry in first["classes"]) == pytest.approx(1.0, abs=1e-5)
     assert set(first) == {
-        *("file", "recording", "person", "start_seconds", "end_seconds", "answer", "classes", "distance", "unknown")
+        *(
+            "file",
+            "recording",
+            "person",
+            "start_seconds",
+            "end_seconds",
+            "answer",
+            "classes",
+            "distance",
+            "unknown",
+            "example",
+        )
     }
     said = capsys.readouterr()
     assert f"{out}: 2 answers" in said.out
     assert "12 held-out clips" in said.err
+
+
+def test_what_is_an_example_itself_is_marked_wherever_it_lies(encoder, examples, tmp_path, capsys) -> None:
+    """Asked about: a copy of an example under another name, a row of a store that was one, and a new recording."""
+    (tmp_path / "new").mkdir()
+    shutil.copy(examples / "wave" / "wave_2.csv", tmp_path / "new" / "copied.csv")
+    recording(tmp_path / "new" / "recorded.csv", "wave", 9)
+    assert main(["import", str(tmp_path / "new"), "--out", str(tmp_path / "store"), "--jobs", "1"]) == 0
+    answers, table = tmp_path / "out.jsonl", tmp_path / "out.csv"
+    for asked in (tmp_path / "new", tmp_path / "store"):
+        for more in ((), ("--every", "0.5")):
+            outputs = ("--json", answers, "--csv", table, "--overwrite")
+            assert predict(encoder, asked, "--examples", examples, *outputs, *more) == 0
+            said = [json.loads(line) for line in answers.read_text().splitlines()]
+            parts = 2 if more else 1
+            assert [(line["recording"], line["example"]) for line in said] == [
+                *([("copied", True)] * parts + [("recorded", False)] * parts)
+            ]
+            with table.open(newline="") as opened:
+                assert [row["example"] for row in csv.DictReader(opened)] == ["True"] * parts + ["False"] * parts
+            assert "1 of the 2 recordings" in capsys.readouterr().err
+    assert predict(encoder, examples / "wave", tmp_path / "new" / "recorded.csv", "--examples", examples) == 0
+    marked = [line for line in capsys.readouterr().out.splitlines() if "example)" in line]
+    assert len(marked) == 6
+    assert not any("recorded" in line for line in marked)
+
+
+def test_the_last_line_asks_again_with_everything_that_was_given(encoder, examples, tmp_path, capsys) -> None:
+    file = recording(tmp_path / "a.csv", "wave")
+    assert predict(encoder, file, "--examples", examples, "--every", "0.5", "--fps", "25") == 0
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[:3] == ["next:", "marrow", "predict"]
+    again = parse_command("predict", words[3:])
+    assert (again.model, again.paths, again.examples) == (str(encoder), [file], examples)
+    assert (again.every, again.fps, again.csv, again.device) == (0.5, 25.0, Path("answers.csv"), "cpu")
 
 
 def test_windows_as_a_table_and_as_csv(encoder, examples, tmp_path, capsys) -> None:
@@ -219,7 +267,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(encoder, examples, store, t
         ((encoder, file, *with_examples, "--json", tmp_path), "is a folder"),
         ((encoder, file, *with_examples, "--eviry", "1"), "did you mean --every?"),
         ((kinect, file, *with_examples), "'kinect_v2_25' (25 joints)"),
-        ((encoder, file, "--examples", examples / "wave"), "two classes"),
+        ((encoder, file, "--examples", examples / "wave"), "folder above"),
         ((encoder, unnamed, *with_examples), "--layout"),
     ):
         assert predict(*arguments) in (1, 2)

@@ -1,5 +1,7 @@
 """Classes from a few examples: what is held out, and what is said where there is too little."""
 
+import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
 from marrow.use.examples import examples_of, folds_by_class, labeller_from_features, open_labeller
+from marrow.use.known import Known
 
 
 def test_every_class_is_dealt_out_to_all_folds() -> None:
@@ -77,8 +80,51 @@ def test_examples_come_with_the_names_of_their_folders(examples: Path) -> None:
 def test_one_class_is_not_enough(encoder_folder: Path, examples: Path) -> None:
     for file in (examples / "step").iterdir():
         file.unlink()
-    with pytest.raises(DataError, match="two classes"):
+    with pytest.raises(DataError, match=f"wave alone.*{examples}/other"):
         open_labeller(str(encoder_folder), examples)
+
+
+def test_it_is_counted_how_many_examples_are_read_and_learned_from(
+    encoder_folder: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that work of more than ten seconds says how long it takes."""
+    counted: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def counting(what: str, _unit: str = ""):
+        yield lambda done, total: counted.setdefault(what, []).append((done, total))
+
+    monkeypatch.setattr("marrow.use.examples.counting", counting)
+    monkeypatch.setattr("marrow.use.examples._BATCH_CLIPS", 5)
+    labeller = open_labeller(str(encoder_folder), examples)
+    assert counted[f"reading {examples}"] == [(done, 12) for done in range(12)]
+    assert counted[f"learning from {examples}"] == [(0, 12), (5, 12), (10, 12)]
+    assert labeller.known is not None
+    assert labeller.known.held_out_clips == 12
+
+
+def test_the_distance_of_the_held_out_clips_in_the_middle_is_kept(encoder_folder: Path, tmp_path: Path) -> None:
+    """The border of what is unknown says something only beside it."""
+    rng = np.random.default_rng(0)
+    features, label = rng.normal(size=(40, 16)).astype(np.float32), np.arange(40) % 2
+    known = labeller_from_features(load_encoder(encoder_folder), features, label, ("a", "b"), 1.0).known
+    assert known is not None
+    assert known.threshold is not None
+    assert known.median_distance is not None
+    assert 0 < known.median_distance < known.threshold
+    assert f"{known.median_distance:.3g}" in known.sentences()[1]
+    known.save(tmp_path)
+    loaded = Known.load(tmp_path)
+    assert loaded is not None
+    assert (loaded.threshold, loaded.median_distance) == (known.threshold, known.median_distance)
+    # What was kept before does not have it.
+    kept = json.loads((tmp_path / "known.json").read_text())
+    del kept["median_distance"]
+    (tmp_path / "known.json").write_text(json.dumps(kept))
+    older = Known.load(tmp_path)
+    assert older is not None
+    assert older.median_distance is None
+    assert f"{older.threshold:.3g}" in older.sentences()[1]
 
 
 def test_a_recording_beside_the_folders_has_no_class(encoder_folder: Path, examples: Path, table) -> None:

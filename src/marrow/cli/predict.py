@@ -1,5 +1,6 @@
 """`marrow predict`: what is done in recordings, by a recogniser or by a few examples."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,8 +12,11 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.cli.arguments import make_parser
 from marrow.cli.import_recordings import add_reading_options, reading_options
 from marrow.cli.main import EXIT_FAILED
+from marrow.cli.next_step import same_command, say_next
 from marrow.errors import ConfigError, DataError
 from marrow.files import check_writable
+
+_log = logging.getLogger(__name__)
 
 # From recordings to answers, and those that cannot be used.
 Ask = Callable[[Iterator[Any]], Iterator[Any]]
@@ -78,6 +82,8 @@ def run(arguments: Namespace) -> int:
     # What is misspelt is said before torch is loaded and examples are read: that takes long.
     if not any(path.exists() for path in arguments.paths):
         raise DataError(f"expected a file, a folder of recordings or a store; there is no {arguments.paths[0]}")
+    if "torch" not in sys.modules:
+        _log.info("loading PyTorch: a few seconds, up to a minute where the disk is slow")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
     from rich.console import Console
 
@@ -121,10 +127,15 @@ def run(arguments: Namespace) -> int:
         show(answers, Console() if sys.stdout.isatty() else Console(width=200), nothing)
     for path in outputs:
         print(f"{path}: {len(answers)} answers")
+    examples = len({(answer.file, answer.recording) for answer in answers if answer.is_example})
+    if examples:
+        asked_about = len({(answer.file, answer.recording) for answer in answers})
+        which = f"{examples} of the {asked_about} recordings"
+        sentences.append(f"{which} are examples themselves, and marked: their answers say nothing about new recordings")
     for sentence in sentences:
         print(f"- {sentence}", file=sys.stderr)
     if not outputs:
-        print("next: the same command with --csv answers.csv keeps the answers")
+        say_next(*same_command(build_parser(), arguments, csv=Path("answers.csv")))
     elif arguments.csv is not None:
         print(f"next: in Python, pandas.read_csv({str(arguments.csv)!r})")
     else:

@@ -30,7 +30,7 @@ def show(answers: Sequence[Answer], console: Console, nothing: str) -> None:
         if several:
             cells.append("all" if answer.person is None else str(answer.person))
         cells.append(f"{answer.start_seconds:.1f} to {answer.end_seconds:.1f}")
-        cells.append(answer.label or nothing)
+        cells.append((answer.label or nothing) + (" (an example)" if answer.is_example else ""))
         cells.append(", ".join(f"{name} {probability:.2f}" for name, probability in answer.classes))
         table.add_row(*(Text(cell) for cell in cells))  # Text, so that a bracket in a name is not taken for markup
         before = (answer.file, answer.recording)
@@ -49,6 +49,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
         "classes": [{"name": name, "probability": round(value, 6)} for name, value in answer.classes],
         "distance": None if answer.distance is None else round(answer.distance, 6),
         "unknown": answer.is_unknown,
+        "example": answer.is_example,
     }
 
 
@@ -63,7 +64,7 @@ def as_csv(answers: Sequence[Answer]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     of_classes = [f"{kind}_{place}" for place in range(1, most + 1) for kind in ("class", "probability")]
-    fixed = ["file", "recording", "person", "start_seconds", "end_seconds", "answer", "unknown", "distance"]
+    fixed = ["file", "recording", "person", "start_seconds", "end_seconds", "answer", "unknown", "distance", "example"]
     writer.writerow([*fixed, *of_classes])
     for answer in answers:
         values = as_object(answer)

@@ -6,6 +6,7 @@ What the model knows is learned by holding out some of the people in turn, where
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from jaxtyping import Float32, Int64
 
 from marrow.data.subsets import chosen_rows
 from marrow.errors import ConfigError, DataError
+from marrow.importing.detect import files_below
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
 from marrow.models.heads import holds_recogniser
+from marrow.progress import counting
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.store.format import Store
 from marrow.tasks.detection.kept import DESCRIPTION as DETECTOR
@@ -25,11 +28,14 @@ from marrow.train.device import make_fabric
 from marrow.use.inputs import is_store, read_all, readable, reader_of
 from marrow.use.known import HeldOut, Known
 from marrow.use.labeller import Labeller
+from marrow.use.same_recording import KnownRecordings
 from marrow.use.unknown import Gallery
 
 _log = logging.getLogger(__name__)
 
 _FOLDS = 5
+# Examples that are computed at a time.
+_BATCH_CLIPS = 64
 
 
 def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Labeller:
@@ -90,15 +96,17 @@ def examples_of(path: Path) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
     try:
         reader, root = reader_of(path, {"labels": "folder"})
     except ConfigError as error:  # it is about an option that is not given here
-        raise DataError(
-            f"expected folders that are named after at least two classes below {path}, with recordings in each"
-        ) from error
+        below = {file.parent.name for file in files_below([path]) if file.parent != path}
+        raise _too_few_classes(path, sorted(below)) from error
     sequences = []
-    for _, sequence in read_all(reader, root, {}):
-        if isinstance(sequence, DataError):
-            _log.warning("! example left out: %s", sequence)
-        else:
-            sequences.append(sequence)
+    count = len(reader.findings.members) if reader.findings else 0
+    with counting(f"reading {path}", "examples") as progress:
+        for done, (_, sequence) in enumerate(read_all(reader, root, {})):
+            progress(done, count)
+            if isinstance(sequence, DataError):
+                _log.warning("! example left out: %s", sequence)
+            else:
+                sequences.append(sequence)
     return sequences, reader.classes
 
 
@@ -124,17 +132,20 @@ def labeller_from_examples(
             f"has none{f', nor have {len(unlabelled) - 1} others' if len(unlabelled) > 1 else ''}"
         )
     if len(np.unique(label)) < 2:
-        raise DataError(
-            f"expected examples of at least two classes below {source}, each in a folder that is named after it; "
-            f"there is {'one' if len(label) else 'none'}{f': {classes[label[0]]}' if len(label) else ''}"
-        )
+        raise _too_few_classes(source, [classes[number] for number in np.unique(label)])
     present = np.unique(label)  # a class whose files could not be read has no example
     place = np.searchsorted(present, label)
     names = tuple(str(classes[number]) for number in present.tolist())
     longest = max(sequence.frame_count / sequence.fps for sequence in examples)
     people = [sequence.record.attributes.get("subject") for sequence in examples]
     known_people = None if None in people else np.array([str(name) for name in people])
-    return labeller_from_features(encoder, encoder.embed(examples), place, names, longest, known_people)
+    features = [np.zeros((0, encoder.pooled_dim), np.float32)]
+    with counting(f"learning from {source}", "examples") as progress:
+        for first in range(0, len(examples), _BATCH_CLIPS):
+            progress(first, len(examples))
+            features.append(encoder.embed(examples[first : first + _BATCH_CLIPS]))
+    labeller = labeller_from_features(encoder, np.concatenate(features), place, names, longest, known_people)
+    return replace(labeller, examples=KnownRecordings.of(encoder.readable(examples)))
 
 
 def labeller_from_features(
@@ -206,6 +217,17 @@ def _held_out(
         distances.append(Gallery.of(features[~held], label[~held]).distance(features[held]))
         labels.append(label[held])
     return HeldOut(np.concatenate(scores), np.concatenate(labels), np.concatenate(distances))
+
+
+def _too_few_classes(source: Path | str, found: Sequence[str]) -> DataError:
+    """Return the error of examples of fewer than two classes."""
+    folders = f"in folders below {source} that are named after them"
+    if found:
+        got, mend = f"{found[0]} alone", f"put recordings of another class, or of anything else, into {source}/other"
+    else:
+        got = "no such folder"
+        mend = f"make {source}/NAME for each class, or name the folder above where {source} is that of one class"
+    return DataError(f"expected a few recordings of at least two classes, {folders}; got {got}. To mend it, {mend}")
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

@@ -54,6 +54,7 @@ class Known:
             None where there are too few.
         chosen_on: what was held out, in words.
         longest_seconds: duration of the longest training clip.
+        median_distance: of held-out clips; None where there are none, or it was not kept.
     """
 
     gallery: Gallery | None
@@ -64,6 +65,7 @@ class Known:
     chosen_on: str
     longest_seconds: float
     false_alarm_percent: float = FALSE_ALARM_PERCENT
+    median_distance: float | None = None
 
     @classmethod
     def of(cls, gallery: Gallery, held_out: HeldOut, chosen_on: str, longest_seconds: float) -> "Known":
@@ -79,7 +81,8 @@ class Known:
             )
             error = (before, after)
         threshold = threshold_of(held_out.distance) if count else None
-        return cls(gallery, threshold, temperature, count, error, chosen_on, longest_seconds)
+        median = float(np.median(held_out.distance)) if count else None
+        return cls(gallery, threshold, temperature, count, error, chosen_on, longest_seconds, median_distance=median)
 
     def sentences(self) -> list[str]:
         """Say what the probabilities and the word "unknown" rest on."""
@@ -94,10 +97,11 @@ class Known:
                 f"{said}, chosen on {self.held_out_clips} held-out clips ({self.chosen_on})",
                 "nothing is ever unknown: features of the training clips are not in a packed folder",
             ]
+        half = "" if self.median_distance is None else f", half of them within {self.median_distance:.3g}"
         return [
             f"{said}, chosen on {self.held_out_clips} held-out clips ({self.chosen_on})",
-            f"unknown is what lies farther than {self.threshold:.3g} from what was learned: at most "
-            f"{self.false_alarm_percent:g} % of the held-out clips did",
+            f"unknown is what lies farther than {self.threshold:.3g} from what was learned: "
+            f"{100 - self.false_alarm_percent:g} % of the held-out clips lie within that{half}",
         ]
 
     def noted(self) -> dict[str, Any]:

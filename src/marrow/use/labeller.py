@@ -15,6 +15,7 @@ from marrow.models.heads import Recogniser
 from marrow.skeleton.sequence import SkeletonSequence
 from marrow.use.calibration import probabilities
 from marrow.use.known import Known
+from marrow.use.same_recording import KnownRecordings
 
 KEEPS_NOTHING = (
     "the model keeps nothing to compare with: nothing is ever unknown, and probabilities are not calibrated. The "
@@ -46,12 +47,14 @@ class Labeller:
         classes: their names, in the order of the scores.
         score: from features to scores before the softmax, one row per recording.
         known: temperature, threshold, training clips; None: not kept.
+        examples: that it was made from; None: not kept.
     """
 
     encoder: Encoder
     classes: tuple[str, ...]
     score: Callable[[Features], Tensor]
     known: Known | None
+    examples: KnownRecordings | None = None
 
     @classmethod
     def of(cls, recogniser: Recogniser, known: Known | None, device: torch.device | None = None) -> "Labeller":

@@ -33,6 +33,7 @@ class Answer:
         classes: name and probability, the most probable first; none where nobody is seen.
         distance: from what was learned; None where the model keeps nothing to compare with.
         is_unknown: whether that is too far; None where it cannot tell, or nobody is seen.
+        is_example: whether the model was made from the recording itself; None where that is not kept.
     """
 
     file: str
@@ -43,6 +44,7 @@ class Answer:
     classes: tuple[tuple[str, float], ...]
     distance: float | None
     is_unknown: bool | None
+    is_example: bool | None = None
 
     @property
     def label(self) -> str | None:
@@ -96,7 +98,9 @@ def predict(
                     *(given.sequence.record.id, seconds, longest, longest),
                 )
             sequence = readable(labeller.encoder, given.sequence, model)
-            yield from parts_of(replace(given, sequence=sequence), every)
+            is_example = None if labeller.examples is None else sequence in labeller.examples
+            for part in parts_of(replace(given, sequence=sequence), every):
+                yield replace(part, answer=replace(part.answer, is_example=is_example))
 
     waiting = iter(parts())
     while block := list(islice(waiting, _BATCH_PARTS)):
