@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from marrow import files
-from marrow.errors import CheckpointError, MarrowError, OutputError
-from marrow.files import check_writable, write_text_whole, write_whole
+from marrow.errors import CheckpointError, DataError, MarrowError, OutputError
+from marrow.files import check_exists, check_writable, write_text_whole, write_whole
 from marrow.models.export import load_encoder
 
 
@@ -60,3 +60,20 @@ def test_the_weights_of_an_encoder_that_are_cut_short_name_the_folder(tmp_path: 
     assert str(tmp_path) in str(caught.value)
     with pytest.raises(MarrowError, match="is a file"):
         load_encoder(shipped / "encoder.json")
+
+
+def test_a_path_that_goes_astray_is_put_right_as_far_as_it_exists(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "stores" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for wrong, right in (
+        ("stores/mien", "stores/mine"),
+        ("store/mine", "stores/mine"),
+        ("store/other", "stores"),
+        (tmp_path / "stores" / "mines", tmp_path / "stores" / "mine"),
+    ):
+        with pytest.raises(DataError, match=f"no {wrong}. Did you mean '{right}'"):
+            check_exists(Path(wrong), "a store")
+    for path in ("stores/zzz", "zzz/mine"):
+        with pytest.raises(DataError, match=f"there is no {path}$"):
+            check_exists(Path(path), "a store")
+    check_exists(Path("stores/mine"), "a store")

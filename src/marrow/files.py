@@ -8,10 +8,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO
 
-from marrow.errors import OutputError
+from marrow.errors import DataError, OutputError
 
 try:
     import fcntl
@@ -42,6 +43,33 @@ def _free_bytes(path: Path) -> float:
         return float(shutil.disk_usage(path.parent).free)
     except OSError:
         return float("inf")
+
+
+def did_you_mean_path(path: Path) -> str:
+    """Return ". Did you mean 'PATH'?" with what lies where a path goes astray and is spelt most like it, or ""."""
+    missing = next((part for part in [*reversed(path.parents), path] if not part.exists()), None)
+    if missing is None:
+        return ""
+    try:
+        names = [entry.name for entry in missing.parent.iterdir()]
+    except OSError:
+        return ""
+    near = get_close_matches(missing.name, names, n=1)
+    if not near:
+        return ""
+    whole = missing.with_name(near[0]) / path.relative_to(missing)
+    return f". Did you mean {str(whole if whole.exists() else missing.with_name(near[0]))!r}?"
+
+
+def check_exists(path: Path, what: str) -> None:
+    """Raise a DataError where a path does not exist, with the one that may be meant.
+
+    Args:
+        path: of a file or a folder.
+        what: is expected there.
+    """
+    if not path.exists():
+        raise DataError(f"expected {what}; there is no {path}{did_you_mean_path(path)}")
 
 
 def make_folder(folder: Path) -> None:

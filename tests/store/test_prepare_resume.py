@@ -308,6 +308,16 @@ def test_a_folder_that_is_no_store(tmp_path):
         Store.open(tmp_path)
 
 
+def test_stores_below_a_folder_that_is_none_are_named(source, tmp_path):
+    for name in ("shelf/one", "shelf/deep/two", "shelf/too/deep/three"):
+        convert_recordings(Toy(), source, tmp_path / name)
+    with pytest.raises(StoreError, match=r"is not a store") as caught:
+        Store.open(tmp_path / "shelf")
+    said = str(caught.value)
+    assert f"{tmp_path}/shelf/deep/two, {tmp_path}/shelf/one" in said
+    assert "three" not in said
+
+
 def test_nothing_to_store(source, tmp_path):
     for file in source.iterdir():
         file.write_text("empty")

@@ -20,6 +20,7 @@ from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.cli.next_step import same_command, say_next, say_what_a_store_is_for
 from marrow.cli.prepare import convert, print_summary
 from marrow.errors import ConfigError, DataError, ParseError
+from marrow.files import check_exists
 from marrow.importing.detect import FORMATS, get_format
 from marrow.importing.importer import Findings, Recordings
 from marrow.importing.labels import splits_of
@@ -157,8 +158,7 @@ def root_of(paths: Sequence[Path]) -> tuple[Path, list[str] | None]:
         DataError: a path does not exist.
     """
     for path in paths:
-        if not path.exists():
-            raise DataError(f"expected a file or a folder of recordings; there is no {path}")
+        check_exists(path, "a file or a folder of recordings")
     if len(paths) == 1 and paths[0].is_dir():
         return paths[0], None
     resolved = [Path(os.path.abspath(path)) for path in paths]

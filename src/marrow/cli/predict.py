@@ -14,7 +14,7 @@ from marrow.cli.import_recordings import add_reading_options, reading_options
 from marrow.cli.main import EXIT_FAILED
 from marrow.cli.next_step import same_command, say_next
 from marrow.errors import ConfigError, DataError
-from marrow.files import check_writable
+from marrow.files import check_exists, check_writable
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,10 @@ def run(arguments: Namespace) -> int:
         _check_output(path, overwrite=arguments.overwrite)
     # What is misspelt is said before torch is loaded and examples are read: that takes long.
     if not any(path.exists() for path in arguments.paths):
-        raise DataError(f"expected a file, a folder of recordings or a store; there is no {arguments.paths[0]}")
+        check_exists(arguments.paths[0], "a file, a folder of recordings or a store")
+    if arguments.examples is not None and not arguments.examples.exists():
+        folder = Path(str(arguments.examples).partition(":")[0])  # behind a store may stand which of its clips
+        check_exists(folder, "--examples to be a folder that holds one folder per class, or a store")
     if "torch" not in sys.modules:
         _log.info("loading PyTorch: a few seconds, up to a minute where the disk is slow")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marrow.errors import ConfigError, DataError, did_you_mean
+from marrow.files import check_exists
 from marrow.importing.recording import HEAD_BYTES, Format, Head
 from marrow.readers.base import is_hidden
 
@@ -100,8 +101,7 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
         if path.is_file():
             found[path] = None
             continue
-        if not path.is_dir():
-            raise DataError(f"expected a file or a folder; there is no {path}")
+        check_exists(path, "a file or a folder")
         for folder, folders, names in os.walk(path, onerror=unreadable):
             if "shards" in folders and {"plan.json", "store.json"} & set(names):
                 folders.clear()  # a store: it was made of recordings and holds none

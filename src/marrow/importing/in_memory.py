@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from marrow.errors import DataError
+from marrow.files import check_exists
 from marrow.importing.importer import Recordings
 from marrow.readers.base import SkipRecording
 from marrow.skeleton.sequence import SkeletonSequence
@@ -25,8 +25,7 @@ def read(path: str | Path, **options: Any) -> list[SkeletonSequence]:
         ParseError: a file does not follow its format.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"expected a file or a folder of recordings; there is no {path}")
+    check_exists(path, "a file or a folder of recordings")
     root, paths = (path, None) if path.is_dir() else (path.parent, [path.name])
     reader = Recordings(paths=paths, **options).for_root(root)
     sequences = []

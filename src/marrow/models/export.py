@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from marrow import extensions
 from marrow.data.window import InputConfig
 from marrow.errors import CheckpointError, MarrowError, damaged, did_you_mean
-from marrow.files import make_folder, write_text_whole, write_whole
+from marrow.files import did_you_mean_path, make_folder, write_text_whole, write_whole
 from marrow.models.encoder import Encoder
 from marrow.models.frame_transformer import FrameTransformer
 from marrow.models.hierarchical_transformer import HierarchicalTransformer
@@ -132,7 +132,7 @@ def load_encoder(folder: Path | str) -> Encoder:
         raise CheckpointError(
             f"{folder} holds no encoder (expected {DESCRIPTION} and {WEIGHTS}, a run directory with a finished run, or "
             f"the name of an encoder that marrow ships: {', '.join(SHIPPED)})"
-            f"{'' if folder.exists() else did_you_mean(folder.name, SHIPPED)}"
+            f"{'' if folder.exists() else did_you_mean(folder.name, SHIPPED) or did_you_mean_path(folder)}"
         )
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

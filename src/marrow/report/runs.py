@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from marrow.errors import DataError, StoreError
+from marrow.files import did_you_mean_path
 from marrow.models.export import DESCRIPTION
 from marrow.models.packed import is_packed, read_packed
 from marrow.objectives import OBJECTIVES
@@ -96,7 +97,9 @@ def read_run(folder: Path | str, evaluations: Sequence[EvaluationReport] | None 
     reports = any((folder / "reports").glob("*.json"))
     log = read_log(folder / "log.jsonl")
     if not (settings or description or reports or log):
-        what = "there is no such folder" if not folder.exists() else "it holds neither a log nor an encoder nor reports"
+        what = "it holds neither a log nor an encoder nor reports"
+        if not folder.exists():
+            what = f"there is no such folder{did_you_mean_path(folder)}"
         raise DataError(f"{folder} is not a run directory of `marrow pretrain`: {what}")
     name = folder.resolve().name
     if evaluations is not None:

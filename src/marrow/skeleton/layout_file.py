@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from marrow.errors import ConfigError
+from marrow.files import did_you_mean_path
 from marrow.skeleton.body import BODY, anchors_by_place
 from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton, mirror_by_name
@@ -52,7 +53,7 @@ def load_layout(path: str | Path) -> Skeleton:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"expected a YAML file with a layout; there is no {path}")
+        raise ConfigError(f"expected a YAML file with a layout; there is no {path}{did_you_mean_path(path)}")
     file = Section(load(path), str(path), path, _FILE)
     joints = _sections(file, "joints", _JOINT)
     derived = _sections(file, "derived", ("of", *_JOINT))

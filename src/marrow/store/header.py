@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from marrow.errors import StoreError
+from marrow.files import did_you_mean_path
 from marrow.store.writer import (
     HEADER_FILE,
     PLAN_FILE,
     STORE_VERSION,
 )
 
+_STORES_SHOWN = 12
 # How a damaged store is mended.
 AGAIN = "Run the `marrow prepare` that made it again: it keeps what is whole and makes the rest"
 
@@ -26,16 +28,21 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path} is a file, not a store: a store is a folder made by `marrow prepare` or `marrow import`"
         )
     if not path.is_dir():
-        raise StoreError(
-            f"{path}: there is no such folder. Make a store with `marrow prepare READER ROOT --out {path}`, or from "
-            f"recordings of your own with `marrow import PATH --out {path}`"
+        near = did_you_mean_path(path)
+        mend = (
+            f". Make a store with `marrow prepare READER ROOT --out {path}`, or from recordings of your own with "
+            f"`marrow import PATH --out {path}`"
         )
+        raise StoreError(f"{path}: there is no such folder{near or mend}")
     file = path / HEADER_FILE
     if not file.exists():
         if (path / PLAN_FILE).exists():
             raise StoreError(
                 f"{path} is not finished. Run the `marrow prepare` that began it again: it goes on from there"
             )
+        below = _stores_below(path)
+        if below:
+            raise StoreError(f"{path} is not a store, but there are stores below it: {', '.join(below)}. Name one")
         raise StoreError(f"{path} is not a store: it has no {HEADER_FILE}. `marrow import` makes a store of recordings")
     try:
         header = json.loads(file.read_bytes())
@@ -48,6 +55,16 @@ def read_header(path: Path) -> dict[str, Any]:
             f"Prepare it again, or use the marrow that made it"
         )
     return header
+
+
+def _stores_below(folder: Path) -> list[str]:
+    """Return the stores in a folder, and in the folders in it; at most a dozen."""
+    try:
+        found = {file.parent for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{HEADER_FILE}")}
+    except OSError:
+        return []
+    shown = [str(store) for store in sorted(found)]
+    return [*shown[:_STORES_SHOWN], "..."] if len(shown) > _STORES_SHOWN else shown
 
 
 def check_size(store: Path, file: Path, expected_bytes: int) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from marrow.data.augment import AugmentConfig
 from marrow.errors import CheckpointError, ConfigError, did_you_mean
+from marrow.files import did_you_mean_path
 from marrow.models.adapt import adapted
 from marrow.models.encoder import Encoder
 from marrow.models.export import DESCRIPTION, WEIGHTS, describe, load_encoder, weight_bytes
@@ -60,7 +61,8 @@ def _fingerprint(weights: bytes) -> str:
 
 def _why_unreadable(folder: Path, inner: Path, error: Exception) -> str:
     if not folder.is_dir():
-        return f"there is no such folder.{did_you_mean(folder.name, SHIPPED)}"
+        shipped = did_you_mean(folder.name, SHIPPED)
+        return f"there is no such folder{f'.{shipped}' if shipped else did_you_mean_path(folder)}"
     if (folder / "checkpoints").is_dir() and not (inner / DESCRIPTION).exists():
         return "its training was not finished; give `marrow pretrain` the same settings again, and it goes on"
     if (inner / DESCRIPTION).exists():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marrow.errors import DataError
+from marrow.files import check_exists
 from marrow.importing.importer import Recordings
 from marrow.models.encoder import Encoder
 from marrow.progress import counting
@@ -115,8 +116,7 @@ def is_store(path: Path) -> bool:
 
 def reader_of(path: Path, options: Mapping[str, Any]) -> tuple[Recordings, Path]:
     """Return what reads the recordings of a file or a folder, and the folder that they are below."""
-    if not path.exists():
-        raise DataError(f"expected a file, a folder of recordings or a store; there is no {path}")
+    check_exists(path, "a file, a folder of recordings or a store")
     root, paths = (path, None) if path.is_dir() else (path.parent, [path.name])
     return Recordings(paths=paths, **options).for_root(root), root
 
