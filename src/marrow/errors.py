@@ -135,6 +135,18 @@ def check_ranges(settings: object, prefix: str = "", **ranges: Range) -> None:
             raise ConfigError(f"{prefix}{name} must {allowed.words}, got {value!r}")
 
 
+def setting(name: str, value: str = "", typed: str = "") -> str:
+    """Return how a setting is given in Python, and on the command line: "fps=RATE (--fps RATE)".
+
+    Args:
+        name: of the argument.
+        value: that it may have; "" where the name is enough.
+        typed: name of the option, where that is another.
+    """
+    typed = typed or name
+    return f"{name}={value} (--{typed} {value})" if value else f"{name} (--{typed})"
+
+
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return " Did you mean 'NAME'?" with the name that is spelt most like one, for a message; "" where none is."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=cutoff)

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from marrow.data.augment import AugmentConfig
 from marrow.data.pool import StoreChoice
 from marrow.data.window import InputConfig
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, setting
 from marrow.objectives import get_objective
 from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.compiled import as_words
@@ -137,7 +137,10 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         if (self.store is None) == (not self.stores):
-            raise ConfigError("give the data to learn from: --store FOLDER, or several as --store NAME=FOLDER")
+            raise ConfigError(
+                "give the data to learn from, either `store` or several `stores` (--store FOLDER, or several as "
+                "--store NAME=FOLDER)"
+            )
         if self.stores and self.protocol is not None:
             raise ConfigError(
                 f"of several stores, each says itself which rows are learned from: write --store "
@@ -272,7 +275,7 @@ def extension_of(config: PretrainConfig, budget: Budget) -> dict[str, Any] | Non
         if changed and any((config.out / name).exists() for name in (RESULT, "encoder")):
             raise ConfigError(
                 f"{config.out} holds a run that has no checkpoint to go on from under {', '.join(changed)}: put its "
-                "checkpoints back, or choose another --out"
+                f"checkpoints back, or choose another {setting('out')}"
             )
         return None
     spent = state["step"], state["wall_seconds"], state["cpu_seconds"]
@@ -283,6 +286,6 @@ def extension_of(config: PretrainConfig, budget: Budget) -> dict[str, Any] | Non
         raise ConfigError(
             f"{config.out} holds a run that has done {spent[0]} steps in {spent[1]:.0f} s, {spent[2]:.0f} s of the "
             f"processor; {', '.join(changed)} would have ended it before. Give larger limits to go on, or choose "
-            "another --out"
+            f"another {setting('out')}"
         )
     return None if budget.progress(*spent) >= 1.0 else {"from_step": spent[0], "limits_before": before}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import marrow
-from marrow.errors import ConfigError, DataError, ParseError
+from marrow.errors import ConfigError, DataError, ParseError, setting
 from marrow.importing import detect
 from marrow.importing.importer import Recordings
 from marrow.importing.recording import ClipEntry, Contents, Head, ReadOptions, Recording, Source, one_by_one
@@ -517,7 +517,7 @@ def test_a_layout_that_is_said_of_joints_with_other_names_is_doubted(tmp_path: P
 
 def test_an_option_that_the_format_does_not_look_at_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.json")
-    with pytest.raises(ConfigError, match="--axes is for array"):
+    with pytest.raises(ConfigError, match=r"--axes\) is for array"):
         Recordings(axes="NTVC").for_root(tmp_path)
 
 
@@ -546,3 +546,17 @@ def test_labels_that_differ_by_capitals_alone_are_doubted(tmp_path: Path) -> Non
     for name in ("Sit down/a.json", "sit_down/b.json", "run/c.json"):
         write(tmp_path / name)
     assert "capitals or signs alone: Sit down, sit_down" in doubts(tmp_path)
+
+
+def test_what_cannot_be_read_stops_reading_or_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "a.json")
+    write(tmp_path / "b.json")
+    write(tmp_path / "c.json", BODY[:4], joints=NAMES[:4], parents=PARENTS[:4])
+    with pytest.raises(ParseError, match="on_error=drop"):
+        marrow.read(tmp_path)
+    assert [sequence.record.id for sequence in marrow.read(tmp_path, on_error="drop")] == ["a", "b"]
+
+
+def test_a_setting_is_named_as_in_python_and_as_on_the_command_line() -> None:
+    assert setting("fps", "RATE") == "fps=RATE (--fps RATE)"
+    assert setting("joints", typed="options.joints") == "joints (--options.joints)"

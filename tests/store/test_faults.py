@@ -39,7 +39,7 @@ def folders(tmp_path):
 
 
 def test_a_fault_stops_before_anything_is_written(folders):
-    with pytest.raises(ParseError, match=r"expected a number, got 'x'.*--on-error drop") as caught:
+    with pytest.raises(ParseError, match=r"expected a number, got 'x'.*--on_error drop") as caught:
         convert_recordings(Named(), folders / "in", folders / "store")
     assert (caught.value.path, (folders / "store").exists()) == (folders / "in" / "x.toy", False)
 

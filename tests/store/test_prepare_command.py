@@ -39,7 +39,7 @@ def test_it_prepares_and_says_what_came_of_it(tmp_path, capsys):
 def test_a_malformed_file_stops_it_or_is_dropped(tmp_path, capsys):
     write_files(tmp_path / "raw", 3)
     (tmp_path / "raw" / "001.toy").write_text("gibberish")
-    with pytest.raises(ParseError, match=r"expected a seed, got 'gibberish'.*--on-error drop"):
+    with pytest.raises(ParseError, match=r"expected a seed, got 'gibberish'.*--on_error drop"):
         prepare("toy", tmp_path / "raw", "--out", tmp_path / "store", "--jobs", "1")
     assert prepare("toy", tmp_path / "raw", "--out", tmp_path / "store", "--jobs", "1", "--on-error", "drop") == 0
     assert "1  expected a seed, got 'gibberish'" in capsys.readouterr().out

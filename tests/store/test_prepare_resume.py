@@ -242,7 +242,7 @@ def test_another_plan_is_refused_unless_it_may_overwrite(source, tmp_path):
     out = tmp_path / "store"
     convert_recordings(Toy(), source, out)
     with pytest.raises(
-        StoreError, match=r"other settings or files \(--options.scale 1.0 → 2.0\). Choose another --out"
+        StoreError, match=r"other settings or files \(--options.scale 1.0 → 2.0\). Choose another out \(--out\)"
     ):
         convert_recordings(Toy(scale=2.0), source, out)
     (source / "099.toy").write_text("99")

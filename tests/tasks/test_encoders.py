@@ -35,7 +35,7 @@ def test_the_same_skeleton_needs_nothing(small_store):
 
 
 def test_another_skeleton_is_refused_with_a_hint(small_store):
-    with pytest.raises(ConfigError, match=r"run was trained on .*kinect_v2_25.*; or adapt the encoder with --transfer"):
+    with pytest.raises(ConfigError, match=r"run was trained on .*kinect_v2_25.*; or adapt the encoder with transfer"):
         encoder_for(encoder_of(KINECT_V2_25), small_store, False, 0, RUN)
 
 

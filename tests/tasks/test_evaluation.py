@@ -190,7 +190,7 @@ def test_another_skeleton_is_refused_and_with_transfer_adapted_to(small_runs, tm
         for number in range(16)
     ]
     store = write_store(tmp_path / "other", sequences, source="test", classes=("nod", "wave"))
-    with pytest.raises(ConfigError, match="adapt the encoder with --transfer"):
+    with pytest.raises(ConfigError, match="adapt the encoder with transfer"):
         evaluate(small_runs[0], store, "half=0 -> half=1", tasks="knn", context=CPU)
     whole = evaluate(small_runs[0], store, "half=0 -> half=1", tasks="knn", transfer=True, context=CPU)
     [note] = [note for note in whole.notes if note.startswith("The encoder of kinect_v1_20 was adapted")]

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from marrow.errors import ParseError
+from marrow.errors import ParseError, setting
 from marrow.importing.recording import Contents, Doubt, Recording, Source
 from marrow.readers.upright import turned_up
 from marrow.skeleton.body_size import BodySize, chest_above_hips, measure_body, upward_axis
@@ -159,7 +159,8 @@ def of_one_layout(
             0,
             f"expected the layout of {model.path.name} ({clips_by_layout[usual]} of {total} clips have it: "
             f"{_described(model_contents)}), got {_described(found, model_contents)}. "
-            f"Import the files of each layout apart (--only PATTERN), or leave these out (--on_error drop)",
+            f"Take the files of each layout apart by {setting('only', 'PATTERN')}, or leave these out by "
+            f"{setting('on_error', 'drop')}",
         )
     return kept, faults
 

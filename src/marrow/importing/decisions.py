@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from marrow.errors import ConfigError, ParseError
+from marrow.errors import ConfigError, ParseError, setting
 from marrow.importing.agreement import UPRIGHT_SHARE, Said, doubts_of_differences, least_difference, most_say
 from marrow.importing.layouts import BY_SHAPE, Told, decide_layout
 from marrow.importing.recording import Contents, Doubt, Recording, Source
@@ -105,11 +105,14 @@ class Decisions:
                 source.path,
                 0,
                 f"expected positions within {_LARGEST_METRES:,.0f} m, got {np.abs(joints).max():.3g} m "
-                f"(person {body}, frame {frame}, joint {self.skeleton.joints[joint]}): --unit_metres says the unit",
+                f"(person {body}, frame {frame}, joint {self.skeleton.joints[joint]}): "
+                f"{setting('unit_metres')} says the unit",
             )
         fps = self.fps if self.fps_told or recording.fps is None else recording.fps
         if not 0 < fps < np.inf:
-            raise ParseError(source.path, 0, f"expected frames per second above 0, got {fps}: --fps says them")
+            raise ParseError(
+                source.path, 0, f"expected frames per second above 0, got {fps}: {setting('fps')} says them"
+            )
         joints, present = derive(*room_for(joints, present, self.skeleton), self.skeleton.derived)
         # Preparing counts notes: one that says how often it was is there as often.
         notes = tuple(
@@ -271,7 +274,7 @@ def _up(
     if told.up is not None:
         up, reasons["up"] = told.up, "as said"
         if skeleton.dimensions == 2 and up.endswith("z"):
-            raise ConfigError(f"the files have two coordinates, so that {up} cannot point up: --up y, or --up=-y")
+            raise ConfigError(f"the files have two coordinates, so that {up} cannot point {setting('up')}: y or -y can")
     elif skeleton.up != "y":
         up, reasons["up"] = skeleton.up, "by the layout"
     elif most.up is not None:

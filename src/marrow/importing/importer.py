@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from marrow.errors import ConfigError, DataError, MarrowError, ParseError
+from marrow.errors import ConfigError, DataError, MarrowError, ParseError, setting
 from marrow.importing.agreement import (
     Said,
     as_most,
@@ -166,9 +166,9 @@ class Recordings:
         if self.findings is not None and self._root == root:
             return self
         files_format, files, no_recordings = self._files(root)
-        for option, names in _OPTIONS_OF.items():
-            if getattr(self, option) is not None and files_format.name not in names:
-                raise ConfigError(f"--{option} is for {' and '.join(names)}; the files are {files_format.name}")
+        for name, names in _OPTIONS_OF.items():
+            if getattr(self, name) is not None and files_format.name not in names:
+                raise ConfigError(f"{setting(name)} is for {' and '.join(names)}; the files are {files_format.name}")
         contents: dict[Source, Contents] = {}
         faulty: dict[Source, DataError] = {}
         sources = files_format.gather(files)
@@ -330,8 +330,8 @@ class Recordings:
             )
             raise DataError(
                 f"expected recordings of one format below {root}, found {listed}. "
-                f"Import them apart, by {' and '.join(f'--format {name}' for name in of_format)}, or choose files by "
-                f"--only PATTERN"
+                f"Take them apart, by {' and '.join(setting('format', name) for name in of_format)}, or choose files "
+                f"by {setting('only', 'PATTERN')}"
             )
         name, found = next(iter(of_format.items()))
         # What cannot be read and is called as the others is one of them that is missing, and not something else.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from marrow.errors import ConfigError, ParseError
+from marrow.errors import ConfigError, ParseError, setting
 from marrow.importing.recording import ClipEntry, Contents, Doubt, Source
 from marrow.readers.base import Split
 from marrow.readers.name_pattern import find_groups
@@ -175,8 +175,8 @@ def _choose_labels(
     if len(names) < 2:
         if labels == "folder":
             raise ConfigError(
-                f"--labels folder expects recordings in folders that are named after classes; below {root} "
-                f"there {'is one: ' + names[0] if names else 'are none'}"
+                f"{setting('labels', 'folder')} expects recordings in folders that are named after classes; "
+                f"below {root} there {'is one: ' + names[0] if names else 'are none'}"
             )
         return _Chosen([None] * len(entries), "none: --labels TABLE.csv, --labels folder or --pattern says them")
     shown = f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
@@ -201,7 +201,8 @@ def _from_table(
     table = table if table.exists() else root / table
     if not table.is_file():
         raise ConfigError(
-            f"--labels is auto, folder, none, or a table with the columns file and label; there is no file {table}"
+            f"{setting('labels')} is auto, folder, none, or a table with the columns file and label; "
+            f"there is no file {table}"
         )
     text = read_text(table)
     first = text.split("\n", 1)[0]

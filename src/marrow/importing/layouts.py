@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, setting
 from marrow.importing.recording import Contents, Doubt
 from marrow.skeleton.body import anchors_by_place
 from marrow.skeleton.derived import with_middles
@@ -249,7 +249,7 @@ def _told_sides(names: Sequence[str], sides: Mapping[str, str], known: Sequence[
     for left, right in sides.items():
         pair = _index(names, left), _index(names, right)
         if said & {*pair} or pair[0] == pair[1]:
-            raise ConfigError(f"--sides gives a joint two partners, or itself: {left} and {right}")
+            raise ConfigError(f"{setting('sides')} gives a joint two partners, or itself: {left} and {right}")
         said |= {*pair}
         for joint in pair:
             mirror[mirror[joint]] = mirror[joint]

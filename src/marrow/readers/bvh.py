@@ -29,7 +29,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from marrow.errors import ConfigError, ParseError
+from marrow.errors import ConfigError, ParseError, setting
 from marrow.readers.base import SkipRecording, Split, some_files
 from marrow.readers.bvh_file import read_file, read_hierarchy
 from marrow.readers.bvh_joints import (
@@ -334,7 +334,7 @@ def _check(nodes: Sequence[Node], kept: Collection[str], skeleton: Skeleton, fil
         file,
         line,
         f"expected the skeleton of {model}, but {problem}. "
-        f"Keep the joints that all files share with --options.joints, or prepare the files apart",
+        f"Keep those that all files share with {setting('joints', typed='options.joints')}, or prepare the files apart",
     )
 
 

@@ -30,7 +30,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from marrow.errors import ConfigError, DataError, ParseError
+from marrow.errors import ConfigError, DataError, ParseError, setting
 from marrow.readers.base import SkipRecording, Split, faulty_record, is_hidden, split_by
 from marrow.readers.number_lines import read_rows
 from marrow.readers.pku_mmd_labels import (
@@ -297,7 +297,7 @@ def _only_folder(root: Path, part: int, kind: str, folders: list[Path]) -> Path:
         )
     other = {1: 2, 2: 1}[part]
     there = any(RECORDING[other].fullmatch(file.stem) for file in root.rglob("*.txt"))
-    hint = f". There are files of part {other}: use --options.part {other}" if there else ""
+    hint = f". There are files of part {other}: use {setting('part', str(other), 'options.part')}" if there else ""
     raise DataError(f"expected {kind} of PKU-MMD part {part} ({EXAMPLE[part]}.txt, ...) below {root}, found none{hint}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from marrow.errors import ConfigError, DataError
+from marrow.errors import ConfigError, DataError, setting
 from marrow.skeleton.body_size import measure_body
 from marrow.skeleton.derived import measured
 from marrow.skeleton.layout import ANCHOR_ROLES, Skeleton
@@ -24,7 +24,8 @@ def _anchors(skeleton: Skeleton) -> dict[str, int]:
     if missing:
         raise ConfigError(
             f"alignment needs to know which joint of the skeleton {skeleton.name!r} is its {', '.join(missing)}. "
-            f"Say so where the store is prepared (bvh: --options.anchors), or use --input.alignment none"
+            f"Say so where the store is prepared ({setting('anchors')}; of a reader --options.anchors), or use "
+            f"{setting('alignment', 'none', 'input.alignment')}"
         )
     return skeleton.anchors
 

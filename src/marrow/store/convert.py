@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError
+from marrow.errors import ConfigError, DataError, MarrowError, ParseError, StoreError, setting
 from marrow.readers import get_reader
 from marrow.readers.base import NamesFiles, Reader, SkipRecording, declared_folds, reader_for
 from marrow.skeleton.sequence import Record, SkeletonSequence
@@ -133,7 +133,7 @@ def convert_recordings(
     records = list(reader.records(root))
     fault = next((record.fault for record in records if isinstance(record.fault, ParseError)), None)
     if fault is not None and on_error == "stop":
-        mend = "Mend the file, or leave it out with --on-error drop"
+        mend = f"Mend the file, or leave it out with {setting('on_error', 'drop')}"
         raise ParseError(fault.path, fault.line, f"{fault.problem}. {mend}")
     plan = make_plan(reader, records, root, shard_clips)
     with clear_disk_errors(out):
@@ -248,7 +248,8 @@ def _make_shards(
         if progress is not None:
             progress(done, len(records))
     if isinstance(failure, ParseError):
-        mend = "Mend the file, or leave it out with --on-error drop, and run again: finished shards are kept"
+        leave = f"leave it out with {setting('on_error', 'drop')}"
+        mend = f"Mend the file, or {leave}, and run again: finished shards are kept"
         raise ParseError(failure.path, failure.line, f"{failure.problem}. {mend}")
     if failure is not None:
         raise failure

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from marrow.errors import DataError, StoreError
+from marrow.errors import DataError, StoreError, setting
 from marrow.readers.base import FromFiles, Reader
 from marrow.skeleton.sequence import Record
 from marrow.store.writer import (
@@ -97,10 +97,11 @@ def begin(out: Path, plan: Plan) -> None:
         return
     if (out / HEADER_FILE).exists():
         raise StoreError(
-            f"{out} already holds a store that was not made by this command. Choose another --out, or --overwrite"
+            f"{out} already holds a store that was not made by this command. Choose another "
+            f"{setting('out')}, or {setting('overwrite')}"
         )
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(UNFINISHED) for path in out.iterdir())):
-        raise StoreError(f"{out} already holds something that is not a store. Choose another --out")
+        raise StoreError(f"{out} already holds something that is not a store. Choose another {setting('out')}")
     (out / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
     replace_durably(file, json.dumps(asdict(plan), indent=1).encode())
 
@@ -111,7 +112,7 @@ def _check_plan(out: Path, file: Path, plan: Plan) -> None:
         differences = [name for name, value in asdict(plan).items() if begun[name] != value]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{file} is damaged ({type(error).__name__}: {error}). Use --overwrite to begin anew"
+            f"{file} is damaged ({type(error).__name__}: {error}). Use {setting('overwrite')} to begin anew"
         ) from error
     if not differences:
         return
@@ -127,5 +128,5 @@ def _check_plan(out: Path, file: Path, plan: Plan) -> None:
             changes.append("other recordings")
     raise StoreError(
         f"{out} was begun with other settings or files ({', '.join(changes)}). "
-        f"Choose another --out, or --overwrite to begin anew"
+        f"Choose another {setting('out')}, or {setting('overwrite')} to begin anew"
     )

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors.torch import save
 
 from marrow.data.augment import AugmentConfig
-from marrow.errors import CheckpointError, ConfigError, did_you_mean
+from marrow.errors import CheckpointError, ConfigError, did_you_mean, setting
 from marrow.files import did_you_mean_path
 from marrow.models.adapt import adapted
 from marrow.models.encoder import Encoder
@@ -172,7 +172,8 @@ def encoder_for(
         try:
             check_skeleton(encoder, store, name)
         except ConfigError as error:
-            raise ConfigError(f"{error}; or adapt the encoder with --transfer, which matches joints by name") from error
+            adapt = f"or adapt the encoder with {setting('transfer')}, which matches joints by name"
+            raise ConfigError(f"{error}; {adapt}") from error
         return encoder, []
     if transfer is True and encoder.skeleton.joints == store.skeleton.joints:
         return encoder, []

@@ -132,7 +132,7 @@ def labeller_from_examples(
             f"has none{f', nor have {len(unlabelled) - 1} others' if len(unlabelled) > 1 else ''}"
         )
     if len(np.unique(label)) < 2:
-        raise _too_few_classes(source, [classes[number] for number in np.unique(label)])
+        raise _too_few_classes(source, [str(classes[number]) for number in np.unique(label).tolist()])
     present = np.unique(label)  # a class whose files could not be read has no example
     place = np.searchsorted(present, label)
     names = tuple(str(classes[number]) for number in present.tolist())

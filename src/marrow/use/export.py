@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from marrow.errors import CheckpointError, ConfigError, MarrowError
+from marrow.errors import CheckpointError, ConfigError, MarrowError, setting
 from marrow.files import write_whole
 from marrow.models.heads import Recogniser
 from marrow.runtime.description import Description
@@ -128,15 +128,17 @@ def _write(
 
 def _paths(out: Path, to: str, int8: bool, overwrite: bool) -> list[Path]:
     if to not in SUFFIXES:
-        raise ConfigError(f"--to must be onnx or torch, got {to!r}")
+        raise ConfigError(f"{setting('to')} must be onnx or torch, got {to!r}")
     if out.suffix != SUFFIXES[to]:
-        raise ConfigError(f"--out must end in {SUFFIXES[to]} for --to {to}, got {str(out)!r}")
+        raise ConfigError(f"{setting('out')} must end in {SUFFIXES[to]} for {setting('to', to)}, got {str(out)!r}")
     if int8 and to != "onnx":
-        raise ConfigError("--int8 is for --to onnx: torch.export keeps the numbers as they are")
+        raise ConfigError(
+            f"{setting('int8')} is for {setting('to', 'onnx')}: torch.export keeps the numbers as they are"
+        )
     paths = [out, *([out.with_suffix(".int8.onnx")] if int8 else [])]
     for path in paths:
         if path.is_dir():
-            raise ConfigError(f"--out must be a file, {path} is a folder")
+            raise ConfigError(f"{setting('out')} must be a file, {path} is a folder")
         if path.exists() and not overwrite:
-            raise ConfigError(f"{path} is there already; --overwrite replaces it")
+            raise ConfigError(f"{path} is there already; {setting('overwrite')} replaces it")
     return paths

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from marrow.errors import DataError
+from marrow.errors import DataError, setting
 from marrow.files import check_exists
 from marrow.importing.importer import Recordings
 from marrow.models.encoder import Encoder
@@ -149,6 +149,7 @@ def readable(encoder: Encoder, sequence: SkeletonSequence, model: str) -> Skelet
     if encoder.is_by_place and own.joints != wanted.joints and not places_of(own):
         raise DataError(
             f"{model} reads places of the body, and none of the joints of {sequence.record.id} is known as one "
-            f"({', '.join(own.joints[:4])}, ...); a layout file says which joint is where: --layout FILE.yaml"
+            f"({', '.join(own.joints[:4])}, ...); a layout file says which joint is where: "
+            f"{setting('layout', 'FILE.yaml')}"
         )
     return encoder.readable([sequence])[0]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, setting
 from marrow.runtime.description import KEY, Description
 
 # From 23 on attention is an operation of its own, of which onnxruntime takes no mask that queries share.
@@ -33,7 +33,8 @@ def require_packages() -> None:
 def check_opset(opset: int) -> None:
     """Raise a ConfigError for a version of ONNX's operators that torch cannot write."""
     if not OPSETS[0] <= opset <= OPSETS[1]:
-        raise ConfigError(f"--opset must be a version of ONNX's operators from {OPSETS[0]} to {OPSETS[1]}, got {opset}")
+        versions = f"a version of ONNX's operators from {OPSETS[0]} to {OPSETS[1]}"
+        raise ConfigError(f"{setting('opset')} must be {versions}, got {opset}")
 
 
 def write_onnx(program: ExportedProgram, description: Description, path: Path, opset: int) -> None:
@@ -54,11 +55,12 @@ def write_onnx(program: ExportedProgram, description: Description, path: Path, o
             )
     except Exception as error:  # whatever torch has against it, the person needs one sentence
         reason = " ".join(str(error).rpartition("## Exception summary")[2].split())[:300]
-        raise ConfigError(f"this model cannot be written as ONNX: {reason}; use --to torch") from error
+        raise ConfigError(f"this model cannot be written as ONNX: {reason}; use {setting('to', 'torch')}") from error
     model = onnx_program.model
     if model.opset_imports.get("") != opset:
         raise ConfigError(
-            f"this model cannot be written in opset {opset}, only in {model.opset_imports.get('')}: give --opset that"
+            f"this model cannot be written in opset {opset}, only in {model.opset_imports.get('')}: give "
+            f"{setting('opset')} that"
         )
     # Torch notes where in which file of this machine each operation was written: nobody else's business.
     for node in model.graph.all_nodes():

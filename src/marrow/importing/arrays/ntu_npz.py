@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from marrow.errors import ConfigError, ParseError
+from marrow.errors import ConfigError, ParseError, setting
 from marrow.importing.arrays.clip import recording_of
 from marrow.importing.arrays.file import Rows, open_arrays
 from marrow.importing.arrays.layout import layout_of
@@ -86,7 +86,8 @@ class NtuNpz:
 
 def _check_options(options: ReadOptions) -> None:
     if options.axes is not None:
-        raise ConfigError("axes: those of NTU RGB+D's NPZ are known; for another order say --format array as well")
+        as_well = setting("format", "array")
+        raise ConfigError(f"axes: those of NTU RGB+D's NPZ are known; for another order say {as_well} as well")
 
 
 def _clip_arrays(arrays: Mapping[str, Rows]) -> list[tuple[str, Rows]]:

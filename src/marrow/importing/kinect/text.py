@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from marrow.errors import ParseError
+from marrow.errors import ParseError, setting
 from marrow.importing.estimators.frame_numbers import stamp
 from marrow.importing.recording import (
     HEAD_BYTES,
@@ -177,7 +177,7 @@ def _joint_lines(path: Path, lines: list[tuple[int, bytes]], columns: int, told:
             path,
             lines[-1][0],
             f"expected {joints} lines a frame, one for each joint; got {len(values)} lines, "
-            f"{len(values) % joints} too many. Other joints: --layout",
+            f"{len(values) % joints} too many. Other joints: {setting('layout', 'NAME')}",
         )
     with_confidence = " and confidence" if columns == 4 else ""
     reading = f"a joint per line (x y z{with_confidence}), {joints} lines a frame: {layout.name}"

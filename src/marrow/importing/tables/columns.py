@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marrow.errors import ConfigError, ParseError, did_you_mean
+from marrow.errors import ConfigError, ParseError, did_you_mean, setting
 from marrow.importing.tables.file import is_number
 
 # What columns are called, by what they are, without blanks and signs; the first that is there is taken.
@@ -326,7 +326,7 @@ def _wide(path: Path, names: tuple[str, ...], parts: _Parts, told: dict[str, int
             path,
             1,
             f"expected columns with coordinates of joints (head_x, head_y, ...), or columns joint, x and y; "
-            f"got {shown}. If they are called otherwise, say what they are: --columns",
+            f"got {shown}. If they are called otherwise, {setting('columns')} says what they are",
         )
     with_depth = sum("z" in its for joints in places.values() for its in joints.values())
     dimensions = 3 if 2 * with_depth > sum(map(len, places.values())) else 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from marrow.errors import ParseError
+from marrow.errors import ParseError, setting
 from marrow.importing.estimators.frame_numbers import number_in, stamp
 from marrow.importing.recording import ReadOptions
 from marrow.importing.tables.columns import Columns, check_roles, columns_of, header_count
@@ -241,7 +241,9 @@ def _long_poses(table: TableFile, columns: Columns) -> Poses:
     if frames is None:
         if times is None:
             raise ParseError(
-                table.path, 1, "expected a column with the numbers of frames (frame) or times; say it: --columns"
+                table.path,
+                1,
+                f"expected a column with the numbers of frames (frame) or times; {setting('columns')} says which it is",
             )
         frames = _ranks(clip, times)
     if "" in words:
@@ -312,7 +314,7 @@ def _check_once(table: TableFile, keys: Sequence[Int64[np.ndarray, "row"]], what
         again[first] = False
         row = int(again.argmax())
         frame = int(keys[1][row])
-        hint = "" if "person" in what else " (a column of people or clips that is called otherwise? --columns)"
+        hint = "" if "person" in what else f". Is a column of people or clips called otherwise? {setting('columns')}"
         raise ParseError(table.path, table.line_of(row), f"expected each {what} once, got frame {frame} again{hint}")
 
 

@@ -34,7 +34,7 @@ from pathlib import Path
 
 import marrow
 from marrow.data.subsets import fold_protocols, protocol_rows
-from marrow.errors import ConfigError
+from marrow.errors import ConfigError, setting
 from marrow.models.encoder import Encoder
 from marrow.models.heads import Recogniser
 from marrow.store.format import Store
@@ -272,7 +272,9 @@ def finetune(
 
     # Where: a folder that is empty or of this very fine-tuning.
     if run is not None and out.resolve() == run.resolve():
-        raise ConfigError(f"--out must be another folder than the run that is fine-tuned, got {out} for both")
+        raise ConfigError(
+            f"{setting('out')} must be another folder than the run that is fine-tuned, got {out} for both"
+        )
     fabric, precision = one_process(context, "fine-tuning")
     settings = {
         "run": str(run or facts.name),
