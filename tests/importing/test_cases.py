@@ -621,7 +621,7 @@ def test_a_folder_of_two_formats_names_the_next_commands(tmp_path, capsys):
     root = put(tmp_path, {**MIXED, "f_000000000001_keypoints.json": json.dumps(people)})
     assert main(["import", str(root), "--dry_run"]) == 1
     message = capsys.readouterr().err
-    for words in ("4 of bvh", "1 of openpose", "--format bvh and --format openpose"):
+    for words in ("4 of bvh", "1 of openpose", "--format bvh", "--format openpose"):
         assert words in message
     assert main(["import", str(root), "--dry_run", "--format", "bvh"]) == 0
 

@@ -257,10 +257,10 @@ def test_a_description_survives_its_text() -> None:
     [
         ({"out": "m.pt2"}, "must end in .onnx"),
         ({"out": "m.onnx", "to": "torch"}, "must end in .pt2"),
-        ({"out": "m.pt2", "to": "torch", "int8": True}, "--int8 is for --to onnx"),
+        ({"out": "m.pt2", "to": "torch", "int8": True}, "--int8. is for .*--to onnx"),
         ({"out": "m.tflite", "to": "tflite"}, "onnx or torch"),
         ({"out": "m.onnx", "opset": 99}, "from 18 to 22, got 99"),
-        ({"out": "there.onnx"}, "--overwrite replaces it"),
+        ({"out": "there.onnx"}, "--overwrite. replaces it"),
         ({"out": "m.onnx", "protocol": "xsub"}, "go together"),
         ({"out": "m.onnx", "protocol": "xsub", "store": "stores/none"}, "for a recogniser"),
     ],

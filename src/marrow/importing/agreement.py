@@ -159,7 +159,7 @@ def of_one_layout(
             0,
             f"expected the layout of {model.path.name} ({clips_by_layout[usual]} of {total} clips have it: "
             f"{_described(model_contents)}), got {_described(found, model_contents)}. "
-            f"Take the files of each layout apart by {setting('only', 'PATTERN')}, or leave these out by "
+            f"Read the files of each layout by themselves, with {setting('only', 'PATTERN')}, or leave these out with "
             f"{setting('on_error', 'drop')}",
         )
     return kept, faults

@@ -330,8 +330,8 @@ class Recordings:
             )
             raise DataError(
                 f"expected recordings of one format below {root}, found {listed}. "
-                f"Take them apart, by {' and '.join(setting('format', name) for name in of_format)}, or choose files "
-                f"by {setting('only', 'PATTERN')}"
+                f"Read each by itself, with {' or '.join(setting('format', name) for name in of_format)}, or choose "
+                f"files by {setting('only', 'PATTERN')}"
             )
         name, found = next(iter(of_format.items()))
         # What cannot be read and is called as the others is one of them that is missing, and not something else.
