@@ -331,6 +331,7 @@ def lay_out(figure: go.Figure, *, height: int, left: int) -> None:
         "tickcolor": LINE,
     }
     titles: dict[str, Any] = {"title_font": {"size": 12, "color": MUTED}, "tickfont": {"size": 12, "color": MUTED}}
+    titles["title_standoff"] = 10  # from the names of the places, which it would otherwise lie on
     figure.update_xaxes(**grid, **titles, automargin=True)
     figure.update_yaxes(**grid, **titles)
 
