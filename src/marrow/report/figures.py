@@ -256,7 +256,7 @@ def _cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]], *, joined: 
     for place, (name, runs) in enumerate(points.items()):
         colour, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
         figure.add_scatter(
-            name=escape(name),
+            name=escape(short(name, 52)),
             x=[cost for cost, _ in runs],
             y=[mark.value for _, mark in runs],
             error_y=_interval([mark for _, mark in runs], colour, thickness=1.5, width=4),
