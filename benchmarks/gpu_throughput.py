@@ -39,7 +39,7 @@ from marrow.train.captured import CapturedStepper, CudaGraphs
 from marrow.train.compiled import one_graph
 from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
-from marrow.train.optim import adamw
+from marrow.train.optim import optimizer_of
 from marrow.train.profile import Profile
 from marrow.train.step import Stepper
 
@@ -98,7 +98,7 @@ class Side:
         self.loader = ResidentLoader(store, rows, config.input, config.augment, **cut)
         module = fabric.setup_module(one_graph(objective) if compiled else objective, _reapply_compile=False)
         module.train()
-        optimizer = adamw(objective, config.optimizer)
+        optimizer = optimizer_of(objective, config.optimizer)
         direct = Stepper(
             *(fabric, module, fabric.setup_optimizers(optimizer), objective, config.optimizer.clip_norm),
             Profile(fabric.device, None),

@@ -152,6 +152,7 @@ CHANGED: dict[str, Any] = {
     "augment.one_of_each": 0.5,
     "optimizer.learning_rate": 0.002,
     "optimizer.scaling": "per_256_clips",
+    "optimizer.name": "muon",
     "optimizer.betas": [0.8, 0.9],
     "optimizer.weight_decay": 0.1,
     "optimizer.clip_norm": 1.0,

@@ -73,7 +73,7 @@ class PretrainConfig:
         encoder: size of the encoder, of the kind that the method trains; null: its defaults.
         input: window, stream and alignment of its input.
         augment: what is varied.
-        optimizer: AdamW and the highest learning rate.
+        optimizer: AdamW, or Muon beside it, and the highest learning rate.
         schedule: warm-up and the lowest learning rate.
         checkpoints: when to save, and what to keep.
         monitor: how the run is watched.
@@ -154,6 +154,11 @@ class PretrainConfig:
                 raise ConfigError(f"{name} must be positive or null, got {value}")
         if not self.ends_at_epochs and all(getattr(self, name) is None for name in LIMITS[1:]):
             raise ConfigError("nothing would end this run: give epochs, max_steps, max_minutes or max_cpu_seconds")
+        if self.strategy == "fsdp" and self.optimizer.name == "muon":
+            raise ConfigError(
+                "optimizer.name muon turns whole matrices, and strategy fsdp gives every process a part of them: set "
+                "strategy to ddp, or optimizer.name to adamw"
+            )
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         objective = get_objective(self.method)

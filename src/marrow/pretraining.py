@@ -63,7 +63,7 @@ from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, FitResult, fit
 from marrow.train.monitor import Monitor, TimedLoader
 from marrow.train.non_finite import Replay, replay
-from marrow.train.optim import Budget, adamw, learning_rate
+from marrow.train.optim import Budget, learning_rate, optimizer_of
 from marrow.train.processes import is_sharded, leave_at_exit
 from marrow.train.run_directory import (
     check_run,
@@ -256,7 +256,7 @@ def _train(
     return fit(
         fabric,
         objective,
-        adamw(objective, config.optimizer),
+        optimizer_of(objective, config.optimizer),
         timed,
         learning_rate(config.optimizer, config.schedule, config.clips_per_step, config.epochs),
         limits,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,11 @@ import torch
 
 from marrow.data.augment import AugmentConfig
 from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
-from marrow.data.pool import Pool, StoreChoice, choices_in, open_pool, parse_choice
+from marrow.data.pool import Pool, StoreChoice, choices_in, copies_elsewhere, open_pool, parse_choice
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError, StoreError
 from marrow.readers.base import Split
+from marrow.readers.synthetic import Synthetic
 from marrow.skeleton.body import BODY
 from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.layout import Skeleton
@@ -123,6 +125,39 @@ def test_copies_of_clips_that_are_kept_apart_are_said(folder: Path) -> None:
     assert len(notes) == 1
     assert "2 of the 6" in notes[0]
     assert "'other'" in notes[0]
+
+
+@pytest.fixture(scope="module")
+def filmed_twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six performances, and two of them as another camera had them: 21 joints, half the frames, in centimetres."""
+    folder, reader = tmp_path_factory.mktemp("twice"), Synthetic(noise=0.0, dropouts=0.0)
+    clips = [reader.read(folder, record) for record in list(reader.records(folder))[:60:10]]
+    clips = [
+        replace(clip, record=Record(f"clip{number}", label=0, attributes={"subject": number % 4}))
+        for number, clip in enumerate(clips)
+    ]
+    store_of(folder / "first", clips)
+    # All but hand tips and thumbs.
+    whole = clips[0].skeleton
+    few = Skeleton("few", whole.joints[:21], whole.parents[:21], whole.mirror[:21], whole.anchors)
+    again = []
+    for clip in clips[2:4]:
+        joints = np.ascontiguousarray(100 * clip.joints[:, ::2, :21])
+        present = np.ones(joints.shape[:3], np.bool_)
+        again.append(replace(clip, joints=joints, present=present, skeleton=few, segments=()))
+    store_of(folder / "second", again)
+    return folder
+
+
+def test_near_copies_of_clips_that_are_kept_apart_are_said(filmed_twice: Path) -> None:
+    """Clips 2 and 3 are kept apart, and are in the other store."""
+    _, notes = open_pool(chosen(filmed_twice, "first:xsub/train", "second"))
+    assert len(notes) == 1
+    assert "2 of the 2" in notes[0]
+    assert "near copy in the store 'second'" in notes[0]
+    first, second = chosen(filmed_twice, "first", "second")
+    assert "2 of the 6" in copies_elsewhere(first, [second])[0]
+    assert copies_elsewhere(second, [replace(first, rows="subject=0,1")]) == []
 
 
 @pytest.mark.parametrize(

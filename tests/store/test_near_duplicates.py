@@ -10,8 +10,9 @@ from marrow.readers.synthetic import Synthetic
 from marrow.skeleton.geometry import resample
 from marrow.skeleton.layout import Skeleton
 from marrow.skeleton.sequence import Record, SkeletonSequence
-from marrow.store import copies as module
-from marrow.store.copies import near_duplicates
+from marrow.store import copies as copies_module
+from marrow.store import laid_upon as module
+from marrow.store.copies import is_comparable, near_duplicates
 from marrow.store.memory import write_store
 
 NOWHERE = Path("nowhere")
@@ -140,9 +141,9 @@ def test_the_limit_is_a_factor(performances, tmp_path):
 
 def test_what_is_rough_may_be_further_apart_but_not_as_far_as_one_likes():
     # 0.006 + roughness / 2, and never more than 0.07.
-    assert module._allowed(0.0) == pytest.approx(0.006)
-    assert module._allowed(0.04) == pytest.approx(0.026)
-    assert module._allowed(4.0) == pytest.approx(0.07)
+    assert module.allowed(0.0) == pytest.approx(0.006)
+    assert module.allowed(0.04) == pytest.approx(0.026)
+    assert module.allowed(4.0) == pytest.approx(0.07)
 
 
 def test_roughness_by_hand(tmp_path):
@@ -172,13 +173,13 @@ def test_a_skeleton_without_a_trunk_is_not_compared(tmp_path):
     clips = [still(skeleton, np.ones((1, 4, 2, 3)) * [[1], [2]], name) for name in "ab"]
     store = write_store(tmp_path / "store", clips, source="memory")
     assert near_duplicates(store, np.array([0]), np.array([1])) == []
-    assert not module._is_comparable(store)
+    assert not is_comparable(store)
 
 
 def test_blocks_do_not_change_the_outcome(performances, tmp_path, monkeypatch):
     copies = [COPIES["all of it"](sequence) for sequence in performances]
     whole = found(tmp_path / "whole", performances, copies)
-    monkeypatch.setattr(module, "_BLOCK_CLIPS", 3)
+    monkeypatch.setattr(copies_module, "_BLOCK_CLIPS", 3)
     monkeypatch.setattr(module, "_KEPT_CLIPS", 3)
     assert found(tmp_path / "blocks", performances, copies) == {
         name: (f"a{name[1:]}", each) for name, (_, each) in whole.items()
@@ -186,8 +187,8 @@ def test_blocks_do_not_change_the_outcome(performances, tmp_path, monkeypatch):
 
 
 def test_few_numbers_of_many_clips_find_the_same(performances, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BASIS_CLIPS", 5)
-    monkeypatch.setattr(module, "_SIGNATURE_NUMBERS", 6)
+    monkeypatch.setattr(copies_module, "_BASIS_CLIPS", 5)
+    monkeypatch.setattr(copies_module, "_SIGNATURE_NUMBERS", 6)
     copies = [COPIES["all of it"](sequence) for sequence in performances]
     assert found(tmp_path, performances, copies).keys() == {f"b{number}" for number in range(len(copies))}
 

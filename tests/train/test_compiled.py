@@ -20,7 +20,7 @@ from marrow.train.compiled import choose_compile
 from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import Budget, OptimizerConfig, adamw
+from marrow.train.optim import Budget, OptimizerConfig, optimizer_of
 
 
 def _ask(what: str, folder: Path, launcher: tuple[str, ...] = (sys.executable,)) -> dict[str, Any]:
@@ -205,5 +205,5 @@ def _losses(folder: Path, is_compiled: bool) -> list[float]:
     fabric.launch()
     toy = Toy()
     config = FitConfig(Budget(5), log_every=1, compiled=is_compiled)
-    fit(fabric, toy, adamw(toy, OptimizerConfig()), ListLoader(micro_batches=2), lambda _: 1e-2, config, folder)
+    fit(fabric, toy, optimizer_of(toy, OptimizerConfig()), ListLoader(micro_batches=2), lambda _: 1e-2, config, folder)
     return [entry["loss"] for entry in read_log(folder / "log.jsonl")]

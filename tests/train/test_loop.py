@@ -26,7 +26,7 @@ from marrow.train.checkpoint import CheckpointConfig, load_latest
 from marrow.train.device import make_fabric
 from marrow.train.logs import Display, read_log
 from marrow.train.loop import FitConfig, FitResult, fit
-from marrow.train.optim import Budget, OptimizerConfig, adamw, rise_and_fall
+from marrow.train.optim import Budget, OptimizerConfig, optimizer_of, rise_and_fall
 
 
 def _rate(progress: float) -> float:
@@ -50,7 +50,7 @@ def _fit(
     fabric.launch()
     toy = Toy()
     config = FitConfig(budget or Budget(steps), checkpoints or CheckpointConfig(), clip_norm, log_every)
-    result = fit(fabric, toy, adamw(toy, OptimizerConfig()), loader, _rate, config, folder, monitor)
+    result = fit(fabric, toy, optimizer_of(toy, OptimizerConfig()), loader, _rate, config, folder, monitor)
     return toy, result
 
 
@@ -233,7 +233,9 @@ def _fit_slowly(folder: Path, loader: ListLoader, slow_step: int) -> FitResult:
     fabric, _ = make_fabric("cpu", "fp32")
     fabric.launch()
     slow = Slow(slow_step)
-    return fit(fabric, slow, adamw(slow, OptimizerConfig()), loader, _rate, FitConfig(Budget(10), log_every=3), folder)
+    return fit(
+        fabric, slow, optimizer_of(slow, OptimizerConfig()), loader, _rate, FitConfig(Budget(10), log_every=3), folder
+    )
 
 
 def test_a_long_step_is_broken_off_and_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from marrow.train.device import Precision, make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
 from marrow.train.non_finite import replay
-from marrow.train.optim import Budget, OptimizerConfig, adamw
+from marrow.train.optim import Budget, OptimizerConfig, optimizer_of
 
 
 class Fragile(nn.Module):
@@ -44,7 +44,7 @@ def _fit(
     config = FitConfig(
         Budget(steps), CheckpointConfig(every_steps=every_steps), log_every=log_every, replay_command=replay_command
     )
-    fit(fabric, toy, adamw(toy, OptimizerConfig()), loader, rate, config, folder)
+    fit(fabric, toy, optimizer_of(toy, OptimizerConfig()), loader, rate, config, folder)
 
 
 def test_positions_that_are_not_finite_are_found_by_row(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from marrow.errors import ConfigError
-from marrow.train.optim import Budget, OptimizerConfig, ScheduleConfig, adamw, rise_and_fall, set_learning_rate
+from marrow.train.optim import Budget, OptimizerConfig, ScheduleConfig, optimizer_of, rise_and_fall, set_learning_rate
 from marrow.train.processes import load_whole_state
 
 
@@ -21,7 +21,7 @@ class _Parts(nn.Module):
 
 def test_only_vectors_and_biases_are_exempt_from_decay() -> None:
     module = _Parts()
-    decayed, exempt = adamw(module, OptimizerConfig()).param_groups
+    decayed, exempt = optimizer_of(module, OptimizerConfig()).param_groups
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     assert {names[id(p)] for p in decayed["params"]} == {"linear.weight", "position"}
     assert {names[id(p)] for p in exempt["params"]} == {"linear.bias", "norm.weight", "norm.bias", "table_bias"}
@@ -33,7 +33,7 @@ def test_decay_alone_shrinks_by_the_product_of_rate_and_decay() -> None:
     module = nn.Linear(1, 1)
     nn.init.ones_(module.weight)
     nn.init.ones_(module.bias)
-    optimizer = adamw(module, OptimizerConfig(weight_decay=0.5))
+    optimizer = optimizer_of(module, OptimizerConfig(weight_decay=0.5))
     set_learning_rate(optimizer, 0.1)
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -65,7 +65,7 @@ def test_decay_can_be_for_linear_layers_alone() -> None:
     module = nn.Linear(2, 3)
     module.register_parameter("token", nn.Parameter(torch.zeros(1, 2)))
     for decays, shapes in (("matrices", {(3, 2), (1, 2)}), ("linear", {(3, 2)})):
-        groups = adamw(module, OptimizerConfig(decays=decays)).param_groups  # pyright: ignore[reportArgumentType]
+        groups = optimizer_of(module, OptimizerConfig(decays=decays)).param_groups  # pyright: ignore[reportArgumentType]
         assert {tuple(p.shape) for group in groups if group["weight_decay"] > 0 for p in group["params"]} == shapes
 
 
@@ -75,7 +75,7 @@ def test_a_state_is_loaded_for_the_kernels_of_this_machine(of_gpu: bool) -> None
     states = []
     for _ in range(2):
         module = nn.Linear(2, 2)
-        optimizer = adamw(module, OptimizerConfig())
+        optimizer = optimizer_of(module, OptimizerConfig())
         module(torch.ones(1, 2)).sum().backward()
         optimizer.step()
         states.append((module, optimizer))

@@ -8,7 +8,7 @@ from toy_trainable import ListLoader, Toy
 from marrow.train.device import make_fabric
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import Budget, OptimizerConfig, adamw
+from marrow.train.optim import Budget, OptimizerConfig, optimizer_of
 from marrow.train.profile import table
 
 
@@ -17,7 +17,7 @@ def _fit(folder: Path, profile: bool, steps: int = 10) -> Toy:
     fabric.launch()
     toy = Toy()
     config = FitConfig(Budget(steps), log_every=3, profile=profile)
-    fit(fabric, toy, adamw(toy, OptimizerConfig()), ListLoader(2), lambda _: 1e-2, config, folder)
+    fit(fabric, toy, optimizer_of(toy, OptimizerConfig()), ListLoader(2), lambda _: 1e-2, config, folder)
     return toy
 
 

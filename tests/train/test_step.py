@@ -21,7 +21,7 @@ from marrow.data.draws import Draws
 from marrow.models.trainable import StepOutput, Trainable
 from marrow.train.device import make_fabric
 from marrow.train.interrupt import BrokenOff
-from marrow.train.optim import OptimizerConfig, adamw
+from marrow.train.optim import OptimizerConfig, optimizer_of
 from marrow.train.profile import Profile
 from marrow.train.step import Stepper, first_line
 
@@ -143,10 +143,10 @@ def test_steps_after_a_resume_are_those_without() -> None:
             take_step(loader.next_step(), 1e-2)
 
     whole, first, second = Toy(), Toy(), Toy()
-    train(whole, adamw(whole, OptimizerConfig()), ListLoader(micro_batches=2), 6)
-    optimizer, loader = adamw(first, OptimizerConfig()), ListLoader(micro_batches=2)
+    train(whole, optimizer_of(whole, OptimizerConfig()), ListLoader(micro_batches=2), 6)
+    optimizer, loader = optimizer_of(first, OptimizerConfig()), ListLoader(micro_batches=2)
     train(first, optimizer, loader, 3)
-    resumed = adamw(second, OptimizerConfig())
+    resumed = optimizer_of(second, OptimizerConfig())
     second.load_state_dict(first.state_dict())
     resumed.load_state_dict(optimizer.state_dict())
     train(second, resumed, loader, 3)

@@ -7,7 +7,7 @@ some seconds count as pieces of equal length, so that an hour of walking weighs 
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from marrow.data.subsets import chosen_rows
 from marrow.errors import ConfigError, MarrowError
 from marrow.skeleton.body import BODY
 from marrow.skeleton.layout import Skeleton
+from marrow.store.copies import PAIRS_UNASKED, near_duplicates
 from marrow.store.format import Store
 from marrow.yaml_file import Mapping as YamlMapping
 from marrow.yaml_file import Section, load
@@ -299,16 +300,34 @@ def _copies(members: Sequence[Member]) -> list[str]:
                     f"the stores {members[other].choice.name!r} and {member.choice.name!r} hold the same clips "
                     f"({shared}): give each clip once, with a weight if it shall come more often"
                 )
-        apart = {member.store.content[row] for row in member.kept_apart.tolist()}
-        for other, theirs in enumerate(contents):
-            copies = len(apart & theirs)
-            if copies:
-                where_from = "its own other half" if other == number else f"the store {members[other].choice.name!r}"
-                notes.append(
-                    f"{copies} of the {len(apart)} clips that {member.choice.name!r} keeps apart "
-                    f"({member.choice.rows}) have an identical copy in {where_from}, which is learned from"
-                )
+        for other, learned in enumerate(members):
+            where_from = "its own other half" if other == number else f"the store {learned.choice.name!r}"
+            apart = member.kept_apart
+            is_copy = np.isin(apart, [row for row in apart.tolist() if member.store.content[row] in contents[other]])
+            for count, kind in (
+                (is_copy.sum(), "an identical"),
+                (_near_copies(member, apart[~is_copy], learned), "a near"),
+            ):
+                if count:
+                    notes.append(
+                        f"{count} of the {len(apart)} clips that {member.choice.name!r} keeps apart "
+                        f"({member.choice.rows or 'all'}) have {kind} copy in {where_from}, which is learned from"
+                    )
     return notes
+
+
+def _near_copies(member: Member, apart: Int64[np.ndarray, " apart"], learned: Member) -> int:
+    """Count the clips that are kept apart and are nearly the same as one that is learned from, where that is quick."""
+    if len(apart) * len(learned.rows) > PAIRS_UNASKED:
+        return 0
+    return len(near_duplicates(learned.store, learned.rows, apart, store_b=member.store))
+
+
+def copies_elsewhere(apart: StoreChoice, others: Sequence[StoreChoice]) -> list[str]:
+    """Say which clips of a store that is kept apart as a whole have copies in others, which are learned from."""
+    store = _member(replace(apart, rows=None))
+    kept = replace(store, rows=store.rows[:0], kept_apart=store.rows)
+    return _copies([kept, *(_member(choice) for choice in others)])
 
 
 def _pieces(member: Member, piece_seconds: float | None) -> Int64[np.ndarray, "piece 3"]:

@@ -5,12 +5,13 @@ set itself for the same time. Every step goes on where it was stopped: the same 
 """
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marrow.data.pool import StoreChoice
+from marrow.data.pool import StoreChoice, copies_elsewhere
 from marrow.data.subsets import fold_protocols
 from marrow.errors import ConfigError
 from marrow.files import write_text_whole
@@ -22,6 +23,8 @@ from marrow.tasks.base import Task, TaskContext
 from marrow.tasks.evaluate import evaluate
 from marrow.tasks.evaluation_report import EvaluationReport
 from marrow.tasks.summary import scores
+
+_log = logging.getLogger(__name__)
 
 # Where the encoder of a column has learned.
 COLUMNS = ("other sets", "untrained", "the set itself", "raw coordinates")
@@ -106,6 +109,8 @@ def run_unseen(
         for kind, stores in kinds.items()
     }
     budgets = {kind: config.max_cpu_seconds or 0.0 for (kind, _), config in configs.items()}
+    for note in copies_elsewhere(apart, others):
+        _log.warning("%s", note)
     parts = Parts([*(kind for kind, _ in configs), "scores of others", "scores of itself"], budgets)
     for (kind, seed), config in configs.items():
         parts.begin(kind, f"pre-training on {', '.join(choice.name for choice in kinds[kind])}, seed {seed}")

@@ -18,7 +18,7 @@ from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice, choose_compile
 from marrow.train.device import PrecisionChoice, make_fabric
 from marrow.train.loop import FitConfig, FitResult, Loader, fit
-from marrow.train.optim import Budget, adamw, rise_and_fall
+from marrow.train.optim import Budget, optimizer_of, rise_and_fall
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def fit_in_one_go(
     Where steps are captured, the loader gives batches of fixed shapes. Each parameter has its share of the learning
     rate, which rises and falls between two rates.
     """
-    optimizer = adamw(trainable, config.optimizer, scales)
+    optimizer = optimizer_of(trainable, config.optimizer, scales)
     warmup_share = config.warmup_steps / config.steps
     rate = partial(rise_and_fall, base=highest_rate, minimum=lowest_rate, warmup_share=warmup_share)
     settings = FitConfig(

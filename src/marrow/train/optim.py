@@ -1,4 +1,4 @@
-"""What a run may spend, the learning rate that follows from it, and AdamW with the papers' settings.
+"""What a run may spend, the learning rate that follows from it, and the optimizer with the papers' settings.
 
 A run ends at whichever of its limits it meets first: epochs, steps, wall-clock minutes or processor seconds. Its
 progress is the largest share of any of them that is spent, a number from 0 to 1, and the learning rate is a function of
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from marrow.errors import ConfigError
+from marrow.train.muon import MuonAdamW, block_matrices
 
 Fall = Literal["cosine", "linear"]
 # Steps, seconds on the clock, processor seconds.
@@ -25,9 +26,11 @@ Spent = tuple[int, float, float]
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW.
+    """AdamW, alone or beside Muon.
 
     Args:
+        name: adamw: the papers'. muon: the matrices of blocks move by orthogonal steps, as large as AdamW's, and
+            everything else by AdamW; a step costs more, and fewer are needed.
         learning_rate: highest learning rate of the schedule.
         scaling: what the learning rates (base and minimum) refer to. absolute: to a step, as they are. per_256_clips:
             to a batch of 256 clips; a batch of B clips uses B / 256 of them.
@@ -38,6 +41,7 @@ class OptimizerConfig:
         clip_norm: largest gradient norm, beyond which the gradient is scaled down; None: never.
     """
 
+    name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     scaling: Literal["absolute", "per_256_clips"] = "absolute"
     betas: tuple[float, float] = (0.9, 0.95)
@@ -60,10 +64,10 @@ class OptimizerConfig:
         return 1.0 if self.scaling == "absolute" else batch_clips / 256
 
 
-def adamw(
+def optimizer_of(
     module: nn.Module, config: OptimizerConfig, lr_scale: Mapping[nn.Parameter, float] | None = None
-) -> torch.optim.AdamW:
-    """Make AdamW over the trained parameters of a module, already on its device.
+) -> torch.optim.AdamW | MuonAdamW:
+    """Make the optimizer of the trained parameters of a module, already on its device.
 
     Tensors with one axis or none, and biases, do not decay; of everything else, embeddings and tokens included, what
     `config.decays` says.
@@ -73,20 +77,23 @@ def adamw(
         config: settings.
         lr_scale: share of the learning rate that a parameter gets; 1 for those that are not in it. None: 1 for all.
     """
-    # Groups by (share, whether it decays), as they come.
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+    # Groups by (share, whether it decays, whether Muon moves it), as they come.
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {(1.0, True, False): [], (1.0, False, False): []}
+    by_muon = block_matrices(module) if config.name == "muon" else set()
     linear = {layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             scale = 1.0 if lr_scale is None else lr_scale.get(parameter, 1.0)
             decays = parameter.ndim > 1 and not name.endswith("bias")
             decays &= config.decays == "matrices" or parameter in linear
-            groups.setdefault((scale, decays), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, "lr_scale": scale}
-            for (scale, decays), parameters in groups.items()
-        ],
+            groups.setdefault((scale, decays, parameter in by_muon), []).append(parameter)
+    listed = [
+        {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, "lr_scale": scale}
+        | ({"muon": moved_by_muon} if by_muon else {})
+        for (scale, decays, moved_by_muon), parameters in groups.items()
+    ]
+    return (MuonAdamW if by_muon else torch.optim.AdamW)(
+        listed,
         lr=config.learning_rate,
         betas=config.betas,
         # One kernel over all tensors: unfused, the update costs as much as a small batch.

@@ -32,7 +32,7 @@ from marrow.tasks.summary import differences
 from marrow.testing.encoders import example_batch
 from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.device import make_fabric
-from marrow.train.optim import OptimizerConfig, ScheduleConfig, adamw
+from marrow.train.optim import OptimizerConfig, ScheduleConfig, optimizer_of
 
 SMALL = FinetuneConfig(
     epochs=4,
@@ -74,7 +74,7 @@ def test_layer_decay_of_the_papers_depth():
 
 def test_optimizer_gives_each_layer_its_share_and_decays_matrices_only(small_encoder):
     recognition = Recognition(small_encoder, JointsHead(20, 16, 3, 8), SMALL)
-    optimizer = adamw(recognition, SMALL.optimizer, layer_scales(small_encoder, 0.5))
+    optimizer = optimizer_of(recognition, SMALL.optimizer, layer_scales(small_encoder, 0.5))
     groups = {
         id(parameter): (group["lr_scale"], group["weight_decay"])
         for group in optimizer.param_groups

@@ -33,7 +33,7 @@ from marrow.train.checkpoint import CheckpointConfig
 from marrow.train.compiled import CompileChoice
 from marrow.train.logs import read_log
 from marrow.train.loop import FitConfig, fit
-from marrow.train.optim import Budget, adamw, learning_rate
+from marrow.train.optim import Budget, learning_rate, optimizer_of
 
 _log = logging.getLogger(__name__)
 # Steps that are timed to learn what an epoch costs; the one before them warms up.
@@ -95,7 +95,7 @@ def train(
     # What learns, and how fast each layer of it does.
     recognition = Recognition(encoder, first_head(encoder, data, config, context), config).to(device)
     layer_decay = 1.0 if context.origin.source == "random" else config.layer_decay
-    optimizer = adamw(recognition, config.optimizer, layer_scales(encoder, layer_decay))
+    optimizer = optimizer_of(recognition, config.optimizer, layer_scales(encoder, layer_decay))
 
     # How long.
     plan = folder / "plan.json"
@@ -196,7 +196,7 @@ def _further_epochs(
         Budget(1 + _TIMED_STEPS), AT_THE_END, log_every=1, compiled=choice.compiled, captured=choice.captured
     )
     with tempfile.TemporaryDirectory(prefix="marrow-timing-") as folder:
-        timed = fit(fabric, twin, adamw(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
+        timed = fit(fabric, twin, optimizer_of(twin, config.optimizer), loader, lambda _: 0.0, settings, Path(folder))
         if not timed.finished:
             raise KeyboardInterrupt  # there is nothing yet to go on with
         seconds = [entry[clock] for entry in read_log(Path(folder) / "log.jsonl")]
