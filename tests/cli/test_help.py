@@ -47,7 +47,7 @@ PROMISED = {
     "embed": ("PATH", "--store", "--reader", "--out", "--rows", "--pooling", "--overwrite", ".parquet", ".npy"),
     "unseen": ("--store", "--on", "--protocol", "--seconds", "--seeds", "marrow unseen --store"),
     "export": ("--to", "--out", "--opset", "--int8", "--store", "--protocol", "onnx", "torch", "runs/first_tuned"),
-    "neighbours": ("MODEL", "STORE", "--query", "--within", "--index", "--page", "--query kick.bvh"),
+    "neighbours": ("MODEL", "STORE", "--query", "--within", "--index", "--page", "kick.bvh"),
     "pack": ("--out", "--terms", "--overwrite", "marrow pack runs/first"),
     "doctor": ("--json", "--no_self_test"),
     "parity": ("mamp", "hi_trs", "ntu"),
