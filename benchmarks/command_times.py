@@ -1,67 +1,93 @@
-"""How long each command takes on built-in synthetic motion: processor seconds and the largest memory, as a table.
+"""What the worked example of every command takes (`marrow.cli.examples`): processor seconds and the largest memory.
 
     python benchmarks/command_times.py
 
-540 clips of 30 actions by 6 people (--quick: 180 by 2), one thread, one process, in a folder that is removed. Processor
-seconds, because they depend less than the clock on what else the machine does; in most, 3 to 5 of them load PyTorch.
+The examples run one after the other, one thread, in a folder that is removed. What no command makes is written first:
+BVH files, and a checkpoint of random weights in the layout of the released ones. Processor seconds, because they depend
+less than the clock on what else the machine does; in most commands, 3 to 5 of them load PyTorch. --quick leaves out
+what takes over a minute.
 """
 
 import argparse
 import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+from multiprocessing import get_context
 from pathlib import Path
 
-COMMANDS = """
-doctor
-prepare synthetic --out store --options.subjects {subjects} --jobs 1
-inspect store
-layouts
-predict general store --examples few --csv answers.csv
-embed general --store store --out features.npy
-evaluate general --store store --protocol xsub --tasks linear_probe,knn
-neighbours general store --query S000C0R0A003 --page near.html
-pretrain --recipe mamp_synthetic --store store --out run --max_steps {steps} --threads 1
-evaluate run --store store --protocol xsub --tasks linear_probe,knn
-finetune run --store store --protocol xsub --out tuned --epochs {epochs} --schedule.warmup_epochs 0
-predict tuned store --csv tuned.csv
-report run --out report.html
-compare run --out compare.html
-labels --store store --protocol xsub --out labels.json
-pack run --out packed
-"""
+import numpy as np
+
+from import_speed import write_files
+from marrow.cli.examples import EXAMPLES
+
+_RECORDED = Path(__file__).parents[1] / "tests" / "golden" / "mamp_parity.npz"
+# Commands that an example rests on, and that are no example themselves.
+_BEFORE = {
+    "forecast": (
+        "pretrain --recipe own --store stores/mine --out runs/mine --max_steps 5",
+        "evaluate runs/mine --store stores/mine --protocol k-fold:5#0 --tasks motion_prediction --quick --keep models",
+    ),
+    "compare": (
+        "pretrain --recipe own --store stores/synthetic --protocol xsub --out runs/second --max_steps 20 --seed 1",
+        "evaluate runs/second --store stores/synthetic --protocol xsub",
+    ),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few clips, few steps")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes over a minute")
     quick = parser.parse_args().quick
-    sizes = {"subjects": 2 if quick else 6, "steps": 5 if quick else 100, "epochs": 1 if quick else 5}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     rows = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        prepared = ["prepare", "synthetic", "--out", "few", "--options.subjects", "1", "--options.seed", "7"]
-        subprocess.run([sys.executable, "-m", "marrow", *prepared], cwd=work, env=environment, capture_output=True)
-        for line in COMMANDS.format(**sizes).strip().splitlines():
-            command = [sys.executable, "-m", "marrow", *shlex.split(line)]
-            done, used = _run(command, work, environment)
-            if done != 0:
-                raise SystemExit(f"command_times: `marrow {line}` failed with {done}")
-            rows.append({"command": f"marrow {line}", **used})
-            print(f"| `marrow {line}` | {used['seconds']:.1f} | {used['mib']:.0f} |", flush=True)
+        write_files(work / "recordings", 200, 240)
+        shutil.copy(work / "recordings" / "walk" / "take00000.bvh", work / "walk.bvh")
+        shutil.copy(_RECORDED, work)
+        # In a process of its own: those that are measured begin with the memory of this one.
+        writer = get_context("spawn").Process(target=_write_released, args=(work / "released.pth",))
+        writer.start()
+        writer.join()
+        for name, example in EXAMPLES.items():
+            if quick and example.seconds > 60:
+                continue
+            for line in _BEFORE.get(name, ()):
+                _run(f"marrow {line}", work)
+            used = _run(example.line, work)
+            rows.append({"command": example.line, "written": [example.seconds, example.mib], **used})
+            print(f"{used['seconds']:6.1f} s ({example.seconds:.1f}) {used['mib']:5d} MiB  {example.line}", flush=True)
     print(json.dumps({"commands": rows}))
 
 
-def _run(command: list[str], work: Path, environment: dict[str, str]) -> tuple[int, dict[str, float]]:
+def _run(line: str, work: Path) -> dict[str, float]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *shlex.split(line)]
     with (work / "said.txt").open("wb") as said:
         process = subprocess.Popen(command, cwd=work, env=environment, stdout=said, stderr=said)
         _, status, usage = os.wait4(process.pid, 0)
-    seconds = usage.ru_utime + usage.ru_stime
-    return os.waitstatus_to_exitcode(status), {"seconds": round(seconds, 2), "mib": round(usage.ru_maxrss / 1024)}
+    if status:
+        raise SystemExit(f"command_times: `{line}` failed:\n{(work / 'said.txt').read_text()}")
+    return {"seconds": round(usage.ru_utime + usage.ru_stime, 2), "mib": round(usage.ru_maxrss / 1024)}
+
+
+def _write_released(path: Path) -> None:
+    """Write random weights of the paper's size (256 wide, 8 + 5 blocks), named as in the small model of the tests."""
+    import torch
+
+    with np.load(_RECORDED) as archive:
+        small = {name.removeprefix("weights/"): archive[name] for name in archive.files if name.startswith("weights/")}
+    larger = {32: 256, 96: 768, 128: 1024, 6: 30}
+    weights = {}
+    for name, value in small.items():
+        blocks = re.sub(r"^((?:decoder_)?blocks)\.0\.", r"\1.{}.", name)
+        for number in range(5 if name.startswith("decoder_") else 8):
+            weights[blocks.format(number)] = torch.randn([larger.get(size, size) for size in value.shape])
+    torch.save({"model": weights}, path)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def hierarchy(name: str = "Hips", depth: int = 0) -> str:
     return f"{head}{below or end}{blanks}}}\n"
 
 
-def write_files(folder: Path, count: int) -> int:
+def write_files(folder: Path, count: int, frames: int = FRAMES) -> int:
     """Write files of four classes by folder, of which each takes its frames from a long walk; return the mean size."""
     random = np.random.default_rng(0)
     columns = 3 * (len(JOINTS) + 1)
@@ -70,13 +70,13 @@ def write_files(folder: Path, count: int) -> int:
     angles = 20 * np.sin(0.15 * time_frames * random.uniform(0.5, 1.5, columns) + random.uniform(0, 6, columns))
     angles[:, :3] = np.array([0, 95, 0]) + 3 * np.sin(0.05 * time_frames)
     rows = [" ".join(f"{value:.4f}" for value in row) for row in angles]
-    head = f"HIERARCHY\n{hierarchy()}MOTION\nFrames: {FRAMES}\nFrame Time: 0.0333333\n"
+    head = f"HIERARCHY\n{hierarchy()}MOTION\nFrames: {frames}\nFrame Time: 0.0333333\n"
     for number in range(count):
         file = folder / ("walk", "run", "jump", "wave")[number % 4] / f"take{number:05d}.bvh"
         file.parent.mkdir(parents=True, exist_ok=True)
-        start = (number * 37) % (len(rows) - FRAMES)
+        start = (number * 37) % (len(rows) - frames)
         first = f"{number / 100:.4f}{rows[start][rows[start].index(' ') :]}"
-        file.write_text(head + "\n".join([first, *rows[start + 1 : start + FRAMES]]) + "\n")
+        file.write_text(head + "\n".join([first, *rows[start + 1 : start + frames]]) + "\n")
     return sum(file.stat().st_size for file in folder.rglob("*.bvh")) // count
 
 

@@ -98,24 +98,34 @@ def _commands() -> dict[str, tuple[str, str]]:
 
 
 def _list_of_commands() -> str:
-    rows = "".join(f"| [`marrow {name}`]({name}.md) | {line} |\n" for name, (_, line) in _commands().items())
+    from marrow.cli.examples import EXAMPLES
+
+    rows = "".join(
+        f"| [`marrow {name}`]({name}.md) | {line} | {EXAMPLES[name].cost} |\n"
+        for name, (_, line) in _commands().items()
+    )
     return (
         "# Commands\n\n`marrow COMMAND --help` says what these pages say. Hyphens and underscores in names of options "
-        f"are the same.\n\n| command | does |\n|---|---|\n{rows}"
+        "are the same. What a command takes is what its worked example takes.\n\n"
+        f"| command | does | takes |\n|---|---|---|\n{rows}"
     )
 
 
 def _command_page(name: str) -> str:
+    from marrow.cli.examples import EXAMPLES
+
     module, _ = _commands()[name]
     os.environ["COLUMNS"] = _HELP_COLUMNS
     build = importlib.import_module(module).build_parser
     parser = build([]) if build.__code__.co_argcount else build()
+    parser.epilog = None  # the worked example, which has a place of its own
     examples = _examples(name)
     shown = "\n".join(command for command, _ in examples[:_MOST_EXAMPLES])
     pages = dict.fromkeys(page for _, page in examples)
-    used = f"\n\nFrom {', '.join(f'[{page[:-3]}](../{page})' for page in pages)}." if pages else ""
-    used += _times(name)
-    block = f"\n## Examples\n\n```bash\n{shown}\n```{used}\n" if examples else ""
+    more = f"\nMore, from {', '.join(f'[{page[:-3]}](../{page})' for page in pages)}:\n\n```bash\n{shown}\n```\n"
+    worked = EXAMPLES[name]
+    takes = f"This takes {worked.cost} ({worked.data})."
+    block = f"\n## Examples\n\n```bash\n{worked.line}\n```\n\n{takes}\n{more if pages else ''}"
     words, heading, options = _help_as_markdown(parser.format_help()).partition("\n## ")
     return f"# marrow {name}\n\n{words}{block}{heading}{options}"
 
@@ -143,17 +153,6 @@ def _plain(text: str) -> str:
     pieces = text.split("`")
     pieces[::2] = [re.sub(r"([*_\[\]<])", r"\\\1", piece) for piece in pieces[::2]]
     return "`".join(pieces)
-
-
-def _times(name: str) -> str:
-    """Return what docs/performance.md says that a command takes."""
-    rows = re.findall(
-        r"^\| `(marrow [^`]+)` \| ([\d.]+) \|", (DOCS / "performance.md").read_text(encoding="utf-8"), re.M
-    )
-    found = [(line, seconds) for line, seconds in rows if f"{line} ".startswith(f"marrow {name} ")]
-    said = "; ".join(f"`{line}` takes {seconds} processor seconds" for line, seconds in found)
-    where = "[540 synthetic clips](../performance.md#how-long-commands-take)"
-    return f"\n\nOn {where}, {said}." if found else ""
 
 
 def _examples(name: str) -> list[tuple[str, str]]:

@@ -16,12 +16,13 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
+from marrow.cli.examples import example_text
 from marrow.errors import ConfigError, MarrowError, did_you_mean
 from marrow.files import check_writable
 
 
 def make_parser(prog: str, description: str) -> ArgumentParser:
-    """Return an empty parser for one command.
+    """Return an empty parser for one command, whose help ends with the command's worked example.
 
     Args:
         prog: how the command is called, for example "marrow prepare".
@@ -30,6 +31,7 @@ def make_parser(prog: str, description: str) -> ArgumentParser:
     return ArgumentParser(
         prog=prog,
         description=description,
+        epilog=example_text(prog.removeprefix("marrow ")),
         exit_on_error=False,
         allow_abbrev=False,
         print_config="--print_config",
@@ -127,6 +129,10 @@ class _HelpFormatter(DefaultHelpFormatter):
         for pattern, plain in _PLAINER_HELP:
             text = pattern.sub(plain, text)
         return text
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Fold a description; an example stays in its lines, so that it can be copied."""
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 # In the help of jsonargparse: types that default, choices or words tell already, and defaults that are no value.

@@ -22,7 +22,7 @@ def build_parser() -> ArgumentParser:
         "marrow embed",
         "Encode clips with a trained encoder and write their features: FILE.parquet holds one row per clip (id, label, "
         "class, splits, attributes, feature), for pandas, Polars or DuckDB; FILE.npy holds the matrix, and FILE.json "
-        "beside it which clip each row is. Example: marrow embed runs/first recordings/ --out features.parquet",
+        "beside it which clip each row is.",
     )
     parser.add_argument("run", type=Path, help="run directory of `marrow pretrain`, or an exported encoder")
     parser.add_argument(

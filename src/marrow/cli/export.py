@@ -17,9 +17,8 @@ def build_parser() -> ArgumentParser:
         "marrow export",
         "Write a recogniser, a detector or an encoder as a file that runs without torch (onnx, for `marrow.runtime` "
         "and whatever else reads ONNX) or without marrow's networks (torch, for torch.export.load). The file is "
-        "checked against the model before it gets its name; sizes and times are printed. For example: marrow export "
-        "runs/first_tuned --to onnx --out wave.onnx --int8 --store stores/synthetic --protocol xsub; marrow export "
-        "general --examples my_examples --out wave.onnx",
+        "checked against the model before it gets its name; sizes and times are printed. Of an encoder with a few "
+        "examples: marrow export general --examples my_examples --out wave.onnx",
     )
     parser.add_argument(
         "model",

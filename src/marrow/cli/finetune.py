@@ -25,8 +25,7 @@ def build_parser() -> ArgumentParser:
         "Train the encoder of a run together with a head that names classes, and keep both as a recogniser. The "
         "defaults are the MAMP paper's. Then it is trained once more without a quarter of the people whose clips it "
         "learned from, by which its probabilities are calibrated. The same command goes on where an interrupted one "
-        "stopped. Example: marrow finetune runs/first --store stores/mine --protocol k-fold:5#0 --out runs/first_tuned "
-        "--epochs 10 --schedule.warmup_epochs 1",
+        "stopped.",
     )
     parser.add_argument("run", type=Path, help="run directory of `marrow pretrain`, or an exported encoder")
     parser.add_argument("--store", type=Path, required=True, help="the data, as made by `marrow prepare`")

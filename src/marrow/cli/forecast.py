@@ -15,8 +15,7 @@ def build_parser() -> ArgumentParser:
         "marrow forecast",
         "Continue a recording: the positions of every joint in the next second or so, in the coordinates of the file, "
         "in metres. MODEL is what `marrow evaluate --tasks motion_prediction --keep FOLDER` leaves in "
-        "FOLDER/motion_prediction; how far off its forecasts were is printed with them. Example: marrow forecast "
-        "models/motion_prediction walk.bvh --out next_second.csv",
+        "FOLDER/motion_prediction; how far off its forecasts were is printed with them.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a forecaster")
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording of any format that `marrow import` knows")

@@ -13,8 +13,7 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         "marrow neighbours",
-        "Find the motions of a store that are nearest to one. For example: `marrow neighbours runs/first stores/mine "
-        "--query wave_old_001 --page near.html` compares whole clips, and plays the nearest ones side by side; "
+        "Find the motions of a store that are nearest to one. Whole clips are compared; with --within, windows: "
         "`marrow neighbours runs/first stores/hours --query kick.bvh --within --index hours.safetensors` says where in "
         "long recordings the movement of a file occurs, and keeps the features for the next query.",
     )

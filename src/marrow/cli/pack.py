@@ -14,13 +14,14 @@ def build_parser() -> ArgumentParser:
         "marrow pack",
         "Pack a model into a folder that can be passed on: model.safetensors (the weights), config.json (all that "
         "using them takes: size, input, layout, classes, a hash), README.md (a card: what it reads, where it came "
-        "from, terms of the data, scores). For example: `marrow pack runs/first --out packed --terms 'Recordings: CC "
-        "BY 4.0.'`, then in Python `marrow.load_encoder('packed')`; every command that takes an encoder takes the "
-        "folder, too.",
+        "from, terms of the data, scores). In Python, `marrow.load_encoder('packed')` reads it; every command that "
+        "takes an encoder takes the folder, too.",
     )
     parser.add_argument("model", type=Path, help="run of `marrow pretrain` or `marrow finetune`, or an encoder")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--terms", type=str, default="", help="terms of the data, as the card is to state them")
+    parser.add_argument(
+        "--terms", type=str, default="", help="terms of the data, as the card is to state them: 'CC BY 4.0.'"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a packed model that is already there")
     return parser
 

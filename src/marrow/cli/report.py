@@ -14,8 +14,7 @@ def build_parser() -> ArgumentParser:
         "marrow report",
         "Put scores, curves, a map of the features, predictions and neighbours of runs on one self-contained HTML "
         "page. Runs that differ only in their seed are summarised over seeds; runs that are not evaluated yet are "
-        "shown without scores. Of a recogniser: its scores, and how sure its answers may be. Example: marrow report "
-        "runs/first --out report.html; marrow report runs/first_tuned --out tuned.html",
+        "shown without scores. Of a recogniser: its scores, and how sure its answers may be.",
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, help="run directories of `marrow pretrain`, or of `marrow finetune`"

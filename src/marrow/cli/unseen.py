@@ -10,10 +10,6 @@ from marrow.cli.main import EXIT_INTERRUPTED, parse_command
 from marrow.cli.next_step import say_where_reports_are_shown
 from marrow.errors import ConfigError
 
-_EXAMPLE = """worked example (two runs of ten minutes of one core, then their scores):
-  marrow unseen --store nw=stores/nw_ucla --store ui=stores/ui_prmd --store cmu=stores/cmu --on nw --protocol xview \\
-      --seconds 600 --seeds 0 --out runs/unseen"""
-
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the command."""
@@ -23,7 +19,6 @@ def build_parser() -> ArgumentParser:
         "neighbours) and with few labels, beside raw coordinates with the same labels, the untrained encoder, and an "
         "encoder of the set itself after the same time. The same command finishes what was stopped.",
     )
-    parser.epilog = _EXAMPLE
     parser.add_argument(
         "--stores",
         type=list[str],

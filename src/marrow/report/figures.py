@@ -256,7 +256,7 @@ def _cost_figure(points: Mapping[str, Sequence[tuple[float, Mark]]], *, joined: 
     for place, (name, runs) in enumerate(points.items()):
         colour, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
         figure.add_scatter(
-            name=escape(name),
+            name=escape(short(name, 52)),
             x=[cost for cost, _ in runs],
             y=[mark.value for _, mark in runs],
             error_y=_interval([mark for _, mark in runs], colour, thickness=1.5, width=4),
@@ -331,6 +331,7 @@ def lay_out(figure: go.Figure, *, height: int, left: int) -> None:
         "tickcolor": LINE,
     }
     titles: dict[str, Any] = {"title_font": {"size": 12, "color": MUTED}, "tickfont": {"size": 12, "color": MUTED}}
+    titles["title_standoff"] = 10  # from the names of the places, which it would otherwise lie on
     figure.update_xaxes(**grid, **titles, automargin=True)
     figure.update_yaxes(**grid, **titles)
 

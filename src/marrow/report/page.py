@@ -185,7 +185,7 @@ def _experiment_html(runs: Sequence[Run], name: str, number: int, figures: Figur
         verdicts = paragraphs([_not_evaluated(runs)], "note")
     parts = [
         f"<h2 id='verdict-{number}'>{escape(name)}</h2><p class='lead'>{escape(lead)}</p>",
-        card("Verdict", verdicts + training_verdicts_html(runs)),
+        card("Verdict", verdicts + training_verdicts_html(runs), wide=True),
     ]
     for place, evaluation in enumerate(evaluations):
         anchor = f" id='scores-{number}'" if place == 0 else ""

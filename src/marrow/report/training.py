@@ -79,7 +79,7 @@ def training_html(runs: Sequence[Run], figures: Figures) -> str:
 
 
 def _further(runs: Sequence[Run]) -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
-    """Return charts for whatever other numbers the logs hold."""
+    """Return charts for whatever other numbers the logs hold; those of one of several stores end in its name."""
     drawn = {name for names, references in _CHARTS.values() for name in (*names, *references)} | _NO_CURVE
     others = dict.fromkeys(
         name
@@ -88,7 +88,17 @@ def _further(runs: Sequence[Run]) -> dict[str, tuple[tuple[str, ...], dict[str, 
         for name, value in entry.items()
         if name not in drawn and isinstance(value, int | float) and not isinstance(value, bool)
     )
-    return {name.replace("_", " ").capitalize(): ((name,), {}) for name in others}
+    charts: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
+    for name in others:
+        number, _, store = name.partition(".")
+        if number == "nearest_neighbour_percent":
+            charts[f"Nearest neighbours with the same label in {store}, %"] = (
+                (name,),
+                {f"chance_percent.{store}": "chance"},
+            )
+        elif number not in drawn:
+            charts[name.replace("_", " ").capitalize()] = ((name,), {})
+    return charts
 
 
 def _chart(

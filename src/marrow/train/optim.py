@@ -29,8 +29,6 @@ class OptimizerConfig:
     """AdamW, alone or beside Muon.
 
     Args:
-        name: adamw: the papers'. muon: the matrices of blocks move by orthogonal steps, as large as AdamW's, and
-            everything else by AdamW; a step costs more, and fewer are needed.
         learning_rate: highest learning rate of the schedule.
         scaling: what the learning rates (base and minimum) refer to. absolute: to a step, as they are. per_256_clips:
             to a batch of 256 clips; a batch of B clips uses B / 256 of them.
@@ -39,15 +37,17 @@ class OptimizerConfig:
         decays: what weight decay is for. matrices: all parameters but one-dimensional ones (biases, gains) and biases;
             linear: the weights of linear layers, and so no embedding of a place and no token.
         clip_norm: largest gradient norm, beyond which the gradient is scaled down; None: never.
+        name: adamw: the papers'. muon: the matrices of blocks move by orthogonal steps, as large as AdamW's, and
+            everything else by AdamW; a step costs more, and fewer are needed.
     """
 
-    name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     scaling: Literal["absolute", "per_256_clips"] = "absolute"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.05
     decays: Literal["matrices", "linear"] = "matrices"
     clip_norm: float | None = None
+    name: Literal["adamw", "muon"] = "adamw"
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:

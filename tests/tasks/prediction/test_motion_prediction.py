@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from marrow.data.augment import AugmentConfig
+from marrow.data.recordings import Recordings, sliding
 from marrow.data.window import InputConfig
 from marrow.errors import ConfigError, DataError
 from marrow.models.encoder import Features
@@ -15,7 +16,7 @@ from marrow.models.patch_transformer import PatchTransformer, PatchTransformerCo
 from marrow.skeleton.layout import H36M_32, KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.tasks.base import Origin, TaskContext, TaskData, unsuited
+from marrow.tasks.base import Origin, Report, TaskContext, TaskData, unsuited
 from marrow.tasks.prediction.baselines import raw_prediction
 from marrow.tasks.prediction.config import PredictionConfig
 from marrow.tasks.prediction.forecaster import (
@@ -25,7 +26,8 @@ from marrow.tasks.prediction.forecaster import (
     encoder_batch,
     slow_functions,
 )
-from marrow.tasks.prediction.task import MotionPrediction
+from marrow.tasks.prediction.kept import load_forecaster, save_forecaster
+from marrow.tasks.prediction.task import MotionPrediction, train_forecaster
 from marrow.tasks.prediction.windows import held
 from marrow.testing.prediction import check_prediction_task
 from marrow.train.device import make_fabric
@@ -81,6 +83,19 @@ def forecaster(an_encoder, config=TINY, moved=None):
 @pytest.mark.parametrize("mode", ["direct", "autoregressive"])
 def test_task_passes_the_checks(mode):
     check_prediction_task(MotionPrediction(replace(TINY, mode=mode)))
+
+
+def test_an_encoder_with_a_longer_summary_forecasts_and_is_kept(tmp_path):
+    """Its summary is the average, the highest and the lowest of the tokens of two blocks: six times the width."""
+    config = PatchTransformerConfig(width=16, depth=2, heads=2, patch_frames=4, summary_blocks=(1, 2))
+    summarising = PatchTransformer(config, InputConfig(window_frames=8), KINECT_V1_20).fresh(0)
+    joints = np.random.default_rng(0).normal(size=(1, 18, JOINTS, 3)).astype(np.float32)
+    recordings = Recordings((whole(joints),), np.zeros(1, np.int64), (25.0,), KINECT_V1_20)
+    trained = train_forecaster(summarising, recordings, sliding(recordings, 18, 1, whole=True), TINY, CPU)
+    assert trained.forecasting.head.read.in_features == JOINTS * 16 + 6 * 16
+    save_forecaster(tmp_path, trained, Report("motion_prediction", {}), {})
+    observed = [whole(joints[:, :8])]
+    np.testing.assert_array_equal(trained.forecast(observed), load_forecaster(tmp_path)[0].forecast(observed))
 
 
 def test_gaps_are_held_from_the_frame_before_and_the_first_from_after():

@@ -59,6 +59,7 @@ class ForecastHead(nn.Module):
         centre: the joint that poses are relative to.
         weights: of the last steps, a row per frame that is forecast, from `fit_weights`; zeros: the last pose stays.
         config: widths.
+        summary_dim: length of the encoder's summary; None: it has none.
     """
 
     functions: Float32[Tensor, "frame function"]
@@ -72,10 +73,11 @@ class ForecastHead(nn.Module):
         centre: int,
         weights: Float32[Tensor, "2 frame step"],
         config: PredictionConfig,
+        summary_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.centre, self.recent_frames, self.hidden_width = centre, config.recent_frames, config.hidden_width
-        read = (token_joints + 1) * dim
+        read = token_joints * dim + (summary_dim or dim)
         self.register_buffer("functions", slow_functions(weights.shape[1], config.functions), persistent=False)
         self.register_buffer("weights", weights)
         self.norm = nn.LayerNorm(read)

@@ -78,7 +78,8 @@ def load_forecaster(folder: Path, device: str = "cpu") -> tuple[TrainedForecaste
         encoder, config = load_encoder(folder / "encoder"), PredictionConfig(**description["config"])
         weights, shape = load_file(folder / WEIGHTS), encoder.feature_shape
         joints = len(encoder.skeleton.joints)
-        head = ForecastHead(shape.joints, shape.dim, joints, description["centre"], weights["weights"], config)
+        start = (description["centre"], weights["weights"], config)
+        head = ForecastHead(shape.joints, shape.dim, joints, *start, shape.summary_dim)
         head.load_state_dict(weights)
         errors = {
             measure: {int(horizon): error for horizon, error in by_horizon.items()}

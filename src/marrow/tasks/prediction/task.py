@@ -196,4 +196,4 @@ def _head_for(
         weights = torch.from_numpy(solved).float()
     with seeded_weights(seed):
         shape, joints = encoder.feature_shape, len(encoder.skeleton.joints)
-        return ForecastHead(shape.joints, shape.dim, joints, centre, weights, config)
+        return ForecastHead(shape.joints, shape.dim, joints, centre, weights, config, shape.summary_dim)
