@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from marrow.errors import ConfigError
 from marrow.pretrain_config import PretrainConfig
+from marrow.train import muon
+from marrow.train.device import PrecisionChoice
 from marrow.train.muon import block_matrices, orthogonal
 from marrow.train.optim import OptimizerConfig, optimizer_of, set_learning_rate
 from marrow.train.processes import load_whole_state
@@ -58,6 +60,19 @@ def test_singular_values_become_nearly_one_and_singular_vectors_stay() -> None:
         assert (inside - torch.diag(inside.diagonal())).abs().max() < 0.05
 
 
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bf16_is_for_hardware_that_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, expected: torch.dtype
+) -> None:
+    """Where it is emulated, a step would take seconds."""
+    monkeypatch.setattr(muon, "choose_precision", lambda *_: PrecisionChoice(has_bf16, ""))
+    muon._precision.cache_clear()
+    try:
+        assert orthogonal(torch.eye(3)[None]).dtype == expected
+    finally:
+        muon._precision.cache_clear()
+
+
 def test_a_gradient_of_zero_moves_nothing() -> None:
     assert orthogonal(torch.zeros(2, 3, 4)).abs().max() == 0.0
 
@@ -82,12 +97,13 @@ def test_everything_else_moves_by_adamw() -> None:
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon to compare with")
-def test_steps_are_those_of_torchs_muon() -> None:
+def test_steps_are_those_of_torchs_muon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muon, "_precision", lambda _: torch.bfloat16)  # as torch's, whatever this machine multiplies
     ours, theirs = _net(), _net()
     _train(ours, optimizer_of(ours, MUON), 4)
     hidden = [p for name, p in theirs.named_parameters() if name.startswith("blocks") and p.ndim == 2]
     rest = [p for p in theirs.parameters() if all(p is not weight for weight in hidden)]
-    muon = torch.optim.Muon(hidden, lr=0.05, weight_decay=0.5, adjust_lr_fn="match_rms_adamw")
+    of_torch = torch.optim.Muon(hidden, lr=0.05, weight_decay=0.5, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(
         [{"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.5}, {"params": [p for p in rest if p.ndim < 2]}],
         lr=0.05,
@@ -97,7 +113,7 @@ def test_steps_are_those_of_torchs_muon() -> None:
     for number in range(4):
         theirs.zero_grad()
         theirs(torch.arange(6.0).view(2, 3) * (number + 1)).square().sum().backward()
-        muon.step()
+        of_torch.step()
         adamw.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)

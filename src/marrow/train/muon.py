@@ -7,11 +7,14 @@ taken at once, and the learning rate may be a tensor, which a recorded step need
 """
 
 from collections import defaultdict
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from marrow.train.device import choose_precision
 
 # Five steps of x -> a x + b x³ + c x⁵ on the singular values take what lies between 0.01 and 1 to between 0.7 and 1.2.
 _STEPS, _COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
@@ -63,18 +66,24 @@ class MuonAdamW(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Float[Tensor, "matrix row column"]) -> Float[Tensor, "matrix row column"]:
-    """Return matrices with the same singular vectors, and singular values near 1 (0.7 to 1.2), in bf16.
+    """Return matrices with the same singular vectors, and singular values near 1 (0.7 to 1.2).
 
-    A matrix that is almost zero in some directions stays so there: the iteration begins at its largest norm.
+    They are in bf16 where the hardware multiplies it, else in fp32: by emulation, bf16 takes a hundred times as long. A
+    matrix that is almost zero in some directions stays so there: the iteration begins at its largest norm.
     """
     a, b, c = _COEFFICIENTS
     is_tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if is_tall else matrices).bfloat16()
+    x = (matrices.mT if is_tall else matrices).to(_precision(matrices.device.type))
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if is_tall else x
+
+
+@cache
+def _precision(device_type: str) -> torch.dtype:
+    return torch.bfloat16 if choose_precision("auto", device_type).bf16 else torch.float32
 
 
 def block_matrices(module: nn.Module) -> set[Tensor]:
