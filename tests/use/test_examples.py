@@ -12,7 +12,13 @@ from marrow.models.export import load_encoder
 from marrow.skeleton.layout import KINECT_V1_20
 from marrow.skeleton.sequence import Record, SkeletonSequence
 from marrow.store.memory import write_store
-from marrow.use.examples import examples_of, folds_by_class, labeller_from_features, open_labeller
+from marrow.use.examples import (
+    examples_of,
+    folds_by_class,
+    labeller_from_examples,
+    labeller_from_features,
+    open_labeller,
+)
 from marrow.use.known import Known
 
 
@@ -69,6 +75,47 @@ def test_with_one_example_of_each_class_nothing_is_calibrated_or_unknown(encoder
     assert (labeller.known.temperature, labeller.known.threshold) == (1.0, None)
     assert "not calibrated" in labeller.known.sentences()[0]
     assert labeller.judged(np.zeros((1, 3)), features[:1])[0].is_unknown is None
+
+
+def test_windows_of_one_example_are_held_out_together(encoder_folder: Path) -> None:
+    """Each example has a place of its own, far from the others: what is held out alone lies far off."""
+    rng = np.random.default_rng(0)
+    recording, label = np.repeat(np.arange(6), 4), np.repeat([0, 1], 12)
+    features = (50.0 * rng.normal(size=(6, 16))[recording] + 0.1 * rng.normal(size=(24, 16))).astype(np.float32)
+    encoder = load_encoder(encoder_folder)
+    alone = labeller_from_features(encoder, features, label, ("a", "b"), 1.0).known
+    together = labeller_from_features(encoder, features, label, ("a", "b"), 1.0, None, recording).known
+    assert alone is not None
+    assert together is not None
+    assert together.held_out_clips == alone.held_out_clips == 24
+    assert alone.median_distance is not None
+    assert together.median_distance is not None
+    assert together.median_distance > 10.0 * alone.median_distance
+
+
+def test_examples_are_cut_as_the_recordings_that_are_asked_about(encoder_folder: Path, examples: Path) -> None:
+    encoder = load_encoder(encoder_folder)
+    recordings, classes = examples_of(examples)
+    seconds = recordings[0].frame_count / recordings[0].fps
+    whole = labeller_from_examples(encoder, recordings, classes, "these")
+    cut = labeller_from_examples(encoder, recordings, classes, "these", every=seconds / 2)
+    assert whole.known is not None
+    assert cut.known is not None
+    assert whole.known.gallery is not None
+    assert cut.known.gallery is not None
+    assert len(whole.known.gallery.features) == len(recordings)
+    assert len(cut.known.gallery.features) == 2 * len(recordings)
+
+
+def test_too_few_held_out_clips_say_nothing_of_what_is_unknown(encoder_folder: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
+    labeller = labeller_from_features(load_encoder(encoder_folder), features, np.arange(8) % 2, ("a", "b"), 1.0)
+    known = labeller.known
+    assert known is not None
+    assert (known.held_out_clips, known.threshold) == (8, None)
+    assert known.held_out_right is not None
+    assert 0 <= known.held_out_right <= 8
+    assert labeller.judged(np.zeros((1, 2)), features[:1])[0].is_unknown is None
 
 
 def test_examples_come_with_the_names_of_their_folders(examples: Path) -> None:

@@ -122,7 +122,7 @@ def run(arguments: Namespace) -> int:
         print(f"preview: {arguments.preview}")
     unreadable = [fault for fault in findings.faults.values() if isinstance(fault, ParseError)]
     if arguments.dry_run or out is None:
-        print("dry run: nothing was written")
+        print("dry run: no store was written")
         instead: dict[str, Any] = {"out": out or _suggested(root, arguments.paths)}
         if unreadable:
             instead["on_error"] = "drop"
@@ -227,15 +227,14 @@ def _lines(findings: Findings, examples: Sequence[SkeletonSequence]) -> list[tup
         lines.append(("left and right", f"{pairs} pairs ({reasons['sides']})"))
     if "bones" in reasons:
         lines.append(("bones", reasons["bones"]))
-    left_out = sorted({name for found in contents for name in found.left_out})
+    not_shared = [found.not_shared for found in contents if found.not_shared]
+    names = sorted(set[str]().union(*not_shared))
+    left_out = sorted({name for found in contents for name in found.left_out} - set(names))
     if left_out:
         lines.append(("left out", f"{len(left_out)}, being no joints: {_some(left_out)}"))
-    not_shared = [found.not_shared for found in contents if found.not_shared]
     if not_shared:
-        names = sorted(set[str]().union(*not_shared))
-        lines.append(
-            ("left out", f"{len(names)} that only {len(not_shared)} of {_files(len(contents))} have: {_some(names)}")
-        )
+        have = f"{len(names)} that have a length in {len(not_shared)} of {_files(len(contents))} only"
+        lines.append(("left out", f"{have}: {_some(names)}"))
     said_above = (LEFT_OUT, NOT_SHARED)
     notes = Counter(note for example in examples for note in set(example.notes) if not note.startswith(said_above))
     for note, count in notes.most_common(_NOTES_SHOWN):

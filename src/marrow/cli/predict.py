@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,22 @@ def run(arguments: Namespace) -> int:
         asked_about = len({(answer.file, answer.recording) for answer in answers})
         which = f"{examples} of the {asked_about} recordings"
         sentences.append(f"{which} are examples themselves, and marked: their answers say nothing about new recordings")
+    unknown = sum(answer.is_unknown is True for answer in answers)
+    if 2 * unknown > len(answers):
+        sentences.append(
+            f"{unknown} of {len(answers)} answers are unknown: the recordings are unlike those that were learned from, "
+            "or these are too few; the class that comes first stands beside each"
+        )
     for sentence in sentences:
         print(f"- {sentence}", file=sys.stderr)
     if not outputs:
-        say_next(*same_command(build_parser(), arguments, csv=Path("answers.csv")))
+        names = (Path(f"answers{number or ''}.csv") for number in count())
+        free = next(name for name in names if not name.exists())
+        say_next(*same_command(build_parser(), arguments, csv=free))
     elif arguments.csv is not None:
-        print(f"next: in Python, pandas.read_csv({str(arguments.csv)!r})")
+        print(f"next: open {arguments.csv} in a spreadsheet")
     else:
-        print(f"next: in Python, pandas.read_json({str(arguments.json)!r}, lines=True)")
+        print(f"next: in Python, import json; [json.loads(line) for line in open({str(arguments.json)!r})]")
     return EXIT_FAILED if unreadable else 0
 
 
@@ -152,7 +161,7 @@ def _by_labeller(arguments: Namespace) -> tuple[Ask, list[str]]:
     from marrow.use.labeller import KEEPS_NOTHING
     from marrow.use.predict import predict
 
-    labeller = open_labeller(arguments.model, arguments.examples, arguments.device)
+    labeller = open_labeller(arguments.model, arguments.examples, arguments.device, every=arguments.every)
     sentences = [KEEPS_NOTHING] if labeller.known is None else labeller.known.sentences()
     return partial(predict, labeller, model=arguments.model, every=arguments.every, top=arguments.top), sentences
 

@@ -28,6 +28,7 @@ from marrow.train.device import make_fabric
 from marrow.use.inputs import is_store, read_all, readable, reader_of
 from marrow.use.known import HeldOut, Known
 from marrow.use.labeller import Labeller
+from marrow.use.predict import windows_of
 from marrow.use.same_recording import KnownRecordings
 from marrow.use.unknown import Gallery
 
@@ -38,13 +39,14 @@ _FOLDS = 5
 _BATCH_CLIPS = 64
 
 
-def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Labeller:
+def open_labeller(model: str, examples: Path | None, device: str = "cpu", *, every: float | None = None) -> Labeller:
     """Return the model that a person means.
 
     Args:
         model: a recogniser's folder; with examples, what `load_encoder` takes.
         examples: folder or store of examples; None: the model knows classes itself.
         device: auto, cpu, cuda, cuda:N or mps.
+        every: length in seconds of the windows that it will be asked about; None: whole recordings.
 
     Raises:
         ConfigError: an encoder without examples.
@@ -56,7 +58,7 @@ def open_labeller(model: str, examples: Path | None, device: str = "cpu") -> Lab
         encoder = load_encoder(model).to(place)
         recordings, classes = examples_of(examples)
         readable_ones = [readable(encoder, sequence, model) for sequence in recordings]
-        return labeller_from_examples(encoder, readable_ones, classes, str(examples))
+        return labeller_from_examples(encoder, readable_ones, classes, str(examples), every=every)
     folder = Path(model)
     if holds_recogniser(folder):
         return Labeller.load(folder, place)
@@ -111,7 +113,12 @@ def examples_of(path: Path) -> tuple[list[SkeletonSequence], tuple[str, ...]]:
 
 
 def labeller_from_examples(
-    encoder: Encoder, examples: Sequence[SkeletonSequence], classes: Sequence[str], source: str
+    encoder: Encoder,
+    examples: Sequence[SkeletonSequence],
+    classes: Sequence[str],
+    source: str,
+    *,
+    every: float | None = None,
 ) -> Labeller:
     """Learn classes from examples.
 
@@ -120,6 +127,9 @@ def labeller_from_examples(
         examples: recordings; their labels are places in `classes`.
         classes: names.
         source: of the examples, for messages.
+        every: length in seconds of the windows that the model will be asked about: examples are cut into such windows,
+            too, for whoever learned from whole walks and short runs takes two seconds of a walk for a run. None: whole
+            recordings.
 
     Raises:
         DataError: there are fewer than two classes, or recordings without one.
@@ -137,14 +147,20 @@ def labeller_from_examples(
     place = np.searchsorted(present, label)
     names = tuple(str(classes[number]) for number in present.tolist())
     longest = max(sequence.frame_count / sequence.fps for sequence in examples)
+    counts = zip(names, np.bincount(place).tolist(), strict=True)
+    _log.info("learning from %s", ", ".join(f"{count} of {name}" for name, count in counts))
+    parts = [(number, part) for number, example in enumerate(examples) for part in windows_of(example, every)]
+    recording, clips = np.array([number for number, _ in parts]), [part for _, part in parts]
     people = [sequence.record.attributes.get("subject") for sequence in examples]
-    known_people = None if None in people else np.array([str(name) for name in people])
+    known_people = None if None in people else np.array([str(name) for name in people])[recording]
     features = [np.zeros((0, encoder.pooled_dim), np.float32)]
-    with counting(f"learning from {source}", "examples") as progress:
-        for first in range(0, len(examples), _BATCH_CLIPS):
-            progress(first, len(examples))
-            features.append(encoder.embed(examples[first : first + _BATCH_CLIPS]))
-    labeller = labeller_from_features(encoder, np.concatenate(features), place, names, longest, known_people)
+    with counting(f"learning from {source}", "examples" if every is None else "windows") as progress:
+        for first in range(0, len(clips), _BATCH_CLIPS):
+            progress(first, len(clips))
+            features.append(encoder.embed(clips[first : first + _BATCH_CLIPS]))
+    labeller = labeller_from_features(
+        encoder, np.concatenate(features), place[recording], names, longest, known_people, recording
+    )
     return replace(labeller, examples=KnownRecordings.of(encoder.readable(examples)))
 
 
@@ -155,6 +171,7 @@ def labeller_from_features(
     classes: tuple[str, ...],
     longest_seconds: float,
     people: np.ndarray | None = None,
+    recording: Int64[np.ndarray, " clip"] | None = None,
 ) -> Labeller:
     """Learn classes from pooled features.
 
@@ -165,8 +182,12 @@ def labeller_from_features(
         classes: names.
         longest_seconds: duration of the longest example.
         people: who is in each; None: not known.
+        recording: number of the example that each is a part of, from 0; None: each is one.
     """
-    single = [name for name, count in zip(classes, np.bincount(label), strict=True) if count == 1]
+    if recording is None:
+        recording = np.arange(len(label))
+    of_recording = label[np.unique(recording, return_index=True)[1]]
+    single = [name for name, count in zip(classes, np.bincount(of_recording), strict=True) if count == 1]
     if single:
         _log.info(
             "%s: one example only: nothing says how much such recordings vary, and how sure an answer is", _few(single)
@@ -174,7 +195,8 @@ def labeller_from_features(
     folds = None if people is None else _folds_by_person(label, people)
     chosen_on = "people held out in turn"
     if folds is None:
-        folds = folds_by_class(label, _FOLDS)
+        # Windows of one example are held out together.
+        folds = folds_by_class(of_recording, _FOLDS)[np.unique(recording, return_inverse=True)[1]]
         chosen_on = "examples of every class held out in turn" if folds.max() > 0 else "no class has two examples"
     held_out = _held_out(features, label, folds)
     known = Known.of(Gallery.of(features, label), held_out, chosen_on, longest_seconds)

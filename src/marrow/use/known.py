@@ -23,6 +23,8 @@ WEIGHTS, DESCRIPTION = "known.safetensors", "known.json"
 VERSION = 1
 # With fewer held-out clips nothing is said of calibration error: by chance alone it is tens of percent.
 _FEWEST_FOR_ERROR = 30
+# With fewer, a new recording lies farther than all of them in one case of ten and more.
+_FEWEST_FOR_UNKNOWN = 10
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Known:
         chosen_on: what was held out, in words.
         longest_seconds: duration of the longest training clip.
         median_distance: of held-out clips; None where there are none, or it was not kept.
+        held_out_right: how many of the held-out clips were named rightly; None where that was not kept.
     """
 
     gallery: Gallery | None
@@ -66,6 +69,7 @@ class Known:
     longest_seconds: float
     false_alarm_percent: float = FALSE_ALARM_PERCENT
     median_distance: float | None = None
+    held_out_right: int | None = None
 
     @classmethod
     def of(cls, gallery: Gallery, held_out: HeldOut, chosen_on: str, longest_seconds: float) -> "Known":
@@ -80,9 +84,12 @@ class Known:
                 for value in (1.0, temperature)
             )
             error = (before, after)
-        threshold = threshold_of(held_out.distance) if count else None
-        median = float(np.median(held_out.distance)) if count else None
-        return cls(gallery, threshold, temperature, count, error, chosen_on, longest_seconds, median_distance=median)
+        return cls(
+            *(gallery, threshold_of(held_out.distance) if count >= _FEWEST_FOR_UNKNOWN else None, temperature),
+            *(count, error, chosen_on, longest_seconds),
+            median_distance=float(np.median(held_out.distance)) if count else None,
+            held_out_right=int((held_out.scores.argmax(axis=1) == held_out.label).sum()),
+        )
 
     def sentences(self) -> list[str]:
         """Say what the probabilities and the word "unknown" rest on."""
@@ -92,14 +99,23 @@ class Known:
         if self.calibration_error_percent is not None:
             before, after = self.calibration_error_percent
             said += f" (expected calibration error {after:.1f} %, without it {before:.1f} %)"
+        said += f", chosen on {self.held_out_clips} held-out clips ({self.chosen_on})"
+        if self.held_out_right is not None:
+            said += f", of which {self.held_out_right} were named rightly"
         if self.gallery is None:
             return [
-                f"{said}, chosen on {self.held_out_clips} held-out clips ({self.chosen_on})",
+                said,
                 "nothing is ever unknown: features of the training clips are not in a packed folder",
+            ]
+        if self.threshold is None:
+            return [
+                said,
+                f"nothing is ever unknown: that takes at least {_FEWEST_FOR_UNKNOWN} held-out clips, from which is "
+                "learned how far such recordings lie",
             ]
         half = "" if self.median_distance is None else f", half of them within {self.median_distance:.3g}"
         return [
-            f"{said}, chosen on {self.held_out_clips} held-out clips ({self.chosen_on})",
+            said,
             f"unknown is what lies farther than {self.threshold:.3g} from what was learned: "
             f"{100 - self.false_alarm_percent:g} % of the held-out clips lie within that{half}",
         ]

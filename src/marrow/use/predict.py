@@ -126,16 +126,29 @@ def parts_of(given: Input, every: float | None) -> Iterator[Part]:
                 yield _part(given, person, start + int(seen[0]), start + int(seen[-1]) + 1)
 
 
+def windows_of(sequence: SkeletonSequence, every: float | None) -> list[SkeletonSequence]:
+    """Cut a recording into windows, and leave out those in which nobody is seen, unless nobody ever is."""
+    if every is None:
+        return [sequence]
+    cut = [
+        _frames(sequence, slice(None), start, end) for start, end in windows(sequence.frame_count, sequence.fps, every)
+    ]
+    return [part for part in cut if part.present.any()] or [sequence]
+
+
+def _frames(sequence: SkeletonSequence, bodies: slice, start: int, end: int) -> SkeletonSequence:
+    joints, present = sequence.joints[bodies, start:end], sequence.present[bodies, start:end]
+    return replace(sequence, joints=joints, present=present, segments=(), recorded=None)
+
+
 def _part(given: Input, person: int | None, start: int, end: int) -> Part:
     """Take the frames of one person, or of all, out of a recording."""
     sequence, fps = given.sequence, given.sequence.fps
     bodies = slice(None) if person is None else slice(person, person + 1)
-    joints, present = sequence.joints[bodies, start:end], sequence.present[bodies, start:end]
     who = None if person is None else person + 1
     answer = Answer(given.file, sequence.record.id, who, start / fps, end / fps, (), None, None)
-    if not present.any():
-        return Part(answer, None)
-    return Part(answer, replace(sequence, joints=joints, present=present, segments=(), recorded=None))
+    frames = _frames(sequence, bodies, start, end)
+    return Part(answer, frames if frames.present.any() else None)
 
 
 def windows(frame_count: int, fps: float, every: float | None) -> list[tuple[int, int]]:
