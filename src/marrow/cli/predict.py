@@ -136,6 +136,9 @@ def run(arguments: Namespace) -> int:
         asked_about = len({(answer.file, answer.recording) for answer in answers})
         which = f"{examples} of the {asked_about} recordings"
         sentences.append(f"{which} are examples themselves, and marked: their answers say nothing about new recordings")
+    if unreadable:
+        which = "1 recording" if unreadable == 1 else f"{unreadable} recordings"
+        sentences.append(f"{which} could not be used (! above), so that the exit status is {EXIT_FAILED}")
     unknown = sum(answer.is_unknown is True for answer in answers)
     if 2 * unknown > len(answers):
         sentences.append(
