@@ -14,8 +14,9 @@ from marrow.cli.arguments import make_parser
 from marrow.cli.import_recordings import add_reading_options, reading_options
 from marrow.cli.main import EXIT_FAILED
 from marrow.cli.next_step import same_command, say_next
-from marrow.errors import ConfigError, DataError
-from marrow.files import check_exists, check_writable
+from marrow.errors import ConfigError, DataError, did_you_mean
+from marrow.files import check_exists, check_writable, did_you_mean_path
+from marrow.weights import SHIPPED
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,11 @@ def run(arguments: Namespace) -> int:
     for path in outputs:
         _check_output(path, overwrite=arguments.overwrite)
     # What is misspelt is said before torch is loaded and examples are read: that takes long.
+    model = Path(arguments.model)
+    if arguments.model not in SHIPPED and not model.exists():
+        shipped = did_you_mean(arguments.model, SHIPPED)
+        meant = f".{shipped}" if shipped else did_you_mean_path(model)
+        raise ConfigError(f"expected a model: its folder, or {', '.join(SHIPPED)}; there is no {model}{meant}")
     if not any(path.exists() for path in arguments.paths):
         check_exists(arguments.paths[0], "a file, a folder of recordings or a store")
     if arguments.examples is not None and not arguments.examples.exists():
