@@ -258,7 +258,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(encoder, examples, store, t
     for arguments, message in (
         ((encoder, file), "--examples"),
         ((tmp_path / "nothing", file), "nothing"),
-        (("genral", file, *with_examples), "'general'"),
+        (("general2", file, *with_examples), "'general'"),
         ((encoder, tmp_path / "nowhere.csv", *with_examples), "nowhere.csv"),
         ((encoder, file, "--examples", tmp_path / "none"), "one folder per class"),
         ((encoder, file, *with_examples, "--every", "0.01"), "two frames"),
