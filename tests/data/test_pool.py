@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from marrow.data import pool as pool_module
 from marrow.data.augment import AugmentConfig
 from marrow.data.loader import ResidentLoader, Schedule, StreamingLoader
 from marrow.data.pool import Pool, StoreChoice, choices_in, copies_elsewhere, open_pool, parse_choice
@@ -158,6 +159,16 @@ def test_near_copies_of_clips_that_are_kept_apart_are_said(filmed_twice: Path) -
     first, second = chosen(filmed_twice, "first", "second")
     assert "2 of the 6" in copies_elsewhere(first, [second])[0]
     assert copies_elsewhere(second, [replace(first, rows="subject=0,1")]) == []
+
+
+def test_a_search_for_near_copies_that_is_left_out_is_said(filmed_twice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "PAIRS_UNASKED", 3)
+    _, notes = open_pool(chosen(filmed_twice, "first:xsub/train", "second"))
+    # Two clips are kept apart: four of the first store and two of the second are learned from.
+    assert len(notes) == 2
+    for note, pairs in zip(notes, ("8 pairs", "4 pairs"), strict=True):
+        assert "not looked for" in note
+        assert pairs in note
 
 
 @pytest.mark.parametrize(

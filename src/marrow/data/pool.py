@@ -304,23 +304,22 @@ def _copies(members: Sequence[Member]) -> list[str]:
             where_from = "its own other half" if other == number else f"the store {learned.choice.name!r}"
             apart = member.kept_apart
             is_copy = np.isin(apart, [row for row in apart.tolist() if member.store.content[row] in contents[other]])
-            for count, kind in (
-                (is_copy.sum(), "an identical"),
-                (_near_copies(member, apart[~is_copy], learned), "a near"),
-            ):
+            others, pairs = apart[~is_copy], int((~is_copy).sum()) * len(learned.rows)
+            near = []
+            if pairs <= PAIRS_UNASKED:
+                near = near_duplicates(learned.store, learned.rows, others, store_b=member.store)
+            else:
+                notes.append(
+                    f"whether clips that {member.choice.name!r} keeps apart have near copies in {where_from} was not "
+                    f"looked for: there are {pairs:,} pairs, and at most {PAIRS_UNASKED:,} are compared"
+                )
+            for count, kind in ((int(is_copy.sum()), "an identical"), (len(near), "a near")):
                 if count:
                     notes.append(
                         f"{count} of the {len(apart)} clips that {member.choice.name!r} keeps apart "
                         f"({member.choice.rows or 'all'}) have {kind} copy in {where_from}, which is learned from"
                     )
     return notes
-
-
-def _near_copies(member: Member, apart: Int64[np.ndarray, " apart"], learned: Member) -> int:
-    """Count the clips that are kept apart and are nearly the same as one that is learned from, where that is quick."""
-    if len(apart) * len(learned.rows) > PAIRS_UNASKED:
-        return 0
-    return len(near_duplicates(learned.store, learned.rows, apart, store_b=member.store))
 
 
 def copies_elsewhere(apart: StoreChoice, others: Sequence[StoreChoice]) -> list[str]:

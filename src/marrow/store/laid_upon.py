@@ -20,8 +20,8 @@ _STEPS = 8
 # The first frame of a clip may lie a little before the other's: a new frame rate puts frames where there were none.
 _SLACK_FRAMES = 0.6
 
-_KEPT_CLIPS = 4096
-_SOME_CLIPS = 512
+# Clips of a store that are kept in memory, and of which it is seen what joints a store has.
+_KEPT_CLIPS, _SOME_CLIPS = 4096, 512
 
 # Pairs of axes in which a turn goes, by the number of coordinates.
 _PLANES = {2: ((0, 1),), 3: ((1, 2), (2, 0), (0, 1))}

@@ -68,7 +68,7 @@ class MuonAdamW(torch.optim.Optimizer):
 def orthogonal(matrices: Float[Tensor, "matrix row column"]) -> Float[Tensor, "matrix row column"]:
     """Return matrices with the same singular vectors, and singular values near 1 (0.7 to 1.2).
 
-    They are in bf16 where the hardware multiplies it, else in fp32: by emulation, bf16 takes a hundred times as long. A
+    They are in bf16 where the hardware multiplies it, else in fp32: by emulation, bf16 takes 16 times as long. A
     matrix that is almost zero in some directions stays so there: the iteration begins at its largest norm.
     """
     a, b, c = _COEFFICIENTS
