@@ -1,7 +1,6 @@
 """`marrow compare`: several runs in one table for each kind of task, and one plot."""
 
 import json
-import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -38,8 +37,7 @@ def run(arguments: Namespace) -> int:
         check_page(arguments.out)
     if arguments.markdown is not None:
         _check_markdown(arguments)
-    from rich.console import Console
-
+    from marrow.cli.console import output
     from marrow.report.compare import compare_runs
     from marrow.report.compare_page import markdown, text_tables, write_comparison
     from marrow.report.runs import read_runs
@@ -57,7 +55,7 @@ def run(arguments: Namespace) -> int:
         print(json.dumps(comparison.plain(), indent=1))
         return 0
     # A file or a pipe has no width: nothing is folded there.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = output()
     for ranking in comparison.rankings:
         for table in text_tables(ranking):
             for part in table.console(console.width):

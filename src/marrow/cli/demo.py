@@ -43,9 +43,8 @@ def build_parser() -> ArgumentParser:
 def run(arguments: Namespace) -> int:
     """Do all of it, and print the report's path and the main numbers."""
     # Imported late, so that `--help` answers before torch is loaded.
-    from rich.console import Console
-
     import marrow
+    from marrow.cli.console import output
     from marrow.cli.score_tables import show
     from marrow.readers import get_reader_class
     from marrow.report.page import write_report
@@ -71,7 +70,7 @@ def run(arguments: Namespace) -> int:
     )
     few = FewShot(FewShotConfig(shots=(1,) if quick else (1, 5), draws=1 if quick else 5))
     few_labels = marrow.evaluate("general", store, _few_labels(store), tasks=[few])
-    show(replace(few_labels, protocol="unseen actions, people and camera"), Console())
+    show(replace(few_labels, protocol="unseen actions, people and camera"), output())
 
     print(f"3/5  pre-training without labels ({'20 steps' if quick else 'two minutes'}): {out / 'run'}", flush=True)
     result = marrow.pretrain(_settings(store.path, out / "run", quick))
@@ -82,7 +81,7 @@ def run(arguments: Namespace) -> int:
 
     print("4/5  scoring, beside the untrained encoder and raw coordinates", flush=True)
     evaluation = marrow.evaluate(out / "run", store, PROTOCOL)
-    show(evaluation, Console())
+    show(evaluation, output())
 
     print("5/5  writing the report")
     page = write_report([out / "run"], out / "report.html", title="marrow demo: synthetic motion")

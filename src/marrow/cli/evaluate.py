@@ -2,16 +2,15 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
+from marrow.cli.console import output
 from marrow.cli.next_step import say_next, say_where_reports_are_shown
 from marrow.errors import ConfigError
 
@@ -202,7 +201,7 @@ def run(arguments: Namespace) -> int:
         from marrow.cli.score_tables import show
 
         # A file or a pipe has no width: nothing is folded there.
-        show(evaluation, Console() if sys.stdout.isatty() else Console(width=200))
+        show(evaluation, output())
         trained = {report.about.kind for report in evaluation.reports}
         keep: Path | None = arguments.keep
         kept = [] if keep is None else [str(keep / task) for task in _KEPT if task in trained]

@@ -5,10 +5,10 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from marrow.cli.arguments import make_parser
+from marrow.cli.console import output
 
 
 def build_parser() -> ArgumentParser:
@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> int:
 
     options = ("examples", "to", "opset", "int8", "store", "protocol", "overwrite")
     sides = export(arguments.model, arguments.out, **{name: arguments[name] for name in options})
-    console = Console()
+    console = output()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("")
     columns = ["MB", "ms, 1 person", "ms, 2 people", "difference"]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from marrow.cli.arguments import add_transfer_options, instantiated, make_parser, transfer_of
+from marrow.cli.console import output
 from marrow.cli.main import EXIT_INTERRUPTED
 from marrow.cli.next_step import say_next
 
@@ -113,7 +114,7 @@ def run(arguments: Namespace) -> int:
             return EXIT_INTERRUPTED
         reports.append(result.report)
         parts.done(kind)
-    show(reports, arguments.protocol, Console())
+    show(reports, arguments.protocol, output())
     if again:
         parts.begin(kind, "once more without a quarter of the training clips, to learn how sure an answer may be")
         known = learn_what_is_known(

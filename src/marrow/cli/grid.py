@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -121,12 +120,11 @@ def _status(outcomes: "Sequence[Outcome]", todo: int, others: int) -> int:
 
 def _show(tables: "GridTables") -> None:
     """Print the tables, and what is missing in them."""
-    from rich.console import Console
-
+    from marrow.cli.console import output
     from marrow.grid.page import notes, text_table
 
     # As in `marrow compare`: a file or a pipe has no width, and nothing is folded there.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = output()
     for table in tables.tables:
         for part in text_table(table, tables).console(console.width):
             console.print(part)

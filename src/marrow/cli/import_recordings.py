@@ -293,11 +293,12 @@ def _some(names: Sequence[str], most: int = _NAMES_SHOWN) -> str:
 
 
 def _print(lines: Sequence[tuple[str, str]], findings: Findings, failures: Sequence[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from marrow.cli.console import output
+
+    console = output()
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

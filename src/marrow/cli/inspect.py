@@ -103,11 +103,12 @@ def _title(store: Store, row: int) -> str:
 
 
 def _print(store: Store, summary: Summary, picture: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from marrow.cli.console import output
+
+    console = output()
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -129,10 +130,11 @@ def _print(store: Store, summary: Summary, picture: Path | None) -> None:
 
 def print_checks(summary: Summary) -> None:
     """Say what looks wrong in a store, and what could not be checked."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from marrow.cli.console import output
+
+    console = output()
     for warning in summary.warnings:
         console.print(Text(f"! {warning}", "yellow"))
     for reason in summary.not_checked:

@@ -95,8 +95,7 @@ def run(arguments: Namespace) -> int:
     if "torch" not in sys.modules:
         _log.info("loading PyTorch: a few seconds, up to a minute where the disk is slow")
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
-    from rich.console import Console
-
+    from marrow.cli.console import output
     from marrow.files import write_text_whole
     from marrow.use.answers import as_csv, as_json_lines, show
     from marrow.use.inputs import Input, Unreadable, inputs_of
@@ -134,7 +133,7 @@ def run(arguments: Namespace) -> int:
     if not outputs:
         # A file or a pipe has no width: nothing is folded there.
         nothing = "no action is found" if arguments.segments else "nobody is seen"
-        show(answers, Console() if sys.stdout.isatty() else Console(width=200), nothing)
+        show(answers, output(), nothing)
     for path in outputs:
         print(f"{path}: {len(answers)} answers")
     examples = len({(answer.file, answer.recording) for answer in answers if answer.is_example})

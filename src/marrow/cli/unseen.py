@@ -49,8 +49,7 @@ def rewritten(arguments: Sequence[str]) -> list[str]:
 def run(arguments: Namespace) -> int:
     """Train, score, and print the table."""
     # Imported late, so that `--help` and a misspelt option answer before torch is loaded.
-    from rich.console import Console
-
+    from marrow.cli.console import output
     from marrow.cli.pretrain import as_option, choices_of, settings_of
     from marrow.grid.unseen import COLUMNS, run_unseen
     from marrow.report.tables import MISSING, console_table
@@ -86,7 +85,7 @@ def run(arguments: Namespace) -> int:
         table.add_column(column, justify="left" if column == "clips" else "right", no_wrap=True)
     for task, clips, cells in result.rows():
         table.add_row(task, clips, *(cells.get(column, MISSING) for column in COLUMNS))
-    console = Console(width=200)
+    console = output()
     console.print(table)
     for note in result.others.notes:
         console.print(f"- {note}", highlight=False, markup=False)
