@@ -133,6 +133,7 @@ CHANGED: dict[str, Any] = {
     "encoder.patch_frames": 8,
     "encoder.takes_flat": True,
     "encoder.summary_blocks": [1],
+    "encoder.summary_mirrored": True,
     "input.window_frames": 16,
     "input.stream": "bone",
     "input.alignment": "yaw",

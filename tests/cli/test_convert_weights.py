@@ -49,7 +49,7 @@ def test_released_file_gives_the_recorded_features(tmp_path: Path, capsys: pytes
     assert "left out  decoder_blocks, decoder_embed, decoder_norm, decoder_pos_embed, decoder_pred" in shown
     description = json.loads((tmp_path / "e" / "encoder.json").read_text())
     size = {"width": 32, "depth": 3, "heads": 4, "mlp_ratio": 4.0, "patch_frames": 4}
-    assert description["config"] == size | {"takes_flat": False, "summary_blocks": []}
+    assert description["config"] == size | {"takes_flat": False, "summary_blocks": [], "summary_mirrored": False}
     assert (description["input"]["stream"], description["input"]["alignment"]) == ("joint", "none")
     assert description["provenance"]["weights"] == "released by the authors"
     assert description["provenance"]["epoch"] == 399

@@ -126,7 +126,8 @@ def test_weights_from_before_load_unchanged(tmp_path: Path) -> None:
     (tmp_path / "encoder.json").write_text(
         description.replace('"takes_flat": false,', "")
         .replace('"patch_frames": 4,', '"patch_frames": 4')
-        .replace('"summary_blocks": []', "")
+        .replace('"summary_blocks": [],', "")
+        .replace('"summary_mirrored": false', "")
     )
     again = load_encoder(tmp_path)
     assert np.array_equal(again.embed([dance("coco_17")]), network.embed([dance("coco_17")]))

@@ -4,6 +4,7 @@ A script, because torch cannot trace functions whose shapes are checked, as thos
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,12 @@ def build(kind: str) -> Exportable:
     """Return a model; each kind of network, alignment, stream and pace is in one of them, and each kind of head."""
     torch.manual_seed(0)
     flat = PatchTransformerConfig(**SMALL, takes_flat=True, summary_blocks=(1,))
+    both_sides = replace(flat, summary_mirrored=True)
     recorded = marrow.InputConfig(window_frames=20, pace="recorded", fps=20.0)
     if kind == "places":
         return PatchTransformer(flat, marrow.InputConfig(window_frames=8, alignment="body"), BODY).eval()
     if kind == "examples":
-        encoder = PatchTransformer(flat, marrow.InputConfig(window_frames=8, alignment="body"), BODY).eval()
+        encoder = PatchTransformer(both_sides, marrow.InputConfig(window_frames=8, alignment="body"), BODY).eval()
         features = np.random.default_rng(0).normal(size=(30, encoder.pooled_dim)).astype(np.float32)
         return Labeller(encoder, CLASSES, LogisticHead.fitted(features, np.arange(30) % 3), KNOWN)
     if kind == "patches":

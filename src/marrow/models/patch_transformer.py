@@ -6,6 +6,7 @@ Representation Learners", ICCV 2023 (arXiv 2308.07092), section 3.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -17,7 +18,7 @@ from marrow.errors import ConfigError
 from marrow.models.blocks import Block, DropPath, ExactLinear, initialise_linear, pair_of, position_parameter, widened
 from marrow.models.encoder import Encoder, Features, FeatureShape, JointAxis
 from marrow.models.grid import PatchGrid
-from marrow.models.packing import first_flagged, rows_of, unpack
+from marrow.models.packing import Rows, first_flagged, rows_of, unpack
 from marrow.skeleton.layout import Skeleton
 
 
@@ -36,6 +37,9 @@ class PatchTransformerConfig:
         summary_blocks: blocks, counted from 1, whose tokens stand for a body: the average, the highest and the lowest
             value of each of their numbers, one behind the other; no weight depends on it. None named: the average of
             the encoder's last tokens stands for it.
+        summary_mirrored: whether the mirror image of a body, left and right exchanged, is encoded and summarised, too:
+            behind the summary come the average, the highest and the lowest of each number of both. What a person does
+            with the other hand then looks alike and is still told apart. It takes as long again.
     """
 
     width: int = 256
@@ -45,6 +49,7 @@ class PatchTransformerConfig:
     patch_frames: int = 4
     takes_flat: bool = False
     summary_blocks: tuple[int, ...] = ()
+    summary_mirrored: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "patch_frames"):
@@ -59,6 +64,10 @@ class PatchTransformerConfig:
             raise ConfigError(
                 f"encoder.summary_blocks must name some of the blocks 1 to {self.depth} (encoder.depth), got "
                 f"{list(self.summary_blocks)}"
+            )
+        if self.summary_mirrored and not self.summary_blocks:
+            raise ConfigError(
+                "encoder.summary_mirrored is about the summary, and encoder.summary_blocks names no block"
             )
 
 
@@ -84,7 +93,7 @@ class PatchTransformer(Encoder):
         self.grid = PatchGrid(
             *(input.window_frames, len(skeleton.joints), config.patch_frames), coordinates=skeleton.dimensions
         )
-        summary_dim = 3 * len(config.summary_blocks) * config.width or None
+        summary_dim = (12 if config.summary_mirrored else 3) * len(config.summary_blocks) * config.width or None
         self.feature_shape = FeatureShape(self.grid.times, self.grid.joint_patches, config.width, summary_dim)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -94,6 +103,16 @@ class PatchTransformer(Encoder):
         self.joint_position = position_parameter(1, self.grid.joint_patches, config.width)
         self.time_position = position_parameter(self.grid.times, 1, config.width)
         self.flat = position_parameter(config.width) if config.takes_flat else None
+        if config.summary_mirrored and skeleton.mirror == tuple(range(len(skeleton.joints))):
+            raise ConfigError(
+                "encoder.summary_mirrored exchanges left and right, and the layout "
+                f"{skeleton.name!r} does not say which joints these are"
+            )
+        if config.summary_mirrored:
+            # The other side of every joint, and what its coordinates are multiplied by.
+            sign = torch.where(torch.arange(3) == (0 if skeleton.up != "x" else 1), -1.0, 1.0)
+            self.register_buffer("other_side", torch.tensor(skeleton.mirror), persistent=False)
+            self.register_buffer("sign", sign, persistent=False)
 
     @property
     def takes_flat(self) -> bool:
@@ -180,7 +199,30 @@ class PatchTransformer(Encoder):
         rows = rows_of(usable.unflatten(0, (clips, bodies)), batch)
         usable, body = rows.take(usable), rows.body
         factors = None if drop is None else drop.factors(self.config.depth, body)
-        joints, is_flat, most = rows.joints(batch), rows.are_flat(batch), self._most_tokens(usable, batch)
+        encode = partial(self._encoded, rows=rows, batch=batch, factors=factors)
+        joints = rows.joints(batch)
+        encoded, summary = encode(joints, usable)
+        if self.config.summary_mirrored:
+            image = joints.index_select(2, self.other_side) * self.sign
+            usable_image = usable.unflatten(1, (self.grid.times, -1)).index_select(2, self.other_side).flatten(1)
+            summary = of_both_sides(summary, encode(image, usable_image)[1])
+        axes = (self.grid.times, self.grid.joint_patches)
+        return Features(
+            tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),
+            present=unpack(usable, body, clips, bodies).unflatten(2, axes),
+            summary=None if summary is None else unpack(summary, body, clips, bodies),
+        )
+
+    def _encoded(
+        self,
+        joints: Float[Tensor, "row time joint 3"],
+        usable: Bool[Tensor, "row token"],
+        rows: Rows,
+        batch: Batch,
+        factors: Float[Tensor, "branch row 1 1"] | None,
+    ) -> tuple[Float[Tensor, "row token dim"], Float[Tensor, "row summary"] | None]:
+        """Return the tokens of bodies, zero where they are not usable, and their summary."""
+        is_flat, most = rows.are_flat(batch), self._most_tokens(usable, batch)
         if most < self.grid.tokens:
             place, exists = first_flagged(usable, most)
             # In padding all may attend: nobody reads what is said there, but it must be a number.
@@ -192,16 +234,10 @@ class PatchTransformer(Encoder):
             after = self._after_blocks(self._told(tokens, is_flat), rows.may_attend(usable, batch), factors)
             encoded = widened(self.norm(after[-1]))
         encoded = torch.where(usable[..., None], encoded, 0.0)
-        axes = (self.grid.times, self.grid.joint_patches)
-        summary = None
-        if self.config.summary_blocks:
-            of_blocks = torch.cat([after[number - 1] for number in self.config.summary_blocks], dim=-1)
-            summary = unpack(average_and_extremes(widened(of_blocks), exists), body, clips, bodies)
-        return Features(
-            tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),
-            present=unpack(usable, body, clips, bodies).unflatten(2, axes),
-            summary=summary,
-        )
+        if not self.config.summary_blocks:
+            return encoded, None
+        of_blocks = torch.cat([after[number - 1] for number in self.config.summary_blocks], dim=-1)
+        return encoded, average_and_extremes(widened(of_blocks), exists)
 
     def _most_tokens(self, usable: Bool[Tensor, "row token"], batch: Batch) -> int:
         """Return how many tokens any body has at most: what the batch says, or what is counted on the device."""
@@ -224,3 +260,11 @@ def average_and_extremes(
     highest = torch.where(exists, tokens, -torch.inf).amax(1)
     lowest = torch.where(exists, tokens, torch.inf).amin(1)
     return torch.where(exists.any(1), torch.cat((average, highest, lowest), dim=-1), 0.0)
+
+
+def of_both_sides(
+    summary: Float[Tensor, "body dim"], mirrored: Float[Tensor, "body dim"]
+) -> Float[Tensor, "body four_dims"]:
+    """Return a summary, and the average, the highest and the lowest of each of its numbers and the mirror image's."""
+    both = (summary + mirrored) / 2, torch.maximum(summary, mirrored), torch.minimum(summary, mirrored)
+    return torch.cat((summary, *both), dim=-1)

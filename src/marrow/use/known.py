@@ -156,7 +156,7 @@ class Known:
                 raise CheckpointError(f"{folder}: {DESCRIPTION} has version {version}, this marrow reads {VERSION}")
             error = values.pop("calibration_error_percent")
             # A packed folder passes no features of recordings on.
-            gallery = None if is_packed(folder) else Gallery(**load_file(folder / WEIGHTS))
+            gallery = None if is_packed(folder) else Gallery.kept(load_file(folder / WEIGHTS))
             return cls(gallery, calibration_error_percent=None if error is None else tuple(error), **values)
         except CheckpointError:
             raise

@@ -5,6 +5,7 @@ differences between clips of one class have been given the same size in all dire
 any of them is what such clips usually differ by.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from jaxtyping import Float, Float32, Float64, Int64
 
 # Training clips that a distance is the mean of.
 _NEIGHBOURS = 3
+# Directions that are stretched each by itself; the matrix of 3,000 numbers by as many would be larger than a model.
+_MOST_DIRECTIONS = 512
 # Clips that are compared with all others at a time.
 _CHUNK = 1024
 # Of held-out clips of known classes, so many percent may be called unknown.
@@ -23,11 +26,15 @@ class Gallery:
     """Features of the training clips, made comparable.
 
     Args:
-        whitening: what features are multiplied by.
-        features: of the training clips, multiplied.
+        directions: orthonormal, in which clips of one class differ most.
+        stretch: factor of each of these directions.
+        rest: factor of all that lies across them.
+        features: of the training clips, stretched.
     """
 
-    whitening: Float32[np.ndarray, "dim dim"]
+    directions: Float32[np.ndarray, "dim few"]
+    stretch: Float32[np.ndarray, " few"]
+    rest: Float32[np.ndarray, "1"]
     features: Float32[np.ndarray, "clip dim"]
 
     @classmethod
@@ -37,12 +44,21 @@ class Gallery:
         features = features.astype(np.float64)
         means = np.stack([features[place == number].mean(axis=0) for number in range(len(classes))])
         within = features - means[place] if len(classes) < len(features) else features - features.mean(axis=0)
-        whitening = _whitening(within).astype(np.float32)
-        return cls(whitening, features.astype(np.float32) @ whitening)
+        directions, stretch, rest = (part.astype(np.float32) for part in _whitening(within))
+        return cls(directions, stretch, rest, _stretched(features, directions, stretch, rest))
+
+    @classmethod
+    def kept(cls, arrays: Mapping[str, np.ndarray]) -> "Gallery":
+        """Return one from its arrays, or from those of older models: a whole matrix, and features multiplied by it."""
+        if "whitening" not in arrays:
+            return cls(**arrays)
+        stretch = np.linalg.norm(arrays["whitening"], axis=0)
+        directions = arrays["whitening"] / stretch
+        return cls(directions, stretch, np.ones(1, np.float32), arrays["features"] @ directions.T)
 
     def distance(self, features: Float[np.ndarray, "query dim"]) -> Float64[np.ndarray, " query"]:
         """Return how far clips are from the nearest training clips."""
-        query = features.astype(np.float32) @ self.whitening
+        query = _stretched(features, self.directions, self.stretch, self.rest)
         count = min(_NEIGHBOURS, len(self.features))
         square = (self.features**2).sum(axis=1)
         result = np.zeros(len(query))
@@ -54,16 +70,46 @@ class Gallery:
         return result
 
 
-def _whitening(differences: Float64[np.ndarray, "clip dim"]) -> Float64[np.ndarray, "dim dim"]:
-    """Return what gives differences the same size in all directions; with few of them, by a shrunk covariance."""
-    from sklearn.covariance import LedoitWolf
+def _stretched(
+    features: Float[np.ndarray, "clip dim"],
+    directions: Float32[np.ndarray, "dim few"],
+    stretch: Float32[np.ndarray, " few"],
+    rest: Float32[np.ndarray, "1"],
+) -> Float32[np.ndarray, "clip dim"]:
+    features = features.astype(np.float32)
+    return features * rest + ((features @ directions) * (stretch - rest)) @ directions.T
 
-    covariance = LedoitWolf(assume_centered=True).fit(differences).covariance_
-    variance, directions = np.linalg.eigh(covariance)
-    largest = float(variance[-1])
-    if largest <= 0.0:  # all clips of a class are the same one
-        return np.eye(len(variance))
-    return directions / np.sqrt(np.maximum(variance, 1e-6 * largest))
+
+def _whitening(
+    differences: Float64[np.ndarray, "clip dim"],
+) -> tuple[Float64[np.ndarray, "dim few"], Float64[np.ndarray, " few"], Float64[np.ndarray, "1"]]:
+    """Return what gives differences the same size in all directions, by their shrunk covariance (Ledoit and Wolf).
+
+    That is (1 - a) S + a m I, with S the covariance, m its mean variance and a what shrinks it. Beyond the directions
+    that are kept, the average of the variances stands for each of them.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    count, dim = differences.shape
+    # The same directions, from whichever of the two products is smaller.
+    if count < dim:
+        square, across = np.linalg.eigh(differences @ differences.T)
+        length = np.sqrt(np.maximum(square, 0.0))
+        is_there = length > 1e-7 * length.max(initial=0.0)
+        directions = differences.T @ (across[:, is_there] / length[is_there])
+        variance = square[is_there] / count
+    else:
+        variance, directions = np.linalg.eigh(differences.T @ differences / count)
+        variance = np.maximum(variance, 0.0)
+    total = variance.sum()
+    if total <= 0.0:  # all clips of a class are the same one
+        return np.zeros((dim, 0)), np.zeros(0), np.ones(1)
+    variance, directions = variance[::-1][:_MOST_DIRECTIONS], directions[:, ::-1][:, :_MOST_DIRECTIONS]
+    shrinkage = ledoit_wolf_shrinkage(differences, assume_centered=True)
+    others = (total - variance.sum()) / max(1, dim - len(variance))
+    variances = (1.0 - shrinkage) * np.append(variance, others) + shrinkage * total / dim
+    stretch = 1.0 / np.sqrt(np.maximum(variances, 1e-6 * variances[0]))
+    return directions, stretch[:-1], stretch[-1:]
 
 
 def threshold_of(distance: Float64[np.ndarray, " clip"], false_alarm_percent: float = FALSE_ALARM_PERCENT) -> float:
