@@ -81,6 +81,8 @@ class PatchTransformer(Encoder):
     """
 
     config_type = PatchTransformerConfig
+    other_side: Tensor
+    sign: Tensor
 
     def __init__(self, config: PatchTransformerConfig, input: InputConfig, skeleton: Skeleton) -> None:
         super().__init__()
@@ -205,7 +207,10 @@ class PatchTransformer(Encoder):
         if self.config.summary_mirrored:
             image = joints.index_select(2, self.other_side) * self.sign
             usable_image = usable.unflatten(1, (self.grid.times, -1)).index_select(2, self.other_side).flatten(1)
-            summary = of_both_sides(summary, encode(image, usable_image)[1])
+            _, mirrored = encode(image, usable_image)
+            assert summary is not None, "there is a summary to be mirrored"
+            assert mirrored is not None
+            summary = of_both_sides(summary, mirrored)
         axes = (self.grid.times, self.grid.joint_patches)
         return Features(
             tokens=unpack(encoded, body, clips, bodies).unflatten(2, axes),
