@@ -28,8 +28,11 @@ def test_what_was_kept_finds_segments_and_continues(tmp_path: Path, capsys: pyte
     segments = lines[0].removeprefix("next: marrow ").replace("FILE_OR_FOLDER", str(data.store.path)).split()
     out = tmp_path / "segments.jsonl"
     assert main([*segments, "--json", str(out)]) == 0
-    recordings = {json.loads(line)["recording"] for line in out.read_text().splitlines()}
-    assert recordings == set(data.store.ids)
+    said = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {line["recording"] for line in said} == set(data.store.ids)
+    records = [data.store.sequence(row).record for row in range(len(data.store))]
+    paths = {record.id: record.path or None for record in records}
+    assert all(line["raw_file"] == paths[line["recording"]] for line in said)
 
     single = write_store(tmp_path / "single", [data.store.sequence(0)], source="test", classes=data.store.classes)
     ahead = lines[1].removeprefix("next: marrow ").replace("FILE", str(single.path)).split()

@@ -83,6 +83,7 @@ def test_a_few_examples_name_what_is_in_other_files(encoder, examples, tmp_path,
     assert set(first) == {
         *(
             "file",
+            "raw_file",
             "recording",
             "person",
             "start_seconds",
@@ -115,8 +116,12 @@ def test_what_is_an_example_itself_is_marked_wherever_it_lies(encoder, examples,
             assert [(line["recording"], line["example"]) for line in said] == [
                 *([("copied", True)] * parts + [("recorded", False)] * parts)
             ]
+            names = ["copied.csv"] * parts + ["recorded.csv"] * parts
+            assert [line["raw_file"] for line in said] == names
             with table.open(newline="") as opened:
-                assert [row["example"] for row in csv.DictReader(opened)] == ["True"] * parts + ["False"] * parts
+                rows = list(csv.DictReader(opened))
+            assert [row["example"] for row in rows] == ["True"] * parts + ["False"] * parts
+            assert [row["raw_file"] for row in rows] == names
             assert "1 of the 2 recordings" in capsys.readouterr().err
     assert predict(encoder, examples / "wave", tmp_path / "new" / "recorded.csv", "--examples", examples) == 0
     marked = [line for line in capsys.readouterr().out.splitlines() if "example)" in line]

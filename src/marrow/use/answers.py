@@ -41,6 +41,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
     """Return an answer as `--json` writes it; `docs/use.md` has the schema."""
     return {
         "file": answer.file,
+        "raw_file": answer.raw_file or None,
         "recording": answer.recording,
         "person": answer.person,
         "start_seconds": round(answer.start_seconds, 3),
@@ -64,7 +65,8 @@ def as_csv(answers: Sequence[Answer]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     of_classes = [f"{kind}_{place}" for place in range(1, most + 1) for kind in ("class", "probability")]
-    fixed = ["file", "recording", "person", "start_seconds", "end_seconds", "answer", "unknown", "distance", "example"]
+    fixed = ["file", "raw_file", "recording", "person", "start_seconds", "end_seconds"]
+    fixed += ["answer", "unknown", "distance", "example"]
     writer.writerow([*fixed, *of_classes])
     for answer in answers:
         values = as_object(answer)

@@ -17,8 +17,8 @@ from marrow.errors import CheckpointError
 from marrow.files import make_folder, write_whole
 
 INDEX_VERSION = 1
-# Vectors that are compared at a time: 100 MB of 384 numbers each.
-_BLOCK = 65_536
+# Vectors that are compared at a time: 100 MB of 3,072 numbers each.
+_BLOCK = 8_192
 
 
 @dataclass(frozen=True)

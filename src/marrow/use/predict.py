@@ -34,6 +34,8 @@ class Answer:
         distance: from what was learned; None where the model keeps nothing to compare with.
         is_unknown: whether that is too far; None where it cannot tell, or nobody is seen.
         is_example: whether the model was made from the recording itself; None where that is not kept.
+        raw_file: of a clip of a store: the file that it was made from, below the folder that the store was; "": not
+            known.
     """
 
     file: str
@@ -45,6 +47,7 @@ class Answer:
     distance: float | None
     is_unknown: bool | None
     is_example: bool | None = None
+    raw_file: str = ""
 
     @property
     def label(self) -> str | None:
@@ -146,7 +149,8 @@ def _part(given: Input, person: int | None, start: int, end: int) -> Part:
     sequence, fps = given.sequence, given.sequence.fps
     bodies = slice(None) if person is None else slice(person, person + 1)
     who = None if person is None else person + 1
-    answer = Answer(given.file, sequence.record.id, who, start / fps, end / fps, (), None, None)
+    raw_file = sequence.record.path
+    answer = Answer(given.file, sequence.record.id, who, start / fps, end / fps, (), None, None, raw_file=raw_file)
     frames = _frames(sequence, bodies, start, end)
     return Part(answer, frames if frames.present.any() else None)
 

@@ -57,10 +57,12 @@ class SegmentFinder:
             sequence = readable(self.detector.encoder, given.sequence, model)
             smoothing = self.detector.config.smoothing_frames
             found = segments_of(self.frames(sequence), sequence.fps, self.classes, smoothing)
+            record = given.sequence.record
+            about, raw_file = (given.file, record.id, None), record.path
             for segment in found:
                 classes = ((segment.name, segment.probability),)
                 bounds = segment.start_seconds, segment.end_seconds
-                yield Answer(given.file, sequence.record.id, None, *bounds, classes, None, None)
+                yield Answer(*about, *bounds, classes, None, None, raw_file=raw_file)
             if not found:
                 end = sequence.frame_count / sequence.fps
-                yield Answer(given.file, sequence.record.id, None, 0.0, end, (), None, None)
+                yield Answer(*about, 0.0, end, (), None, None, raw_file=raw_file)
