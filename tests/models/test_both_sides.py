@@ -91,8 +91,14 @@ def test_shapes_that_the_host_knows_give_the_same_summary() -> None:
     torch.testing.assert_close(summary_of(network, fixed), summary_of(network, clips), atol=1e-5, rtol=1e-5)
 
 
-def test_nothing_to_mirror_and_nobody_to_exchange_are_refused() -> None:
+def test_a_layout_without_sides_has_no_mirror_image() -> None:
+    one_sided = replace(KINECT_V2_25, mirror=tuple(range(25)))
+    network, alone = (encoder(one_sided, replace(CONFIG, summary_mirrored=both)) for both in (True, False))
+    clips = batch_of(one_sided, whole=True)
+    assert network.pooled_dim == 96
+    assert torch.equal(summary_of(network, clips), summary_of(alone, clips))
+
+
+def test_a_mirror_image_of_no_summary_is_refused() -> None:
     with pytest.raises(ConfigError, match="summary_blocks names no block"):
         PatchTransformerConfig(summary_mirrored=True)
-    with pytest.raises(ConfigError, match="does not say which joints"):
-        encoder(replace(KINECT_V2_25, mirror=tuple(range(25))))

@@ -37,9 +37,10 @@ class PatchTransformerConfig:
         summary_blocks: blocks, counted from 1, whose tokens stand for a body: the average, the highest and the lowest
             value of each of their numbers, one behind the other; no weight depends on it. None named: the average of
             the encoder's last tokens stands for it.
-        summary_mirrored: whether the mirror image of a body, left and right exchanged, is encoded and summarised, too:
-            behind the summary come the average, the highest and the lowest of each number of both. What a person does
-            with the other hand then looks alike and is still told apart. It takes as long again.
+        summary_mirrored: whether the mirror image of a body, left and right exchanged, is encoded and summarised, too,
+            where the layout says which joints these are: behind the summary come the average, the highest and the
+            lowest of each number of both. What a person does with the other hand then looks alike and is still told
+            apart. It takes as long again.
     """
 
     width: int = 256
@@ -95,7 +96,8 @@ class PatchTransformer(Encoder):
         self.grid = PatchGrid(
             *(input.window_frames, len(skeleton.joints), config.patch_frames), coordinates=skeleton.dimensions
         )
-        summary_dim = (12 if config.summary_mirrored else 3) * len(config.summary_blocks) * config.width or None
+        self.is_mirrored = config.summary_mirrored and skeleton.mirror != tuple(range(len(skeleton.joints)))
+        summary_dim = (12 if self.is_mirrored else 3) * len(config.summary_blocks) * config.width or None
         self.feature_shape = FeatureShape(self.grid.times, self.grid.joint_patches, config.width, summary_dim)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -105,12 +107,7 @@ class PatchTransformer(Encoder):
         self.joint_position = position_parameter(1, self.grid.joint_patches, config.width)
         self.time_position = position_parameter(self.grid.times, 1, config.width)
         self.flat = position_parameter(config.width) if config.takes_flat else None
-        if config.summary_mirrored and skeleton.mirror == tuple(range(len(skeleton.joints))):
-            raise ConfigError(
-                "encoder.summary_mirrored exchanges left and right, and the layout "
-                f"{skeleton.name!r} does not say which joints these are"
-            )
-        if config.summary_mirrored:
+        if self.is_mirrored:
             # The other side of every joint, and what its coordinates are multiplied by.
             sign = torch.where(torch.arange(3) == (0 if skeleton.up != "x" else 1), -1.0, 1.0)
             self.register_buffer("other_side", torch.tensor(skeleton.mirror), persistent=False)
@@ -204,7 +201,7 @@ class PatchTransformer(Encoder):
         encode = partial(self._encoded, rows=rows, batch=batch, factors=factors)
         joints = rows.joints(batch)
         encoded, summary = encode(joints, usable)
-        if self.config.summary_mirrored:
+        if self.is_mirrored:
             image = joints.index_select(2, self.other_side) * self.sign
             usable_image = usable.unflatten(1, (self.grid.times, -1)).index_select(2, self.other_side).flatten(1)
             _, mirrored = encode(image, usable_image)
