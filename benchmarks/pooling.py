@@ -3,8 +3,9 @@
     python benchmarks/pooling.py RUN STORE PROTOCOL
 
 Choices are the average of the last tokens, and the average, highest and lowest value of every number after one block,
-after two, and after all of them (`encoder.summary_blocks`); of the encoder, and of the same one untrained. Logistic
-regression is on standardised features, neighbours are by cosine.
+after two, and after all of them (`encoder.summary_blocks`); of the encoder, and of the same one untrained. Each is
+scored alone, and with what is of it and of the mirror image (`encoder.summary_mirrored`): the average, the highest
+and the lowest of both. Logistic regression is on standardised features, neighbours are by cosine.
 """
 
 import argparse
@@ -25,11 +26,24 @@ from marrow.tasks.features import extract
 
 
 def reading(encoder: Encoder, blocks: tuple[int, ...]) -> Encoder:
-    """Return the same encoder with other blocks that stand for a recording."""
+    """Return the same encoder with other blocks that stand for a recording, and their mirror image beside it."""
     assert isinstance(encoder, PatchTransformer)
-    other = PatchTransformer(replace(encoder.config, summary_blocks=blocks), encoder.input, encoder.skeleton)
+    config = replace(encoder.config, summary_blocks=blocks, summary_mirrored=bool(blocks))
+    other = PatchTransformer(config, encoder.input, encoder.skeleton)
     other.load_state_dict(encoder.state_dict())
     return other.eval()
+
+
+def parts(features: np.ndarray) -> dict[str, np.ndarray]:
+    """Return ways to read a summary with its mirror image: four quarters, of which the first is the summary alone."""
+    alone, average, highest, lowest = np.split(features, 4, axis=1)
+    return {
+        "alone": alone,
+        "average of both": average,
+        "extremes of both": np.concatenate([highest, lowest], 1),
+        "alone, average": np.concatenate([alone, average], 1),
+        "all of it": features,
+    }
 
 
 def scores(features: np.ndarray, label: np.ndarray, folds: list) -> tuple[float, float]:
@@ -62,10 +76,11 @@ def main() -> None:
     singles, pairs = [(n,) for n in range(1, depth + 1)], [(n, depth) for n in range(1, depth)]
     for what, one in (("trained", encoder), ("untrained", encoder.fresh(0).eval())):
         for blocks in [(), *singles, *pairs, tuple(range(1, depth + 1))]:
-            features = extract(reading(one, blocks), read, np.arange(len(store)), device="cpu").pooled.numpy()
-            head, neighbour = scores(features, label, folds)
             name = f"blocks {', '.join(map(str, blocks))}" if blocks else "average of the last tokens"
-            print(f"{what:10s} {name:28s} logistic {head:.1f}  1-NN {neighbour:.1f}", flush=True)
+            features = extract(reading(one, blocks), read, np.arange(len(store)), device="cpu").pooled.numpy()
+            for how, part in (parts(features) if blocks else {"alone": features}).items():
+                head, neighbour = scores(part, label, folds)
+                print(f"{what:10s} {name:28s} {how:16s} logistic {head:.1f}  1-NN {neighbour:.1f}", flush=True)
 
 
 if __name__ == "__main__":
