@@ -5,24 +5,28 @@
 Choices are the average of the last tokens, and the average, highest and lowest value of every number after one block,
 after two, and after all of them (`encoder.summary_blocks`); of the encoder, and of the same one untrained. Each is
 scored alone, and with what is of it and of the mirror image (`encoder.summary_mirrored`): the average, the highest
-and the lowest of both. Logistic regression is on standardised features, neighbours are by cosine.
+and the lowest of both. Logistic regression is on standardised features, neighbours are by cosine. At the end come raw
+coordinates, alone and with their mirror image in the same way: ridge regression, and neighbours by distance.
 """
 
 import argparse
 from dataclasses import replace
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+import torch
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
 from marrow.data.subsets import fold_protocols, protocol_rows
 from marrow.models.encoder import Encoder
 from marrow.models.export import load_encoder
-from marrow.models.patch_transformer import PatchTransformer
+from marrow.models.patch_transformer import PatchTransformer, of_both_sides
+from marrow.skeleton.geometry import mirrored, raw_baseline_features
 from marrow.store.format import Store
 from marrow.tasks.encoders import store_for
 from marrow.tasks.features import extract
+from marrow.tasks.recognition.baselines import RIDGE_PENALTY
 
 
 def reading(encoder: Encoder, blocks: tuple[int, ...]) -> Encoder:
@@ -46,15 +50,35 @@ def parts(features: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def scores(features: np.ndarray, label: np.ndarray, folds: list) -> tuple[float, float]:
+def scores(features: np.ndarray, label: np.ndarray, folds: list, *, raw: bool = False) -> tuple[float, float]:
     by_head = by_neighbour = clips = 0
     for train, test in folds:
-        head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(features[train], label[train])
+        learner = LogisticRegression(max_iter=5000)
+        head = RidgeClassifier(alpha=RIDGE_PENALTY) if raw else make_pipeline(StandardScaler(), learner)
+        head.fit(features[train], label[train])
         by_head += int((head.predict(features[test]) == label[test]).sum())
-        near = (normalize(features[test]) @ normalize(features[train]).T).argmax(1)
+        known, asked = features[train], features[test]
+        if raw:
+            near = (asked @ known.T - 0.5 * (known**2).sum(1)).argmax(1)
+        else:
+            near = (normalize(asked) @ normalize(known).T).argmax(1)
         by_neighbour += int((label[train][near] == label[test]).sum())
         clips += len(test)
     return 100.0 * by_head / clips, 100.0 * by_neighbour / clips
+
+
+def raw_coordinates(store: Store) -> np.ndarray:
+    """Return aligned coordinates of every clip, and their mirror image beside them as `of_both_sides` puts it."""
+    bodies, rows = min(2, int(store.body_count.max())), []
+    for row in range(len(store)):
+        clip = store.sequence(row)
+        if store.source == "nw_ucla":  # whose zeros count, as in the reference figures (`RawBaseline`)
+            clip = replace(clip, present=np.broadcast_to(clip.present.any(-1, keepdims=True), clip.present.shape))
+        joints, present = mirrored(clip.joints, clip.present, clip.skeleton)
+        image = replace(clip, joints=joints, present=present, segments=(), recorded=None)
+        alone, other = (torch.from_numpy(raw_baseline_features(one, body_count=bodies)) for one in (clip, image))
+        rows.append(of_both_sides(alone[None], other[None])[0].numpy())
+    return np.stack(rows)
 
 
 def main() -> None:
@@ -81,6 +105,9 @@ def main() -> None:
             for how, part in (parts(features) if blocks else {"alone": features}).items():
                 head, neighbour = scores(part, label, folds)
                 print(f"{what:10s} {name:28s} {how:16s} logistic {head:.1f}  1-NN {neighbour:.1f}", flush=True)
+    for how, part in parts(raw_coordinates(store)).items():
+        head, neighbour = scores(part, label, folds, raw=True)
+        print(f"{'raw':10s} {'aligned coordinates':28s} {how:16s} ridge {head:.1f}  1-NN {neighbour:.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,17 @@ def test_opsets_and_eight_bits(files: Path) -> None:
 
 
 @pytest.mark.slow
+def test_matrices_that_are_used_twice_are_turned_once(files: Path) -> None:
+    """A summary with its mirror image uses every layer twice; eight bits are for matrices that are constants."""
+    graph = onnx.load(files / "examples.onnx").graph
+    constants = {constant.name: list(constant.dims) for constant in graph.initializer}
+    read = [set(node.input) & constants.keys() for node in graph.node if node.op_type == "MatMul"]
+    twice = [name for name in constants if sum(name in names for names in read) == 2]
+    assert len(twice) == 4  # one block: of attention two, of the MLP two
+    assert not [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in constants]
+
+
+@pytest.mark.slow
 def test_a_file_names_no_file_of_this_machine(files: Path) -> None:
     for path in files.iterdir():
         assert b"site-packages" not in path.read_bytes()

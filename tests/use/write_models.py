@@ -51,7 +51,7 @@ def build(kind: str) -> Exportable:
     """Return a model; each kind of network, alignment, stream and pace is in one of them, and each kind of head."""
     torch.manual_seed(0)
     flat = PatchTransformerConfig(**SMALL, takes_flat=True, summary_blocks=(1,))
-    both_sides = replace(flat, summary_mirrored=True)
+    both_sides = replace(flat, width=64, summary_mirrored=True)  # so wide that torch leaves matrices as they are
     recorded = marrow.InputConfig(window_frames=20, pace="recorded", fps=20.0)
     if kind == "places":
         return PatchTransformer(flat, marrow.InputConfig(window_frames=8, alignment="body"), BODY).eval()

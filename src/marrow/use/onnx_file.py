@@ -62,6 +62,7 @@ def write_onnx(program: ExportedProgram, description: Description, path: Path, o
             f"this model cannot be written in opset {opset}, only in {model.opset_imports.get('')}: give "
             f"{setting('opset')} that"
         )
+    _turn_matrices(model)
     # Torch notes where in which file of this machine each operation was written: nobody else's business.
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
@@ -83,6 +84,18 @@ def write_int8(source: Path, path: Path) -> None:
             per_channel=True,
             extra_options={"MatMulConstBOnly": True},
         )
+
+
+def _turn_matrices(model: Any) -> None:
+    """Transpose the matrices of layers here, not in every run: torch leaves that to it where one is used twice."""
+    from onnx_ir.passes.common import CommonSubexpressionEliminationPass
+    from onnxscript import optimizer
+
+    CommonSubexpressionEliminationPass()(model)
+    optimizer.fold_constants(
+        model, onnx_shape_inference=False, should_fold=lambda node: True if node.op_type == "Transpose" else None
+    )
+    optimizer.remove_unused_nodes(model)
 
 
 def _translations() -> dict[Any, Any]:
