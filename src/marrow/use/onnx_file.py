@@ -88,10 +88,10 @@ def write_int8(source: Path, path: Path) -> None:
 
 def _turn_matrices(model: Any) -> None:
     """Transpose the matrices of layers here, not in every run: torch leaves that to it where one is used twice."""
-    from onnx_ir.passes.common import CommonSubexpressionEliminationPass
-    from onnxscript import optimizer
+    from onnxscript import ir, optimizer
 
-    CommonSubexpressionEliminationPass()(model)
+    passes: Any = ir.passes  # whose parts come with onnxscript
+    passes.common.CommonSubexpressionEliminationPass()(model)
     optimizer.fold_constants(
         model, onnx_shape_inference=False, should_fold=lambda node: True if node.op_type == "Transpose" else None
     )
