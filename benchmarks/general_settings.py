@@ -21,7 +21,6 @@ from marrow.store.format import Store
 
 ROWS = {
     "recipe": (),
-    "one_sided": ("--encoder.summary_mirrored", "false"),
     "adamw": ("--optimizer.name", "adamw"),
     "mask_ratio_0.8": ("--objective.mask_ratio", "0.8"),
     "mask_ratio_0.95": ("--objective.mask_ratio", "0.95"),

@@ -26,7 +26,7 @@ from marrow.skeleton.geometry import mirrored, raw_baseline_features
 from marrow.store.format import Store
 from marrow.tasks.encoders import store_for
 from marrow.tasks.features import extract
-from marrow.tasks.recognition.baselines import RIDGE_PENALTY
+from marrow.tasks.recognition.baselines import RIDGE_PENALTY, raw_sequence
 
 
 def reading(encoder: Encoder, blocks: tuple[int, ...]) -> Encoder:
@@ -71,9 +71,7 @@ def raw_coordinates(store: Store) -> np.ndarray:
     """Return aligned coordinates of every clip, and their mirror image beside them as `of_both_sides` puts it."""
     bodies, rows = min(2, int(store.body_count.max())), []
     for row in range(len(store)):
-        clip = store.sequence(row)
-        if store.source == "nw_ucla":  # whose zeros count, as in the reference figures (`RawBaseline`)
-            clip = replace(clip, present=np.broadcast_to(clip.present.any(-1, keepdims=True), clip.present.shape))
+        clip = raw_sequence(store, row)
         joints, present = mirrored(clip.joints, clip.present, clip.skeleton)
         image = replace(clip, joints=joints, present=present, segments=(), recorded=None)
         alone, other = (torch.from_numpy(raw_baseline_features(one, body_count=bodies)) for one in (clip, image))

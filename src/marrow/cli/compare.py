@@ -54,7 +54,6 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(comparison.plain(), indent=1))
         return 0
-    # A file or a pipe has no width: nothing is folded there.
     console = output()
     for ranking in comparison.rankings:
         for table in text_tables(ranking):

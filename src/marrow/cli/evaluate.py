@@ -200,7 +200,6 @@ def run(arguments: Namespace) -> int:
     else:
         from marrow.cli.score_tables import show
 
-        # A file or a pipe has no width: nothing is folded there.
         show(evaluation, output())
         trained = {report.about.kind for report in evaluation.reports}
         keep: Path | None = arguments.keep

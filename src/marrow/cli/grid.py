@@ -123,7 +123,6 @@ def _show(tables: "GridTables") -> None:
     from marrow.cli.console import output
     from marrow.grid.page import notes, text_table
 
-    # As in `marrow compare`: a file or a pipe has no width, and nothing is folded there.
     console = output()
     for table in tables.tables:
         for part in text_table(table, tables).console(console.width):

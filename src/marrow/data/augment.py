@@ -104,7 +104,7 @@ class AugmentConfig:
         Raises:
             ConfigError: this mirrors, and every joint of the layout is its own partner.
         """
-        if self.mirror_probability > 0 and all(joint == partner for joint, partner in enumerate(skeleton.mirror)):
+        if self.mirror_probability > 0 and not skeleton.has_sides:
             raise ConfigError(
                 f"augment.mirror_probability is {self.mirror_probability:g}, but the layout {skeleton.name!r} has no "
                 "pairs of left and right joints: a mirrored body would have its left leg at the right. Name the pairs "

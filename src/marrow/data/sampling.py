@@ -167,9 +167,8 @@ def linear_part(
     up = "xyz".index(skeleton.up)
     matrix = None if augmentation.one_of_each is None else augmentation.one_of_each.matrix
     if (mirrored := augmentation.mirrored) is not None:
-        sideways = 0 if up != 0 else 1
         sign = torch.ones((len(mirrored), 3), device=mirrored.device)
-        sign[:, sideways] = torch.where(mirrored, -1.0, 1.0)
+        sign[:, skeleton.sideways] = torch.where(mirrored, -1.0, 1.0)
         matrix = matrix_product(torch.diag_embed(sign), matrix)
     if augmentation.scale is not None:
         matrix = matrix_product(torch.diag_embed(augmentation.scale[:, None].expand(-1, 3)), matrix)

@@ -170,7 +170,7 @@ def mirrored(
 ) -> tuple[Float32[np.ndarray, "body frame joint 3"], Bool[np.ndarray, "body frame joint"]]:
     """Swap left and right: reflect across the plane x = 0 (y = 0 where x points up) and exchange the partners."""
     flip = np.ones(3, np.float32)
-    flip[1 if skeleton.up == "x" else 0] = -1
+    flip[skeleton.sideways] = -1
     partner = list(skeleton.mirror)
     return joints[..., partner, :] * flip, present[..., partner]
 

@@ -122,6 +122,16 @@ class Skeleton:
         """How many joints are measured: as many as the files have."""
         return len(self.joints) - len(self.derived)
 
+    @property
+    def has_sides(self) -> bool:
+        """Whether any joint has a partner on the other side, so that left and right can be exchanged."""
+        return self.mirror != tuple(range(len(self.joints)))
+
+    @property
+    def sideways(self) -> int:
+        """The axis that a mirror turns around when left and right are exchanged: x, or y where x points up."""
+        return 1 if self.up == "x" else 0
+
     @cached_property
     def sides(self) -> tuple[str, ...]:
         """The side of each joint: "left", "right", or "middle" for what is its own partner.

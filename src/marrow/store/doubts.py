@@ -196,7 +196,7 @@ def _in_file(store: Store, axis: str) -> str:
 def _sides(store: Store, motion: MotionChecks) -> Check:
     name = "left and right"
     skeleton = store.skeleton
-    if all(partner == joint for joint, partner in enumerate(skeleton.mirror)):
+    if not skeleton.has_sides:
         text = "no pairs of left and right joints are known: bodies cannot be mirrored, nor sides be checked"
         return Check(name, not_run=f"{text}; {_option(store, 'sides', _PAIRS)}")
     if motion.up is not None and motion.up[0] != skeleton.up and motion.up[1] >= _OTHER_AXIS_MIN:

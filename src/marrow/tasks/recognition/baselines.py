@@ -39,10 +39,7 @@ class RawBaseline:
         body_count = min(2, int(store.body_count.max()))
         for row in rows:
             if int(row) not in self._known:
-                sequence = store.sequence(int(row))
-                if store.source in _ZEROS_AS_RECORDED:
-                    sequence = _as_recorded(sequence)
-                self._known[int(row)] = raw_baseline_features(sequence, body_count=body_count)
+                self._known[int(row)] = raw_baseline_features(raw_sequence(store, int(row)), body_count=body_count)
         return np.stack([self._known[int(row)] for row in rows])
 
     def run(self, data: TaskData, context: TaskContext) -> list[Report]:
@@ -71,8 +68,11 @@ class RawBaseline:
         ]
 
 
-def _as_recorded(sequence: SkeletonSequence) -> SkeletonSequence:
-    """Take the zeros that the source wrote for a joint it had lost as that joint's position."""
+def raw_sequence(store: Store, row: int) -> SkeletonSequence:
+    """Return a clip as the baseline reads it: on NW-UCLA, the zeros of joints that were lost are their positions."""
+    sequence = store.sequence(row)
+    if store.source not in _ZEROS_AS_RECORDED:
+        return sequence
     return replace(sequence, present=np.broadcast_to(sequence.present.any(-1, keepdims=True), sequence.present.shape))
 
 
