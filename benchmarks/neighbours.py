@@ -102,7 +102,8 @@ def speed(windows: int, dim: int) -> None:
 
 
 def by_encoder(encoder: Encoder, store: Store, queries: list) -> list[list[Hit]]:
-    """Return what is found for each query: by the features of an encoder."""
+    """Return what is found for each query: by the features of an encoder, without mirror images as the command's."""
+    encoder = encoder.one_sided()
     indices = {length: build_index(encoder, store, IndexFacts("", "", length, length / 4)) for length in _LENGTHS}
     brought, hits = store_for(encoder, store, "the encoder"), []
     for row, segment in queries:

@@ -99,6 +99,15 @@ def test_a_layout_without_sides_has_no_mirror_image() -> None:
     assert torch.equal(summary_of(network, clips), summary_of(alone, clips))
 
 
+def test_without_the_mirror_image_the_summary_alone_is_left() -> None:
+    network, clips = encoder(), batch_of(BODY, whole=False)
+    alone = network.one_sided()
+    assert alone.pooled_dim == 96
+    assert torch.equal(summary_of(alone, clips), summary_of(network, clips)[..., :96])  # type: ignore[arg-type]
+    assert not alone.training
+    assert alone.one_sided() is alone
+
+
 def test_a_mirror_image_of_no_summary_is_refused() -> None:
     with pytest.raises(ConfigError, match="summary_blocks names no block"):
         PatchTransformerConfig(summary_mirrored=True)

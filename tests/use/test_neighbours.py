@@ -14,7 +14,7 @@ from marrow.skeleton.known import get_skeleton
 from marrow.skeleton.sequence import Record, Segment, SkeletonSequence
 from marrow.store.format import Store
 from marrow.store.memory import write_store
-from marrow.use.motion_index import Hit, IndexFacts
+from marrow.use.motion_index import Hit, Index, IndexFacts
 from marrow.use.neighbours import ask, build_index, class_of, find_neighbours, motions_of
 
 LAYOUT = get_skeleton("kinect_v2_25")
@@ -113,6 +113,19 @@ def test_windows_in_which_nobody_is_are_left_out(tmp_path: Path) -> None:
     present[:, 30:60] = False
     store = write_store(tmp_path / "s", [replace(walk, present=present)], source="walks")
     assert [place[1] for place, _ in motions_of(store, IndexFacts("", "", 1.0, 1.0))] == [0.0, 2.0]
+
+
+def test_windows_are_compared_without_mirror_images_and_whole_clips_with_them(
+    clips: Store, recordings: Store, tmp_path: Path
+) -> None:
+    plain = an_encoder()
+    config = replace(plain.config, summary_blocks=(1,), summary_mirrored=True)
+    encoder = PatchTransformer(config, plain.input, LAYOUT).eval()
+    for store, query, within, numbers in ((clips, "clip0", False, 192), (recordings, "first", True, 48)):
+        file = tmp_path / f"{within}.safetensors"
+        first = find_neighbours(encoder, store, query, within=within, index=file)
+        assert Index.open(file).features.shape[1] == numbers
+        assert find_neighbours(encoder, store, query, within=within, index=file).hits == first.hits
 
 
 def test_an_index_is_used_again_and_one_of_something_else_is_refused(

@@ -167,6 +167,10 @@ class Encoder(nn.Module, ABC):
         """Return the name of its size, or None where that has none."""
         return next((name for name, config in self.sizes.items() if config == self.config), None)
 
+    def one_sided(self) -> "Encoder":
+        """Return an encoder of the same weights whose summary holds no mirror image; itself where it holds none."""
+        return self
+
     def fresh(self, seed: int, skeleton: Skeleton | None = None) -> "Encoder":
         """Return the same architecture at random initialisation, on the same device: every score's baseline.
 

@@ -5,7 +5,7 @@ embeddings are learned, separate, and added. Source: Mao et al., "Masked Motion 
 Representation Learners", ICCV 2023 (arXiv 2308.07092), section 3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -96,8 +96,10 @@ class PatchTransformer(Encoder):
         self.grid = PatchGrid(
             *(input.window_frames, len(skeleton.joints), config.patch_frames), coordinates=skeleton.dimensions
         )
-        self.is_mirrored = config.summary_mirrored and skeleton.mirror != tuple(range(len(skeleton.joints)))
-        summary_dim = (12 if self.is_mirrored else 3) * len(config.summary_blocks) * config.width or None
+        self.is_mirrored = config.summary_mirrored and skeleton.has_sides
+        # Average, highest and lowest; and with the mirror image, the average and the extremes of both behind each.
+        per_number = 3 * (4 if self.is_mirrored else 1)
+        summary_dim = per_number * len(config.summary_blocks) * config.width or None
         self.feature_shape = FeatureShape(self.grid.times, self.grid.joint_patches, config.width, summary_dim)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -109,9 +111,17 @@ class PatchTransformer(Encoder):
         self.flat = position_parameter(config.width) if config.takes_flat else None
         if self.is_mirrored:
             # The other side of every joint, and what its coordinates are multiplied by.
-            sign = torch.where(torch.arange(3) == (0 if skeleton.up != "x" else 1), -1.0, 1.0)
+            sign = torch.where(torch.arange(3) == skeleton.sideways, -1.0, 1.0)
             self.register_buffer("other_side", torch.tensor(skeleton.mirror), persistent=False)
             self.register_buffer("sign", sign, persistent=False)
+
+    def one_sided(self) -> Encoder:
+        """Return an encoder of the same weights whose summary holds no mirror image; itself where it holds none."""
+        if not self.is_mirrored:
+            return self
+        other = PatchTransformer(replace(self.config, summary_mirrored=False), self.input, self.skeleton)
+        other.load_state_dict(self.state_dict())
+        return other.to(self.joint_position.device).train(self.training)
 
     @property
     def takes_flat(self) -> bool:

@@ -113,6 +113,8 @@ def find_neighbours(
             "the length and the stride of windows are for a search inside recordings: ask for it (within)"
         )
     encoder = model if isinstance(model, Encoder) else load_encoder(model)
+    if within:  # mirror images find no more windows (docs/use.md), and make an index four times as large
+        encoder = encoder.one_sided()
     question = ask(store, query, part)
     [features] = features_of(encoder, [question.motion], within=within, device=device)
     searched = _index(encoder, model, store, question, within, seconds, stride, index, device)
